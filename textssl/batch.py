@@ -1,0 +1,76 @@
+"""The types that the data floor makes and objectives read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+IGNORE = -100  # label of a position that is not predicted, as in torch's cross entropy
+
+
+class Batch:
+    """What every batch can do; subclasses are dataclasses whose fields are tensors with one entry a sample."""
+
+    samples: Tensor  # (samples,) place of each sample in the global step
+
+    def to(self, device: torch.device | str):
+        """The same batch on another device (without waiting for the copy)."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}  # type: ignore[arg-type]
+        return replace(self, **moved)  # type: ignore[type-var]
+
+    def pin_memory(self):
+        """Page-locked copies, which torch's loader asks for when a GPU waits at the other end."""
+        return replace(self, **{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})  # type: ignore[arg-type, type-var]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def tokens(self) -> int:
+        """Non-padding tokens."""
+        raise NotImplementedError
+
+
+@dataclass
+class Rows(Batch):
+    """Packed rows of one or more documents each.
+
+    ids: (rows, length) int64, what the model is shown.
+    documents: (rows, length) int32, 1 for the first document of a row, 2 for the second, ...; 0 is padding.
+    positions: (rows, length) int64, counted from 0 in each document.
+    labels: (rows, length) int64, the token to predict at a position, or IGNORE.
+    samples: (rows,) int64, place of the row in the global step.
+    """
+
+    ids: Tensor
+    documents: Tensor
+    positions: Tensor
+    labels: Tensor
+    samples: Tensor
+
+    @property
+    def tokens(self) -> int:
+        return int((self.documents > 0).sum())
+
+
+@dataclass
+class Texts(Batch):
+    """Padded texts, one a row.
+
+    ids: (texts, length) int64. mask: (texts, length) bool, False on padding. samples: (texts,) int64.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    samples: Tensor
+
+    @property
+    def tokens(self) -> int:
+        return int(self.mask.sum())
+
+
+def empty_like(batch: Batch) -> Batch:
+    """A batch of no samples with the shapes of another (a rank that has nothing left in a micro-batch)."""
+    return replace(batch, **{f.name: torch.empty_like(getattr(batch, f.name)[:0]) for f in fields(batch)})  # type: ignore[arg-type, type-var]

@@ -1,0 +1,1 @@
+"""Named figures from frozen features (texts -> vectors) or language models (ids -> log-probabilities). Trains no backbone."""

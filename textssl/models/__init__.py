@@ -1,0 +1,1 @@
+"""Backbones, heads and document isolation on top of transformers. No objective, no data."""

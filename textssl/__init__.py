@@ -1,0 +1,69 @@
+"""From raw text to a trained, exported, evaluated language model.
+
+Every command is a function here, with the same name and arguments: `textssl prepare --input a.txt ...` is
+`textssl.prepare(input=["a.txt"], ...)`. Functions are loaded when they are first asked for, so that importing
+textssl (and `textssl --help`) waits for no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from textssl.errors import UserError
+
+if TYPE_CHECKING:
+    from textssl.workflows.doctor import doctor
+    from textssl.workflows.evaluate import evaluate
+    from textssl.workflows.fill_mask import fill_mask
+    from textssl.workflows.generate import generate
+    from textssl.workflows.prepare import prepare
+    from textssl.workflows.pretrain import pretrain
+    from textssl.workflows.quickstart import quickstart
+    from textssl.workflows.samples import get as get_sample
+    from textssl.workflows.samples import list_samples
+    from textssl.workflows.schema import schema
+    from textssl.workflows.tokenizer import train_tokenizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "UserError",
+    "__version__",
+    "doctor",
+    "evaluate",
+    "fill_mask",
+    "generate",
+    "get_sample",
+    "list_samples",
+    "prepare",
+    "pretrain",
+    "quickstart",
+    "schema",
+    "train_tokenizer",
+]
+
+COMMANDS = {  # public name: (module of textssl.workflows, name in it)
+    "doctor": ("doctor", "doctor"),
+    "evaluate": ("evaluate", "evaluate"),
+    "fill_mask": ("fill_mask", "fill_mask"),
+    "generate": ("generate", "generate"),
+    "get_sample": ("samples", "get"),
+    "list_samples": ("samples", "list_samples"),
+    "prepare": ("prepare", "prepare"),
+    "pretrain": ("pretrain", "pretrain"),
+    "quickstart": ("quickstart", "quickstart"),
+    "schema": ("schema", "schema"),
+    "train_tokenizer": ("tokenizer", "train_tokenizer"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in COMMANDS:
+        raise AttributeError(f"module 'textssl' has no attribute {name!r}")
+    module, function = COMMANDS[name]
+    return getattr(import_module(f"textssl.workflows.{module}"), function)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *COMMANDS})

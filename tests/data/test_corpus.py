@@ -1,0 +1,71 @@
+import json
+
+import numpy as np
+import pytest
+
+from textssl.data.corpus import Corpus, CorpusWriter
+from textssl.errors import UserError
+
+
+def write(path, lengths, vocab_size=1000, **options):
+    rng = np.random.default_rng(0)
+    writer = CorpusWriter(path, tokenizer_hash="h", vocab_size=vocab_size, split="train", **options)
+    documents = [rng.integers(5, vocab_size, n) for n in lengths]
+    for ids in documents:
+        marks = (np.arange(len(ids)) % 7 == 0).astype(np.uint8) * 2 + 1
+        writer.add(ids, marks, num_bytes=4 * len(ids))
+    writer.close({"empty": 2})
+    return documents
+
+
+@pytest.mark.parametrize("vocab_size, dtype", [(1000, np.uint16), (70_000, np.uint32)])
+def test_documents_come_back(tmp_path, vocab_size, dtype):
+    lengths = np.random.default_rng(1).integers(1, 60, 200)
+    written = write(tmp_path, lengths, vocab_size, block_tokens=100, shard_tokens=1000)
+    corpus = Corpus.open(tmp_path)
+    read = []
+    for index in range(len(corpus.manifest["shards"])):
+        shard = corpus.shard(index)
+        assert shard.tokens.dtype == dtype
+        bounds = shard.bounds(0, len(shard.documents))
+        read += [shard.tokens[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    assert len(read) == len(written) == corpus.documents
+    assert all(np.array_equal(a, b) for a, b in zip(read, written, strict=True))
+    assert corpus.tokens == lengths.sum() and corpus.bytes == 4 * lengths.sum()
+    corpus.check()
+
+
+def test_blocks_cover_the_shards(tmp_path):
+    lengths = np.random.default_rng(2).integers(1, 60, 300)
+    write(tmp_path, lengths, block_tokens=100, shard_tokens=1000)
+    corpus = Corpus.open(tmp_path)
+    blocks = corpus.blocks
+    assert blocks.tokens.sum() == corpus.tokens and blocks.documents.sum() == corpus.documents
+    assert blocks.sentences.sum() == corpus.manifest["sentences"]
+    for shard, first, documents, tokens in zip(
+        blocks.shard, blocks.first_document, blocks.documents, blocks.tokens, strict=True
+    ):
+        bounds = corpus.shard(int(shard)).bounds(first, first + documents)
+        assert bounds[-1] - bounds[0] == tokens
+
+
+def test_unfinished_and_altered_folders_are_named(tmp_path):
+    with pytest.raises(UserError, match="not a prepared corpus"):
+        Corpus.open(tmp_path)
+    write(tmp_path, [10, 20])
+    corpus = Corpus.open(tmp_path)
+    tokens = np.load(tmp_path / "tokens-00000.npy")
+    np.save(tmp_path / "tokens-00000.npy", tokens[::-1])
+    with pytest.raises(UserError, match=r"tokens-00000\.npy"):
+        corpus.check()
+    manifest = json.loads((tmp_path / "corpus.json").read_text())
+    (tmp_path / "corpus.json").write_text(json.dumps({**manifest, "format": 99}))
+    with pytest.raises(UserError, match="format 99"):
+        Corpus.open(tmp_path)
+
+
+def test_the_same_documents_make_the_same_bytes(tmp_path):
+    for name in "ab":
+        write(tmp_path / name, [5, 9, 30], block_tokens=10)
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()

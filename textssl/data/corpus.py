@@ -1,0 +1,265 @@
+"""A prepared corpus on disk: token shards, marks, document bounds and corpus.json.
+
+DIR/corpus.json                     what the folder holds: counts, blocks, sha256 of every shard
+DIR/tokens-00000.npy                uint16 or uint32, one a token; special tokens are not stored
+DIR/marks-00000.npy                 uint8, one a token: bit 0 starts a word, bit 1 starts a sentence
+DIR/documents-00000.npy             (documents, 2) int64: first token of the document in its shard; its UTF-8 bytes
+DIR/held-out/                       the same files for the held-out split
+
+Blocks are runs of consecutive documents of about `block_tokens` tokens; their counts live in corpus.json, so that a plan
+can be made without opening a shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textssl.errors import UserError
+
+FORMAT = 1
+WORD_START, SENTENCE_START = 1, 2  # bits of a mark
+MANIFEST = "corpus.json"
+HELD_OUT = "held-out"
+BLOCK_COUNTS = ("documents", "sentences", "tokens")
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Counts of every block, in corpus order; each array is (blocks,) int64.
+
+    shard: the shard that holds the block. first_document: its first document, counted within the shard.
+    """
+
+    shard: np.ndarray
+    first_document: np.ndarray
+    documents: np.ndarray
+    sentences: np.ndarray
+    tokens: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One split of a prepared corpus, opened without reading a shard."""
+
+    path: Path
+    manifest: dict[str, Any]
+    blocks: Blocks
+
+    @classmethod
+    def open(cls, path: str | Path) -> Corpus:
+        """Open a folder that `textssl prepare` wrote; UserError where it is missing, unfinished or of another format."""
+        path = Path(path)
+        file = path / MANIFEST
+        if not file.is_file():
+            raise UserError(f"{path} is not a prepared corpus: it has no {MANIFEST}; make one with `textssl prepare`")
+        try:
+            manifest = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UserError(f"{file} is damaged (not JSON): prepare the corpus again") from None
+        if manifest.get("format") != FORMAT:
+            raise UserError(
+                f"{file} has format {manifest.get('format')}, this version reads {FORMAT}: prepare it again"
+            )
+        return cls(path, manifest, read_blocks(manifest["shards"]))
+
+    @property
+    def tokens(self) -> int:
+        return self.manifest["tokens"]
+
+    @property
+    def documents(self) -> int:
+        return self.manifest["documents"]
+
+    @property
+    def bytes(self) -> int:
+        return self.manifest["bytes"]
+
+    @property
+    def tokenizer_hash(self) -> str:
+        return self.manifest["tokenizer_hash"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when any token, mark or document bound does."""
+        sums = [shard["sha256"] for shard in self.manifest["shards"]]
+        return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def held_out(self) -> Path:
+        return self.path / HELD_OUT
+
+    def shard(self, index: int) -> Shard:
+        return open_shard(str(self.path), index)
+
+    def check(self) -> None:
+        """Read every shard and compare its sha256; UserError naming the first file that differs."""
+        for index, shard in enumerate(self.manifest["shards"]):
+            for kind, expected in shard["sha256"].items():
+                file = shard_file(self.path, kind, index)
+                if not file.is_file() or sha256(file) != expected:
+                    raise UserError(f"{file} is not the file that prepare wrote: prepare the corpus again")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Memory-mapped arrays of one shard."""
+
+    tokens: np.ndarray  # (tokens,) uint16 or uint32
+    marks: np.ndarray  # (tokens,) uint8
+    documents: np.ndarray  # (documents, 2) int64: first token; UTF-8 bytes
+
+    def bounds(self, first: int, stop: int) -> np.ndarray:
+        """(stop - first + 1,) int64: first token of each document, and where the last one ends."""
+        ends = self.documents[first + 1 : stop + 1, 0]
+        if stop == len(self.documents):
+            ends = np.append(ends, len(self.tokens))
+        return np.concatenate([self.documents[first : first + 1, 0], ends]).astype(np.int64)
+
+
+@lru_cache(maxsize=64)
+def open_shard(path: str, index: int) -> Shard:
+    """The arrays of a shard; the last 64 stay mapped."""
+    folder = Path(path)
+    try:
+        arrays = [np.load(shard_file(folder, kind, index), mmap_mode="r") for kind in ("tokens", "marks", "documents")]
+    except (OSError, ValueError) as error:
+        raise UserError(f"shard {index} of {path} cannot be read ({error}): prepare the corpus again") from None
+    return Shard(*arrays)
+
+
+def read_blocks(shards: list[dict[str, Any]]) -> Blocks:
+    """The block counts of corpus.json as arrays."""
+    counts = {key: [np.asarray(shard["blocks"][key], dtype=np.int64) for shard in shards] for key in BLOCK_COUNTS}
+    first = [np.cumsum(documents) - documents for documents in counts["documents"]]
+    owner = [np.full(len(documents), index, dtype=np.int64) for index, documents in enumerate(counts["documents"])]
+    joined = [np.concatenate(parts) if parts else np.zeros(0, np.int64) for parts in (owner, first, *counts.values())]
+    return Blocks(*joined)
+
+
+def shard_file(path: Path, kind: str, index: int) -> Path:
+    return path / f"{kind}-{index:05d}.npy"
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class CorpusWriter:
+    """Writes a prepared corpus, shard by shard, in bounded memory; corpus.json comes last.
+
+    The folder must be a side folder that the caller renames into place: an interrupted writer leaves no corpus.json.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        tokenizer_hash: str,
+        vocab_size: int,
+        split: str,
+        block_tokens: int = 2**20,
+        shard_tokens: int = 2**27,
+    ):
+        self.out = out
+        self.facts = {"format": FORMAT, "split": split, "tokenizer_hash": tokenizer_hash, "vocab_size": vocab_size}
+        self.block_tokens, self.shard_tokens = block_tokens, shard_tokens
+        self.dtype = np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32)
+        self.shards: list[dict[str, Any]] = []
+        out.mkdir(parents=True, exist_ok=True)
+        self._open_shard()
+
+    def _open_shard(self) -> None:
+        self.num_tokens = 0
+        self.documents: list[tuple[int, int]] = []
+        self.blocks: dict[str, list[int]] = {key: [] for key in BLOCK_COUNTS}
+        self.block_open = False
+        index = len(self.shards)
+        self.streams = {
+            "tokens": NpyStream(shard_file(self.out, "tokens", index), self.dtype),
+            "marks": NpyStream(shard_file(self.out, "marks", index), np.dtype(np.uint8)),
+        }
+
+    def add(self, ids: np.ndarray, marks: np.ndarray, num_bytes: int) -> None:
+        """Append one document. ids: (tokens,) without special tokens. marks: (tokens,) uint8. num_bytes: of its UTF-8."""
+        assert len(ids) == len(marks) and len(ids) > 0
+        if self.documents and self.num_tokens + len(ids) > self.shard_tokens:
+            self._close_shard()
+            self._open_shard()
+        if not self.block_open:
+            for counts in self.blocks.values():
+                counts.append(0)
+            self.block_open = True
+        self.documents.append((self.num_tokens, num_bytes))
+        self.streams["tokens"].write(ids)
+        self.streams["marks"].write(marks)
+        self.num_tokens += len(ids)
+        self.blocks["documents"][-1] += 1
+        self.blocks["sentences"][-1] += int(np.count_nonzero(marks & SENTENCE_START))
+        self.blocks["tokens"][-1] += len(ids)
+        self.block_open = self.blocks["tokens"][-1] < self.block_tokens
+
+    def _close_shard(self) -> None:
+        index = len(self.shards)
+        sums = {kind: stream.close() for kind, stream in self.streams.items()}
+        documents = np.array(self.documents, dtype=np.int64).reshape(-1, 2)
+        file = shard_file(self.out, "documents", index)
+        np.save(file, documents)
+        sums["documents"] = sha256(file)
+        self.shards.append({
+            "tokens": self.num_tokens,
+            "documents": len(documents),
+            "bytes": int(documents[:, 1].sum()),
+            "sha256": sums,
+            "blocks": self.blocks,
+        })  # fmt: skip
+
+    def close(self, dropped: dict[str, int] | None = None, provenance: dict[str, Any] | None = None) -> None:
+        """Finish the last shard and write corpus.json. dropped: records left out, by reason."""
+        self._close_shard()
+        totals = {key: sum(shard[key] for shard in self.shards) for key in ("documents", "tokens", "bytes")}
+        totals["sentences"] = sum(sum(shard["blocks"]["sentences"]) for shard in self.shards)
+        manifest = {
+            **self.facts,
+            **totals,
+            "dropped": dropped or {},
+            "provenance": provenance or {},
+            "block_tokens": self.block_tokens,
+            "shards": self.shards,
+        }
+        (self.out / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class NpyStream:
+    """A one-dimensional .npy file written piece by piece, its length filled into the header at the end."""
+
+    HEADER_BYTES = 128
+
+    def __init__(self, path: Path, dtype: np.dtype):
+        self.path, self.dtype, self.length = path, dtype, 0
+        self.file = path.open("wb")
+        self.file.write(b" " * self.HEADER_BYTES)
+
+    def write(self, values: np.ndarray) -> None:
+        self.file.write(np.ascontiguousarray(values, dtype=self.dtype).tobytes())
+        self.length += len(values)
+
+    def close(self) -> str:
+        """Write the header (npy format 1.0, padded to 128 bytes); returns the file's sha256."""
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        fields = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': ({self.length},), }}"
+        header = fields.ljust(self.HEADER_BYTES - 11) + "\n"
+        self.file.seek(0)
+        self.file.write(np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header.encode("latin1"))
+        self.file.close()
+        return sha256(self.path)

@@ -1,0 +1,132 @@
+"""The floors of the house: what may import what, and how large a file may grow. Read from the source, nothing runs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted((ROOT / "textssl").rglob("*.py"))
+MAX_LINES = 350
+
+FLOORS = [  # top to bottom; a file imports from the floors below its own, and from its own room
+    {"__main__"},
+    {"cli"},
+    {"workflows"},
+    {"training", "report"},
+    {"evaluation"},
+    {"objectives"},
+    {"models", "data"},
+    {"views", "losses", "tokenizer"},
+    {"distributed", "config", "batch"},
+    {"__init__"},  # the package itself: the version, and names that load when asked for
+    {"errors"},
+]
+LEVEL = {room: len(FLOORS) - place for place, rooms in enumerate(FLOORS) for room in rooms}
+
+NEVER = {  # beyond the floors: room -> what it must not see
+    "objectives": {"textssl.data"},  # a pretext task sees batches, not files
+    "evaluation": {"textssl.objectives"},  # sees texts -> vectors, or ids -> log-probabilities
+    "views": {"torch", "transformers"},  # pure numpy, for the loader's workers
+}
+HEAVY = {  # what `textssl --help` must not wait for
+    *("torch", "transformers", "tokenizers", "datasets", "accelerate", "sentence_transformers"),
+    *("sklearn", "scipy", "pandas", "pyarrow", "numpy"),
+}
+LIGHT_FILES = ("cli.py", "__main__.py", "config.py", "errors.py", "__init__.py", "workflows/__init__.py")
+
+
+def room_of(module: str) -> str:
+    """textssl.training.optimizer -> training; textssl -> __init__."""
+    return (module.split(".") + ["__init__"])[1]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+def type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def imports(tree: ast.AST, top_level: bool = False) -> Iterator[tuple[str, int]]:
+    """(module, line) of every import; `from a import b` gives a.b. Blocks for type checkers do not count."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: write imports from the root, not relative ones"
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+        elif not type_checking(node) and not (top_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            yield from imports(node, top_level)
+
+
+def faults(module: str, source: str) -> list[str]:
+    """What a file imports that its floor does not allow."""
+    room, found = room_of(module), []
+    for name, line in imports(ast.parse(source)):
+        if name.split(".")[0] == "textssl":
+            target = room_of(name) if room_of(name) in LEVEL else "__init__"  # `from textssl import __version__`
+            if target != room and LEVEL[target] >= LEVEL[room]:
+                found.append(f"{module}:{line} ({room}) imports {name}, which is not on a floor below")
+            if room == "training" and target == "objectives" and not name.startswith("textssl.objectives.base"):
+                found.append(f"{module}:{line} imports {name}; training knows objectives.base alone")
+        if any(name == banned or name.startswith(f"{banned}.") for banned in NEVER.get(room, ())):
+            found.append(f"{module}:{line} imports {name}, which {room} must not see")
+    return found
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids)
+def test_imports_go_only_downward(path: Path):
+    module = module_of(path)
+    assert room_of(module) in LEVEL, f"{module} is on no floor: add it to FLOORS, or find it a room"
+    assert not faults(module, path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids)
+def test_file_is_small_and_says_what_it_is(path: Path):
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= MAX_LINES, f"{path} is too long to be read at once: split it"
+    assert ast.get_docstring(ast.parse(source)), f"{path} has no docstring in its first line"
+    assert path.stem not in {"utils", "util", "common", "misc", "helpers"}, f"{path} has a name that says nothing"
+
+
+@pytest.mark.parametrize("name", LIGHT_FILES)
+def test_light_files_import_nothing_heavy(name: str):
+    tree = ast.parse((ROOT / "textssl" / name).read_text(encoding="utf-8"))
+    heavy = [f"{name}:{line} imports {module}" for module, line in imports(tree, True) if module.split(".")[0] in HEAVY]
+    assert not heavy
+    workflows = [module for module, _ in imports(tree, True) if module.startswith("textssl.workflows.")]
+    assert not workflows, f"{name} imports {workflows} at its top; do it inside the function"
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "sound"),
+    [
+        ("textssl.training.trainer", "from textssl.objectives.base import Objective", True),
+        ("textssl.training.trainer", "from textssl.objectives.mlm import MaskedLM", False),
+        ("textssl.training.trainer", "from textssl.training.optimizer import Muon", True),
+        ("textssl.training.trainer", "from textssl.report.page import write", False),
+        ("textssl.objectives.mlm", "from textssl.data.corpus import Corpus", False),
+        ("textssl.objectives.mlm", "def f():\n    import textssl.data.corpus", False),
+        ("textssl.models.build", "from textssl.config import ModelConfig", True),
+        ("textssl.models.build", "from textssl.data.plan import Plan", False),
+        ("textssl.losses", "from textssl.models.build import build_model", False),
+        ("textssl.views.masking", "import torch", False),
+        ("textssl.views.masking", "import numpy as np", True),
+        ("textssl.config", "from textssl.errors import UserError", True),
+        ("textssl.errors", "from textssl import config", False),
+        ("textssl.cli", "from textssl import __version__", True),
+        ("textssl.data.corpus", "from textssl import __version__", True),
+    ],
+)
+def test_the_floors_catch_what_they_should(module: str, line: str, sound: bool):
+    assert (not faults(module, line)) == sound

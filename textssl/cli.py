@@ -1,0 +1,341 @@
+"""The command line: parse, call a workflow, print what went wrong. Nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from textssl import __version__
+from textssl.errors import UserError
+
+WRONG_INPUT = 2
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: start again to continue
+SEVERAL_VALUES = ("--input",)  # options that take `--input a b c` as well as `--input a --input b --input c`
+
+ORDER = (  # of `--help`: the road from text to result, then what stands beside it
+    *("quickstart", "samples", "tokenizer", "prepare", "pretrain", "evaluate", "generate", "fill-mask"),
+    *("schema", "doctor"),
+)
+
+
+class InOrder(TyperGroup):
+    """Lists the commands in the order in which somebody meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
+app = typer.Typer(
+    name="textssl",
+    cls=InOrder,
+    help="From raw text to a trained, exported, evaluated language model. "
+    "Every command is a Python function too: `textssl.prepare(...)`.",
+    epilog="Start with `textssl quickstart`, or see what this machine has with `textssl doctor`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+samples_app = typer.Typer(help="Real sample data, fetched once and cached.", no_args_is_help=True)
+tokenizer_app = typer.Typer(help="Make a tokenizer from your own text.", no_args_is_help=True)
+app.add_typer(samples_app, name="samples")
+app.add_typer(tokenizer_app, name="tokenizer")
+
+
+class Algorithm(StrEnum):
+    bpe = "bpe"
+    wordpiece = "wordpiece"
+    unigram = "unigram"
+
+
+class Normalization(StrEnum):
+    NFC = "NFC"
+    NFKC = "NFKC"
+    NFD = "NFD"
+    NFKD = "NFKD"
+    none = "none"
+
+
+class DocumentUnit(StrEnum):
+    blank_line = "blank-line"
+    line = "line"
+    file = "file"
+
+
+Input = Annotated[
+    list[str],
+    typer.Option(
+        metavar="PATH...",
+        help="Files, folders or globs (.txt .jsonl .csv .parquet, also .gz .zst .bz2 .xz), sample:NAME, "
+        "hf://owner/name[:config][@split]. Several after one --input, or --input repeated.",
+    ),
+]
+TextColumn = Annotated[str, typer.Option(help="Column or key that holds the text, where a format has columns.")]
+OneDocumentPer = Annotated[DocumentUnit, typer.Option(help="What separates documents in .txt files.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken record instead of counting it.")]
+Model = Annotated[Path, typer.Option(metavar="DIR", help="Model folder, e.g. RUN/model.")]
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"textssl {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@samples_app.command("list")
+def list_samples() -> None:
+    """List the sample data with size, origin and licence.
+
+    Example: `textssl samples list`
+    """
+    from textssl.workflows import samples
+
+    samples.list_samples()
+
+
+@samples_app.command("get")
+def get_sample(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of the names of `textssl samples list`.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy it there; default: the cache alone.")] = None,
+) -> None:
+    """Fetch one sample (pinned version and checksum) and say where it lies.
+
+    Example: `textssl samples get news --out news`
+    """
+    from textssl.workflows import samples
+
+    samples.get(name=name, out=out)
+
+
+@tokenizer_app.command("train")
+def train_tokenizer(
+    input: Input,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make; AutoTokenizer loads it.")],
+    algorithm: Annotated[Algorithm, typer.Option(help="Only bpe gives the same bytes every time.")] = Algorithm.bpe,
+    vocab_size: Annotated[int, typer.Option(min=16, help="Tokens, special ones included.")] = 8192,
+    lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase all text.")] = False,
+    normalization: Annotated[Normalization, typer.Option(help="Unicode normal form.")] = Normalization.NFC,
+    text_column: TextColumn = "text",
+    one_document_per: OneDocumentPer = DocumentUnit.blank_line,
+    strict: Strict = False,
+) -> None:
+    """Train a tokenizer and report how well it fits held-out text.
+
+    Example: `textssl tokenizer train --input notes/*.txt --out tokenizer --vocab-size 8192`
+    """
+    from textssl.workflows import tokenizer
+
+    tokenizer.train_tokenizer(
+        input=input,
+        out=out,
+        algorithm=algorithm.value,
+        vocab_size=vocab_size,
+        lowercase=lowercase,
+        normalization=None if normalization is Normalization.none else normalization.value,
+        text_column=text_column,
+        one_document_per=one_document_per.value,
+        strict=strict,
+    )
+
+
+@app.command()
+def prepare(
+    input: Input,
+    tokenizer: Annotated[str, typer.Option(metavar="DIR", help="Tokenizer folder.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make: token shards and a held-out split.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the bytes written never depend on it.")] = None,
+    text_column: TextColumn = "text",
+    one_document_per: OneDocumentPer = DocumentUnit.blank_line,
+    strict: Strict = False,
+) -> None:
+    """Turn text into token shards, with exact duplicates dropped and a held-out split set aside.
+
+    Example: `textssl prepare --input notes/*.txt --tokenizer tokenizer --out corpus`
+    """
+    from textssl.workflows.prepare import prepare as run
+
+    run(
+        input=input,
+        tokenizer=tokenizer,
+        out=out,
+        workers=workers,
+        text_column=text_column,
+        one_document_per=one_document_per.value,
+        strict=strict,
+    )
+
+
+@app.command()
+def pretrain(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="See configs/ for one of each objective.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY.SUB=VALUE", help="Any key of the file; the value is YAML.")
+    ] = None,
+) -> None:
+    """Train a model; a run folder that holds checkpoints is continued.
+
+    Example: `textssl pretrain configs/mlm.yaml tokenizer=tokenizer data.corpus=corpus train.max_steps=200`
+
+    Several processes: `torchrun --nproc_per_node 2 -m textssl pretrain CONFIG.yaml ...`
+
+    Ctrl-C or SIGTERM saves a checkpoint and exits with code 75.
+    """
+    from textssl.workflows.pretrain import pretrain as run
+
+    result = run(config=config, overrides=overrides or [])
+    raise typer.Exit(STOPPED if stopped_by_signal(result) else 0)
+
+
+def stopped_by_signal(result: Any) -> bool:
+    """Whether a run ended early because somebody asked it to (stopped_by is then the signal's name)."""
+    return str(getattr(result, "stopped_by", None)).startswith(("SIG", "signal"))
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    suite: Annotated[str, typer.Option(metavar="quick|full|FILE.yaml", help="Which tasks and how many draws.")] = "quick",
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also majority class, TF-IDF and the same model with random weights.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write every figure there.")] = None,
+) -> None:
+    """Show what a model's features are worth on labelled tasks, with intervals.
+
+    Example: `textssl evaluate --model runs/mlm/model --baselines`
+    """
+    from textssl.workflows.evaluate import evaluate as run
+
+    run(model=model, suite=suite, baselines=baselines, out=out)
+
+
+@app.command()
+def generate(
+    model: Model,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="The text to go on from.")],
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 64,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="0 draws from the whole vocabulary.")] = 0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.95,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Continue a text with a causal model.
+
+    Example: `textssl generate --model runs/clm/model --prompt "The government said"`
+    """
+    from textssl.workflows.generate import generate as run
+
+    run(
+        model=model,
+        prompt=prompt,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+    )
+
+
+@app.command("fill-mask")
+def fill_mask(
+    model: Model,
+    text: Annotated[str, typer.Option(metavar="TEXT", help="Text with one or more \\[MASK].")],
+    top_k: Annotated[int, typer.Option(min=1, help="Candidates to show for each mask.")] = 5,
+) -> None:
+    """Show what a masked model would put in the gaps.
+
+    Example: `textssl fill-mask --model runs/mlm/model --text "The [MASK] said on Monday"`
+    """
+    from textssl.workflows.fill_mask import fill_mask as run
+
+    run(model=model, text=text, top_k=top_k)
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Default: standard output.")] = None,
+) -> None:
+    """Print the JSON schema of the configuration, objectives included, for editors.
+
+    Example: `textssl schema --out textssl.schema.json`, and as first line of a YAML file:
+    `# yaml-language-server: $schema=textssl.schema.json`
+    """
+    from textssl.workflows.schema import schema as run
+
+    run(out=out)
+
+
+@app.command()
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Say which versions, devices, precision and optional extras this machine has, and how to get what is missing.
+
+    Example: `textssl doctor`
+    """
+    from textssl.workflows.doctor import doctor as run
+
+    run(json=json)
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything goes.")] = Path("quickstart"),
+) -> None:
+    """All of it on sample news, in under 7 minutes on two cores: tokenizer, corpus, training, evaluation.
+
+    Steps that are finished are reused. The model is DIR/encoder/model.
+
+    Example: `textssl quickstart --out quickstart`
+    """
+    from textssl.workflows.quickstart import quickstart as run
+
+    result = run(out=out)
+    raise typer.Exit(STOPPED if stopped_by_signal(result) else 0)
+
+
+def spread(arguments: list[str]) -> list[str]:
+    """`--input a b --out c` as `--input a --input b --out c`, since an option takes one value in typer.
+
+    A value that begins with a dash ends the list; write ./-name for such a file.
+    """
+    spreaded: list[str] = []
+    option = None  # the option whose further values are being read
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return spreaded + arguments[place:]
+        if argument.startswith("-") and argument != "-":
+            name, equals, _ = argument.partition("=")
+            option = name if name in SEVERAL_VALUES else None
+            waiting = option is not None and not equals  # the option itself is still to get its first value
+        elif option is not None:
+            if not waiting:
+                spreaded.append(option)
+            waiting = False
+        spreaded.append(argument)
+    return spreaded
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 2 wrong input, 75 stopped by a signal after saving, 130 Ctrl-C elsewhere."""
+    try:
+        app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="textssl")
+    except UserError as error:
+        typer.secho("error: ", fg=typer.colors.RED, err=True, nl=False)
+        typer.echo(str(error), err=True)
+        sys.exit(WRONG_INPUT)

@@ -1,13 +1,57 @@
-"""The types that the data floor makes and objectives read."""
+"""The types that the data floor makes and objectives read: samples (numpy, one each) and batches (torch, many)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 IGNORE = -100  # label of a position that is not predicted, as in torch's cross entropy
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """The special tokens that an objective wants around text.
+
+    prefix, suffix: ids around every piece of a document. end: ids that follow the last token of a document, and are
+    predicted like text.
+    """
+
+    prefix: tuple[int, ...] = ()
+    suffix: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+    pad: int = 0
+
+    @property
+    def overhead(self) -> int:
+        """Special tokens of one piece."""
+        return len(self.prefix) + len(self.suffix)
+
+
+@dataclass
+class Row:
+    """One packed row, before and after an objective corrupts it; every array is (length,).
+
+    ids, documents, positions: as in Rows. marks: uint8, bit 0 starts a word, bit 1 starts a sentence.
+    special: bool, prefix, suffix and padding. labels: set by the objective.
+    """
+
+    ids: np.ndarray
+    documents: np.ndarray
+    positions: np.ndarray
+    marks: np.ndarray
+    special: np.ndarray
+    labels: np.ndarray | None = None
+
+
+@dataclass
+class Document:
+    """One tokenized document without special tokens: ids (tokens,) int64 and marks (tokens,) uint8."""
+
+    ids: np.ndarray
+    marks: np.ndarray
 
 
 class Batch:

@@ -6,8 +6,8 @@ DIR/marks-00000.npy                 uint8, one a token: bit 0 starts a word, bit
 DIR/documents-00000.npy             (documents, 2) int64: first token of the document in its shard; its UTF-8 bytes
 DIR/held-out/                       the same files for the held-out split
 
-Blocks are runs of consecutive documents of about `block_tokens` tokens; their counts live in corpus.json, so that a plan
-can be made without opening a shard.
+Blocks are runs of consecutive documents of about `block_tokens` tokens; their counts live in corpus.json, so that a
+plan can be made without opening a shard.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Corpus:
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:
-        """Open a folder that `textssl prepare` wrote; UserError where it is missing, unfinished or of another format."""
+        """Open a folder that `textssl prepare` wrote; UserError where it is missing, damaged or of another format."""
         path = Path(path)
         file = path / MANIFEST
         if not file.is_file():
@@ -191,7 +191,7 @@ class CorpusWriter:
         }
 
     def add(self, ids: np.ndarray, marks: np.ndarray, num_bytes: int) -> None:
-        """Append one document. ids: (tokens,) without special tokens. marks: (tokens,) uint8. num_bytes: of its UTF-8."""
+        """Append one document: ids and marks (tokens,), without special tokens; num_bytes, the size of its UTF-8."""
         assert len(ids) == len(marks) and len(ids) > 0
         if self.documents and self.num_tokens + len(ids) > self.shard_tokens:
             self._close_shard()

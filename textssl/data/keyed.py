@@ -1,0 +1,63 @@
+"""Randomness that is a pure function of keys: nothing is stored, nothing has to be restored.
+
+Only raw Philox words and our own integer arithmetic decide orders, since numpy promises the stream of a bit generator
+for ever, but not what its distributions make of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+WINDOW, SAMPLE, MIXTURE = 1, 2, 3  # what a stream is for; part of its key
+
+_MASK64 = (1 << 64) - 1
+
+
+def philox(seed: int, purpose: int, *ids: int) -> np.random.Philox:
+    """An independent counter-based stream for (seed, purpose, up to three ids) (Salmon et al. 2011)."""
+    assert len(ids) <= 3
+    counter = [0, *ids, *([0] * (3 - len(ids)))]  # the first word counts the draws
+    return np.random.Philox(key=np.array([seed & _MASK64, purpose], np.uint64), counter=np.array(counter, np.uint64))
+
+
+def generator(seed: int, purpose: int, *ids: int) -> np.random.Generator:
+    return np.random.Generator(philox(seed, purpose, *ids))
+
+
+def shuffled(count: int, stream: np.random.Philox) -> np.ndarray:
+    """A permutation of range(count), (count,) int64."""
+    return np.argsort(stream.random_raw(count), kind="stable")
+
+
+def bijection(places: np.ndarray, count: int, seed: int, epoch: int, rounds: int = 6) -> np.ndarray:
+    """Where a keyed permutation of range(count) sends the given places; same shape, int64.
+
+    An unbalanced Feistel network over the next power of two, walked until it lands inside (Black and Rogaway 2002).
+    """
+    bits = max(int(count - 1).bit_length(), 1)
+    low = np.uint64(bits - bits // 2)
+    low_mask, high_mask = np.uint64((1 << int(low)) - 1), np.uint64((1 << (bits // 2)) - 1)
+    keys = philox(seed, WINDOW, epoch, _MASK64, count).random_raw(rounds)
+
+    def permute(x: np.ndarray) -> np.ndarray:
+        right, left = x & low_mask, x >> low
+        for number, key in enumerate(keys):
+            if number % 2:
+                right = right ^ (_mix(left + key) & low_mask)
+            else:
+                left = left ^ (_mix(right + key) & high_mask)
+        return (left << low) | right
+
+    result = permute(np.asarray(places, dtype=np.uint64))
+    outside = np.flatnonzero(result >= count)
+    while len(outside):
+        result[outside] = permute(result[outside])
+        outside = outside[result[outside] >= count]
+    return result.astype(np.int64)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

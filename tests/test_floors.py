@@ -41,7 +41,7 @@ LIGHT_FILES = ("cli.py", "__main__.py", "config.py", "errors.py", "__init__.py",
 
 def room_of(module: str) -> str:
     """textssl.training.optimizer -> training; textssl -> __init__."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def module_of(path: Path) -> str:

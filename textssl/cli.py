@@ -209,7 +209,9 @@ def stopped_by_signal(result: Any) -> bool:
 @app.command()
 def evaluate(
     model: Model,
-    suite: Annotated[str, typer.Option(metavar="quick|full|FILE.yaml", help="Which tasks and how many draws.")] = "quick",
+    suite: Annotated[
+        str, typer.Option(metavar="quick|full|FILE.yaml", help="Which tasks and how many draws.")
+    ] = "quick",
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also majority class, TF-IDF and the same model with random weights.")
     ] = False,

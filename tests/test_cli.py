@@ -1,0 +1,216 @@
+"""The command line: quick to start, says what is wrong in one line, and every command is a function as well."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import textssl
+from textssl import cli
+from textssl.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = {  # words on the command line: public function
+    "samples list": "list_samples",
+    "samples get": "get_sample",
+    "tokenizer train": "train_tokenizer",
+    "prepare": "prepare",
+    "pretrain": "pretrain",
+    "evaluate": "evaluate",
+    "generate": "generate",
+    "fill-mask": "fill_mask",
+    "schema": "schema",
+    "doctor": "doctor",
+    "quickstart": "quickstart",
+}
+
+
+def run(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    start = ["-c", code] if code else ["-m", "textssl"]
+    return subprocess.run([sys.executable, *start, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+def leave(arguments: list[str]) -> int:
+    """Exit code of a command run in this process."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    return int(caught.value.code or 0)
+
+
+def command(words: str):
+    found = typer.main.get_command(cli.app)
+    for word in words.split():
+        found = found.commands[word]  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.fixture
+def workflow(monkeypatch):
+    """Put a stand-in for one workflow module where the command line will look for it."""
+
+    def place(module: str, **functions):
+        stand_in = types.ModuleType(f"textssl.workflows.{module}")
+        vars(stand_in).update(functions)
+        monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+
+    return place
+
+
+def test_help_is_quick_and_imports_no_torch():
+    code = (
+        "import sys; sys.argv = ['textssl', '--help']\n"
+        "from textssl import cli\n"
+        "try: cli.main()\n"
+        "finally: print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules], file=sys.stderr)"
+    )
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        finished = run(code=code)
+        seconds.append(time.perf_counter() - start)
+        assert finished.returncode == 0
+        assert finished.stderr.strip() == "[]"
+        assert "quickstart" in finished.stdout
+    assert min(seconds) < 1.0
+
+
+def test_importing_textssl_and_reading_a_configuration_imports_no_torch():
+    finished = run(code="import sys, textssl, textssl.config; print('torch' in sys.modules)")
+    assert finished.stdout.strip() == "False"
+
+
+def test_version():
+    assert run("--version").stdout.strip() == f"textssl {textssl.__version__}"
+
+
+def test_every_command_is_listed_here():
+    top = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    words = {f"{a} {b}" if hasattr(c, "commands") else a for a, c in top.items() for b in getattr(c, "commands", [a])}
+    assert words == set(COMMANDS)
+    assert set(COMMANDS.values()) == set(textssl.COMMANDS)
+    assert {*textssl.COMMANDS, "UserError", "__version__"} == set(textssl.__all__)
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_help_of_every_command_has_an_example(words: str):
+    text = inspect.cleandoc(command(words).help)
+    assert f"`textssl {words}" in text
+    assert all(word in textssl.cli.ORDER for word in words.split()[:1])
+
+
+@pytest.mark.parametrize(("words", "name"), COMMANDS.items())
+def test_function_has_the_arguments_of_the_command(words: str, name: str):
+    function = getattr(textssl, name)
+    parameters = inspect.signature(function).parameters
+    for option in command(words).params:
+        assert option.name in parameters, f"textssl.{name} does not take {option.name}"
+        given = parameters[option.name].default
+        assert option.required == (given is inspect.Parameter.empty), f"{option.name}: required in one place only"
+        if not option.required and option.default not in (None, False) and name != "quickstart":
+            default = getattr(option.default, "value", option.default)
+            assert default == given, f"{option.name} of {words}: the defaults differ"
+
+
+def test_every_function_of_the_package_exists():
+    assert set(textssl.__all__) <= set(dir(textssl))
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = textssl.no_such  # type: ignore[attr-defined]
+
+
+def test_user_error_is_one_line_and_code_2(workflow, capsys):
+    def schema(out=None):
+        raise UserError("the key train.max_step is unknown; did you mean train.max_steps?")
+
+    workflow("schema", schema=schema)
+    assert leave(["schema"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: the key train.max_step is unknown; did you mean train.max_steps?\n"
+    assert captured.out == ""
+
+
+def test_a_bug_keeps_its_traceback(workflow):
+    def schema(out=None):
+        raise ValueError("a bug")
+
+    workflow("schema", schema=schema)
+    with pytest.raises(ValueError, match="a bug"):
+        cli.main(["schema"])
+
+
+def test_control_c_is_130(workflow):
+    def doctor(json=False):
+        raise KeyboardInterrupt
+
+    workflow("doctor", doctor=doctor)
+    assert leave(["doctor"]) == 130
+
+
+@pytest.mark.parametrize(("stopped_by", "code"), [("SIGTERM", 75), ("SIGINT", 75), ("max_steps", 0), (None, 0)])
+def test_pretrain_passes_overrides_and_says_how_it_ended(workflow, stopped_by, code):
+    seen = {}
+
+    def pretrain(config, overrides=()):
+        seen.update(config=config, overrides=overrides)
+        return types.SimpleNamespace(stopped_by=stopped_by)
+
+    workflow("pretrain", pretrain=pretrain)
+    assert leave(["pretrain", "a.yaml", "train.max_steps=2", "model={config: {model_type: bert}}", "seed=-1"]) == code
+    assert seen["config"] == Path("a.yaml")
+    assert seen["overrides"] == ["train.max_steps=2", "model={config: {model_type: bert}}", "seed=-1"]
+
+
+def test_input_takes_several_paths_both_ways(workflow):
+    seen = []
+
+    def prepare(input, tokenizer, out, **rest):
+        seen.append((input, tokenizer, out))
+
+    workflow("prepare", prepare=prepare)
+    expected = (["a.txt", "b", "sample:news"], "tok", Path("corpus"))
+    leave(["prepare", "--input", "a.txt", "b", "sample:news", "--tokenizer", "tok", "--out", "corpus"])
+    leave(
+        ["prepare", "--input", "a.txt", "--tokenizer", "tok", "--input", "b", "--input", "sample:news", "--out=corpus"]
+    )
+    leave(["prepare", "--tokenizer", "tok", "--out", "corpus", "--input=a.txt", "b", "sample:news"])
+    assert seen == [expected] * 3
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--input", "a"], ["--input", "a"]),
+        (["--input", "a", "b"], ["--input", "a", "--input", "b"]),
+        (["--input=a", "b"], ["--input=a", "--input", "b"]),
+        (["--out", "a", "b"], ["--out", "a", "b"]),
+        (["--input", "--out", "x"], ["--input", "--out", "x"]),
+        (["--input", "a", "-", "b"], ["--input", "a", "--input", "-", "--input", "b"]),
+        (["c", "--", "--input", "a", "b"], ["c", "--", "--input", "a", "b"]),
+        ([], []),
+    ],
+)
+def test_spread(given: list[str], expected: list[str]):
+    assert cli.spread(given) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["no-such-command"], ["prepare"], ["tokenizer", "train", "--algorithm", "x"], ["pretrain"], ["evaluate"]],
+)
+def test_wrong_usage_is_code_2_without_traceback(arguments: list[str]):
+    finished = run(*arguments)
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+
+
+def test_missing_configuration_is_code_2():
+    finished = run("pretrain", "no-such.yaml")
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ") and "no-such.yaml" in finished.stderr
+    assert len(finished.stderr.strip().splitlines()) == 1

@@ -1,0 +1,28 @@
+"""Tokenizers: training, loading, the words of an encoding, a report. Takes texts, knows no corpus.
+
+transformers is imported inside the functions that need it: the workers of `prepare` import this room and must not
+wait for torch.
+"""
+
+from textssl.tokenizer.family import check_family, covers_all_bytes
+from textssl.tokenizer.folder import for_causal, load, load_backend, save, tokenizer_hash
+from textssl.tokenizer.report import TokenizerReport, report
+from textssl.tokenizer.train import ALGORITHMS, SPECIAL_TOKENS, train_tokenizer
+from textssl.tokenizer.words import WordFinder, word_starts
+
+__all__ = [
+    "ALGORITHMS",
+    "SPECIAL_TOKENS",
+    "TokenizerReport",
+    "WordFinder",
+    "check_family",
+    "covers_all_bytes",
+    "for_causal",
+    "load",
+    "load_backend",
+    "report",
+    "save",
+    "tokenizer_hash",
+    "train_tokenizer",
+    "word_starts",
+]

@@ -1,0 +1,87 @@
+"""Tokenizer folders: save, load, hash, and the copy that a causal model is exported with."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer, processors
+
+from textssl.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# classes whose tokenizer.json is the whole truth; others rebuild parts of it when AutoTokenizer loads them
+PLAIN_CLASSES = {"TokenizersBackend", "PreTrainedTokenizerFast"}
+FRAMING = {"TemplateProcessing", "BertProcessing", "RobertaProcessing"}  # post-processors that add special tokens
+
+
+def save(tokenizer: PreTrainedTokenizerFast, path: str | Path) -> Path:
+    """Write a folder that AutoTokenizer loads."""
+    tokenizer.save_pretrained(str(path))
+    return Path(path)
+
+
+def load(path: str | Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a folder (or of a hub name, where the hub is reachable); UserError where there is none."""
+    from transformers import AutoTokenizer
+
+    check_folder(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path))
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path} is not a tokenizer folder that AutoTokenizer can load: {reason}") from None
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(f"{path} holds a tokenizer without a fast version (tokenizer.json), which textssl needs")
+    return tokenizer
+
+
+def check_folder(path: str | Path) -> None:
+    if Path(path).is_dir() and not any(Path(path).glob("*token*")) and not any(Path(path).glob("vocab*")):
+        raise UserError(f"{path} holds no tokenizer (no tokenizer.json): make one with `textssl tokenizer train`")
+    looks_like_hub = str(path).count("/") <= 1 and not str(path).startswith((".", "/", "~"))
+    if not Path(path).exists() and not looks_like_hub:
+        raise UserError(f"the tokenizer folder {path} does not exist: make one with `textssl tokenizer train`")
+
+
+def load_backend(path: str | Path) -> Tokenizer:
+    """The tokenizers-library object of a folder, without importing transformers where that changes nothing."""
+    check_folder(path)
+    file, settings = Path(path) / "tokenizer.json", Path(path) / "tokenizer_config.json"
+    if file.is_file() and settings.is_file():
+        try:
+            if json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class") in PLAIN_CLASSES:
+                return Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare Exceptions
+            raise UserError(f"{file} cannot be read as a tokenizer: {error}") from None
+    return load(path).backend_tokenizer
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerFast | Tokenizer) -> str:
+    """sha256 of all that decides which ids a text has; special tokens around it, padding and lengths play no part."""
+    backend = tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer.backend_tokenizer
+    state = json.loads(backend.to_str())
+    parts = {key: state[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model", "decoder")}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def for_causal(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """A copy that frames a text as "[CLS] $A": a beginning (where the tokenizer has one) and no end, to be continued."""
+    causal = copy.deepcopy(tokenizer)
+    backend = causal.backend_tokenizer
+    found = json.loads(backend.to_str())["post_processor"]
+    steps = found["processors"] if found and found["type"] == "Sequence" else [found] if found else []
+    kept = [processors.ByteLevel(trim_offsets=step["trim_offsets"]) for step in steps if step["type"] == "ByteLevel"]
+    others = {step["type"] for step in steps} - FRAMING - {"ByteLevel"}
+    assert not others, f"unknown post-processors {others}"
+    begin = causal.bos_token or causal.cls_token
+    special = [(begin, causal.convert_tokens_to_ids(begin))] if begin else []
+    single, pair = (f"{begin} $A", f"{begin} $A $B:1") if begin else ("$A", "$A $B:1")
+    template = processors.TemplateProcessing(single=single, pair=pair, special_tokens=special)
+    backend.post_processor = processors.Sequence([*kept, template]) if kept else template
+    return causal

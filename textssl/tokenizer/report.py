@@ -1,0 +1,110 @@
+"""How well a tokenizer fits text that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from transformers import PreTrainedTokenizerFast
+
+MANY_UNKNOWN = 0.001  # share of tokens
+BATCH_TEXTS = 64
+
+
+@dataclass(frozen=True)
+class TokenizerReport:
+    """Figures on held-out texts; shares are between 0 and 1.
+
+    vocabulary_used: share of the vocabulary that occurs. tokens_per_word: a word is what stands between whitespace.
+    unknown: share of tokens that are [UNK]. round_trip: share of texts that decode to themselves, to the letter;
+    round_trip_normalized: to themselves after the tokenizer's own normalisation, whitespace aside.
+    """
+
+    vocab_size: int
+    texts: int
+    words: int
+    tokens: int
+    bytes: int
+    vocabulary_used: float
+    tokens_per_word: float
+    bytes_per_token: float
+    unknown: float
+    round_trip: float
+    round_trip_normalized: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def table(self, title: str = "Tokenizer on held-out text") -> Table:
+        from rich.table import Table
+
+        table = Table(title=title)
+        table.add_column("figure")
+        table.add_column("value", justify="right")
+        rows = {
+            "vocabulary": f"{self.vocab_size:,}",
+            "held-out texts, words": f"{self.texts:,}, {self.words:,}",
+            "vocabulary used by them": f"{self.vocabulary_used:.1%}",
+            "tokens per word": f"{self.tokens_per_word:.3f}",
+            "bytes per token": f"{self.bytes_per_token:.3f}",
+            "unknown tokens": f"{self.unknown:.3%}",
+            "texts that come back to the letter": f"{self.round_trip:.1%}",
+            "... up to normalisation and spacing": f"{self.round_trip_normalized:.1%}",
+        }
+        for name, value in rows.items():
+            table.add_row(name, value)
+        return table
+
+    def warnings(self) -> list[str]:
+        if self.unknown > MANY_UNKNOWN:
+            return [
+                f"{self.unknown:.2%} of the held-out tokens are unknown: the alphabet does not cover this text; "
+                "bpe, or unigram with byte fallback, covers every character"
+            ]
+        return []
+
+
+def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) -> TokenizerReport:
+    """Encode and decode the texts, a batch at a time, without special tokens."""
+    backend = tokenizer.backend_tokenizer
+    vocab_size = backend.get_vocab_size()
+    used = np.zeros(max(backend.get_vocab().values()) + 1, dtype=bool)
+    unknown_id = tokenizer.unk_token_id
+    texts = words = tokens = num_bytes = unknown = exact = normalized = 0
+    iterator = iter(held_out_texts)
+    while batch := list(islice(iterator, BATCH_TEXTS)):
+        encodings = backend.encode_batch_fast(batch, add_special_tokens=False)
+        decoded = backend.decode_batch([encoding.ids for encoding in encodings], skip_special_tokens=False)
+        for text, encoding, back in zip(batch, encodings, decoded, strict=True):
+            ids = np.array(encoding.ids, dtype=np.int64)
+            used[ids] = True
+            texts, words, tokens = texts + 1, words + len(text.split()), tokens + len(ids)
+            num_bytes += len(text.encode())
+            unknown += int((ids == unknown_id).sum()) if unknown_id is not None else 0
+            exact += back.lstrip(" ") == text.lstrip(" ")  # the prefix space, which says "a word begins", is no text
+            normalized += spaceless(backend, back) == spaceless(backend, text)
+    return TokenizerReport(
+        vocab_size=vocab_size,
+        texts=texts,
+        words=words,
+        tokens=tokens,
+        bytes=num_bytes,
+        vocabulary_used=float(used.sum()) / vocab_size,
+        tokens_per_word=tokens / max(words, 1),
+        bytes_per_token=num_bytes / max(tokens, 1),
+        unknown=unknown / max(tokens, 1),
+        round_trip=exact / max(texts, 1),
+        round_trip_normalized=normalized / max(texts, 1),
+    )
+
+
+def spaceless(backend: Any, text: str) -> str:
+    """The text as the model sees it, without whitespace."""
+    normalized = backend.normalizer.normalize_str(text) if backend.normalizer is not None else text
+    return "".join(normalized.split())

@@ -1,0 +1,192 @@
+"""Training BPE, WordPiece and Unigram tokenizers with the tokenizers library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from textssl.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+ALGORITHMS = ("bpe", "wordpiece", "unigram")
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # their ids are 0 to 4
+PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS
+NORMAL_FORMS = {
+    "NFC": normalizers.NFC,
+    "NFKC": normalizers.NFKC,
+    "NFD": normalizers.NFD,
+    "NFKD": normalizers.NFKD,
+}
+PRINTABLE_ASCII = [chr(code) for code in range(33, 127)]
+BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
+SPECIAL_SCORE = -1e4  # log-probability that no path through real text reaches
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    *,
+    algorithm: str = "bpe",
+    vocab_size: int = 8192,
+    lowercase: bool = False,
+    strip_accents: bool = False,
+    normalization: str | None = "NFC",
+    byte_fallback: bool = True,
+    min_frequency: int = 2,
+) -> PreTrainedTokenizerFast:
+    """A tokenizer of at most `vocab_size` tokens, special ones included, fitted to `texts`.
+
+    bpe works on bytes, so nothing is unknown, and the same texts give the same tokenizer. wordpiece is BERT's; a
+    character that the texts do not hold is [UNK]. unigram is SentencePiece's with whitespace kept; with
+    `byte_fallback` 256 tokens are set apart for the bytes of unknown characters, else they are [UNK]. The library's
+    training of wordpiece and unigram is not deterministic.
+
+    normalization: None, NFC, NFD, NFKC or NFKD. min_frequency: how often a pair must occur to be merged (bpe, wordpiece).
+    Raises UserError for an unknown option, no text, or a vocabulary too small for the alphabet.
+    """
+    if algorithm not in ALGORITHMS:
+        raise UserError(f"algorithm {algorithm!r} is unknown: choose one of {', '.join(ALGORITHMS)}")
+    if normalization is not None and normalization not in NORMAL_FORMS:
+        raise UserError(f"normalization {normalization!r} is unknown: choose none or one of {', '.join(NORMAL_FORMS)}")
+    byte_fallback = byte_fallback and algorithm == "unigram"
+    smallest = smallest_vocabulary(algorithm, byte_fallback)
+    if vocab_size < smallest:
+        raise UserError(f"vocab_size {vocab_size} is too small: {algorithm} needs {smallest} tokens for its alphabet")
+
+    tokenizer = untrained(algorithm)
+    normalizer = build_normalizer(algorithm, normalization, lowercase, strip_accents)
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    counted = CountedTexts(texts)
+    trainer = build_trainer(algorithm, vocab_size - 256 * byte_fallback, min_frequency)
+    try:
+        tokenizer.train_from_iterator(counted, trainer)
+    except Exception as error:
+        if "not large enough" not in str(error):
+            raise
+        raise too_small(vocab_size, algorithm) from None
+    if not counted.characters:
+        raise UserError("the input holds no text to train a tokenizer on")
+    if tokenizer.get_vocab_size() > vocab_size:
+        raise too_small(vocab_size, algorithm)
+    if algorithm == "unigram":
+        tokenizer = finish_unigram(tokenizer, byte_fallback)
+    assert [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS] == [0, 1, 2, 3, 4]
+    return as_fast(tokenizer, algorithm)
+
+
+class CountedTexts:
+    """Passes texts on and counts their characters."""
+
+    def __init__(self, texts: Iterable[str]):
+        self.texts, self.characters = texts, 0
+
+    def __iter__(self):
+        for text in self.texts:
+            self.characters += len(text)
+            yield text
+
+
+def smallest_vocabulary(algorithm: str, byte_fallback: bool) -> int:
+    alphabet = {"bpe": 256, "wordpiece": 2 * len(PRINTABLE_ASCII), "unigram": len(PRINTABLE_ASCII)}[algorithm]
+    return len(SPECIAL_TOKENS) + alphabet + 256 * byte_fallback
+
+
+def too_small(vocab_size: int, algorithm: str) -> UserError:
+    advice = "" if algorithm == "bpe" else ", or algorithm bpe, which works on bytes"
+    return UserError(
+        f"vocab_size {vocab_size} is too small for the characters of this text: give a larger one{advice}"
+    )
+
+
+def untrained(algorithm: str) -> Tokenizer:
+    """Model, pre-tokenizer and decoder, before training."""
+    if algorithm == "bpe":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True, trim_offsets=True)
+        tokenizer.decoder = decoders.ByteLevel()
+    elif algorithm == "wordpiece":
+        tokenizer = Tokenizer(models.WordPiece(unk_token=UNK))
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    else:
+        tokenizer = Tokenizer(models.Unigram())
+        metaspace = {"replacement": "▁", "prepend_scheme": "first", "split": True}
+        # Metaspace knows spaces alone: without the split a newline or tab would glue two words together
+        other_whitespace = pre_tokenizers.Split(Regex(r"[^\S ]"), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([other_whitespace, pre_tokenizers.Metaspace(**metaspace)])
+        tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(**metaspace)])
+    return tokenizer
+
+
+def build_normalizer(
+    algorithm: str, normalization: str | None, lowercase: bool, strip_accents: bool
+) -> normalizers.Normalizer | None:
+    """Accents away, then the normal form, then lowercase, then (wordpiece) BERT's spacing of Chinese characters."""
+    steps: list[normalizers.Normalizer] = []
+    if strip_accents:
+        steps += [normalizers.NFD(), normalizers.StripAccents()]
+        normalization = normalization or "NFC"  # put Hangul and the like together again
+    if normalization is not None:
+        steps.append(NORMAL_FORMS[normalization]())
+    if lowercase:
+        steps.append(normalizers.Lowercase())
+    if algorithm == "wordpiece":
+        bert = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": False, "lowercase": False}
+        steps.append(normalizers.BertNormalizer(**bert))
+    return normalizers.Sequence(steps) if steps else None
+
+
+def build_trainer(algorithm: str, vocab_size: int, min_frequency: int) -> Any:
+    shared = {"vocab_size": vocab_size, "special_tokens": list(SPECIAL_TOKENS), "show_progress": False}
+    if algorithm == "bpe":
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        return trainers.BpeTrainer(min_frequency=min_frequency, initial_alphabet=alphabet, **shared)
+    if algorithm == "wordpiece":
+        # every character has two tokens (x and ##x): at most half of the vocabulary goes to the alphabet
+        return trainers.WordPieceTrainer(
+            min_frequency=min_frequency, initial_alphabet=PRINTABLE_ASCII, limit_alphabet=vocab_size // 4, **shared
+        )
+    return trainers.UnigramTrainer(unk_token=UNK, initial_alphabet=[*PRINTABLE_ASCII, "▁", "\n", "\t"], **shared)
+
+
+def finish_unigram(tokenizer: Tokenizer, byte_fallback: bool) -> Tokenizer:
+    """Special tokens out of reach of real text, and tokens for bytes, as SentencePiece's byte_fallback has them."""
+    state = json.loads(tokenizer.to_str())
+    vocabulary = state["model"]["vocab"]  # [token, log-probability]
+    lowest = min(score for _, score in vocabulary)
+    for place in range(len(SPECIAL_TOKENS)):
+        vocabulary[place][1] = SPECIAL_SCORE  # the trainer gives 0, so that a literal "[SEP]" would become the token
+    if byte_fallback:
+        known = {token for token, _ in vocabulary}
+        vocabulary += [[token, lowest - 10.0] for token in BYTE_TOKENS if token not in known]
+    state["model"]["byte_fallback"] = byte_fallback
+    return Tokenizer.from_str(json.dumps(state, ensure_ascii=False))
+
+
+def as_fast(tokenizer: Tokenizer, algorithm: str) -> PreTrainedTokenizerFast:
+    """One tokenizer for encoders and decoders: [CLS] is also the beginning of text, [SEP] its end."""
+    from transformers import PreTrainedTokenizerFast
+
+    template = processors.TemplateProcessing(
+        single=f"{CLS} $A {SEP}",
+        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
+        special_tokens=[(CLS, SPECIAL_TOKENS.index(CLS)), (SEP, SPECIAL_TOKENS.index(SEP))],
+    )
+    if algorithm == "bpe":  # without trim_offsets a word's offsets would hold the space before it
+        tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), template])
+    else:
+        tokenizer.post_processor = template
+    names = {"pad_token": PAD, "unk_token": UNK, "cls_token": CLS, "sep_token": SEP, "mask_token": MASK}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=CLS,
+        eos_token=SEP,
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,
+        **names,
+    )

@@ -11,13 +11,15 @@ from textssl.data import samples
 def list_samples() -> list[dict[str, object]]:
     """Print every sample with its provenance and licence, and return the rows."""
     rows = samples.list_samples()
-    table = Table(title="Samples", caption="The licence is what the package's own METADATA states.")
-    for column in ("name", "kind", "records", "what", "package", "licence", "cached"):
-        table.add_column(column, justify="right" if column == "records" else "left", overflow="fold")
+    table = Table(title="Samples", caption="The licence is what the package's own METADATA states.", show_lines=True)
+    table.add_column("name", no_wrap=True)
+    table.add_column("records", justify="right", no_wrap=True)
+    table.add_column("what it is, and where it is from", overflow="fold")
+    table.add_column("cached", no_wrap=True)
     for row in rows:
-        provenance = f"{row['package']} {row['version']}\n[dim]{row['member']}[/dim]"
-        cells = [row["name"], row["kind"], _records(row["records"]), row["what"], provenance, row["licence"]]
-        table.add_row(*map(str, cells), "yes" if row["cached"] else "no")
+        source = f"{row['package']} {row['version']}: {row['member']}\nlicence: {row['licence']}"
+        cells = [f"{row['name']}\n[dim]{row['kind']}[/dim]", _records(row["records"])]
+        table.add_row(*cells, f"{row['what']}\n[dim]{source}[/dim]", "yes" if row["cached"] else "no")
     Console().print(table)
     return rows
 

@@ -1,0 +1,233 @@
+"""Records out of each file format, one at a time, with the place they stand at."""
+
+import csv
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow
+import pyarrow.parquet
+
+from textssl.data import drops, streams
+from textssl.data.inputs import HUB, file_format, hub_reference
+from textssl.data.streams import BrokenFile, lines
+from textssl.errors import UserError
+
+_NEWLINE = b"\n"
+_BATCH_ROWS = 256  # rows of a parquet file in memory at once
+UNITS = ("blank-line", "line", "file")
+
+
+class Record(NamedTuple):
+    """One record of a table: where it is, its values, and the columns that its file (or JSON object) has."""
+
+    place: str
+    fields: Mapping[str, Any]
+    columns: Collection[str]
+
+
+def text_records(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[str, str]]:
+    """(place, text) of a .txt file, cut at blank lines, at every line or not at all.
+
+    The place of a document is its first line; that of a broken one is the line with the broken byte.
+    """
+    for start, raw in _blocks(path, unit, drop):
+        nul = raw.find(b"\0")
+        if nul >= 0:
+            drop(drops.NUL_BYTE, f"{path}:{start + raw.count(_NEWLINE, 0, nul)}", "")
+            continue
+        try:
+            yield f"{path}:{start}", raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            drop(drops.INVALID_UTF8, f"{path}:{start + raw.count(_NEWLINE, 0, error.start)}", "")
+
+
+def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
+    """The records of a .jsonl, .csv or .parquet file or of a hub data set.
+
+    `fields` holds those of `columns` that the record has, and may hold others. Broken records are handed to `drop`,
+    as is a broken end of the file, after which nothing more comes.
+    """
+    kind = file_format(source)
+    try:
+        if kind == ".jsonl":
+            yield from _jsonl_records(Path(source), drop)
+        elif kind == ".csv":
+            yield from _csv_records(Path(source), columns, drop)
+        elif kind == ".parquet":
+            yield from _parquet_records(Path(source), columns, drop)
+        elif kind == HUB:
+            yield from _hub_records(source)
+        else:
+            raise UserError(f"{source} has no columns: a table is a .jsonl, .csv or .parquet file")
+    except BrokenFile as broken:
+        drop(broken.reason, f"{source}:{broken.line}", broken.detail)
+
+
+def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+    """(first line, bytes) of each document of a text file; the one that a broken end cuts is left out."""
+    block: list[bytes] = []
+    start = size = 0
+    try:
+        for number, line in lines(path, drop):
+            if unit == "line":
+                yield number, line
+                continue
+            blank = not line.strip()
+            if size and blank and unit == "blank-line":
+                yield from _whole(path, start, block, size, drop)
+                block, size = [], 0
+            elif size or not blank:
+                start = start if size else number
+                size += len(line) + 1
+                if size <= streams.RECORD_LIMIT:
+                    block.append(line)
+    except BrokenFile as broken:
+        drop(broken.reason, f"{path}:{broken.line}", broken.detail)
+        return
+    if size:
+        yield from _whole(path, start, block, size, drop)
+    elif unit == "file":
+        yield 1, b""
+
+
+def _whole(path: Path, start: int, block: list[bytes], size: int, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+    if size > streams.RECORD_LIMIT:
+        drop(drops.TOO_LARGE, f"{path}:{start}", "")
+    else:
+        yield start, b"\n".join(block)
+
+
+def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
+    for number, line in lines(path, drop):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        if b"\0" in line:
+            drop(drops.NUL_BYTE, place, "")
+            continue
+        try:
+            value = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError:
+            drop(drops.INVALID_UTF8, place, "")
+        except (ValueError, RecursionError) as error:
+            drop(drops.INVALID_JSON, place, str(error))
+        else:
+            if isinstance(value, dict):
+                yield Record(place, value, value.keys())
+            else:
+                drop(drops.INVALID_JSON, place, "not an object")
+
+
+class _CsvFeed:
+    """Lines for csv.reader, which notes where a record began and whether a broken byte was among its lines."""
+
+    def __init__(self, numbered: Iterator[tuple[int, bytes]]) -> None:
+        self.numbered = numbered
+        self.ended = False
+        self.begin_record()
+
+    def begin_record(self) -> None:
+        self.first = 0
+        self.broken = ""
+
+    def __iter__(self) -> "_CsvFeed":
+        return self
+
+    def __next__(self) -> str:
+        try:
+            number, line = next(self.numbered)
+        except StopIteration:
+            self.ended = True
+            raise
+        self.first = self.first or number
+        if b"\0" in line:
+            self.broken = drops.NUL_BYTE
+        try:
+            return line.decode("utf-8") + "\n"
+        except UnicodeDecodeError:
+            self.broken = drops.INVALID_UTF8
+            return line.decode("utf-8", errors="replace") + "\n"
+
+
+def _csv_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
+    """Comma separated, quoted with `"`, the first record names the columns. Sets csv's limit for a field."""
+    csv.field_size_limit(streams.RECORD_LIMIT)
+    feed = _CsvFeed(lines(path, drop))
+    reader = csv.reader(feed)
+    header: list[str] | None = None
+    wanted: list[tuple[str, int]] = []
+    while True:
+        feed.begin_record()
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            drop(drops.INVALID_CSV, f"{path}:{feed.first}", str(error))
+            continue
+        place = f"{path}:{feed.first}"
+        if feed.ended:  # only a record that still waits for its closing quote is given out at the end
+            drop(drops.UNCLOSED_QUOTE, place, "everything after it is lost")
+        elif not row:
+            continue  # a blank line
+        elif header is None:
+            header = row
+            wanted = [(name, header.index(name)) for name in columns if name in header]
+        elif feed.broken:
+            drop(feed.broken, place, "")
+        else:
+            yield Record(place, {name: row[index] for name, index in wanted if index < len(row)}, header)
+
+
+def _parquet_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
+    row = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+            names = file.schema_arrow.names
+            present = [name for name in columns if name in names]
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=present, use_threads=False):
+                values = [_values(batch.column(name)) for name in present]
+                for index in range(batch.num_rows):
+                    row += 1
+                    place = f"{path}#{row}"
+                    try:
+                        fields = {name: _decoded(column[index]) for name, column in zip(present, values, strict=True)}
+                    except UnicodeDecodeError:
+                        drop(drops.INVALID_UTF8, place, "")
+                        continue
+                    yield Record(place, fields, names)
+    except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        drop(drops.DAMAGED, f"{path}#{row + 1}", str(error).splitlines()[0])
+
+
+def _values(column: pyarrow.Array) -> list[Any]:
+    """Python values of a column; strings as bytes, since pyarrow would stop at the first that is not UTF-8."""
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pyarrow.types.is_string(column.type):
+        column = column.cast(pyarrow.binary())
+    elif pyarrow.types.is_large_string(column.type):
+        column = column.cast(pyarrow.large_binary())
+    return column.to_pylist()
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+def _hub_records(source: str) -> Iterator[Record]:
+    import datasets  # here, as it takes seconds to import and files do not need it
+
+    name, config, split = hub_reference(source)
+    try:
+        rows = datasets.load_dataset(name, config, split=split, streaming=True)
+    except Exception as error:  # the hub's client raises many kinds, all of them about the reference or the network
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{source} cannot be opened: {reason}") from error
+    for number, row in enumerate(rows, start=1):
+        fields: Mapping[str, Any] = row  # type: ignore[assignment]
+        yield Record(f"{source}#{number}", fields, fields.keys())

@@ -1,0 +1,170 @@
+"""Labelled sets: texts with a class, or pairs of texts with a score, from any table that documents are read from."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from textssl.data import drops
+from textssl.data.documents import is_usable
+from textssl.data.drops import DropReport
+from textssl.data.formats import Record, table_records
+from textssl.data.inputs import expand_inputs, file_format
+from textssl.data.samples import PREFIX
+from textssl.errors import UserError
+
+_WANTED = "a labelled set has the columns text and label, or text_a, text_b and score (or label)"
+_COLUMNS = ("text", "text_a", "text_b", "label", "score")
+
+
+@dataclass
+class Labeled:
+    """A labelled set in memory, all lists of one length.
+
+    `texts` are the texts, or the first texts of pairs, whose second are `text_b`. `labels` are strings and empty where
+    the set has scores only; `scores` is None where it has labels only. `report` says what was dropped.
+    """
+
+    name: str
+    texts: list[str]
+    labels: list[str]
+    text_b: list[str] | None = None
+    scores: list[float] | None = None
+    report: DropReport = field(default_factory=DropReport)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The classes, sorted: the order of a classifier's outputs."""
+        return sorted(set(self.labels))
+
+
+def read_labeled(path: str | Path, *, strict: bool = False, report: DropReport | None = None) -> Labeled:
+    """Read a labelled .jsonl, .csv or .parquet file (compressed or not), `sample:NAME` or a hub data set.
+
+    Records without a label, without a text or otherwise broken are dropped and counted in `report`.
+
+    Raises UserError for a missing file or column, an empty set, a set of one class (or one score) only, labels that
+    are numbers in one record and strings in another, and with `strict` at the first broken record.
+    """
+    report = report if report is not None else DropReport()
+    source = _single_source(str(path), report)
+    drop = report.recorder(strict)
+    records = list(table_records(source, _COLUMNS, drop))
+    if not records:
+        raise UserError(f"{path} holds no labelled record{_because(report)}")
+    columns = dict.fromkeys(column for record in records for column in record.columns)
+    pairs = "text_a" in columns and "text_b" in columns
+    target = "score" if pairs and "score" in columns else "label"
+    for column in (*(("text_a", "text_b") if pairs else ("text",)), target):
+        if column not in columns:
+            found = ", ".join(map(str, columns)) or "none"
+            raise UserError(f"{records[0].place}: there is no column {column}; there are {found}; {_WANTED}")
+    result = Labeled(_name(str(path)), [], [], [] if pairs else None, [] if target == "score" else None, report)
+    kinds: dict[str, str] = {}  # kind of label -> where it first stood
+    for record in _with_texts(records, pairs, drop):
+        value = _score(record, drop) if target == "score" else _label(record, kinds, drop)
+        if value is None:
+            continue
+        result.texts.append(record.fields["text_a" if pairs else "text"])
+        if result.text_b is not None:
+            result.text_b.append(record.fields["text_b"])
+        if result.scores is not None:
+            result.scores.append(float(value))
+        else:
+            result.labels.append(str(value))
+    _check_variety(str(path), result)
+    return result
+
+
+def _single_source(path: str, report: DropReport) -> str:
+    sources = expand_inputs([path], report)
+    if len(sources) > 1:
+        names = ", ".join(Path(source).name for source in sources[:4])
+        raise UserError(f"{path} stands for {len(sources)} files ({names}...), a labelled set is one file: name it")
+    if file_format(sources[0]) == ".txt":
+        raise UserError(f"{path} is a .txt file, which has no columns; {_WANTED}, as .jsonl, .csv or .parquet")
+    return sources[0]
+
+
+def _name(path: str) -> str:
+    """`bbc` for sample:bbc and for bbc.jsonl.gz."""
+    if path.startswith(PREFIX):
+        return path.removeprefix(PREFIX).replace("/", "-")
+    return Path(path).name.partition(".")[0] or path
+
+
+def _with_texts(records: list[Record], pairs: bool, drop: drops.Drop) -> Iterator[Record]:
+    """The records whose texts can be used."""
+    for record in records:
+        for column in ("text_a", "text_b") if pairs else ("text",):
+            if column not in record.fields:
+                drop(drops.MISSING_COLUMN, record.place, column)
+                break
+            if not is_usable(record.fields[column], record.place, drop):
+                break
+        else:
+            yield record
+
+
+def _label(record: Record, kinds: dict[str, str], drop: drops.Drop) -> str | None:
+    """The label as a string. Raises UserError where its kind differs from that of the labels before."""
+    value: Any = record.fields.get("label")
+    if value is None or (isinstance(value, str) and not value.strip()) or _is_nan(value):
+        drop(drops.MISSING_LABEL, record.place, "")
+        return None
+    if isinstance(value, bool):
+        kind, text = "a truth value", str(value).lower()
+    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        kind, text = "a number", str(int(value))
+    elif isinstance(value, str):
+        kind, text = "a string", value.strip()
+    else:
+        raise UserError(
+            f"{record.place}: the label {value!r} is a {type(value).__name__}; a label is a string or a whole number"
+        )
+    place = kinds.setdefault(kind, record.place)
+    if len(kinds) > 1:
+        other, first = next(iter(kinds.items()))
+        raise UserError(
+            f"{place}: the label {value!r} is {kind}, but at {first} it is {other}; write all labels the same way"
+        )
+    return text
+
+
+def _score(record: Record, drop: drops.Drop) -> float | None:
+    value: Any = record.fields.get("score")
+    if value is None or value == "" or _is_nan(value):
+        drop(drops.MISSING_LABEL, record.place, "score")
+        return None
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        drop(drops.NOT_A_NUMBER, record.place, repr(value)[:40])
+        return None
+    return number
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _check_variety(path: str, labeled: Labeled) -> None:
+    """Raises UserError when nothing is left to learn: no record, or one class or score only."""
+    if not labeled.texts:
+        raise UserError(f"{path} holds no labelled record{_because(labeled.report)}")
+    counts = Counter(labeled.labels if labeled.scores is None else labeled.scores)
+    if len(counts) == 1:
+        value, count = counts.most_common(1)[0]
+        what = "label" if labeled.scores is None else "score"
+        raise UserError(f"{path}: all {count:,} records have the {what} {value!r}; at least two are needed")
+
+
+def _because(report: DropReport) -> str:
+    return f"; dropped were {report.summary()}" if report.total else ""

@@ -1,0 +1,213 @@
+"""Packed rows in, isolated documents: masks, positions and flash-attention lengths for each model family.
+
+A token sees the tokens of its own document alone, at the positions they have there, so a document in a packed row
+gives the outputs that it gives alone. How that is said to a backbone depends on its family and on the attention
+implementation; there are three layouts:
+
+packed    rows stay rows; a mask (rows, 1, length, length) isolates. sdpa and eager, families in MASKING.
+flat      all rows form one sequence with cumulative document lengths. flash attention, families in MASKING.
+separate  every document is a row of its own under an ordinary padding mask. All others: slower, never wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from textssl.batch import Rows
+
+
+class Masking(NamedTuple):
+    """How a family takes its mask.
+
+    causal: a token sees only tokens before it (encoders: unless the configuration says is_decoder).
+    window: "none"; "all": config.sliding_window, where set, holds in every layer; "layers": a mask for each of
+        config.layer_types.
+    offset: positions start behind the padding id, as in RoBERTa.
+    """
+
+    causal: bool = False
+    window: Literal["none", "all", "layers"] = "none"
+    offset: bool = False
+
+
+ENCODER, ROBERTA = Masking(), Masking(offset=True)
+DECODER, WINDOWED = Masking(causal=True), Masking(causal=True, window="all")
+LAYERED = Masking(causal=True, window="layers")
+
+MASKING = {
+    **dict.fromkeys(("albert", "bert", "distilbert", "electra"), ENCODER),
+    **dict.fromkeys(("camembert", "roberta", "xlm-roberta"), ROBERTA),
+    "modernbert": Masking(window="layers"),
+    **dict.fromkeys(("gemma", "gpt2", "gpt_neox", "llama", "olmo2"), DECODER),
+    **dict.fromkeys(("mistral", "phi3", "starcoder2"), WINDOWED),
+    **dict.fromkeys(("qwen2", "qwen3", "smollm3"), LAYERED),
+}
+
+
+def layout(model: PreTrainedModel) -> Literal["packed", "flat", "separate"]:
+    """How rows reach the backbone, from its family and its attention implementation."""
+    implementation = model.config._attn_implementation or "eager"
+    if model.config.model_type in MASKING and implementation in ("sdpa", "eager"):
+        return "packed"
+    if model.config.model_type in MASKING and implementation.startswith("flash_attention"):
+        return "flat"
+    return "separate"
+
+
+def isolate(model: PreTrainedModel, batch: Rows, *, causal: bool | None = None) -> dict[str, Any]:
+    """Keyword arguments of the backbone's forward for packed rows, documents isolated (ids included).
+
+    model: a transformers model; its config names family and attention implementation.
+    causal: None keeps the family's own direction; True or False sets it, in the packed layout alone.
+    Built once a batch. `restore` brings the output back to (rows, length, ...).
+    """
+    kind = layout(model)
+    if kind != "packed":
+        if causal is not None and causal != own_direction(model.config):
+            raise ValueError(f"the direction of {model.config.model_type} changes under sdpa and eager attention alone")
+        return flat_arguments(model.config, batch) if kind == "flat" else separate_arguments(model.config, batch)
+    return {
+        "input_ids": batch.ids,
+        "attention_mask": packed_mask(model, batch, own_direction(model.config) if causal is None else causal),
+        "position_ids": positions(model.config, batch),
+    }
+
+
+def restore(model: PreTrainedModel, hidden: Tensor, batch: Rows) -> Tensor:
+    """The output of a backbone that was called with `isolate`, as (rows, length, width)."""
+    kind = layout(model)
+    if kind == "packed":
+        return hidden
+    if kind == "flat":
+        return hidden.reshape(*batch.ids.shape, hidden.shape[-1])
+    place, document, offset = separate_places(batch)
+    restored = hidden.new_zeros(batch.ids.numel(), hidden.shape[-1])
+    return restored.index_put((place,), hidden[document, offset]).view(*batch.ids.shape, hidden.shape[-1])
+
+
+def own_direction(config) -> bool:
+    """Whether a family of MASKING is causal under this configuration."""
+    masking = MASKING.get(config.model_type, ENCODER)
+    return masking.causal or bool(getattr(config, "is_decoder", False))
+
+
+def positions(config, batch: Rows) -> Tensor:
+    """(rows, length) int64, counted as the family counts."""
+    return batch.positions + config.pad_token_id + 1 if MASKING[config.model_type].offset else batch.positions
+
+
+# ---- packed: a mask for rows as they are
+
+
+def packed_mask(model: PreTrainedModel, batch: Rows, causal: bool) -> Tensor | dict[str, Tensor | None] | None:
+    """What the family takes as attention_mask: one mask, or one for each kind of layer; None where none is needed.
+
+    Masks are boolean under sdpa, True where a query may look, and additive (0 or the lowest number) under eager.
+    None needs rows of one whole document each; a causal model then relies on is_causal, the fastest kernels.
+    """
+    config, masking = model.config, MASKING[model.config.model_type]
+    sdpa = config._attn_implementation == "sdpa"
+    length = batch.ids.shape[1]
+    whole = bool((batch.documents == 1).all())
+    window = None if masking.window == "none" else getattr(config, "sliding_window", None)
+
+    def finish(mask: Tensor | None) -> Tensor | None:
+        return mask if mask is None or sdpa else additive(mask, model.dtype)
+
+    free = whole and causal == own_direction(config) and (sdpa or not causal)
+    seen = None if free else document_mask(batch.documents, causal)  # (rows, 1, length, length)
+    if masking.window == "none" or window is None or length <= window:
+        full = windowed = finish(seen)
+    else:
+        band = window_mask(length, window, causal, masking.causal, batch.ids.device)
+        if causal and seen is None:
+            band = band & torch.ones_like(band).tril()
+        full, windowed = finish(seen), finish(band if seen is None else seen & band)
+    if masking.window == "layers":
+        kinds = {"full_attention": full, "sliding_attention": windowed}
+        return {kind: kinds[kind] for kind in sorted(set(config.layer_types))}
+    return windowed if masking.window == "all" else full
+
+
+def document_mask(documents: Tensor, causal: bool) -> Tensor:
+    """(rows, 1, length, length) bool: query and key belong to one document, and the key is not later if causal.
+
+    Padding sees the padding of its row, so that no query is left without a key (a softmax over nothing is NaN).
+    """
+    same = documents.unsqueeze(2) == documents.unsqueeze(1)
+    return (same.tril() if causal else same).unsqueeze(1)
+
+
+def window_mask(length: int, window: int, causal: bool, counts_itself: bool, device: torch.device) -> Tensor:
+    """(1, 1, length, length) bool: the key is near the query.
+
+    Decoders count the token itself, distance < window (Mistral); ModernBERT does not, distance <= window to either
+    side, where its config.sliding_window is half of local_attention.
+    """
+    place = torch.arange(length, device=device)
+    distance = (place[:, None] - place[None, :]) if causal else (place[:, None] - place[None, :]).abs()
+    return (distance < window if counts_itself else distance <= window)[None, None]
+
+
+def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mask that eager attention adds to its scores."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
+
+
+# ---- flat: cumulative lengths for flash attention
+
+
+def document_starts(documents: Tensor) -> Tensor:
+    """(pieces + 1,) int32: where each document, or run of padding, starts in the flattened rows; last, their end."""
+    rows, length = documents.shape
+    first = torch.ones(rows, length, dtype=torch.bool, device=documents.device)
+    first[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    return F.pad(first.flatten().nonzero().flatten(), (0, 1), value=rows * length).to(torch.int32)
+
+
+def flat_arguments(config, batch: Rows) -> dict[str, Any]:
+    """Flash attention's arguments: (1, rows * length) ids and positions, cumulative lengths, longest piece.
+
+    A run of padding is a piece of its own: under 2 % of the tokens, and nothing has to be gathered or scattered.
+    """
+    starts = document_starts(batch.documents)
+    longest = int(starts.diff().max()) if len(starts) > 1 else 0
+    return {
+        "input_ids": batch.ids.reshape(1, -1),
+        "position_ids": positions(config, batch).reshape(1, -1),
+        "attention_mask": None,
+        "cu_seq_lens_q": starts,
+        "cu_seq_lens_k": starts,
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }
+
+
+# ---- separate: one document a row
+
+
+def separate_places(batch: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    """For each non-padding token: its place in the flattened rows, the number of its document, its place there."""
+    starts = document_starts(batch.documents).long()
+    lengths = starts.diff()
+    kept = batch.documents.flatten()[starts[:-1]] > 0  # pieces that are documents
+    document = (kept.cumsum(0) - 1).repeat_interleave(lengths)
+    offset = torch.arange(batch.ids.numel(), device=starts.device) - starts[:-1].repeat_interleave(lengths)
+    place = (batch.documents.flatten() > 0).nonzero().flatten()
+    return place, document[place], offset[place]
+
+
+def separate_arguments(config, batch: Rows) -> dict[str, Any]:
+    """(documents, longest) ids and an ordinary padding mask, which every transformers model understands."""
+    place, document, offset = separate_places(batch)
+    shape = (int(document.max()) + 1, int(offset.max()) + 1) if len(place) else (0, 1)
+    ids = batch.ids.new_full(shape, config.pad_token_id or 0)
+    mask = batch.ids.new_zeros(shape)
+    ids[document, offset] = batch.ids.flatten()[place]
+    mask[document, offset] = 1
+    return {"input_ids": ids, "attention_mask": mask}

@@ -1,0 +1,179 @@
+"""A language model over packed rows whose output layer works on predicted tokens only, exported as a stock folder."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from textssl.batch import Rows
+from textssl.losses import linear_cross_entropy
+from textssl.models.attention import isolate, own_direction, restore
+from textssl.models.build import position_capacity
+
+log = logging.getLogger(__name__)
+
+Transform = Callable[[PreTrainedModel, Tensor], Tensor]
+
+
+def identity(model: Any, hidden: Tensor) -> Tensor:
+    return hidden
+
+
+def albert(model: Any, hidden: Tensor) -> Tensor:
+    head = model.predictions
+    return head.LayerNorm(head.activation(head.dense(hidden)))
+
+
+def bert(model: Any, hidden: Tensor) -> Tensor:
+    return model.cls.predictions.transform(hidden)
+
+
+def distilbert(model: Any, hidden: Tensor) -> Tensor:
+    return model.vocab_layer_norm(model.activation(model.vocab_transform(hidden)))
+
+
+def electra(model: Any, hidden: Tensor) -> Tensor:
+    return model.generator_predictions(hidden)
+
+
+def modernbert(model: Any, hidden: Tensor) -> Tensor:
+    return model.head(hidden)
+
+
+def roberta(model: Any, hidden: Tensor) -> Tensor:
+    head = model.lm_head
+    return head.layer_norm(F.gelu(head.dense(hidden)))
+
+
+# What happens to a hidden state before the output layer, which is get_output_embeddings() in every family here.
+TRANSFORMS: dict[str, Transform] = {
+    "albert": albert,
+    "bert": bert,
+    "distilbert": distilbert,
+    "electra": electra,
+    "modernbert": modernbert,
+    **dict.fromkeys(("camembert", "roberta", "xlm-roberta"), roberta),
+    **dict.fromkeys(("gemma", "gpt2", "gpt_neox", "llama", "olmo2"), identity),
+    **dict.fromkeys(("mistral", "phi3", "qwen2", "qwen3", "smollm3", "starcoder2"), identity),
+}
+
+
+class LanguageModel(nn.Module):
+    """A transformers language model that reads packed rows.
+
+    forward(batch) gives hidden states (rows, length, width); `logits` and `cross_entropy` take any of them, flattened
+    to (tokens, width), so that an objective pays for the output layer on predicted tokens only.
+    Families without an entry in TRANSFORMS give their full logits instead of hidden states, and this is logged once.
+    """
+
+    def __init__(self, model: PreTrainedModel):
+        super().__init__()
+        self.model = model
+        self.transform = TRANSFORMS.get(model.config.model_type)
+        if not self.supports_partial_logits:
+            log.warning(
+                "the %s family has no entry for its output layer: logits of every token are computed, "
+                "which is slower (textssl/models/heads.py, TRANSFORMS)",
+                model.config.model_type,
+            )
+
+    @property
+    def supports_partial_logits(self) -> bool:
+        return self.transform is not None
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The transformer below the output layer."""
+        return self.model.base_model
+
+    @property
+    def output(self) -> nn.Linear:
+        """The layer from a transformed hidden state to logits, often tied to the token embeddings."""
+        return cast(nn.Linear, self.model.get_output_embeddings())
+
+    @property
+    def causal(self) -> bool:
+        return own_direction(self.model.config)
+
+    @property
+    def width(self) -> int:
+        """Size of a hidden state; for families without partial logits, the vocabulary."""
+        return self.model.config.hidden_size if self.supports_partial_logits else self.model.config.vocab_size
+
+    def forward(self, batch: Rows, *, causal: bool | None = None) -> Tensor:
+        """Hidden states (rows, length, width), documents isolated; causal overrides the family's direction.
+
+        A batch of no rows runs one token and drops it, so that every parameter still receives a gradient of zero.
+        """
+        if len(batch) == 0:
+            return self(one_token(batch), causal=causal)[:0].expand(0, batch.ids.shape[1], -1)
+        arguments = isolate(self.model, batch, causal=causal)
+        if self.model.can_generate():
+            arguments["use_cache"] = False
+        if self.supports_partial_logits:
+            output = self.backbone(**arguments).last_hidden_state
+        else:
+            output = self.model(**arguments).logits
+        return restore(self.model, output, batch)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(tokens, width) -> (tokens, vocabulary), as the stock model gives them."""
+        if self.transform is None:
+            return hidden
+        return self.output(self.transform(self.model, hidden))
+
+    def cross_entropy(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Sum over tokens of the cross entropy in nats, float32. hidden: (tokens, width); labels: (tokens,) int64."""
+        if self.transform is None:
+            return F.cross_entropy(hidden.float(), labels, reduction="sum")
+        hidden = self.transform(self.model, hidden)
+        return linear_cross_entropy(hidden, self.output.weight, self.output.bias, labels)
+
+    def checkpoint_gradients(self) -> None:
+        """Recompute activations in the backward: about a third more time for much less memory."""
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def compile(self, **options: Any) -> None:
+        """torch.compile for the backbone, in place; names of parameters stay as they are."""
+        self.backbone.compile(**options)
+
+    def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:
+        """Write a stock transformers folder with its tokenizer, whole or not at all; returns the folder.
+
+        The tokenizer's model_max_length becomes the number of positions, and for causal models its post-processor
+        becomes the one of `for_causal` (a start token and no end token, so that a prompt can be continued).
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        if self.causal:
+            from textssl.tokenizer import for_causal
+
+            tokenizer = for_causal(cast(Any, tokenizer))
+        else:
+            tokenizer = copy.deepcopy(tokenizer)
+        capacity = position_capacity(self.model.config)
+        if capacity is not None:
+            tokenizer.model_max_length = capacity
+        self.model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        if path.exists():
+            shutil.rmtree(path)
+        aside.rename(path)
+        return path
+
+
+def one_token(batch: Rows) -> Rows:
+    """A row of one token, for a micro-batch that has none."""
+    one = torch.ones(1, 1, dtype=torch.int64, device=batch.ids.device)
+    return Rows(one * 0, one.to(batch.documents.dtype), one * 0, one * -100, one[0] * 0)

@@ -43,12 +43,14 @@ def test_tables_name_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("abilities", "precision"),
-    [({"avx2": True}, "float32"), ({"amx_bf16": True}, "bfloat16"), ({"avx512_bf16": True}, "bfloat16")],
+    ("abilities", "native"), [({"avx2": True}, False), ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True)]
 )
-def test_bfloat16_only_where_the_processor_has_it(monkeypatch, abilities, precision):
+def test_bfloat16_is_offered_only_where_the_processor_has_it(monkeypatch, abilities, native):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
-    assert doctor.cpu_device()["precision"] == precision
+    found = doctor.cpu_device()
+    assert found["native_bfloat16"] == native
+    assert ("train.precision=bfloat16" in found["why"]) == native
+    assert found["precision"] == "float32"  # what train.precision=auto takes on every CPU
 
 
 def test_cache_folder_need_not_exist(tmp_path):

@@ -95,33 +95,37 @@ def memory_bytes() -> int | None:
 
 
 def cpu_device() -> dict[str, Any]:
-    """float32 unless the processor has bfloat16 arithmetic; without it, bfloat16 is 50 to 100 times slower."""
+    """float32, and whether bfloat16 may be asked for: without native arithmetic it is 50 to 100 times slower."""
     abilities = torch.cpu.get_capabilities()
     processor = abilities.get("cpu_name") or platform.processor() or platform.machine()
     feature = next((name for name in NATIVE_BFLOAT16 if abilities.get(name)), None)
+    asked = f"native bfloat16 here ({feature}): try train.precision=bfloat16"
     return {
         "device": "cpu",
         "name": f"{processor}, {torch.get_num_threads()} threads",
         "memory_bytes": memory_bytes(),
-        "precision": "bfloat16" if feature else "float32",
-        "why": f"native bfloat16 ({feature})" if feature else "no native bfloat16 on this processor",
+        "precision": "float32",
+        "native_bfloat16": feature is not None,
+        "why": asked if feature else "no native bfloat16 on this processor",
         "attention": ["sdpa", "eager"],
         "attention_note": "documents isolated by a block mask",
     }
 
 
 def cuda_device(index: int) -> dict[str, Any]:
-    """bfloat16 from compute capability 8.0 (Ampere) on; flash attention needs the same and its package."""
+    """bfloat16 where it is native (compute capability 8.0 on); flash attention needs the same and its package."""
     properties = torch.cuda.get_device_properties(index)
-    native = properties.major >= 8
-    flash = native and installed("flash-attn") is not None
-    note = "flash-attn is not installed" if native else "flash attention needs compute capability 8.0"
+    with torch.cuda.device(index):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    flash = properties.major >= 8 and installed("flash-attn") is not None
+    note = "flash-attn is not installed" if properties.major >= 8 else "flash attention needs compute capability 8.0"
     return {
         "device": f"cuda:{index}",
         "name": properties.name,
         "memory_bytes": properties.total_memory,
         "precision": "bfloat16" if native else "float32",
-        "why": f"compute capability {properties.major}.{properties.minor}",
+        "native_bfloat16": native,
+        "why": f"{'' if native else 'no '}native bfloat16 (compute capability {properties.major}.{properties.minor})",
         "attention": [*(["flash_attention_2"] if flash else []), "sdpa", "eager"],
         "attention_note": "documents isolated by cumulative lengths" if flash else note,
     }

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from textssl import __version__
+import textssl
 from textssl.errors import UserError
 
 WRONG_INPUT = 2
@@ -82,9 +82,21 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken
 Model = Annotated[Path, typer.Option(metavar="DIR", help="Model folder, e.g. RUN/model.")]
 
 
+def call(function: str, arguments: dict[str, Any]) -> Any:
+    """Run `textssl.FUNCTION` (which imports what it needs now) with the arguments of the command of that name."""
+    choices = {name: value.value for name, value in arguments.items() if isinstance(value, StrEnum)}
+    plain = {name: None if value == Normalization.none.value else value for name, value in choices.items()}
+    return getattr(textssl, function)(**{**arguments, **plain})
+
+
+def finish(result: Any) -> None:
+    """End a command that trains; `stopped_by` is the name of the signal that ended it early, if one did."""
+    raise typer.Exit(STOPPED if result.stopped_by else 0)
+
+
 def show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"textssl {__version__}")
+        typer.echo(f"textssl {textssl.__version__}")
         raise typer.Exit()
 
 
@@ -103,9 +115,7 @@ def list_samples() -> None:
 
     Example: `textssl samples list`
     """
-    from textssl.workflows import samples
-
-    samples.list_samples()
+    call("list_samples", locals())
 
 
 @samples_app.command("get")
@@ -117,9 +127,7 @@ def get_sample(
 
     Example: `textssl samples get news --out news`
     """
-    from textssl.workflows import samples
-
-    samples.get(name=name, out=out)
+    call("get_sample", locals())
 
 
 @tokenizer_app.command("train")
@@ -138,19 +146,7 @@ def train_tokenizer(
 
     Example: `textssl tokenizer train --input notes/*.txt --out tokenizer --vocab-size 8192`
     """
-    from textssl.workflows import tokenizer
-
-    tokenizer.train_tokenizer(
-        input=input,
-        out=out,
-        algorithm=algorithm.value,
-        vocab_size=vocab_size,
-        lowercase=lowercase,
-        normalization=None if normalization is Normalization.none else normalization.value,
-        text_column=text_column,
-        one_document_per=one_document_per.value,
-        strict=strict,
-    )
+    call("train_tokenizer", locals())
 
 
 @app.command()
@@ -159,25 +155,17 @@ def prepare(
     tokenizer: Annotated[str, typer.Option(metavar="DIR", help="Tokenizer folder.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make: token shards and a held-out split.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the bytes written never depend on it.")] = None,
+    held_out: Annotated[float, typer.Option(help="Share of the documents that is set aside.")] = 0.01,
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished corpus.")] = False,
 ) -> None:
     """Turn text into token shards, with exact duplicates dropped and a held-out split set aside.
 
     Example: `textssl prepare --input notes/*.txt --tokenizer tokenizer --out corpus`
     """
-    from textssl.workflows.prepare import prepare as run
-
-    run(
-        input=input,
-        tokenizer=tokenizer,
-        out=out,
-        workers=workers,
-        text_column=text_column,
-        one_document_per=one_document_per.value,
-        strict=strict,
-    )
+    call("prepare", locals())
 
 
 @app.command()
@@ -195,15 +183,7 @@ def pretrain(
 
     Ctrl-C or SIGTERM saves a checkpoint and exits with code 75.
     """
-    from textssl.workflows.pretrain import pretrain as run
-
-    result = run(config=config, overrides=overrides or [])
-    raise typer.Exit(STOPPED if stopped_by_signal(result) else 0)
-
-
-def stopped_by_signal(result: Any) -> bool:
-    """Whether a run ended early because somebody asked it to (stopped_by is then the signal's name)."""
-    return str(getattr(result, "stopped_by", None)).startswith(("SIG", "signal"))
+    finish(call("pretrain", {"config": config, "overrides": overrides or []}))
 
 
 @app.command()
@@ -221,9 +201,7 @@ def evaluate(
 
     Example: `textssl evaluate --model runs/mlm/model --baselines`
     """
-    from textssl.workflows.evaluate import evaluate as run
-
-    run(model=model, suite=suite, baselines=baselines, out=out)
+    call("evaluate", locals())
 
 
 @app.command()
@@ -240,17 +218,7 @@ def generate(
 
     Example: `textssl generate --model runs/clm/model --prompt "The government said"`
     """
-    from textssl.workflows.generate import generate as run
-
-    run(
-        model=model,
-        prompt=prompt,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-    )
+    call("generate", locals())
 
 
 @app.command("fill-mask")
@@ -263,9 +231,7 @@ def fill_mask(
 
     Example: `textssl fill-mask --model runs/mlm/model --text "The [MASK] said on Monday"`
     """
-    from textssl.workflows.fill_mask import fill_mask as run
-
-    run(model=model, text=text, top_k=top_k)
+    call("fill_mask", locals())
 
 
 @app.command()
@@ -277,9 +243,7 @@ def schema(
     Example: `textssl schema --out textssl.schema.json`, and as first line of a YAML file:
     `# yaml-language-server: $schema=textssl.schema.json`
     """
-    from textssl.workflows.schema import schema as run
-
-    run(out=out)
+    call("schema", locals())
 
 
 @app.command()
@@ -290,9 +254,7 @@ def doctor(
 
     Example: `textssl doctor`
     """
-    from textssl.workflows.doctor import doctor as run
-
-    run(json=json)
+    call("doctor", locals())
 
 
 @app.command()
@@ -305,10 +267,7 @@ def quickstart(
 
     Example: `textssl quickstart --out quickstart`
     """
-    from textssl.workflows.quickstart import quickstart as run
-
-    result = run(out=out)
-    raise typer.Exit(STOPPED if stopped_by_signal(result) else 0)
+    finish(call("quickstart", locals()))
 
 
 def spread(arguments: list[str]) -> list[str]:

@@ -140,7 +140,7 @@ class LanguageModel(nn.Module):
 
     def checkpoint_gradients(self) -> None:
         """Recompute activations in the backward: about a third more time for much less memory."""
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.model.activation_checkpointing_enable({"use_reentrant": False})
 
     def compile(self, **options: Any) -> None:
         """torch.compile for the backbone, in place; names of parameters stay as they are."""

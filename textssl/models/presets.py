@@ -11,8 +11,8 @@
 
 Body: parameters without the token embeddings, which come on top (vocabulary x width, shared with the output): 2.1M
 for nano at 8,192 tokens; 39M for base at 50,368 tokens, which makes the 149M of ModernBERT-base (arXiv:2412.13663)
-and 124M for llama-base. Gated feed-forwards are 1.5 widths wide in ModernBERT, as in its paper, and 8/3 widths (rounded up to 64)
-in Llama, so that Llama has the parameters of an ungated 4 widths.
+and 124M for llama-base. Gated feed-forwards are 1.5 widths wide in ModernBERT, as in its paper, and 8/3 widths
+(rounded up to 64) in Llama, so that Llama has the parameters of an ungated 4 widths.
 
 ModernBERT attends to the whole document in every third layer and 64 tokens to each side in the others. The sizes
 below base hold 1,024 tokens and use the rotary base 10,000 in all layers, as the paper does before its extension to

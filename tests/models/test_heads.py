@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import AutoTokenizer
+
+from tests.models.small import CONFIGS, FOUR, MASKED, make_rows, small_model, word_tokenizer
+from textssl.batch import IGNORE, empty_like
+from textssl.models import heads
+from textssl.models.heads import TRANSFORMS, LanguageModel
+
+OTHER = {  # families without an entry in the tables, reached by their full logits and separate documents
+    "opt": {
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "ffn_dim": 48,
+        "word_embed_proj_dim": 32,
+    },
+    "mpnet": {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 48},
+}
+
+POSITIONS = {"gpt2": "n_positions"}
+
+
+@pytest.fixture
+def other_families(monkeypatch):
+    for name, config in OTHER.items():
+        monkeypatch.setitem(CONFIGS, name, config)
+    monkeypatch.setattr("tests.models.small.MASKED", (*MASKED, "mpnet"))
+
+
+def predicted(language_model, batch):
+    chosen = batch.labels != IGNORE
+    return language_model(batch)[chosen], batch.labels[chosen]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logits_and_loss_equal_the_stock_model(name):
+    language_model = LanguageModel(small_model(name))
+    assert language_model.supports_partial_logits
+    batch = make_rows([[10], [10], [10]], 10)
+    hidden = language_model(batch)
+    assert hidden.shape == (3, 10, language_model.width)
+    with torch.no_grad():
+        expected = language_model.model(input_ids=batch.ids).logits
+    torch.testing.assert_close(language_model.logits(hidden), expected, atol=1e-5, rtol=1e-5)
+    batch.labels[:, ::3] = IGNORE
+    found = language_model.cross_entropy(*predicted(language_model, batch))
+    stock = F.cross_entropy(expected.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE, reduction="sum")
+    torch.testing.assert_close(found, stock, atol=1e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", FOUR)
+def test_gradients_equal_the_stock_model(name):
+    batch = make_rows([[10], [10]], 10)
+    language_model, stock = LanguageModel(small_model(name)), small_model(name)
+    language_model.cross_entropy(*predicted(language_model, batch)).backward()
+    logits = stock(input_ids=batch.ids).logits
+    F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), reduction="sum").backward()
+    for (key, found), (_, expected) in zip(
+        language_model.model.named_parameters(), stock.named_parameters(), strict=True
+    ):
+        assert (found.grad is None) == (expected.grad is None), key
+        if expected.grad is not None:
+            torch.testing.assert_close(found.grad, expected.grad, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_an_empty_micro_batch_gives_zero_and_zero_gradients(name):
+    language_model = LanguageModel(small_model(name)).train()
+    full = make_rows([[4, 3]], 9)
+    batch = empty_like(full)
+    hidden = language_model(batch)
+    assert hidden.shape == (0, 9, language_model.width)
+    loss = language_model.cross_entropy(*predicted(language_model, batch))
+    assert loss.shape == () and loss.item() == 0
+    loss.backward()
+    with_tokens = LanguageModel(small_model(name)).train()
+    with_tokens.cross_entropy(*predicted(with_tokens, full)).backward()
+    for (key, empty), (_, used) in zip(language_model.named_parameters(), with_tokens.named_parameters(), strict=True):
+        assert (empty.grad is None) == (used.grad is None), key  # what DDP waits for must arrive
+        assert empty.grad is None or not empty.grad.any(), key
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_other_families_give_full_logits_and_say_so(name, other_families, caplog):
+    with caplog.at_level(logging.WARNING, logger=heads.__name__):
+        language_model = LanguageModel(small_model(name, "auto"))
+    assert caplog.text.count(f"the {name} family has no entry") == 1
+    batch = make_rows([[5, 4], [7]], 9)
+    hidden = language_model(batch)
+    assert not language_model.supports_partial_logits
+    assert hidden.shape == (2, 9, language_model.width)
+    with torch.no_grad():
+        second = language_model.model(input_ids=batch.ids[:1, 5:9]).logits[0]
+    torch.testing.assert_close(language_model.logits(hidden)[0, 5:9], second, atol=1e-4, rtol=1e-4)
+    states, labels = predicted(language_model, batch)
+    expected = F.cross_entropy(states, labels, reduction="sum")
+    torch.testing.assert_close(language_model.cross_entropy(states, labels), expected)
+    empty = empty_like(batch)
+    language_model.cross_entropy(*predicted(language_model, empty)).backward()
+
+
+@pytest.mark.parametrize("name", FOUR)
+def test_gradient_checkpointing_changes_nothing(name):
+    batch = make_rows([[6, 4], [9]], 10)
+    gradients = []
+    for checkpointing in (False, True):
+        language_model = LanguageModel(small_model(name)).train()
+        if checkpointing:
+            language_model.checkpoint_gradients()
+            assert language_model.model.is_activation_checkpointing
+        language_model.cross_entropy(*predicted(language_model, batch)).backward()
+        gradients.append([p.grad for p in language_model.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, recomputed, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["modernbert", "llama"])
+def test_compile_touches_the_backbone_alone(name):
+    language_model = LanguageModel(small_model(name))
+    batch = make_rows([[6, 4], [9]], 10)
+    expected = language_model(batch)
+    names = list(language_model.state_dict())
+    language_model.compile(backend="eager")
+    torch.testing.assert_close(language_model(batch), expected, atol=1e-5, rtol=1e-5)
+    assert list(language_model.state_dict()) == names
+
+
+def test_direction_of_a_call():
+    language_model = LanguageModel(small_model("modernbert"))
+    batch = make_rows([[8]], 8)
+    both, left = language_model(batch), language_model(batch, causal=True)
+    batch.ids[0, -1] = 5 if batch.ids[0, -1] != 5 else 6
+    torch.testing.assert_close(language_model(batch, causal=True)[0, :-1], left[0, :-1])
+    assert (language_model(batch)[0, :-1] - both[0, :-1]).abs().max() > 0.01
+
+
+READER = """
+import json, sys
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+for folder, causal, ids in json.loads(sys.argv[1]):
+    factory = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    model, report = factory.from_pretrained(folder, output_loading_info=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        logits = model.eval()(input_ids=torch.tensor(ids)).logits
+    print(json.dumps({
+        "report": {key: sorted(map(str, value)) for key, value in report.items()},
+        "logits": logits.tolist(),
+        "text": tokenizer("w5 w6")["input_ids"],
+        "length": tokenizer.model_max_length,
+        "foreign": [name for name in sys.modules if name.startswith("textssl")],
+        "use_cache": getattr(model.config, "use_cache", None),
+    }))
+"""
+
+
+def test_exports_load_without_textssl(tmp_path):
+    """Stock classes in a fresh process: no key too many or too few, the same logits, the right tokenizer."""
+    requests, expected = [], {}
+    for name in FOUR:
+        language_model = LanguageModel(small_model(name, **{POSITIONS.get(name, "max_position_embeddings"): 64}))
+        folder = language_model.export(tmp_path / name / "model", word_tokenizer())
+        assert [path.name for path in folder.parent.iterdir()] == ["model"]
+        batch = make_rows([[12], [12]], 12)
+        with torch.no_grad():
+            expected[name] = language_model.logits(language_model(batch))
+        requests.append((str(folder), language_model.causal, batch.ids.tolist()))
+    command = [sys.executable, "-c", READER, json.dumps(requests)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    for name, (_, causal, _), found in zip(FOUR, requests, lines, strict=True):
+        assert not any(found["report"].values()), found["report"]
+        assert found["foreign"] == []
+        torch.testing.assert_close(torch.tensor(found["logits"]), expected[name], atol=1e-5, rtol=1e-5)
+        assert found["length"] == 64
+        assert found["text"] == ([2, 5, 6] if causal else [2, 5, 6, 3])
+        assert found["use_cache"] is not False
+
+
+def test_export_replaces_a_folder_and_leaves_the_tokenizer_alone(tmp_path):
+    tokenizer, language_model = word_tokenizer(), LanguageModel(small_model("bert"))
+    length = tokenizer.model_max_length
+    Path(tmp_path / "model").mkdir()
+    Path(tmp_path / "model" / "stale.txt").write_text("old")
+    folder = language_model.export(tmp_path / "model", tokenizer)
+    assert not (folder / "stale.txt").exists()
+    assert tokenizer.model_max_length == length
+    assert AutoTokenizer.from_pretrained(folder).model_max_length == 512
+
+
+def test_every_family_with_packed_rows_has_a_head():
+    assert set(TRANSFORMS) == set(CONFIGS)

@@ -36,12 +36,14 @@ esac
 
 name="$1"
 shift
-"$root/scripts/install.sh" dev
 if [[ -f "$campaigns/$name.py" ]]; then
-    exec "$root/.venv/bin/python" "$campaigns/$name.py" "$@"
+    runner=("$root/.venv/bin/python" "$campaigns/$name.py")
 elif [[ -f "$campaigns/$name.sh" ]]; then
-    exec bash "$campaigns/$name.sh" "$@"
+    runner=(bash "$campaigns/$name.sh")
+else
+    echo "verify.sh: there is no campaign named $name; these exist:" >&2
+    list >&2
+    exit 2
 fi
-echo "verify.sh: there is no campaign named $name; these exist:" >&2
-list >&2
-exit 2
+"$root/scripts/install.sh" dev
+exec "${runner[@]}" "$@"

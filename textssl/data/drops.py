@@ -21,7 +21,8 @@ TOO_LARGE = "record too large"
 TRUNCATED = "truncated file"
 DAMAGED = "damaged file"
 EMPTY_FILE = "empty file"
-UNKNOWN_SUFFIX = "file of unknown suffix"  # other files of a folder, never read
+UNKNOWN_SUFFIX = "file of unknown suffix"  # this and the next: in a folder, never read
+HIDDEN = "hidden file or folder"
 
 _PLACES_KEPT = 5
 

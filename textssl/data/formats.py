@@ -16,6 +16,7 @@ from textssl.errors import UserError
 
 _NEWLINE = b"\n"
 _BATCH_ROWS = 256  # rows of a parquet file in memory at once
+_READ_BYTES = 2**20  # without it pyarrow reads a whole row group
 UNITS = ("blank-line", "line", "file")
 
 
@@ -184,7 +185,7 @@ def _csv_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterat
 def _parquet_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
     row = 0
     try:
-        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
             names = file.schema_arrow.names
             present = [name for name in columns if name in names]
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=present, use_threads=False):
@@ -227,7 +228,7 @@ def _hub_records(source: str) -> Iterator[Record]:
         rows = datasets.load_dataset(name, config, split=split, streaming=True)
     except Exception as error:  # the hub's client raises many kinds, all of them about the reference or the network
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{source} cannot be opened: {reason}") from error
+        raise UserError(f"{source} cannot be opened: {reason}; check the name, the split and the network") from error
     for number, row in enumerate(rows, start=1):
         fields: Mapping[str, Any] = row  # type: ignore[assignment]
         yield Record(f"{source}#{number}", fields, fields.keys())

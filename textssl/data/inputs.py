@@ -87,7 +87,7 @@ def _expand(item: str, report: drops.DropReport) -> list[str]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder sorted by their relative path, links followed, each real folder once."""
+    """All files below a folder sorted by their relative path, links followed, hidden folders given, not entered."""
     files: list[Path] = []
     seen: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
@@ -96,8 +96,9 @@ def _walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders.sort()
-        files += [Path(parent) / name for name in names]
+        hidden = [name for name in folders if name.startswith(".")]
+        folders[:] = sorted(set(folders) - set(hidden))
+        files += [Path(parent) / name for name in names + hidden]
     return iter(sorted(files, key=lambda file: file.relative_to(folder).as_posix()))
 
 
@@ -105,13 +106,13 @@ def _known(files: list[Path], where: str, report: drops.DropReport) -> list[str]
     """Those of the files that can be read; the others are counted. Raises UserError if none is left."""
     sources: list[str] = []
     for file in files:
+        if file.name.startswith("."):
+            report.add(drops.HIDDEN, str(file))
+            continue
         try:
             file_format(str(file))
         except UserError:
             report.add(drops.UNKNOWN_SUFFIX, str(file))
-            continue
-        if file.name.startswith("."):
-            report.add(drops.UNKNOWN_SUFFIX, str(file), "hidden")
             continue
         _check_file(file)
         if file.stat().st_size == 0:

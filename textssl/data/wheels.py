@@ -13,7 +13,6 @@ from textssl.errors import UserError
 # The packages are read as archives, so which Python they are for does not matter; naming one keeps pip's choice
 # of file, and with it the hash, the same for every user.
 _PYTHON_VERSION = "3.12"
-_FAILURE_LINES = ("ERROR:", "Expected sha256", "Got  ")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _failure(wheel: Wheel, output: str) -> str:
     if "No module named pip" in output:
         return f"{wheel.requirement} is fetched with pip, which {sys.executable} lacks: `python -m ensurepip` adds it"
     lines = [line.strip() for line in output.splitlines()]
-    said = [line for line in lines if line.startswith(_FAILURE_LINES)] or [line for line in lines if line][-1:]
+    said = [line for line in lines if line.startswith("ERROR:")] or [line for line in lines if line][-1:]
     reason = said[-1].removeprefix("ERROR:").strip() if said else "it gave no reason"
     return (
         f"pip could not fetch {wheel.requirement} (sha256 {wheel.sha256[:12]}...): {reason}; "

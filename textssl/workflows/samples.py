@@ -32,13 +32,13 @@ def get(name: str, out: str | Path | None = None) -> Path:
     folder = samples.get_sample(name, Path(out) if out is not None else None)
     name = name.removeprefix(samples.PREFIX).partition("/")[0]
     sample = samples.SAMPLES[name]
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
     if sample.kind == "model":
         console.print(f"{name}: {sample.what}, ready at {folder}")
     for part, count in sample.records.items() if sample.kind != "model" else ():
         console.print(f"{folder / samples.file_name(name, part)}: {count:,} records")
     wheel = sample.wheel
-    console.print(f"from {wheel.package} {wheel.version}, which states the licence {wheel.licence}", highlight=False)
+    console.print(f"from {wheel.package} {wheel.version}, which states the licence {wheel.licence}")
     return folder
 
 

@@ -1,0 +1,124 @@
+"""Decompression and lines: what comes before a broken end is kept, and the break is counted."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textssl.data import drops, streams
+from textssl.data.documents import DropReport, read_documents
+from textssl.errors import UserError
+
+COMPRESS = {
+    ".gz": gzip.compress,
+    ".bz2": lambda raw: bz2.compress(raw, 1),
+    ".xz": lambda raw: lzma.compress(raw, preset=0),
+    ".zst": zstandard.compress,
+}
+# enough text, hard to compress, that half of the file still holds whole blocks of every codec
+LINES = [json.dumps({"text": f"{n * 7919 % 100_003} and {n * n % 99_991}, number {n}"}) for n in range(20_000)]
+
+
+def read(path: Path, strict: bool = False) -> tuple[list[str], DropReport]:
+    report = DropReport()
+    return [document.text for document in read_documents([path], strict=strict, report=report)], report
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_compressed_equals_plain(tmp_path, suffix):
+    raw = "\n".join(LINES[:2000]).encode()
+    (tmp_path / "a.jsonl").write_bytes(raw)
+    # two members (or frames) after each other, as `cat a.gz b.gz` makes them
+    parts = COMPRESS[suffix](raw[:5000]) + COMPRESS[suffix](raw[5000:])
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(parts)
+    plain, _ = read(tmp_path / "a.jsonl")
+    packed, report = read(tmp_path / f"a.jsonl{suffix}")
+    assert packed == plain and len(plain) == 2000 and report.total == 0
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_truncated_file_keeps_what_came_before(tmp_path, suffix):
+    whole = COMPRESS[suffix]("\n".join(LINES).encode())
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    texts, report = read(path)
+    assert texts == [json.loads(line)["text"] for line in LINES[: len(texts)]]
+    assert 5_000 < len(texts) < 20_000
+    assert report.as_dict() == {drops.TRUNCATED: 1}
+    assert report.places[drops.TRUNCATED] == [f"{path}:{len(texts) + 1}"]
+    with pytest.raises(UserError, match=rf"jsonl{suffix}:{len(texts) + 1}: truncated file"):
+        read(path, strict=True)
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("name", ["a.txt", "a.csv"])
+def test_the_cut_record_of_other_formats_is_not_given_out(tmp_path, suffix, name):
+    lines = [f"number {n} {n * 7919 % 100_003} {n * n % 99_991}" for n in range(20_000)]
+    content = "\n\n".join(lines) if name == "a.txt" else "text\n" + "\n".join(lines)
+    whole = COMPRESS[suffix](content.encode())
+    path = tmp_path / f"{name}{suffix}"
+    path.write_bytes(whole[:-100])
+    texts, report = read(path)
+    assert texts == lines[: len(texts)] and len(texts) < 20_000
+    assert report.as_dict() == {drops.TRUNCATED: 1}
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_damaged_file_is_counted(tmp_path, suffix):
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(b"this is no compressed file at all")
+    texts, report = read(path)
+    assert texts == [] and report.as_dict() == {drops.DAMAGED: 1}
+    assert report.places[drops.DAMAGED][0].startswith(f"{path}:1 (")
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_damage_in_the_middle_is_counted(tmp_path, suffix):
+    whole = bytearray(COMPRESS[suffix]("\n".join(LINES).encode()))
+    whole[len(whole) // 2] ^= 0xFF
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(whole)
+    _, report = read(path)
+    assert report.total >= 1
+
+
+def test_a_missing_disk_is_no_damage(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        next(streams.pieces(tmp_path / "a.txt"))
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300), st.integers(1, 20))
+def test_lines_are_those_of_split(tmp_path_factory, content, piece):
+    path = tmp_path_factory.mktemp("lines") / "a.txt"
+    path.write_bytes(content)
+    report = DropReport()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "_PIECE", piece)
+        found = list(streams.lines(path, report.recorder(strict=True)))
+    expected = content.split(b"\n")
+    expected = [line.removesuffix(b"\r") for line in (expected if expected[-1] else expected[:-1])]
+    expected[:1] = [line.removeprefix(b"\xef\xbb\xbf") for line in expected[:1]]
+    assert found == list(enumerate(expected, start=1))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), max_size=8), st.integers(1, 12))
+def test_lines_over_the_limit_are_dropped_alone(tmp_path_factory, lengths, piece):
+    path = tmp_path_factory.mktemp("lines") / "a.txt"
+    path.write_bytes(b"".join(b"x" * length + b"\n" for length in lengths))
+    report = DropReport()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "_PIECE", piece)
+        patch.setattr(streams, "RECORD_LIMIT", 10)
+        found = list(streams.lines(path, report.recorder(strict=False)))
+    assert found == [(n, b"x" * length) for n, length in enumerate(lengths, start=1) if length <= 10]
+    assert report.total == sum(length > 10 for length in lengths)

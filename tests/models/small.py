@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -63,9 +65,10 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def small_model(name: str, attention: str = "sdpa", std: float = 0.3, **overrides):
+def small_model(name: str, attention: str = "sdpa", std: float = 0.3, **overrides: Any):
     """A model of three layers in evaluation mode, its matrices drawn with a large standard deviation."""
-    spec = ModelConfig(config={"model_type": name, **CONFIGS[name], **overrides}, attention=attention, dropout=0.0)
+    config = {"model_type": name, **CONFIGS[name], **overrides}
+    spec = ModelConfig.model_validate({"config": config, "attention": attention, "dropout": 0.0})
     model = build_model(spec, word_tokenizer(), causal=name not in MASKED, sequence_length=32, seed=0).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -169,7 +169,9 @@ def test_exports_load_without_textssl(tmp_path):
     """Stock classes in a fresh process: no key too many or too few, the same logits, the right tokenizer."""
     requests, expected = [], {}
     for name in FOUR:
-        language_model = LanguageModel(small_model(name, **{POSITIONS.get(name, "max_position_embeddings"): 64}))
+        language_model = LanguageModel(
+            small_model(name, "sdpa", 0.3, **{POSITIONS.get(name, "max_position_embeddings"): 64})
+        )
         folder = language_model.export(tmp_path / name / "model", word_tokenizer())
         assert [path.name for path in folder.parent.iterdir()] == ["model"]
         batch = make_rows([[12], [12]], 12)

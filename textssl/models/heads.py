@@ -17,7 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textssl.batch import Rows
 from textssl.losses import linear_cross_entropy
 from textssl.models.attention import isolate, own_direction, restore
-from textssl.models.build import position_capacity
+from textssl.models.build import quiet
+from textssl.models.configuration import position_capacity
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +166,8 @@ class LanguageModel(nn.Module):
         capacity = position_capacity(self.model.config)
         if capacity is not None:
             tokenizer.model_max_length = capacity
-        self.model.save_pretrained(aside)
+        with quiet():
+            self.model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         if path.exists():
             shutil.rmtree(path)

@@ -1,0 +1,128 @@
+"""A transformers configuration from a preset or from the user's fields, fitted to tokenizer and rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
+
+from textssl.config import nearest
+from textssl.errors import UserError
+from textssl.models.attention import MASKING
+from textssl.models.presets import PRESETS
+
+LEARNED_POSITIONS = (  # families with a table of positions, which cannot grow after training
+    *("albert", "bert", "camembert", "distilbert", "electra", "gpt2", "roberta", "xlm-roberta"),
+    *("deberta-v2", "gpt_neo", "mpnet", "opt"),
+)
+DROPOUTS = (  # of the body; those of classifiers on top are left alone
+    *("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "dropout", "embd_pdrop"),
+    *("embedding_dropout", "hidden_dropout", "hidden_dropout_prob", "mlp_dropout", "resid_pdrop"),
+)
+OLDER_FIELDS = {"global_attn_every_n_layers", "global_rope_theta", "local_rope_theta", "rope_scaling", "rope_theta"}
+SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
+
+
+def preset_config(name: str) -> PreTrainedConfig:
+    if name not in PRESETS:
+        raise UserError(f"unknown model.preset {name!r}{nearest(name, list(PRESETS))}")
+    return checked_config(PRESETS[name], "model.preset")
+
+
+def checked_config(fields: dict[str, Any], key: str) -> PreTrainedConfig:
+    """The transformers configuration of these fields; UserError for a field that its class does not know."""
+    fields = dict(fields)
+    model_type = fields.pop("model_type", None)
+    if model_type is None:
+        raise UserError(f"{key}.model_type is missing; for example bert, modernbert, llama or gpt2")
+    if model_type not in CONFIG_MAPPING:
+        close = nearest(str(model_type), list(CONFIG_MAPPING))
+        close = close if "did you mean" in close else f"; for example {', '.join(sorted(MASKING))}"
+        raise UserError(f"unknown {key}.model_type {model_type!r}{close}")
+    known = CONFIG_MAPPING[model_type]
+    valid = [field.name for field in dataclasses.fields(known)]
+    valid += [*known.attribute_map, *OLDER_FIELDS]
+    for field in fields:
+        if field not in valid:
+            raise UserError(f"unknown {key}.{field} for model_type {model_type}{nearest(field, valid, key)}")
+    try:
+        return AutoConfig.for_model(model_type, **fields)
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise UserError(f"{key} is not valid for model_type {model_type}: {' '.join(str(error).split())}") from None
+
+
+def check_kind(config: PreTrainedConfig, causal: bool) -> None:
+    """The family must predict what the objective asks for: the next token, or masked ones."""
+    decoder = bool(getattr(config, "is_decoder", False))
+    masked_family = type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    causal_family = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    if causal and not (causal_family and (decoder or not masked_family)):
+        raise UserError(
+            f"model_type {config.model_type} reads both sides of a token, but this objective predicts the next token: "
+            "choose a causal model such as model.preset=llama-nano or gpt2-nano"
+        )
+    if not causal and (not masked_family or decoder):
+        raise UserError(
+            f"model_type {config.model_type} has no masked language model, which this objective needs: "
+            "choose an encoder such as model.preset=modernbert-nano or bert-nano"
+        )
+
+
+def fit_tokenizer(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, given: set[str]) -> None:
+    """Vocabulary size and special ids from the tokenizer, in place; what the user gave must agree with it."""
+    vocabulary = len(tokenizer)
+    if "vocab_size" in given and config.vocab_size < vocabulary:
+        raise UserError(
+            f"model.config.vocab_size is {config.vocab_size}, but the tokenizer has {vocabulary} tokens: "
+            "leave it out, or make it at least as large"
+        )
+    if "vocab_size" not in given:
+        config.vocab_size = vocabulary
+    for name in SPECIAL_IDS:
+        number = getattr(tokenizer, name, None)
+        if name in given and getattr(config, name) != number:
+            raise UserError(
+                f"model.config.{name} is {getattr(config, name)}, but the tokenizer has {number}: leave it out"
+            )
+        if hasattr(config, name):
+            setattr(config, name, number)
+
+
+def position_capacity(config: PreTrainedConfig) -> int | None:
+    """How many tokens the model has positions for; None where the configuration sets no limit."""
+    capacity = getattr(config, "max_position_embeddings", None)
+    masking = MASKING.get(config.model_type)
+    if capacity is not None and masking is not None and masking.offset:
+        capacity -= config.pad_token_id + 1
+    return capacity
+
+
+def fit_positions(config: PreTrainedConfig, sequence_length: int, fixed: bool) -> None:
+    """Room for sequence_length tokens, in place; UserError where the number of positions is fixed and too small."""
+    capacity = position_capacity(config)
+    if capacity is None or capacity >= sequence_length:
+        return
+    if fixed:
+        raise UserError(
+            f"the model has positions for {capacity} tokens, but data.sequence_length is {sequence_length}: "
+            "shorten the rows, or choose a model with more positions (max_position_embeddings)"
+        )
+    config.max_position_embeddings += sequence_length - capacity
+
+
+def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
+    """One rate for every dropout of the body, in place; None keeps the configuration's own."""
+    if dropout is None:
+        return
+    for name in DROPOUTS:
+        if hasattr(config, name):
+            setattr(config, name, dropout)

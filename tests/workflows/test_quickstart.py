@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from textssl.data.corpus import CorpusWriter
+from textssl.errors import UserError
+from textssl.workflows import quickstart as module
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write_split(folder: Path, ids: list[int], vocab_size: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = CorpusWriter(folder, tokenizer_hash="none", vocab_size=vocab_size, split="train")
+    writer.add(np.array(ids), np.zeros(len(ids), np.uint8), 10)
+    writer.close({}, {})
+
+
+@pytest.fixture
+def road(monkeypatch):
+    """Stand-ins for the steps that leave what the real ones leave; returns the list of calls and a way to stop."""
+    state = types.SimpleNamespace(calls=[], stopped_by=None)
+
+    def train_tokenizer(input, out, **options):
+        state.calls.append("tokenizer")
+        Path(out).mkdir(parents=True)
+
+    def prepare(input, tokenizer, out, **options):
+        state.calls.append("corpus")
+        write_split(Path(out), [5, 6, 6], 8)
+        write_split(Path(out) / "held-out", [5, 6], 8)
+
+    def pretrain(config):
+        run = Path(config).parent / "encoder"
+        state.calls.append("resume" if run.exists() else "encoder")
+        (run / "model").mkdir(parents=True, exist_ok=True)
+        summary = {"stopped_by": state.stopped_by, "loss": 5.5}
+        (run / "summary.json").write_text(json.dumps(summary))
+        return types.SimpleNamespace(**summary)
+
+    def evaluate(model, suite, baselines, out):
+        state.calls.append("evaluation")
+        Path(out).write_text("{}")
+
+    for function in (train_tokenizer, prepare, pretrain, evaluate):
+        monkeypatch.setattr(module, function.__name__, function)
+    monkeypatch.setattr(module.samples, "get", lambda name: state.calls.append("sample"))
+    monkeypatch.setattr(module, "show_report", lambda report, console: state.calls.append("shown"))
+    return state
+
+
+def test_second_time_reuses_every_step(road, tmp_path, capsys):
+    first = module.quickstart(tmp_path / "q")
+    assert road.calls == ["sample", "tokenizer", "corpus", "encoder", "evaluation"]
+    road.calls.clear()
+    assert module.quickstart(tmp_path / "q") == first
+    assert road.calls == ["sample", "shown"]
+    printed = capsys.readouterr().out
+    assert all(f"{place}/5" in printed for place in range(1, 6))
+    assert printed.count("reused: ") == 4
+    assert len([line for line in printed.split("next:")[-1].splitlines() if "textssl" in line]) == 3
+
+
+def test_stopped_training_is_continued(road, tmp_path):
+    road.stopped_by = "SIGTERM"
+    assert module.quickstart(tmp_path).stopped_by == "SIGTERM"
+    assert road.calls == ["sample", "tokenizer", "corpus", "encoder"]
+    road.stopped_by = None
+    road.calls.clear()
+    assert module.quickstart(tmp_path).stopped_by is None
+    assert road.calls == ["sample", "resume", "evaluation"]
+
+
+def test_other_settings_or_a_lost_result_renew_what_follows(road, tmp_path):
+    module.quickstart(tmp_path)
+    road.calls.clear()
+    module.quickstart(tmp_path, train_seconds=7)
+    assert road.calls == ["sample", "encoder", "evaluation"]
+    (tmp_path / "tokenizer").rmdir()
+    road.calls.clear()
+    module.quickstart(tmp_path, train_seconds=7)
+    assert road.calls == ["sample", "tokenizer", "corpus", "encoder", "evaluation"]
+
+
+def test_a_folder_of_somebody_else_is_never_removed(road, tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match=r"corpus exists and was not made by quickstart.*--out"):
+        module.quickstart(tmp_path)
+    assert (tmp_path / "corpus" / "thesis.txt").exists()
+
+
+def test_unigram_loss_is_the_cross_entropy_of_the_frequencies(tmp_path):
+    write_split(tmp_path / "c", [5, 6, 6], 8)
+    write_split(tmp_path / "c" / "held-out", [5, 6, 7, 7], 8)
+    chances = np.array([1, 1, 1, 1, 1, 2, 3, 1]) / 11
+    expected = -np.log([chances[5], chances[6], chances[7], chances[7]]).mean()
+    assert module.unigram_loss(tmp_path / "c") == pytest.approx(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_quickstart_runs_and_the_second_time_needs_no_training(tmp_path):
+    words = [sys.executable, "-m", "textssl", "quickstart", "--out", str(tmp_path / "q"), "--train-seconds", "5"]
+    first = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    assert first.returncode == 0, first.stderr[-3000:]
+    model = tmp_path / "q" / "encoder" / "model" / "model.safetensors"
+    made = model.stat().st_mtime_ns
+    second = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert second.returncode == 0, second.stderr[-3000:]
+    assert model.stat().st_mtime_ns == made
+    assert second.stdout.count("reused: ") == 4
+    assert "TF-IDF" in first.stdout and "TF-IDF" in second.stdout

@@ -1,0 +1,217 @@
+"""`textssl quickstart`: the whole road on sample news, from raw text to a table of what the model learned."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+
+from textssl.data.corpus import Corpus
+from textssl.errors import UserError
+from textssl.workflows import samples
+from textssl.workflows.evaluate import evaluate
+from textssl.workflows.prepare import prepare
+from textssl.workflows.pretrain import pretrain
+from textssl.workflows.tokenizer import train_tokenizer
+
+TRAIN_SECONDS = 200.0  # leaves half of the 7 minutes on two cores to the other steps
+RECORD = "quickstart.json"
+STEPS = ("sample", "tokenizer", "corpus", "encoder", "evaluation")
+
+
+@dataclass
+class Quickstart:
+    """What came out. stopped_by: name of the signal that ended training early, None for a finished run.
+
+    loss: nats a hidden token of held-out news. unigram_loss: the same for guessing by word frequency alone.
+    """
+
+    model: Path
+    stopped_by: str | None
+    loss: float
+    unigram_loss: float
+
+
+def quickstart(out: str | Path = "quickstart", train_seconds: float = TRAIN_SECONDS) -> Quickstart:
+    """Sample news -> tokenizer -> corpus -> masked language model -> evaluation beside baselines, all inside `out`.
+
+    The model is out/encoder/model. A step that is finished is reused, training that was stopped is continued; with
+    the samples in the cache nothing needs a network. train_seconds: time spent in training steps.
+    Raises UserError where `out` holds folders that this command did not make.
+    """
+    out = Path(out)
+    steps = Steps(out, Console(soft_wrap=True))
+    tokenizer, corpus, run = out / "tokenizer", out / "corpus", out / "encoder"
+    steps.run("sample", "Fetch the sample news", {"name": "news"}, None, lambda: samples.get("news"))
+    steps.run(
+        *("tokenizer", "Train a tokenizer on them", TOKENIZER, tokenizer),
+        lambda: train_tokenizer(input=["sample:news"], out=tokenizer, **TOKENIZER),
+    )
+    steps.run(
+        *("corpus", "Prepare the corpus", CORPUS, corpus),
+        lambda: prepare(input=["sample:news"], tokenizer=tokenizer, out=corpus, **CORPUS),
+    )
+    config = encoder_config(out, train_seconds)
+    settings = {key: config[key] for key in ("seed", "model", "objective", "optimizer", "train")}
+    steps.run(
+        *("encoder", f"Train a masked language model for {train_seconds:.0f} seconds", settings, run),
+        lambda: pretrain(config=write_config(config, out / "encoder.yaml")),
+        resumable=True,
+        finished=lambda summary: summary.stopped_by is None,
+    )
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    result = Quickstart(run / "model", summary["stopped_by"], summary["loss"], unigram_loss(corpus))
+    if result.stopped_by:
+        return result
+    report = out / "evaluation.json"
+    steps.run(
+        *("evaluation", "Compare what it learned with plain baselines", {"suite": "quick"}, report),
+        lambda: evaluate(model=result.model, suite="quick", baselines=True, out=report),
+        again=lambda: show_report(report, steps.console),
+    )
+    conclude(out, result, steps)
+    return result
+
+
+def conclude(out: Path, result: Quickstart, steps: Steps) -> None:
+    """Three lines for one's own text, under the figures."""
+    steps.console.rule()
+    steps.say(
+        f"{result.model}: held-out loss {result.loss:.2f} nats a hidden token, where guessing by frequency alone has "
+        f"{result.unigram_loss:.2f}; all steps took {steps.seconds / 60:.1f} minutes"
+    )
+    textssl = command()
+    steps.say("With your own text in the folder my-texts, next:")
+    steps.say(f"  {textssl} tokenizer train --input my-texts --out mine/tokenizer")
+    steps.say(f"  {textssl} prepare --input my-texts --tokenizer mine/tokenizer --out mine/corpus")
+    keys = "tokenizer=mine/tokenizer data.corpus=mine/corpus out=mine/encoder train.max_seconds=1800"
+    steps.say(f"  {textssl} pretrain {out / 'encoder.yaml'} {keys}")
+
+
+def command() -> str:
+    """`textssl` as it can be typed here: by its path where the environment is not turned on."""
+    if shutil.which("textssl"):
+        return "textssl"
+    script = Path(sys.executable).parent / "textssl"
+    return os.path.relpath(script) if script.exists() else f"{os.path.relpath(sys.executable)} -m textssl"
+
+
+def unigram_loss(path: Path) -> float:
+    """Nats a token of the held-out split when every token is guessed by its frequency in the training split."""
+    corpus = Corpus.open(path)
+    held_out = Corpus.open(corpus.held_out)
+    size = corpus.manifest["vocab_size"]
+    counts = np.ones(size)  # one of each, so that no held-out token is impossible
+    for index in range(len(corpus.manifest["shards"])):
+        counts += np.bincount(corpus.shard(index).tokens, minlength=size)
+    tokens = np.concatenate([held_out.shard(index).tokens for index in range(len(held_out.manifest["shards"]))])
+    return float(-np.log(counts / counts.sum())[tokens].mean())
+
+
+TOKENIZER: dict[str, Any] = {"algorithm": "bpe", "vocab_size": 8192}
+CORPUS: dict[str, Any] = {"held_out": 0.03}  # of 3,781 articles
+
+
+def encoder_config(out: Path, train_seconds: float) -> dict[str, Any]:
+    """The run's configuration; written to out/encoder.yaml, where it can be read, changed and used again."""
+    return {
+        "name": "quickstart",
+        "out": str(out / "encoder"),
+        "seed": 0,
+        "tokenizer": str(out / "tokenizer"),
+        "data": {"corpus": str(out / "corpus"), "sequence_length": 128},
+        "model": {"preset": "modernbert-nano"},
+        "objective": {"name": "mlm", "mask_rate": 0.3},
+        "optimizer": {"name": "muon", "lr": 3e-3},
+        "train": {"max_seconds": float(train_seconds), "batch_size": 32, "log_every": 20, "checkpoint_every": 200},
+    }
+
+
+def write_config(config: dict[str, Any], path: Path) -> Path:
+    header = "# Written by `textssl quickstart`. To train again: textssl pretrain THIS_FILE out=ANOTHER_FOLDER\n"
+    path.write_text(header + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path
+
+
+@dataclass
+class Steps:
+    """Runs numbered steps, times them, and remembers in out/quickstart.json which are finished with what settings."""
+
+    out: Path
+    console: Console
+    renewed: bool = False  # an earlier step ran just now, so what later steps made before is stale
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        file = self.out / RECORD
+        self.records = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+    def run(
+        self,
+        name: str,
+        title: str,
+        settings: dict[str, Any],
+        made: Path | None,
+        work: Callable[[], Any],
+        resumable: bool = False,
+        finished: Callable[[Any], bool] = lambda result: True,
+        again: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Do one step unless it is done.
+
+        made: the file or folder that the step leaves (None: the step is quick to repeat and is always run).
+        finished: tells from what `work` returned whether the step is done. again: what to show of a reused step.
+        """
+        self.console.rule(f"{STEPS.index(name) + 1}/{len(STEPS)}  {title}", align="left")
+        record = self.records.get(name, {})
+        same = record.get("settings") == settings and not self.renewed
+        if made is not None:
+            if same and record["finished"] and made.exists():
+                again()
+                self.say(f"reused: {made}, made in {record['seconds']:.0f} s")
+                return
+            if made.exists() and not (same and resumable):
+                self.clear(made, ours=bool(record))
+            self.renewed = True
+            self.note(name, settings=settings, finished=False, seconds=0.0)
+        start = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - start
+        if finished(result):
+            self.note(name, settings=settings, finished=True, seconds=round(seconds, 1))
+            self.say(f"done in {seconds:.0f} s")
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False)
+
+    def clear(self, made: Path, ours: bool) -> None:
+        """Remove what an earlier quickstart left unfinished or made with other settings; never anything else."""
+        if not ours:
+            raise UserError(f"{made} exists and was not made by quickstart: choose another folder with --out")
+        shutil.rmtree(made) if made.is_dir() else made.unlink()
+
+    def note(self, name: str, **record: Any) -> None:
+        self.records[name] = record
+        self.out.mkdir(parents=True, exist_ok=True)
+        aside = self.out / f"{RECORD}.new"
+        aside.write_text(json.dumps(self.records, indent=2) + "\n", encoding="utf-8")
+        aside.replace(self.out / RECORD)
+
+    @property
+    def seconds(self) -> float:
+        """Time that the finished steps took, reused ones included."""
+        return sum(record["seconds"] for record in self.records.values())
+
+
+def show_report(report: Path, console: Console) -> None:
+    """The table of an evaluation that was written before."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 IGNORE = -100  # label of a position that is not predicted, as in torch's cross entropy
+WORD_START, SENTENCE_START = 1, 2  # bits of a token's mark
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class RowFormat:
 class Row:
     """One packed row, before and after an objective corrupts it; every array is (length,).
 
-    ids, documents, positions: as in Rows. marks: uint8, bit 0 starts a word, bit 1 starts a sentence.
+    ids, documents, positions: as in Rows. marks: uint8, WORD_START and SENTENCE_START.
     special: bool, prefix, suffix and padding. labels: set by the objective.
     """
 
@@ -118,3 +120,26 @@ class Texts(Batch):
 def empty_like(batch: Batch) -> Batch:
     """A batch of no samples with the shapes of another (a rank that has nothing left in a micro-batch)."""
     return replace(batch, **{f.name: torch.empty_like(getattr(batch, f.name)[:0]) for f in fields(batch)})  # type: ignore[arg-type, type-var]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What objectives need to know of a tokenizer: its size and the ids of its special tokens (None: it has none)."""
+
+    size: int
+    pad: int
+    special: tuple[int, ...]
+    mask: int | None = None
+    cls: int | None = None
+    sep: int | None = None
+    bos: int | None = None
+    eos: int | None = None
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Vocabulary:
+        """Read off a transformers tokenizer; a decoder without a padding token is padded with its end token."""
+        ids = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "cls", "sep", "bos", "eos")}
+        pad = tokenizer.pad_token_id
+        if pad is None:
+            pad = ids["eos"] if ids["eos"] is not None else 0
+        return cls(size=len(tokenizer), pad=pad, special=tuple(sorted(tokenizer.all_special_ids)), **ids)

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from textssl.batch import SENTENCE_START
 from textssl.errors import UserError
 
 FORMAT = 1
-WORD_START, SENTENCE_START = 1, 2  # bits of a mark
 MANIFEST = "corpus.json"
 HELD_OUT = "held-out"
 BLOCK_COUNTS = ("documents", "sentences", "tokens")

@@ -1,0 +1,79 @@
+"""A tokenizer, a corpus and a configuration small enough to train in a test; the text is Python's own reference manual."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+import numpy as np
+
+from textssl import tokenizer
+from textssl.config import Config, apply_override, parse_config
+from textssl.data.corpus import CorpusWriter
+
+
+@functools.cache
+def texts() -> list[str]:
+    """About 100 passages of real English, some 300 kB."""
+    paragraphs = [text for topic in sorted(topics) for text in topics[topic].split("\n\n\n")]
+    return [text.strip() for text in paragraphs if len(text) > 200][:300]
+
+
+@functools.cache
+def tiny_tokenizer():
+    return tokenizer.train_tokenizer(iter(texts()), algorithm="bpe", vocab_size=512)
+
+
+def write_corpus(path: Path, documents: list[str], split: str) -> None:
+    words = tiny_tokenizer()
+    writer = CorpusWriter(path, tokenizer_hash=tokenizer.tokenizer_hash(words), vocab_size=len(words), split=split)
+    for text in documents:
+        ids = np.array(words(text, add_special_tokens=False)["input_ids"])
+        writer.add(ids, np.ones(len(ids), np.uint8), len(text.encode()))
+    writer.close()
+
+
+def make_corpus(folder: Path) -> None:
+    """FOLDER/tokenizer and FOLDER/corpus, with its held-out split."""
+    tokenizer.save(tiny_tokenizer(), folder / "tokenizer")
+    write_corpus(folder / "corpus", texts()[:-10], "train")
+    write_corpus(folder / "corpus" / "held-out", texts()[-10:], "held-out")
+
+
+MODELS = {
+    "modernbert": {
+        "model_type": "modernbert",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "local_attention": 16,
+    },
+    "llama": {
+        "model_type": "llama",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    },
+}
+PAIRED = {"mlm": "modernbert", "clm": "llama"}  # an objective and the model it is tried on
+
+
+def tiny_config(folder: Path, objective: str = "mlm", *overrides: str, out: str = "run") -> Config:
+    """A run of 20 steps of 8 rows on FOLDER's corpus."""
+    values: dict[str, Any] = {
+        "out": str(folder / out),
+        "tokenizer": str(folder / "tokenizer"),
+        "data": {"corpus": str(folder / "corpus"), "sequence_length": 64},
+        "model": {"config": MODELS[PAIRED.get(objective, "modernbert")]},
+        "objective": {"name": objective},
+        "train": {"max_steps": 20, "batch_size": 8, "log_every": 1, "checkpoint_every": 5},
+        "evaluation": {"every": None, "max_rows": 16},
+    }
+    for override in overrides:
+        apply_override(values, override)
+    return parse_config(values)

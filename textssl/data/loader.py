@@ -1,0 +1,101 @@
+"""`dataset[step] -> micro-batches of this rank`: the plan, the objective's view and the dealing to ranks."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from textssl.batch import Batch, empty_like
+from textssl.data.plan import Plan
+
+Corrupt = Callable[[Any, np.random.Generator, float], Any]
+Collate = Callable[[Sequence[Any], Sequence[int]], Batch]
+
+
+def deal(count: int, world_size: int, rank: int, micro_batch_size: int | None) -> list[range]:
+    """Contiguous shares of `count` samples: the places in the step of each micro-batch of this rank.
+
+    Every rank gets the same number of micro-batches, the last ones possibly empty.
+    """
+    share = -(-count // world_size)
+    micro = min(micro_batch_size or share, share)
+    first, last = min(rank * share, count), min((rank + 1) * share, count)
+    return [range(min(first + at, last), min(first + at + micro, last)) for at in range(0, share, micro)]
+
+
+class StepDataset(Dataset):
+    """The micro-batches of this rank for any step; a pure function, so a resume has nothing to skip.
+
+    plan: the order of all samples. batch_size: samples of a global step. num_samples: where the data ends (held-out
+    data are read once); None goes on for ever. progress: step -> how far the run is, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        corrupt: Corrupt,
+        collate: Collate,
+        *,
+        batch_size: int,
+        micro_batch_size: int | None = None,
+        world_size: int = 1,
+        rank: int = 0,
+        num_samples: int | None = None,
+        progress: Callable[[int], float] = lambda step: 0.0,
+    ):
+        self.plan, self.corrupt, self.collate, self.progress = plan, corrupt, collate, progress
+        self.batch_size, self.micro_batch_size, self.num_samples = batch_size, micro_batch_size, num_samples
+        self.world_size, self.rank = world_size, rank
+
+    def __len__(self) -> int:
+        """Steps; only for data that end."""
+        assert self.num_samples is not None
+        return -(-self.num_samples // self.batch_size)
+
+    def sample_range(self, step: int) -> range:
+        """Places in the run's order of the samples of a step."""
+        end = (step + 1) * self.batch_size
+        return range(step * self.batch_size, end if self.num_samples is None else min(end, self.num_samples))
+
+    def __getitem__(self, step: int) -> list[Batch]:
+        samples, progress = self.sample_range(step), self.progress(step)
+        return [
+            self.batch(samples, places, progress)
+            for places in deal(len(samples), self.world_size, self.rank, self.micro_batch_size)
+        ]
+
+    def batch(self, samples: range, places: range, progress: float) -> Batch:
+        if not places:  # an empty share has the shapes of a full one
+            return empty_like(self.batch(samples, range(1), progress))
+        views = [
+            self.corrupt(self.plan.sample(samples[place]), self.plan.rng(samples[place]), progress) for place in places
+        ]
+        return self.collate(views, list(places))
+
+
+def load_steps(dataset: StepDataset, steps: Iterable[int], workers: int, pin: bool = False) -> Iterator[list[Batch]]:
+    """The micro-batches of each step in order, made ahead by worker processes (0: made here, when asked for)."""
+    if workers == 0:
+        for step in steps:
+            yield dataset[step]
+        return
+    context = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        multiprocessing_context=context,
+        pin_memory=pin,
+        worker_init_fn=_begin_worker,
+    )
+    yield from loader
+
+
+def _begin_worker(worker: int) -> None:
+    torch.set_num_threads(1)

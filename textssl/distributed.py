@@ -1,0 +1,118 @@
+"""Sums and gathers over processes; with one process every function is the identity.
+
+Gradients are SUMMED, never averaged: the trainer divides each term by its global count before the backward, so one
+all-reduce of the gradients gives exactly what one process with all the data would have.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+from textssl.errors import UserError
+
+BUCKET_BYTES = 2**26
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def check_world(processes: int) -> None:
+    """Refuse a launch that made several worlds of one process (WORLD_SIZE without a process group)."""
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    if expected != processes:
+        raise UserError(
+            f"WORLD_SIZE is {expected} but {processes} process(es) found each other: "
+            "start with torchrun --nproc_per_node N -m textssl ..."
+        )
+
+
+def leave_at_exit() -> None:
+    """Close the process group when the program ends; a second run in the same program still finds it."""
+    if world_size() > 1:
+        atexit.register(lambda: dist.destroy_process_group() if dist.is_initialized() else None)
+
+
+def barrier() -> None:
+    if world_size() > 1:
+        dist.barrier()
+
+
+def sum_over_ranks(values: Sequence[float], device: torch.device | str = "cpu") -> list[float]:
+    """Element-wise sum in float64, the same on every rank."""
+    if world_size() == 1 or not values:
+        return list(values)
+    total = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return total.tolist()
+
+
+def broadcast_object(value):
+    """Rank 0's value on every rank."""
+    box = [value]
+    if world_size() > 1:
+        dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gather_rows(tensor: Tensor) -> Tensor:
+    """(rows, ...) of every rank, which may differ in number, as (sum of rows, ...) in rank order; no gradient flows."""
+    if world_size() == 1:
+        return tensor
+    counts = [torch.zeros(1, dtype=torch.int64, device=tensor.device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([len(tensor)], device=tensor.device))
+    sizes = [int(count) for count in counts]
+    padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])
+    padded[: len(tensor)] = tensor
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded.contiguous())
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace each gradient by its sum over ranks, in a few flat messages.
+
+    A parameter that took part nowhere keeps None; one that took part somewhere counts as zero elsewhere.
+    """
+    if world_size() == 1:
+        return
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    if not parameters:
+        return
+    present = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
+    dist.all_reduce(present)
+    used = [p for p, count in zip(parameters, present.tolist(), strict=True) if count]
+    for bucket in _buckets(used):
+        for parameter in bucket:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in bucket if p.grad is not None]
+        flat = _flatten_dense_tensors(gradients)
+        dist.all_reduce(flat)
+        for gradient, summed in zip(gradients, _unflatten_dense_tensors(flat, gradients), strict=True):
+            gradient.copy_(summed)
+
+
+def _buckets(parameters: list[torch.nn.Parameter]) -> Iterable[list[torch.nn.Parameter]]:
+    """Runs of parameters of one type, about BUCKET_BYTES each."""
+    bucket: list[torch.nn.Parameter] = []
+    size = 0
+    for parameter in parameters:
+        if bucket and (size > BUCKET_BYTES or parameter.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(parameter)
+        size += parameter.numel() * parameter.element_size()
+    if bucket:
+        yield bucket

@@ -1,0 +1,39 @@
+"""The self-supervised objectives, one file a method, behind the contract of `base`. No files of data, no processes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from textssl.config import nearest, validate_options
+from textssl.errors import UserError
+from textssl.objectives.base import Objective
+from textssl.objectives.clm import CausalLM
+from textssl.objectives.mlm import MaskedLM
+
+OBJECTIVES: dict[str, type[Objective]] = {"mlm": MaskedLM, "clm": CausalLM}
+
+
+def find_objective(name: str) -> type[Objective]:
+    """The class behind a name of OBJECTIVES, or behind `package.module:Class`."""
+    if name in OBJECTIVES:
+        return OBJECTIVES[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise UserError(f"unknown objective.name {name!r}{nearest(name, list(OBJECTIVES))} (or package.module:Class)")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"objective.name {name!r} cannot be imported: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, Objective)):
+        raise UserError(f"objective.name {name!r} is not a subclass of textssl.objectives.base.Objective")
+    return found
+
+
+def resolve_objective(section: dict[str, Any]) -> tuple[Objective, dict[str, Any]]:
+    """The objective that a configuration's section describes, and the section with every default filled in."""
+    if "name" not in section:
+        raise UserError(f"objective.name is missing; valid: {', '.join(OBJECTIVES)}")
+    found = find_objective(section["name"])
+    options = validate_options(found, {k: v for k, v in section.items() if k != "name"}, "objective")
+    return found(**options), {"name": section["name"], **options}

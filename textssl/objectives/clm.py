@@ -1,0 +1,48 @@
+"""Causal language modelling."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from textssl.batch import IGNORE, Row, RowFormat, Rows, Vocabulary
+from textssl.errors import UserError
+from textssl.objectives.base import Encoded, Objective, Term, predicted
+
+
+class CausalLM(Objective):
+    """Predict each token from those before it in its document (Radford et al. 2018, equation 1).
+
+    Every piece of a document begins with the beginning-of-sequence token, so that its first token is predicted too;
+    the end-of-sequence token follows the last token of a document only, so that a model learns where text ends.
+    """
+
+    causal = True
+    codes_text = True
+
+    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
+        super().build(backbone, vocabulary)
+        if vocabulary.eos is None:
+            raise UserError("clm needs an end-of-sequence token and this tokenizer has none: set its eos_token")
+
+    def row_format(self) -> RowFormat:
+        vocabulary = self.vocabulary
+        begin = vocabulary.eos if vocabulary.bos is None else vocabulary.bos
+        return RowFormat(prefix=(begin,), end=(vocabulary.eos,), pad=vocabulary.pad)  # type: ignore[arg-type]
+
+    def corrupt(self, sample: Row, rng: np.random.Generator, progress: float) -> Row:
+        labels = np.full(len(sample.ids), IGNORE, dtype=np.int64)
+        same = (sample.documents[:-1] == sample.documents[1:]) & (sample.documents[:-1] > 0)
+        labels[:-1][same] = sample.ids[1:][same]
+        return replace(sample, labels=labels)
+
+    def counts(self, batch: Rows) -> dict[str, int]:
+        return {"clm": int(predicted(batch).sum())}
+
+    def encode(self, batch: Rows) -> Encoded:
+        hidden = self.backbone(batch)  # (rows, length, width)
+        places = predicted(batch)
+        total = self.backbone.cross_entropy(hidden[places], batch.labels[places])
+        return Encoded({"clm": Term(total)}, {})

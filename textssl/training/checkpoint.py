@@ -1,0 +1,143 @@
+"""Complete training states on disk: written aside, flushed, renamed; checked by sha256 when read; nothing pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from textssl.data.corpus import sha256
+from textssl.errors import UserError
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+WEIGHTS, OPTIMIZER = "objective.safetensors", "optimizer.safetensors"
+SIDE = ".writing-"  # prefix of a folder that is not finished
+
+
+def save_checkpoint(
+    folder: Path, step: int, module: nn.Module, optimizers: Sequence[Optimizer], state: dict[str, Any], keep: int
+) -> Path:
+    """Write `folder/step-XXXXXXXX` and remove all but the newest `keep`.
+
+    state: JSON values (step, tokens, seconds, the configuration, ...).
+    """
+    final = folder / f"step-{step:08d}"
+    side = folder / f"{SIDE}{final.name}"
+    shutil.rmtree(side, ignore_errors=True)
+    side.mkdir(parents=True)
+    for name, tensors in ((WEIGHTS, module_tensors(module)), (OPTIMIZER, optimizer_tensors(module, optimizers))):
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, side / name)
+    (side / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    sums = {name: sha256(side / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
+    (side / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}, indent=1) + "\n", encoding="utf-8")
+    for file in side.iterdir():
+        flush(file)
+    shutil.rmtree(final, ignore_errors=True)
+    side.rename(final)
+    flush(folder)
+    for old in sorted(folder.glob("step-*"))[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def flush(path: Path) -> None:
+    """Force a file or a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def newest_checkpoint(folder: Path, console: Console | None = None) -> Path | None:
+    """The newest complete checkpoint, None where there is none; a broken one is named and the one before is used."""
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        reason = broken(path)
+        if reason is None:
+            return path
+        if console:
+            console.print(f"[yellow]the checkpoint {path} is broken ({reason}); trying the one before[/]")
+    return None
+
+
+def broken(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError):
+        return f"no readable {MANIFEST}"
+    for name, expected in sums.items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if sha256(path / name) != expected:
+            return f"{name} has another sha256 than its manifest says"
+    return None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Clear away what a killed writer left."""
+    for side in folder.glob(f"{SIDE}*"):
+        shutil.rmtree(side)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    return json.loads((path / STATE).read_text(encoding="utf-8"))
+
+
+def restore_checkpoint(path: Path, module: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    """Put weights, buffers and optimizer state back, in place. Raises UserError where names or shapes differ."""
+    fill(module_tensors(module), load_file(path / WEIGHTS), path / WEIGHTS)
+    saved = load_file(path / OPTIMIZER)
+    names = parameter_names(module)
+    taken = 0
+    for number, optimizer in enumerate(optimizers):
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                prefix = f"{number}/{names[parameter]}/"
+                for key in [key for key in saved if key.startswith(prefix)]:
+                    value = saved[key] if key.endswith("/step") else saved[key].to(parameter.device)
+                    optimizer.state[parameter][key.removeprefix(prefix)] = value.clone()
+                    taken += 1
+    if taken != len(saved):
+        raise UserError(f"{path / OPTIMIZER} belongs to another optimizer: start with train.resume=restart")
+
+
+def fill(target: dict[str, Tensor], saved: dict[str, Tensor], source: Path) -> None:
+    if target.keys() != saved.keys() or any(target[name].shape != saved[name].shape for name in target):
+        raise UserError(f"{source} belongs to another model: start with train.resume=restart")
+    with torch.no_grad():
+        for name, tensor in target.items():
+            tensor.copy_(saved[name])
+
+
+def parameter_names(module: nn.Module) -> dict[nn.Parameter, str]:
+    return {parameter: name for name, parameter in module.named_parameters()}
+
+
+def module_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name; tied ones once, under their first name."""
+    persistent = set(module.state_dict(keep_vars=True))
+    tensors: dict[str, Tensor] = {name: p.detach() for name, p in module.named_parameters()}
+    tensors |= {name: buffer for name, buffer in module.named_buffers() if name in persistent}
+    return tensors
+
+
+def optimizer_tensors(module: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """Every optimizer's state by "number/parameter/key"."""
+    names = parameter_names(module)
+    return {
+        f"{number}/{names[parameter]}/{key}": value
+        for number, optimizer in enumerate(optimizers)
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }

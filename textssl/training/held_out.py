@@ -1,0 +1,83 @@
+"""The loss on text that was never trained on."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+
+import torch
+
+from textssl.batch import Batch
+from textssl.data.loader import StepDataset
+from textssl.distributed import gather_rows, rank, sum_over_ranks
+from textssl.objectives.base import Encoded, Objective
+from textssl.training.gradcache import seed_torch
+
+HELD_OUT_SEED = 0  # the same masks whatever the run's seed, so that runs compare
+
+
+@torch.no_grad()
+def held_out_loss(
+    objective: Objective,
+    encode: Callable[[Batch], Encoded],
+    dataset: StepDataset,
+    device: torch.device,
+    tokens_per_byte: float,
+) -> dict[str, float]:
+    """Mean loss of the held-out samples, dealt over ranks: `eval/loss`, `eval/TERM` and, where defined, bits per byte.
+
+    tokens_per_byte: of the whole held-out split, end-of-text tokens included.
+    """
+    was_training = objective.training
+    objective.eval()
+    totals: dict[str, float] = defaultdict(float)
+    counts: dict[str, float] = defaultdict(float)
+    batch_losses: dict[str, list[float]] = defaultdict(list)
+    weights: dict[str, float] = {}
+    for step in range(len(dataset)):
+        features, samples = defaultdict(list), []
+        for place, batch in enumerate(dataset[step]):
+            batch = batch.to(device)
+            seed_torch(HELD_OUT_SEED, step, rank(), place)
+            encoded = encode(batch)
+            for name, count in objective.counts(batch).items():
+                counts[name] += count
+                totals[name] += float(encoded.terms[name].total)
+                weights[name] = encoded.terms[name].weight
+            for name, feature in encoded.features.items():
+                features[name].append(feature)
+            samples.append(batch.samples)
+        if objective.gathers:
+            order = torch.argsort(gather_rows(torch.cat(samples)))
+            gathered = {name: gather_rows(torch.cat(parts))[order] for name, parts in features.items()}
+            for name, loss in objective.batch_loss(gathered).items():
+                batch_losses[name].append(float(loss))
+    objective.train(was_training)
+    return summarize(objective, totals, counts, weights, batch_losses, device, tokens_per_byte)
+
+
+def summarize(
+    objective: Objective,
+    totals: dict[str, float],
+    counts: dict[str, float],
+    weights: dict[str, float],
+    batch_losses: dict[str, list[float]],
+    device: torch.device,
+    tokens_per_byte: float,
+) -> dict[str, float]:
+    names = sorted(totals)
+    summed = sum_over_ranks([totals[name] for name in names] + [counts[name] for name in names], device)
+    means = {
+        name: total / max(count, 1)
+        for name, total, count in zip(names, summed[: len(names)], summed[len(names) :], strict=True)
+    }
+    loss = sum(weights[name] * mean for name, mean in means.items())
+    for name, losses in batch_losses.items():
+        means[name] = sum(losses) / len(losses)
+        loss += means[name]
+    figures = {"eval/loss": loss, **({f"eval/{name}": mean for name, mean in means.items()} if len(means) > 1 else {})}
+    if objective.codes_text:
+        (nats_per_token,) = means.values()
+        figures["eval/bits_per_byte"] = nats_per_token * tokens_per_byte / math.log(2)
+    return figures

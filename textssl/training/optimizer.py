@@ -1,0 +1,132 @@
+"""AdamW, and Muon for hidden matrices with AdamW for the rest."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from textssl.config import OptimizerConfig
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
+
+
+def build_optimizer(module: nn.Module, config: OptimizerConfig) -> list[Optimizer]:
+    """The optimizers of a run; each group's `peak_lr` is what the schedule scales.
+
+    Matrices decay, vectors (norms, biases) and embeddings do not. With muon, hidden matrices go to Muon; embeddings,
+    output layers and vectors go to AdamW.
+    """
+    matrices, decayed, undecayed = parameter_groups(module)
+    adamw_lr = config.lr
+    optimizers: list[Optimizer] = []
+    if config.name == "muon":
+        adamw_lr = config.adamw_lr or config.lr
+        if matrices:
+            optimizers.append(Muon(matrices, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay))
+        matrices = []
+    groups = [
+        {"params": matrices + decayed, "weight_decay": config.weight_decay},
+        {"params": undecayed, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if groups:
+        optimizers.append(torch.optim.AdamW(groups, lr=adamw_lr, betas=config.betas, eps=config.eps, fused=True))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers
+
+
+def parameter_groups(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """(hidden matrices, other matrices that decay, what does not decay), each parameter once."""
+    embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    outputs = set()
+    for part in module.modules():
+        find = getattr(part, "get_output_embeddings", None)
+        layer = find() if callable(find) else None
+        if layer is not None:
+            outputs.add(id(layer.weight))
+    matrices, decayed, undecayed = [], [], []
+    for parameter in module.parameters():
+        if not parameter.requires_grad:
+            continue
+        if parameter.ndim < 2 or id(parameter) in embeddings:
+            undecayed.append(parameter)
+        elif parameter.ndim > 2 or id(parameter) in outputs:
+            decayed.append(parameter)
+        else:
+            matrices.append(parameter)
+    return matrices, decayed, undecayed
+
+
+def set_lr(optimizers: Iterable[Optimizer], factor: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+
+class Muon(Optimizer):
+    """Momentum whose matrix is replaced by its nearest orthogonal one (Jordan 2024; scale of arXiv:2502.16982, eq. 4).
+
+    The scale 0.2 * sqrt(max(shape)) gives updates the root mean square of AdamW's, so both share a learning rate.
+    Newton-Schulz runs in bfloat16 where that is native (CUDA), in float32 on CPUs; equal shapes share one batched
+    product.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        steps: int = 5,
+    ):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps})
+
+    @torch.no_grad()
+    def step(self, closure=None):  # type: ignore[override]
+        assert closure is None
+        for group in self.param_groups:
+            by_shape: dict[tuple, list[nn.Parameter]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape[(*parameter.shape, parameter.dtype)].append(parameter)
+            for same in by_shape.values():
+                self._update(same, group)
+
+    def _update(self, parameters: list[nn.Parameter], group: dict) -> None:
+        directions = []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(parameter)
+            assert parameter.grad is not None
+            state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+            directions.append(parameter.grad.lerp(state["momentum"], group["momentum"]))  # Nesterov
+        updates = orthogonalize(torch.stack(directions), group["steps"])
+        scale = 0.2 * math.sqrt(max(parameters[0].shape))
+        for parameter, update in zip(parameters, updates, strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(update.to(parameter.dtype), alpha=-group["lr"] * scale)
+
+
+def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Roughly U V^T of each matrix's singular value decomposition, by a quintic Newton-Schulz iteration.
+
+    matrices: (count, rows, columns). Singular values come out between about 0.7 and 1.2, not exactly 1.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    tall = x.shape[1] > x.shape[2]
+    if tall:
+        x = x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + torch.baddbmm(gram, gram, gram, beta=b, alpha=c) @ x
+    return x.mT if tall else x

@@ -1,0 +1,95 @@
+"""Figures of a run: metrics.jsonl for programs, TensorBoard, and a progress bar or log lines for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from textssl.errors import UserError
+
+METRICS = "metrics.jsonl"
+
+
+class Tracker:
+    """Writes figures on rank 0; on other ranks (`run=None`) every call does nothing."""
+
+    def __init__(self, run: Path | None, console: Console, tensorboard: bool = False):
+        self.console = console
+        self.file = (run / METRICS).open("a", encoding="utf-8") if run else None
+        self.board = open_board(run) if run and tensorboard else None
+        self.bar = None
+        if run and console.is_terminal:
+            columns = ("{task.description}", BarColumn(), "{task.percentage:>5.1f}%", TimeElapsedColumn())
+            self.bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=console, transient=True)
+            self.task = self.bar.add_task("training", total=1.0, figures="")
+
+    def __enter__(self) -> Tracker:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+        if self.file:
+            self.file.close()
+        if self.board:
+            self.board.close()
+
+    def write(self, spent: dict[str, Any], figures: dict[str, float]) -> None:
+        """One line of metrics.jsonl. spent: step, tokens, seconds."""
+        if not self.file:
+            return
+        self.file.write(json.dumps({**spent, **figures}) + "\n")
+        self.file.flush()
+        if self.board:
+            for name, value in figures.items():
+                self.board.add_scalar(name, value, spent["step"])
+
+    def show(self, done: float, line: str, *, keep: bool = False) -> None:
+        """Move the bar to `done` in [0, 1]; `keep` prints the line for good (always, where there is no terminal)."""
+        if not self.file:
+            return
+        if self.bar:
+            self.bar.update(self.task, completed=done, figures=line)
+        if keep or not self.bar:
+            self.console.print(line, highlight=False, soft_wrap=True)
+
+
+def open_board(run: Path):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("train.tensorboard needs an extra: pip install 'textssl[track]'") from None
+    return SummaryWriter(str(run / "tensorboard"))
+
+
+def cut_metrics(run: Path, step: int) -> None:
+    """Drop what metrics.jsonl says of steps after `step`, and a half-written last line."""
+    file = run / METRICS
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except ValueError:
+            continue
+    aside = file.with_suffix(".writing")
+    aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    aside.replace(file)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 42s, 3m05s, 2h07m."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

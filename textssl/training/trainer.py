@@ -1,0 +1,297 @@
+"""The loop: one global step after another, logged, evaluated, checkpointed, and resumed to the bit."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+
+from textssl.batch import Batch
+from textssl.config import Config
+from textssl.data.loader import StepDataset, load_steps
+from textssl.distributed import barrier, broadcast_object, rank, sum_gradients, sum_over_ranks, world_size
+from textssl.errors import UserError
+from textssl.objectives.base import Encoded, Objective
+from textssl.training import checkpoint
+from textssl.training.gradcache import StepGradient
+from textssl.training.optimizer import build_optimizer, set_lr
+from textssl.training.schedule import Spent, lr_factor, progress
+from textssl.training.signals import StopSignals
+from textssl.training.tracking import Tracker, cut_metrics, duration
+
+
+@dataclass
+class Agreed:
+    """What the ranks know together before a step's backward."""
+
+    counts: dict[str, float]  # items of each term in the global step
+    tokens: int
+    seconds: float  # rank 0's training clock
+    stop: bool
+
+
+@dataclass
+class Recent:
+    """Sums since the last log line."""
+
+    steps: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    norm: float = 0.0
+    tokens: int = 0
+    since: float = 0.0  # seconds of training when it began
+
+
+class Trainer:
+    """Trains an objective on a dataset of steps.
+
+    objective: built, on the accelerator's device. dataset: `dataset[step]` gives this rank's micro-batches. evaluate:
+    () -> figures of the held-out text; called on every rank. identity: JSON facts that a resumed run must share
+    (the corpus, the resolved configuration). on_progress: told before each step how much of the run will be done after
+    it, for schedules inside the data that follow the clock.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        dataset: StepDataset,
+        config: Config,
+        run: Path,
+        accelerator: Accelerator,
+        *,
+        evaluate: Callable[[], dict[str, float]] | None = None,
+        identity: dict[str, Any] | None = None,
+        on_progress: Callable[[float], None] = lambda done: None,
+        console: Console | None = None,
+    ):
+        self.objective, self.dataset, self.config, self.run = objective, dataset, config, run
+        self.accelerator, self.evaluate, self.identity = accelerator, evaluate, identity or {}
+        self.on_progress = on_progress
+        self.console = console or Console(stderr=True)
+        self.checkpoints = run / "checkpoints"
+        self.parameters = [p for p in objective.parameters() if p.requires_grad]
+        self.optimizers = build_optimizer(objective, config.optimizer)
+        self.spent = Spent()
+        self.resumed_from: list[int] = []
+        self.skipped_steps = self.skipped_in_row = 0
+        self.saved_at: int | None = None
+        self.figures: dict[str, float] = {}
+        self.recent = Recent()
+        self.step_seconds = 0.0
+        self.done = self.done_before = 0.0  # progress now, and when this process began
+
+    def fit(self) -> str | None:
+        """Train to the end, or until a signal; returns the signal's name. The state is saved either way."""
+        self.restore()
+        with Tracker(self.run if rank() == 0 else None, self.console, self.config.train.tensorboard) as self.tracker:
+            with StopSignals() as self.signals:
+                self.clock_started = time.perf_counter()
+                self.seconds_before = self.spent.seconds
+                self.recent = Recent(since=self.spent.seconds)
+                stopped = self.loop()
+            if not stopped and self.evaluate and "eval/loss" not in self.figures:
+                self.run_evaluation()
+        return stopped
+
+    def loop(self) -> str | None:
+        """Steps until the end or a signal."""
+        first, pin = self.spent.steps, self.device.type == "cuda"
+        for batches in load_steps(self.dataset, itertools.count(first), self.workers, pin=pin):
+            batches = [batch.to(self.device) for batch in batches]
+            agreed = self.agree(batches)
+            if agreed.stop:
+                self.save()
+                return self.signals.name or "signal"
+            self.spent = Spent(self.spent.steps, self.spent.tokens, agreed.seconds)
+            if progress(self.config.train, self.spent) >= 1.0:
+                break
+            self.step_seconds = (agreed.seconds - self.seconds_before) / max(self.spent.steps - first, 1)
+            self.train_step(batches, agreed)
+            self.after_step()
+        if self.spent.steps != self.saved_at:
+            self.save()
+        return None
+
+    def agree(self, batches: list[Batch]) -> Agreed:
+        """One small all-reduce a step: counts of items, tokens, who wants to stop, and rank 0's clock."""
+        counts: dict[str, float] = {}
+        for batch in batches:
+            for name, count in self.objective.counts(batch).items():
+                counts[name] = counts.get(name, 0) + count
+        names = sorted(counts)
+        tokens = sum(batch.tokens for batch in batches)
+        clock = self.training_seconds() if rank() == 0 else 0.0
+        stop = float(self.signals.name is not None)
+        *summed, tokens, clock, stop = sum_over_ranks([*(counts[n] for n in names), tokens, clock, stop], self.device)
+        return Agreed(dict(zip(names, summed, strict=True)), int(tokens), clock, stop > 0)
+
+    def train_step(self, batches: list[Batch], agreed: Agreed) -> None:
+        """Gradient, clipping, update. A step whose loss or gradient is not finite changes no weight."""
+        spent, train = self.spent, self.config.train
+        after = Spent(spent.steps + 1, spent.tokens + agreed.tokens, spent.seconds + self.step_seconds)
+        self.done = progress(train, after)
+        self.on_progress(self.done)
+        self.lr_factor = lr_factor(self.config.schedule, spent.steps, self.done)
+        set_lr(self.optimizers, self.lr_factor)
+        self.objective.train()
+        gradient = self.gradient(batches, agreed)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, train.max_grad_norm or math.inf))
+        names = sorted(gradient.totals)
+        losses = sum_over_ranks([float(gradient.totals[name]) for name in names], self.device)
+        if math.isfinite(norm) and all(map(math.isfinite, losses)):
+            for optimizer in self.optimizers:
+                optimizer.step()
+            self.objective.commit(gradient.features)
+            self.skipped_in_row = 0
+            self.remember(dict(zip(names, losses, strict=True)), norm, agreed.tokens)
+        else:
+            self.skip(dict(zip(names, losses, strict=True)), norm)
+        for parameter in self.parameters:
+            parameter.grad = None
+        self.spent = after
+
+    def gradient(self, batches: list[Batch], agreed: Agreed) -> StepGradient:
+        """The gradient of the global step in `.grad`, the same on every rank."""
+        gradient = StepGradient(self.objective, self.encode, agreed.counts, self.config.seed, self.spent.steps)
+        gradient.run(batches, self.accelerator.backward)
+        sum_gradients(self.parameters)
+        return gradient
+
+    def encode(self, batch: Batch) -> Encoded:
+        with self.accelerator.autocast():
+            return self.objective(batch)
+
+    def skip(self, losses: dict[str, float], norm: float) -> None:
+        """Count a step that was not finite; several in a row end the run with their names."""
+        self.skipped_steps += 1
+        self.skipped_in_row += 1
+        step, train = self.spent.steps, self.config.train
+        samples = self.dataset.sample_range(step)
+        what = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        where = f"step {step}, samples {samples.start} to {samples.stop - 1} ({what}, gradient norm {norm:.4g})"
+        if rank() == 0:
+            self.console.print(f"[yellow]not finite, step skipped: {where}[/]", highlight=False, soft_wrap=True)
+        if self.skipped_in_row >= train.max_skipped_steps:
+            raise UserError(
+                f"{self.skipped_in_row} steps in a row were not finite, the last at {where}: lower optimizer.lr, "
+                f"lengthen the warmup, or look at these samples; the newest checkpoint is untouched"
+            )
+
+    def remember(self, losses: dict[str, float], norm: float, tokens: int) -> None:
+        recent = self.recent
+        recent.steps += 1
+        recent.norm += norm
+        recent.tokens += tokens
+        for name, value in losses.items():
+            recent.losses[name] = recent.losses.get(name, 0.0) + value
+
+    def after_step(self) -> None:
+        """Log, evaluate and save at their periods, on the step that has just been made."""
+        step, train = self.spent.steps, self.config.train
+        self.figures.pop("eval/loss", None)
+        if step % train.log_every == 0:
+            self.log()
+        if self.evaluate and self.config.evaluation.every and step % self.config.evaluation.every == 0:
+            self.run_evaluation()
+        if train.checkpoint_every and step % train.checkpoint_every == 0:
+            self.save()
+
+    def log(self) -> None:
+        recent, seconds = self.recent, self.training_seconds()
+        self.recent = Recent(since=seconds)
+        if not recent.steps:
+            return
+        means = {name: value / recent.steps for name, value in recent.losses.items()}
+        speed = recent.tokens / max(seconds - recent.since, 1e-9)
+        figures = {
+            "train/loss": sum(means.values()),
+            **({f"train/{name}": value for name, value in means.items()} if len(means) > 1 else {}),
+            "train/gradient_norm": recent.norm / recent.steps,
+            "train/lr": self.config.optimizer.lr * self.lr_factor,
+            "train/tokens_per_second": speed,
+            "train/skipped_steps": self.skipped_steps,
+        }
+        self.figures.update(figures)
+        self.tracker.write(self.position(seconds), figures)
+        left = (seconds - self.seconds_before) * (1 - self.done) / max(self.done - self.done_before, 1e-9)
+        loss, step = figures["train/loss"], self.spent.steps
+        self.tracker.show(self.done, f"step {step:>6}  loss {loss:.4f}  {speed:,.0f} tokens/s  {duration(left)} left")
+
+    def run_evaluation(self) -> None:
+        """Held-out figures into metrics.jsonl; the training clock stands still meanwhile."""
+        assert self.evaluate
+        started = time.perf_counter()
+        figures = self.evaluate()
+        self.clock_started += time.perf_counter() - started
+        figures["eval/seconds"] = time.perf_counter() - started
+        self.figures.update(figures)
+        self.tracker.write(self.position(self.spent.seconds), figures)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name != "eval/seconds")
+        self.tracker.show(self.done, f"step {self.spent.steps:>6}  {shown}", keep=True)
+
+    def position(self, seconds: float) -> dict[str, Any]:
+        return {"step": self.spent.steps, "tokens": self.spent.tokens, "seconds": round(seconds, 3)}
+
+    def training_seconds(self) -> float:
+        """Seconds of training since the run began, over resumes, evaluation apart."""
+        return self.seconds_before + time.perf_counter() - self.clock_started
+
+    def save(self) -> None:
+        """A checkpoint of this moment, written by rank 0."""
+        self.saved_at = self.spent.steps
+        if rank() == 0:
+            state = {
+                **self.position(self.training_seconds()),
+                "skipped_steps": self.skipped_steps,
+                "skipped_in_row": self.skipped_in_row,
+                "resumed_from": self.resumed_from,
+                "num_processes": world_size(),
+                "identity": self.identity,
+            }
+            checkpoint.save_checkpoint(
+                self.checkpoints,
+                self.spent.steps,
+                self.objective,
+                self.optimizers,
+                state,
+                self.config.train.keep_checkpoints,
+            )
+        barrier()
+
+    def restore(self) -> None:
+        """Go on from the newest complete checkpoint, if there is one."""
+        newest = None
+        if rank() == 0:
+            checkpoint.remove_unfinished(self.checkpoints)
+            newest = checkpoint.newest_checkpoint(self.checkpoints, self.console)
+        newest = broadcast_object(newest)
+        if newest is None:
+            if rank() == 0:
+                cut_metrics(self.run, -1)
+            return
+        state = checkpoint.read_state(newest)
+        checkpoint.restore_checkpoint(newest, self.objective, self.optimizers)
+        self.spent = Spent(state["step"], state["tokens"], state["seconds"])
+        self.skipped_steps, self.skipped_in_row = state["skipped_steps"], state["skipped_in_row"]
+        self.saved_at = state["step"]
+        self.done = self.done_before = progress(self.config.train, self.spent)
+        self.resumed_from = state["resumed_from"] + ([state["step"]] if self.done < 1.0 else [])
+        if rank() == 0:
+            cut_metrics(self.run, state["step"])
+            self.console.print(f"going on from {newest} (step {state['step']})", highlight=False, soft_wrap=True)
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    @property
+    def workers(self) -> int:
+        chosen = self.config.train.workers
+        return chosen if chosen is not None else (2 if self.device.type == "cuda" else 0)

@@ -1,0 +1,299 @@
+"""`textssl pretrain`: a configuration becomes objects, the trainer runs, the result is exported and summed up."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
+from rich.console import Console
+from transformers import PreTrainedTokenizerFast
+
+from textssl import distributed, tokenizer
+from textssl.batch import Vocabulary
+from textssl.config import Config, differing_keys, load_config
+from textssl.data.corpus import Corpus
+from textssl.data.loader import StepDataset
+from textssl.data.plan import Plan
+from textssl.errors import UserError
+from textssl.models.build import build_model, count_parameters
+from textssl.models.heads import LanguageModel
+from textssl.objectives import resolve_objective
+from textssl.objectives.base import Objective
+from textssl.training.checkpoint import newest_checkpoint, read_state
+from textssl.training.held_out import HELD_OUT_SEED, held_out_loss
+from textssl.training.schedule import StepProgress
+from textssl.training.tracking import duration
+from textssl.training.trainer import Trainer
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass
+class Summary:
+    """The final figures of a run, as in RUN/summary.json.
+
+    loss: on held-out text where there is any (else the last training loss), in nats an item. bits_per_byte: None where
+    the loss is not a code length. tokens: non-padding tokens through the trained backbone. seconds: of training.
+    """
+
+    run: str
+    loss: float | None
+    train_loss: float | None
+    bits_per_byte: float | None
+    steps: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    parameters: int
+    num_processes: int
+    skipped_steps: int
+    resumed_from: list[int]
+    stopped_by: str | None
+    device: str
+    precision: str
+
+
+def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Summary:
+    """Train a model as a configuration says; a run folder that holds checkpoints is continued.
+
+    config: a YAML file or a Config. overrides: `key.sub=value` strings, for a file. Leaves the run folder of the
+    configuration's `out`. Raises UserError for anything wrong in what was given, before anything is written.
+    """
+    if not isinstance(config, Config):
+        config = load_config(config, overrides)
+    console = console or Console(stderr=True)
+    objective, config.objective = resolve_objective(config.objective)
+    return train(config, objective, start_accelerator(config), console)
+
+
+def start_accelerator(config: Config) -> Accelerator:
+    """Accelerate's view of the devices and processes; the precision is settled in the configuration."""
+    if config.train.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
+    cpu = config.train.device == "cpu" or not torch.cuda.is_available()
+    if config.train.precision == "auto":
+        native = not cpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        config.train.precision = "bfloat16" if native else "float32"
+    mixed = "bf16" if config.train.precision == "bfloat16" else "no"
+    accelerator = Accelerator(
+        cpu=cpu, mixed_precision=mixed, dataloader_config=DataLoaderConfiguration(), step_scheduler_with_optimizer=False
+    )
+    distributed.check_world(accelerator.num_processes)
+    distributed.leave_at_exit()
+    return accelerator
+
+
+def train(config: Config, objective: Objective, accelerator: Accelerator, console: Console) -> Summary:
+    trainer, words = assemble(config, objective, accelerator, console)
+    run = trainer.run
+    if distributed.rank() == 0:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        console.print(describe(config, objective, trainer.dataset.plan, accelerator), highlight=False, soft_wrap=True)
+    stopped_by = trainer.fit()
+    summary = summarize(config, trainer, objective, stopped_by, run)
+    if distributed.rank() == 0:
+        if stopped_by is None:
+            export(objective, run / "model", words)
+        (run / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
+        console.print(closing_line(summary, run), highlight=False, soft_wrap=True)
+    distributed.barrier()
+    return summary
+
+
+def assemble(
+    config: Config, objective: Objective, accelerator: Accelerator, console: Console
+) -> tuple[Trainer, PreTrainedTokenizerFast]:
+    """Every object that a run needs, checked against each other; nothing is written."""
+    source = config.tokenizer or config.model.pretrained
+    if source is None:
+        raise UserError("tokenizer is missing: name a folder made by `textssl tokenizer train`, e.g. tokenizer=DIR")
+    words = tokenizer.load(source)
+    corpora = open_corpora(config, tokenizer.tokenizer_hash(words), source)
+    run, identity = choose_run(config, corpora)
+    backbone = build_backbone(config, objective, words)
+    for warning in tokenizer.check_family(words, backbone.model.config.model_type):
+        if distributed.rank() == 0:
+            console.print(f"[yellow]{warning}[/]", highlight=False, soft_wrap=True)
+    objective.build(backbone, Vocabulary.of(words))
+    objective.to(accelerator.device, DTYPES.get(config.train.precision, torch.float32))
+    clock = multiprocessing.Value("d", 0.0)
+    weights = [share.weight for share in config.data.corpus]
+    dataset = build_dataset(
+        config,
+        objective,
+        list(zip(corpora, weights, strict=True)),
+        seed=config.seed,
+        progress=StepProgress(config.train, config.train.batch_size * config.data.sequence_length, clock),
+    )
+    trainer = Trainer(
+        objective,
+        dataset,
+        config,
+        run,
+        accelerator,
+        identity=identity,
+        console=console,
+        on_progress=lambda done: setattr(clock, "value", done),
+    )
+    trainer.evaluate = held_out_evaluator(config, objective, corpora, trainer)
+    return trainer, words
+
+
+def open_corpora(config: Config, tokenizer_hash: str, source: str) -> list[Corpus]:
+    """The corpora of the mixture, which must have been prepared with this very tokenizer."""
+    if not config.data.corpus:
+        raise UserError("data.corpus is missing: name a folder made by `textssl prepare`, e.g. data.corpus=DIR")
+    corpora = [Corpus.open(share.path) for share in config.data.corpus]
+    for corpus in corpora:
+        if corpus.tokenizer_hash != tokenizer_hash:
+            raise UserError(
+                f"the corpus {corpus.path} was prepared with another tokenizer than {source}: prepare it again"
+            )
+    return corpora
+
+
+def choose_run(config: Config, corpora: list[Corpus]) -> tuple[Path, dict[str, Any]]:
+    """The run folder, after `train.resume`, and the facts that a resumed run must share.
+
+    Raises UserError naming the keys in which a run to be continued differs.
+    """
+    identity = {
+        "config": config.model_dump(mode="json"),
+        "corpora": {str(corpus.path): corpus.fingerprint for corpus in corpora},
+    }
+    run = Path(config.out)
+    newest = newest_checkpoint(run / "checkpoints")
+    if newest is None:
+        return run, identity
+    if config.train.resume == "never":
+        raise UserError(f"{run} holds checkpoints and train.resume is never: choose another out, or train.resume=auto")
+    if config.train.resume == "restart":
+        number = 1
+        while (run / f"restart-{number}").exists():
+            number += 1
+        return distributed.broadcast_object(run / f"restart-{number}"), identity
+    before = read_state(newest)["identity"]
+    changed = differing_keys(before["config"], identity["config"])
+    if changed:
+        raise UserError(
+            f"{run} was trained with another configuration; these keys differ: {', '.join(changed)}. "
+            "Put them back, choose another out, or begin anew with train.resume=restart"
+        )
+    if before["corpora"] != identity["corpora"]:
+        raise UserError(f"{run} was trained on other text than {', '.join(identity['corpora'])} holds now")
+    return run, identity
+
+
+def build_backbone(config: Config, objective: Objective, words: Any) -> LanguageModel:
+    model = build_model(
+        config.model,
+        words,
+        causal=objective.causal,
+        sequence_length=config.data.sequence_length,
+        seed=config.seed,
+    )
+    backbone = LanguageModel(model)
+    if config.train.gradient_checkpointing:
+        backbone.checkpoint_gradients()
+    if config.train.compile:
+        backbone.compile()
+    return backbone
+
+
+def build_dataset(
+    config: Config, objective: Objective, shares: Sequence[tuple[Corpus, float]], seed: int, **options: Any
+) -> StepDataset:
+    """This rank's share of every step over weighted corpora. options: of StepDataset."""
+    plan = Plan(
+        shares,
+        kind=objective.sample,
+        length=config.data.sequence_length,
+        form=objective.row_format(),
+        seed=seed,
+        window_tokens=config.data.window_tokens,
+    )
+    return StepDataset(
+        plan,
+        objective.corrupt,
+        objective.collate,
+        batch_size=config.train.batch_size,
+        micro_batch_size=config.train.micro_batch_size,
+        world_size=distributed.world_size(),
+        rank=distributed.rank(),
+        **options,
+    )
+
+
+def held_out_evaluator(config: Config, objective: Objective, corpora: list[Corpus], trainer: Trainer):
+    """() -> held-out figures, or None where there is no held-out text."""
+    path = Path(config.data.held_out) if config.data.held_out else corpora[0].held_out
+    if not config.data.held_out and not (path / "corpus.json").is_file():
+        return None
+    corpus = Corpus.open(path)
+    if corpus.tokenizer_hash != corpora[0].tokenizer_hash:
+        raise UserError(f"data.held_out {path} was prepared with another tokenizer than {corpora[0].path}")
+    if corpus.documents == 0:
+        return None
+    dataset = build_dataset(config, objective, [(corpus, 1.0)], seed=HELD_OUT_SEED)
+    dataset.num_samples = min(len(dataset.plan), config.evaluation.max_rows)
+    tokens_per_byte = (corpus.tokens + len(objective.row_format().end) * corpus.documents) / corpus.bytes
+    return lambda: held_out_loss(objective, trainer.encode, dataset, trainer.device, tokens_per_byte)
+
+
+def export(objective: Objective, path: Path, words: Any) -> None:
+    """RUN/model, written aside and renamed into place."""
+    aside = path.with_name(f".{path.name}.writing")
+    shutil.rmtree(aside, ignore_errors=True)
+    objective.export(aside, words)
+    shutil.rmtree(path, ignore_errors=True)
+    aside.rename(path)
+
+
+def summarize(config: Config, trainer: Trainer, objective: Objective, stopped_by: str | None, run: Path) -> Summary:
+    figures, spent = trainer.figures, trainer.spent
+    train_loss = figures.get("train/loss")
+    return Summary(
+        run=str(run),
+        loss=figures.get("eval/loss", train_loss),
+        train_loss=train_loss,
+        bits_per_byte=figures.get("eval/bits_per_byte"),
+        steps=spent.steps,
+        tokens=spent.tokens,
+        seconds=round(spent.seconds, 3),
+        tokens_per_second=round(spent.tokens / max(spent.seconds, 1e-9), 1),
+        parameters=count_parameters(objective),
+        num_processes=distributed.world_size(),
+        skipped_steps=trainer.skipped_steps,
+        resumed_from=trainer.resumed_from,
+        stopped_by=stopped_by,
+        device=str(trainer.device),
+        precision=config.train.precision,
+    )
+
+
+def describe(config: Config, objective: Objective, plan: Plan, accelerator: Accelerator) -> str:
+    tokens = sum(epoch.corpus.tokens for epoch in plan.epochs)
+    return (
+        f"{config.objective['name']}: {count_parameters(objective):,} parameters, {tokens:,} tokens of text in "
+        f"{len(plan):,} {objective.sample} an epoch, {config.train.batch_size} a step, "
+        f"{accelerator.num_processes} process(es) on {accelerator.device} in {config.train.precision}"
+    )
+
+
+def closing_line(summary: Summary, run: Path) -> str:
+    if summary.stopped_by:
+        return f"stopped by {summary.stopped_by} after step {summary.steps}, saved; start again to continue"
+    loss = "" if summary.loss is None else f"loss {summary.loss:.4f}, "
+    bits = "" if summary.bits_per_byte is None else f"{summary.bits_per_byte:.4f} bits per byte, "
+    speed = f"{summary.tokens_per_second:,.0f} tokens/s"
+    spent = f"{summary.tokens:,} tokens in {duration(summary.seconds)} ({speed})"
+    return f"done: {loss}{bits}{spent}; model in {run / 'model'}"

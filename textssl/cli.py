@@ -266,7 +266,7 @@ def quickstart(
         float, typer.Option(min=1, help="Time for the training itself; longer is better.")
     ] = 200.0,
 ) -> None:
-    """All of it on sample news, in under 7 minutes on two cores: tokenizer, corpus, training, evaluation.
+    """All of it on sample news, in a few minutes on two cores: tokenizer, corpus, training, evaluation.
 
     Steps that are finished are reused. The model is DIR/encoder/model.
 

@@ -38,7 +38,7 @@ class Quickstart:
 
     model: Path
     stopped_by: str | None
-    loss: float
+    loss: float | None
     unigram_loss: float
 
 

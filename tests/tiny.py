@@ -1,4 +1,4 @@
-"""A tokenizer, a corpus and a configuration small enough to train in a test; the text is Python's own reference manual."""
+"""A tokenizer, a corpus and a configuration to train in a test; the text is Python's own reference manual."""
 
 from __future__ import annotations
 

@@ -46,6 +46,8 @@ def choose(
         if unit == "span":  # a span stays in its document
             end = begin + int(np.sum(documents[places[starts[begin:end]]] == documents[places[starts[begin]]]))
         fresh = np.arange(begin, end)[~hidden[begin:end]]
+        while len(fresh) > 1 and sizes[fresh].sum() > missing:  # the last span is cut at a word
+            fresh = fresh[:-1]
         size = int(sizes[fresh].sum())
         if size > missing and size - missing >= missing:  # leaving it out comes closer
             continue

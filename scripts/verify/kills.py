@@ -1,0 +1,48 @@
+"""Kill and resume: ten SIGKILLs at random moments, mlm and clm, workers 0 and 2, same bytes (about 12 minutes)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.tiny import make_corpus, tiny_config  # noqa: E402
+from tests.training.kills import break_and_finish, digest, finish, start  # noqa: E402
+
+
+def main(kills: int, seed: int) -> int:
+    failed = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_corpus(folder)
+        for objective in ("mlm", "clm"):
+            options = ("train.max_steps=400", "train.checkpoint_every=20", "model.dropout=0.1")
+            whole = tiny_config(folder, objective, *options, out=f"whole-{objective}")
+            finish(start(whole))
+            print(f"{objective}: unbroken {digest(Path(whole.out))[:16]}", flush=True)
+            for workers in (0, 2):
+                config = tiny_config(folder, objective, *options, out=f"killed-{objective}-{workers}")
+                config.train.workers = workers
+                broken = break_and_finish(config, Path(whole.out), kills, seed + workers)
+                good = (
+                    broken.kills == kills and broken.same_bytes and broken.same_metrics and 0 not in broken.resumed_from
+                )
+                failed += not good
+                print(
+                    f"{objective}, workers {workers}: {broken.kills} kills, resumed from {broken.resumed_from}, "
+                    f"same model bytes {broken.same_bytes}, same losses {broken.same_metrics}",
+                    flush=True,
+                )
+    print(f"{4 - failed} passed, {failed} failed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    sys.exit(main(**vars(parser.parse_args())))

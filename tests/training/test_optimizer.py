@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from textssl.config import OptimizerConfig
+from textssl.training.optimizer import Muon, build_optimizer, orthogonalize, parameter_groups, set_lr
+
+
+class Tied(nn.Module):
+    """An embedding tied to its output layer, a hidden matrix with bias, a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(10, 4)
+        self.hidden = nn.Linear(4, 6)
+        self.norm = nn.LayerNorm(6)
+        self.output = nn.Linear(4, 10, bias=False)
+        self.output.weight = self.embedding.weight
+
+    def get_output_embeddings(self):
+        return self.output
+
+
+def test_groups_put_every_parameter_once_where_it_belongs():
+    module = Tied()
+    matrices, decayed, undecayed = parameter_groups(module)
+    assert [p.shape for p in matrices] == [(6, 4)]
+    assert decayed == []
+    assert len(undecayed) == 4  # embedding, bias, norm weight, norm bias
+    untied = Tied()
+    untied.output.weight = nn.Parameter(torch.zeros(10, 4))
+    assert [p.shape for p in parameter_groups(untied)[1]] == [(10, 4)]
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_the_schedule_scales_every_group(name):
+    optimizers = build_optimizer(Tied(), OptimizerConfig(name=name, lr=1e-2, adamw_lr=1e-3 if name == "muon" else None))
+    assert [type(o).__name__ for o in optimizers] == (["Muon", "AdamW"] if name == "muon" else ["AdamW"])
+    set_lr(optimizers, 0.5)
+    assert {group["lr"] for group in optimizers[0].param_groups} == {5e-3}
+    assert {group["lr"] for group in optimizers[-1].param_groups} == {5e-4 if name == "muon" else 5e-3}
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (2, 8, 24), (2, 24, 8)])
+def test_orthogonalize_keeps_the_singular_vectors(shape):
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = orthogonalize(matrices)
+    for matrix, update in zip(matrices.numpy(), found.numpy(), strict=True):
+        left, _, right = np.linalg.svd(matrix, full_matrices=False)
+        inner = left.T @ update @ right.T  # diagonal, its entries the new singular values
+        assert np.abs(inner - np.diag(np.diag(inner))).max() < 1e-6
+        assert np.diag(inner).min() > 0.3 and np.diag(inner).max() < 1.3
+
+
+def test_muon_is_momentum_orthogonalised_and_scaled():
+    weight = nn.Parameter(torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    start, optimizer = weight.detach().clone(), Muon([weight], lr=0.1, momentum=0.9, weight_decay=0.5)
+    momentum = torch.zeros_like(start)
+    expected = start.clone()
+    for step in range(3):
+        gradient = torch.randn(6, 4, generator=torch.Generator().manual_seed(step + 2), dtype=torch.float64)
+        weight.grad = gradient.clone()
+        optimizer.step()
+        momentum = 0.9 * momentum + 0.1 * gradient
+        direction = orthogonalize((0.1 * gradient + 0.9 * momentum)[None])[0]
+        expected = expected * (1 - 0.1 * 0.5) - 0.1 * 0.2 * 6**0.5 * direction
+    assert torch.allclose(weight, expected, atol=1e-12)

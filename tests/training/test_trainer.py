@@ -1,0 +1,162 @@
+import json
+import re
+
+import pytest
+import torch
+
+from tests.tiny import make_corpus, tiny_config
+from textssl.errors import UserError
+from textssl.objectives import OBJECTIVES, MaskedLM
+from textssl.objectives.base import Encoded, Term
+from textssl.workflows.pretrain import pretrain
+
+CROPS = "tests.objectives.contrastive:TwoCrops"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trainer")
+    make_corpus(folder)
+    return folder
+
+
+def metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("objective", ["mlm", "clm"])
+def test_one_batch_is_learnt_by_heart(folder, objective, monkeypatch):
+    options = ("train.max_steps=250", "schedule={name: constant, warmup_steps: 10}", "train.log_every=10")
+    wide = "model.config={model_type: %s, hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, %s}"
+    heads = {"mlm": "num_attention_heads: 2", "clm": "num_attention_heads: 2, num_key_value_heads: 2"}
+    model = wide % ({"mlm": "modernbert", "clm": "llama"}[objective], heads[objective])
+    config = tiny_config(
+        folder, objective, *options, model, "optimizer.lr=1e-2", "data.sequence_length=32", out=objective
+    )
+    from textssl.data.loader import StepDataset
+
+    monkeypatch.setattr(StepDataset, "sample_range", lambda self, step: range(4))
+    assert (pretrain(config).train_loss or 9) < 0.1
+
+
+def test_the_run_folder_holds_what_the_contract_names(folder):
+    options = ("train.max_steps=12", "train.keep_checkpoints=1", "evaluation.every=5", "train.log_every=4")
+    summary = pretrain(tiny_config(folder, "clm", *options, out="contract"))
+    run = folder / "contract"
+    assert sorted(p.name for p in run.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "metrics.jsonl",
+        "model",
+        "summary.json",
+    ]
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000012"]
+    written = json.loads((run / "summary.json").read_text())
+    assert written["bits_per_byte"] == summary.bits_per_byte and 1 < written["bits_per_byte"] < 6
+    lines = metrics(run)
+    assert [line["step"] for line in lines if "train/loss" in line] == [4, 8, 12]
+    assert [line["step"] for line in lines if "eval/loss" in line] == [5, 10, 12]
+    assert all({"step", "tokens", "seconds"} <= line.keys() for line in lines)
+    assert [line["tokens"] for line in lines] == sorted(line["tokens"] for line in lines)
+    assert written["tokens"] == lines[-1]["tokens"]
+    assert pretrain(run / "config.yaml").steps == 12  # repeats the run: here, finds it finished
+
+
+def test_micro_batches_and_caching_change_no_weight(folder):
+    for objective in ("mlm", CROPS):
+        for micro in (8, 2):
+            name = f"micro-{objective[-3:]}-{micro}"
+            pretrain(tiny_config(folder, objective, f"train.micro_batch_size={micro}", out=name))
+        first, second = (metrics(folder / f"micro-{objective[-3:]}-{micro}") for micro in (8, 2))
+        for one, other in zip(first, second, strict=True):
+            assert one.get("train/loss", 0) == pytest.approx(other.get("train/loss", 0), abs=1e-5)
+
+
+@pytest.mark.parametrize("limit, name", [("train.max_tokens=3000", "tokens"), ("train.max_seconds=2", "seconds")])
+def test_budgets_of_tokens_and_seconds_reach_the_end_of_their_schedule(folder, limit, name):
+    summary = pretrain(tiny_config(folder, "mlm", limit, "train.max_steps=null", out=f"budget-{name}"))
+    lines = [line for line in metrics(folder / f"budget-{name}") if "train/lr" in line]
+    assert lines[-1]["train/lr"] < 0.15 * max(line["train/lr"] for line in lines)
+    if name == "tokens":
+        assert 3000 <= summary.tokens < 3000 + 8 * 64
+    else:
+        assert 2.0 <= summary.seconds < 3.5
+
+
+class Poisoned(MaskedLM):
+    """Not finite on the steps whose first sample is among `bad`."""
+
+    bad: tuple[int, ...] = ()
+    steps_seen = 0
+
+    def encode(self, batch):
+        encoded = super().encode(batch)
+        if self.training:
+            Poisoned.steps_seen += 1
+            if Poisoned.steps_seen in self.bad:
+                return Encoded({"mlm": Term(encoded.terms["mlm"].total * float("nan"))}, {})
+        return encoded
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(folder, monkeypatch, capsys):
+    monkeypatch.setitem(OBJECTIVES, "poisoned", Poisoned)
+    monkeypatch.setattr(Poisoned, "bad", (3, 7))
+    monkeypatch.setattr(Poisoned, "steps_seen", 0)
+    summary = pretrain(tiny_config(folder, "poisoned", out="skips"))
+    assert summary.skipped_steps == 2 and summary.steps == 20
+    assert torch.isfinite(torch.tensor(summary.loss))
+    assert "step 2, samples 16 to 23" in " ".join(capsys.readouterr().err.split())
+
+
+def test_several_in_a_row_stop_the_run_and_name_the_samples(folder, monkeypatch):
+    monkeypatch.setitem(OBJECTIVES, "poisoned", Poisoned)
+    monkeypatch.setattr(Poisoned, "bad", tuple(range(7, 30)))
+    monkeypatch.setattr(Poisoned, "steps_seen", 0)
+    with pytest.raises(
+        UserError, match=re.escape("3 steps in a row were not finite, the last at step 8, samples 64 to 71")
+    ):
+        pretrain(tiny_config(folder, "poisoned", "train.max_skipped_steps=3", out="stops"))
+    assert [p.name for p in (folder / "stops" / "checkpoints").iterdir()] == ["step-00000005"]
+
+
+def test_a_mixture_of_corpora_trains(folder):
+    shares = f"data.corpus=[{{path: {folder}/corpus, weight: 3}}, {{path: {folder}/corpus/held-out}}]"
+    assert pretrain(tiny_config(folder, "mlm", shares, out="mixture")).steps == 20
+
+
+def test_a_scheduled_mask_rate_moves(folder):
+    from rich.console import Console
+
+    from tests.tiny import tiny_tokenizer
+    from textssl.objectives import resolve_objective
+    from textssl.workflows.pretrain import assemble, start_accelerator
+
+    config = tiny_config(folder, "mlm", "objective.mask_rate=0.4", "objective.mask_rate_end=0.1", out="rate")
+    objective, config.objective = resolve_objective(config.objective)
+    trainer, _ = assemble(config, objective, start_accelerator(config), Console())
+    rates = [
+        int(objective.counts(trainer.dataset[step][0])["mlm"]) / trainer.dataset[step][0].tokens for step in (0, 20)
+    ]
+    assert rates[0] == pytest.approx(0.4, abs=0.03) and rates[1] == pytest.approx(0.1, abs=0.03)
+    assert len(tiny_tokenizer()) == 512
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("data.corpus=[]", "data.corpus is missing"),
+        ("data.corpus=nowhere", "not a prepared corpus"),
+        ("objective={name: mlmm}", "did you mean mlm"),
+        ("objective={name: mlm, mask_rte: 0.1}", "did you mean objective.mask_rate"),
+        ("objective={name: mlm, random_rate: 0.9, keep_rate: 0.9}", "at most 1"),
+        ("data.sequence_length=8", None),
+    ],
+)
+def test_wrong_configurations_are_answered(folder, override, message):
+    config = tiny_config(folder, "mlm", override, "train.max_steps=1", out="wrong")
+    if message is None:
+        assert pretrain(config).steps == 1
+    else:
+        with pytest.raises(UserError, match=message):
+            pretrain(config)
+        assert not (folder / "wrong").exists()

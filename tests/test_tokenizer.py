@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def words(backend: Tokenizer, text: str) -> list[str]:
     starts = tokenizers.word_starts(backend, text)
     assert starts.dtype == bool and len(starts) == len(encoding.ids)
     bounds = [*np.flatnonzero(starts).tolist(), len(starts)]
-    spans = [encoding.offsets[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    spans = [encoding.offsets[a:b] for a, b in pairwise(bounds)]
     return [text[span[0][0] : max(end for _, end in span)].strip() for span in spans]
 
 

@@ -1,5 +1,7 @@
 """Sentence starts, by hand."""
 
+# ruff: noqa: RUF001 (signs that look like others are the subject)
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -37,13 +37,15 @@ def check_family(tokenizer: PreTrainedTokenizerFast, model_type: str) -> list[st
     if encoder and tokenizer.mask_token is None:
         warnings.append(f"the tokenizer has no mask token, which an encoder ({model_type}) learns from")
     if encoder and (tokenizer.cls_token is None or tokenizer.sep_token is None):
-        warnings.append(f"the tokenizer has no [CLS] or no [SEP] token, which an encoder ({model_type}) frames texts with")
+        warnings.append(
+            f"the tokenizer has no [CLS] or no [SEP] token, which an encoder ({model_type}) frames texts with"
+        )
     if decoder and tokenizer.eos_token is None:
         warnings.append(f"the tokenizer has no end-of-text token, so a generator ({model_type}) cannot learn to stop")
     if decoder and not covers_all_bytes(tokenizer.backend_tokenizer):
         warnings.append(
-            f"the tokenizer does not cover every byte: a generator ({model_type}) can never write characters outside its "
-            "vocabulary; bpe, or unigram with byte fallback, can"
+            f"the tokenizer does not cover every byte: a generator ({model_type}) can never write characters outside "
+            "its vocabulary; bpe, or unigram with byte fallback, can"
         )
     kind = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"]
     if decoder and kind == "WordPiece":

@@ -71,7 +71,7 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerFast | Tokenizer) -> str:
 
 
 def for_causal(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A copy that frames a text as "[CLS] $A": a beginning (where the tokenizer has one) and no end, to be continued."""
+    """A copy that frames a text as "[CLS] $A": its beginning (where there is a token for it) and no end."""
     causal = copy.deepcopy(tokenizer)
     backend = causal.backend_tokenizer
     found = json.loads(backend.to_str())["post_processor"]
@@ -79,7 +79,7 @@ def for_causal(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     kept = [processors.ByteLevel(trim_offsets=step["trim_offsets"]) for step in steps if step["type"] == "ByteLevel"]
     others = {step["type"] for step in steps} - FRAMING - {"ByteLevel"}
     assert not others, f"unknown post-processors {others}"
-    begin = causal.bos_token or causal.cls_token
+    begin = str(causal.bos_token or causal.cls_token or "")
     special = [(begin, causal.convert_tokens_to_ids(begin))] if begin else []
     single, pair = (f"{begin} $A", f"{begin} $A $B:1") if begin else ("$A", "$A $B:1")
     template = processors.TemplateProcessing(single=single, pair=pair, special_tokens=special)

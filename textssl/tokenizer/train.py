@@ -45,7 +45,7 @@ def train_tokenizer(
     `byte_fallback` 256 tokens are set apart for the bytes of unknown characters, else they are [UNK]. The library's
     training of wordpiece and unigram is not deterministic.
 
-    normalization: None, NFC, NFD, NFKC or NFKD. min_frequency: how often a pair must occur to be merged (bpe, wordpiece).
+    normalization: None, NFC, NFD, NFKC or NFKD. min_frequency: how often a pair occurs to be merged (bpe, wordpiece).
     Raises UserError for an unknown option, no text, or a vocabulary too small for the alphabet.
     """
     if algorithm not in ALGORITHMS:
@@ -98,9 +98,7 @@ def smallest_vocabulary(algorithm: str, byte_fallback: bool) -> int:
 
 def too_small(vocab_size: int, algorithm: str) -> UserError:
     advice = "" if algorithm == "bpe" else ", or algorithm bpe, which works on bytes"
-    return UserError(
-        f"vocab_size {vocab_size} is too small for the characters of this text: give a larger one{advice}"
-    )
+    return UserError(f"vocab_size {vocab_size} is too small for the characters of this text: give a larger one{advice}")
 
 
 def untrained(algorithm: str) -> Tokenizer:
@@ -147,9 +145,10 @@ def build_trainer(algorithm: str, vocab_size: int, min_frequency: int) -> Any:
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         return trainers.BpeTrainer(min_frequency=min_frequency, initial_alphabet=alphabet, **shared)
     if algorithm == "wordpiece":
-        # every character has two tokens (x and ##x): at most half of the vocabulary goes to the alphabet
+        # every character has two tokens (x and ##x): at most half of a large vocabulary goes to the alphabet
+        limit = max(vocab_size // 4, len(PRINTABLE_ASCII))
         return trainers.WordPieceTrainer(
-            min_frequency=min_frequency, initial_alphabet=PRINTABLE_ASCII, limit_alphabet=vocab_size // 4, **shared
+            min_frequency=min_frequency, initial_alphabet=PRINTABLE_ASCII, limit_alphabet=limit, **shared
         )
     return trainers.UnigramTrainer(unk_token=UNK, initial_alphabet=[*PRINTABLE_ASCII, "▁", "\n", "\t"], **shared)
 

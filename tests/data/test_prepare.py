@@ -1,0 +1,236 @@
+"""Documents -> a prepared corpus: same bytes for any number of workers, nothing half finished, long texts, marks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from textssl import batch
+from textssl.data import encoding
+from textssl.data.corpus import Corpus
+from textssl.data.dedup import digest, unit_interval
+from textssl.data.encoding import DocumentEncoder, cut
+from textssl.data.workers import EncoderPool
+from textssl.errors import UserError
+from textssl.tokenizer import load_backend, save, train_tokenizer
+from textssl.workflows.prepare import prepare
+from textssl.workflows.tokenizer import train_tokenizer as train_workflow
+
+ROOT = Path(__file__).resolve().parents[2]
+RNG = np.random.default_rng(0)
+WORDS = "the a river of stones, Dr. Wu's 3.5 café ran over it. Then she said: go! 你好。 why?".split()  # noqa: SIM905
+
+
+def text(num_words: int) -> str:
+    return " ".join(RNG.choice(WORDS, num_words))
+
+
+TEXTS = [text(int(n)) for n in RNG.integers(3, 120, 400)]
+ALGORITHMS = {"bpe": 400, "wordpiece": 300, "unigram": 420}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Tokenizers of every algorithm, and docs.jsonl with duplicates and broken records."""
+    path = tmp_path_factory.mktemp("prepare")
+    for name, size in ALGORITHMS.items():
+        save(train_tokenizer(TEXTS, algorithm=name, vocab_size=size, min_frequency=1), path / name)
+    with (path / "docs.jsonl").open("w") as file:
+        for place, value in enumerate(TEXTS):
+            file.write(json.dumps({"text": value}) + "\n")
+            if place % 40 == 7:
+                file.write(json.dumps({"text": TEXTS[place // 2]}) + "\n")
+        file.write('{"text": ""}\n{"text": "\\u0000"}\nnonsense\n')
+    return path
+
+
+def files(path: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def documents(corpus: Corpus) -> list[tuple[list[int], list[int], int]]:
+    found = []
+    for index, shard in enumerate(corpus.manifest["shards"]):
+        arrays = corpus.shard(index)
+        bounds = arrays.bounds(0, shard["documents"])
+        for row, (a, b) in enumerate(pairwise(bounds)):
+            found.append((arrays.tokens[a:b].tolist(), arrays.marks[a:b].tolist(), int(arrays.documents[row, 1])))
+    return found
+
+
+def test_the_bits_are_those_of_the_batch():
+    assert (encoding.WORD_START, encoding.SENTENCE_START) == (batch.WORD_START, batch.SENTENCE_START)
+
+
+def test_same_bytes_whatever_the_workers(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("textssl.data.prepare.PIECE_CHARACTERS", 2000)
+    made = [
+        prepare(
+            folder / "docs.jsonl", folder / "bpe", tmp_path / str(n), workers=n, block_tokens=500, shard_tokens=5000
+        )
+        for n in (1, 2, 3)
+    ]
+    first = files(made[0].path)
+    assert len(first) > 10 and all(files(corpus.path) == first for corpus in made[1:])
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_is_stored(folder, tmp_path, algorithm):
+    train = prepare(folder / "docs.jsonl", folder / algorithm, tmp_path / "out", workers=1, held_out=0.2)
+    aside = Corpus.open(train.held_out)
+    assert train.documents + aside.documents == len(set(TEXTS))
+    backend = load_backend(folder / algorithm)
+    kept, unique = {"train": [], "held-out": []}, list(dict.fromkeys(TEXTS))
+    for value in unique:
+        kept["held-out" if unit_interval(digest(value.encode())) < 0.2 else "train"].append(value)
+    for corpus in (train, aside):
+        corpus.check()
+        stored = documents(corpus)
+        expected = kept[corpus.manifest["split"]]
+        assert [ids for ids, _, _ in stored] == [backend.encode(t, add_special_tokens=False).ids for t in expected]
+        assert [size for _, _, size in stored] == [len(value.encode()) for value in expected]
+        assert all(marks[0] == 3 for _, marks, _ in stored)
+    dropped = train.manifest["dropped"]
+    assert dropped["duplicate"] == 10 and sum(dropped.values()) == 13
+    assert 0.1 < aside.documents / len(unique) < 0.3
+    assert train.manifest["provenance"]["inputs"] == [str(folder / "docs.jsonl")]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_sentences_begin_where_they_are_written(folder, algorithm):
+    backend = load_backend(folder / algorithm)
+    sentences = ["Dr. Wu ran.", "Why?", "“The river,” she said.", "Go over it!"]
+    encoded = DocumentEncoder(backend).encode([" ".join(sentences), "", sentences[0]])
+    assert encoded.lengths.tolist()[1] == 0 and encoded.lengths.sum() == len(encoded.ids) == len(encoded.marks)
+    starts = np.flatnonzero(encoded.marks[: encoded.lengths[0]] & encoding.SENTENCE_START)
+    lengths = [len(backend.encode(sentence, add_special_tokens=False).ids) for sentence in sentences]
+    assert starts.tolist() == [0, *np.cumsum(lengths)[:-1].tolist()]
+    assert (encoded.marks[starts] & encoding.WORD_START).all()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_long_document_has_the_ids_of_the_uncut_one(folder, monkeypatch, algorithm):
+    long = [text(3000), text(10) + "\n\n" + text(2000), "x" * 50]
+    backend = load_backend(folder / algorithm)
+    whole = DocumentEncoder(backend).encode(long)
+    assert whole.ids[: whole.lengths[0]].tolist() == backend.encode(long[0], add_special_tokens=False).ids
+    monkeypatch.setattr(encoding, "SEGMENT_CHARACTERS", 200)
+    monkeypatch.setattr(encoding, "BATCH_CHARACTERS", 900)
+    pieces = DocumentEncoder(backend).encode(long)
+    for first, second in zip(whole, pieces, strict=True):
+        assert np.array_equal(first, second)
+
+
+def test_cuts_cover_the_text_and_have_bounded_length(monkeypatch):
+    monkeypatch.setattr(encoding, "SEGMENT_CHARACTERS", 10)
+    monkeypatch.setattr(encoding, "LONGEST_SEGMENT", 30)
+    chinese = "你好世界。" * 40
+    bounds = list(cut(chinese, True))
+    assert "".join(chinese[a:b] for a, b in bounds) == chinese and max(b - a for a, b in bounds) <= 30
+    spaced = "some words, and, more words " * 10
+    assert " ".join(spaced[a:b] for a, b in cut(spaced, True)) == spaced
+    assert "".join(spaced[a:b] for a, b in cut(spaced, False)) == spaced
+    assert list(cut("short", True)) == [(0, 5)]
+
+
+def test_text_that_looks_special_is_stored_as_text(folder):
+    for algorithm in ALGORITHMS:
+        encoded = DocumentEncoder(load_backend(folder / algorithm)).encode(["the [SEP] river [MASK] [PAD]"])
+        assert not set(encoded.ids.tolist()) & {0, 2, 3, 4}
+
+
+def test_a_small_corpus_gets_held_out_documents(folder, tmp_path, capsys):
+    (tmp_path / "small.txt").write_text("\n\n".join(TEXTS[:50]))
+    corpus = prepare([tmp_path / "small.txt"], folder / "bpe", tmp_path / "out", workers=1)
+    assert Corpus.open(corpus.held_out).documents == 10 and corpus.documents == 40
+    assert "10 are held out" in capsys.readouterr().out
+    (tmp_path / "one.txt").write_text("the river")
+    corpus = prepare([tmp_path / "one.txt"], folder / "bpe", tmp_path / "one", workers=1)
+    assert corpus.documents == 1 and "No document is held out" in capsys.readouterr().out
+
+
+def test_finished_and_foreign_folders_are_not_overwritten(folder, tmp_path):
+    (tmp_path / "a.txt").write_text("the river\n\nran over it")
+    arguments = (tmp_path / "a.txt", folder / "bpe", tmp_path / "out")
+    prepare(*arguments, workers=1)
+    before = files(tmp_path / "out")
+    with pytest.raises(UserError, match="finished corpus"):
+        prepare(*arguments, workers=1)
+    with pytest.raises(UserError, match="--workers is 0"):
+        prepare(*arguments, workers=0, overwrite=True)
+    with pytest.raises(UserError, match="there is no file"):
+        prepare(tmp_path / "none.txt", folder / "bpe", tmp_path / "other", workers=1)
+    (tmp_path / "empty.jsonl").write_text('{"text": " "}\n')
+    with pytest.raises(UserError, match="no document is left"):
+        prepare(tmp_path / "empty.jsonl", folder / "bpe", tmp_path / "out", workers=1, overwrite=True)
+    assert files(tmp_path / "out") == before and not (tmp_path / "other").exists()
+    prepare(*arguments, workers=1, overwrite=True)
+    assert files(tmp_path / "out") == before
+    with pytest.raises(UserError, match="other files"):
+        prepare(tmp_path / "a.txt", folder / "bpe", folder, workers=1, overwrite=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_leaves_nothing_that_looks_finished(folder, tmp_path, how):
+    fifo, out = tmp_path / "docs.jsonl", tmp_path / "out"
+    fifo.write_bytes((folder / "docs.jsonl").read_bytes() * 60)
+    code = (
+        "import sys; from textssl.workflows.prepare import prepare\n"
+        "from textssl.data import prepare as module; module.PIECE_CHARACTERS = 500\n"
+        "prepare(sys.argv[1], sys.argv[2], sys.argv[3], workers=2)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(fifo), str(folder / "bpe"), str(out)], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    side = tmp_path / ".out.partial"
+    while not (side / "tokens-00000.npy").is_file():
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    workers = children(process.pid)
+    process.send_signal(how)
+    assert process.wait(timeout=30) != 0
+    assert not out.exists() and not (side / "corpus.json").exists()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}/exe").exists() for pid in workers):
+        assert time.monotonic() < deadline, "encoder processes outlive the run"
+        time.sleep(0.05)
+    prepare(folder / "docs.jsonl", folder / "bpe", out, workers=1)
+    assert sorted(os.listdir(tmp_path)) == ["docs.jsonl", "out"]
+
+
+def children(pid: int) -> list[int]:
+    """Processes that any thread of this one started."""
+    lists = [(task / "children").read_text().split() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return [int(child) for one in lists for child in one]
+
+
+def test_a_failing_worker_is_reported(folder):
+    backend = load_backend(folder / "bpe")
+    with EncoderPool(backend, 1) as pool, pytest.raises(RuntimeError, match="TypeError"):
+        list(pool.map([[b"not a str"]], lambda piece: piece))  # pyright: ignore[reportArgumentType]
+    with EncoderPool(backend, 1) as pool, pytest.raises(RuntimeError, match="killed by signal 9"):
+        pool.workers[0].process.kill()
+        list(pool.map([["the river"]], lambda piece: piece))
+
+
+def test_the_tokenizer_command(folder, tmp_path, capsys):
+    tokenizer = train_workflow(folder / "docs.jsonl", tmp_path / "tok", vocab_size=300)
+    assert len(tokenizer) == 300
+    written = json.loads((tmp_path / "tok" / "report.json").read_text())
+    assert written["round_trip"] == 1 and written["vocab_size"] == 300
+    assert "bytes per token" in capsys.readouterr().out
+    train_workflow(folder / "docs.jsonl", tmp_path / "tok", vocab_size=20_000, algorithm="wordpiece")
+    assert "text is too small for 20,000 tokens" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "tok" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        train_workflow(folder / "docs.jsonl", tmp_path / "tok", vocab_size=300)
+    assert isinstance(load_backend(tmp_path / "tok"), Tokenizer)

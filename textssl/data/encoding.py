@@ -1,0 +1,175 @@
+"""Texts -> token ids and marks, with the work of one core. Runs in the workers of `prepare`; imports no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from textssl.data.sentences import sentence_starts
+from textssl.tokenizer.words import SPACE_MARKERS, WordFinder
+
+SEGMENT_CHARACTERS = 2**16  # a longer text is encoded in segments that are at least this long
+LONGEST_SEGMENT = 2**20  # ... and never longer, even where there is no good place to cut
+BATCH_CHARACTERS = 2**20  # what the library encodes at once: it needs some 100 bytes a character
+SAFE_SPACE = re.compile(r"(?<=\w) (?=\w)")  # one plain space between letters or digits
+PROBES = ("the cat", "Tom 12", "x yz", "7 b")
+WORD_START, SENTENCE_START = 1, 2  # as in textssl.batch, which imports torch; a test holds them equal
+START = WORD_START | SENTENCE_START
+LOOK_AHEAD = 16  # characters after a sentence's first one, where the normaliser has dropped that
+
+
+class Encoded(NamedTuple):
+    """Documents one after another. ids (tokens,), marks (tokens,) uint8, lengths (documents,) int64."""
+
+    ids: np.ndarray
+    marks: np.ndarray
+    lengths: np.ndarray
+
+
+class Segment(NamedTuple):
+    document: int
+    text: str
+    sentences: list[int]  # character offsets in `text`
+
+
+class DocumentEncoder:
+    """Encodes documents of any length with a tokenizer, without special tokens.
+
+    Text that looks like a special token ("[SEP]") is encoded as text. A document of more than SEGMENT_CHARACTERS is
+    encoded in segments, cut at the next single space between two letters or digits: there the ids equal those of the
+    uncut text for every tokenizer whose pre-tokenizer cuts at spaces (all that textssl trains). Only where a million
+    characters hold no such space is a text cut elsewhere, which may change the few tokens at the cut.
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        self.tokenizer.encode_special_tokens = True
+        size = max(self.tokenizer.get_vocab().values()) + 1
+        self.dtype = np.dtype(np.uint16 if size <= 2**16 else np.uint32)
+        self.words = WordFinder(self.tokenizer)
+        self.special = special_ids(self.tokenizer, size)
+        self.blank = np.zeros(size, dtype=bool)  # tokens that are nothing but the space before a word
+        self.blank[[i for token, i in self.tokenizer.get_vocab().items() if token in SPACE_MARKERS]] = True
+        self.drops_space = drops_space(self.tokenizer)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Ids, marks and lengths of the documents; a document may have no tokens (control characters in WordPiece)."""
+        parts = [self.encode_segments(batch) for batch in batches(self.segments(texts))]
+        lengths = np.zeros(len(texts), dtype=np.int64)
+        for _, _, owners in parts:
+            lengths += np.bincount(owners, minlength=len(texts))
+        ids = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0, self.dtype)
+        marks = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.uint8)
+        first = (np.cumsum(lengths) - lengths)[lengths > 0]
+        marks[first] |= START
+        return Encoded(ids, marks, lengths)
+
+    def segments(self, texts: Sequence[str]) -> Iterator[Segment]:
+        for document, text in enumerate(texts):
+            sentences = sentence_starts(text)
+            if len(text) <= SEGMENT_CHARACTERS:
+                yield Segment(document, text, sentences)
+                continue
+            places = np.array(sentences, dtype=np.int64)
+            for start, stop in cut(text, self.drops_space):
+                low, high = np.searchsorted(places, [start, stop])
+                yield Segment(document, text[start:stop], (places[low:high] - start).tolist())
+
+    def encode_segments(self, batch: list[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids, marks and the document of every token; (tokens,) each."""
+        encodings = self.tokenizer.encode_batch([segment.text for segment in batch], add_special_tokens=False)
+        flat: list[int] = []
+        sentences: list[int] = []  # tokens at which sentences begin
+        for segment, encoding in zip(batch, encodings, strict=True):
+            first = len(flat)
+            for character in segment.sentences:
+                token = encoding.char_to_token(character)
+                if token is None:
+                    token = token_after(encoding, character)
+                if token is not None:
+                    sentences.append(first + token)
+            flat += encoding.ids
+        ids = np.array(flat, dtype=self.dtype)
+        marks = self.words.starts(encodings, ids).view(np.uint8)  # WORD_START is bit 0
+        places = np.array(sentences, dtype=np.int64)
+        places -= (marks[places] == 0) & self.blank[ids[places - 1]]  # the space of a word can be a token of its own
+        marks[places] = START  # a sentence begins a word, also where no space is written
+        lengths = [len(encoding) for encoding in encodings]
+        owners = np.repeat(np.array([segment.document for segment in batch], dtype=np.int64), lengths)
+        kept = ~self.special[ids]
+        return (ids, marks, owners) if kept.all() else (ids[kept], marks[kept], owners[kept])
+
+
+def batches(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
+    """Runs of segments of at most BATCH_CHARACTERS together (or one longer segment)."""
+    batch: list[Segment] = []
+    size = 0
+    for segment in segments:
+        if batch and size + len(segment.text) > BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+        batch.append(segment)
+        size += len(segment.text)
+    if batch:
+        yield batch
+
+
+def cut(text: str, drop_space: bool) -> Iterator[tuple[int, int]]:
+    """Bounds of the segments of a long text; the space at a cut is dropped, or opens the next segment."""
+    start = 0
+    while len(text) - start > SEGMENT_CHARACTERS:
+        space = SAFE_SPACE.search(text, start + SEGMENT_CHARACTERS, start + LONGEST_SEGMENT)
+        if space is not None:
+            yield start, space.start()
+            start = space.end() if drop_space else space.start()
+        elif len(text) - start > LONGEST_SEGMENT:
+            stop = start + LONGEST_SEGMENT
+            while stop > start + SEGMENT_CHARACTERS and joined(text[stop - 1], text[stop]):
+                stop -= 1
+            yield start, stop
+            start = stop
+        else:
+            break
+    yield start, len(text)
+
+
+def joined(left: str, right: str) -> bool:
+    """Whether a cut between two characters would tear a word, an accent or an emoji sequence."""
+    return (left.isalnum() and right.isalnum() and left.isascii()) or unicodedata.category(right)[0] in "MC"
+
+
+def token_after(encoding: Encoding, character: int) -> int | None:
+    """The nearest token after a character that the normaliser dropped."""
+    for place in range(character + 1, character + LOOK_AHEAD):
+        token = encoding.char_to_token(place)
+        if token is not None:
+            return token
+    return None
+
+
+def special_ids(tokenizer: Tokenizer, size: int) -> np.ndarray:
+    """(vocabulary,) bool: special tokens, apart from the one for unknown characters."""
+    model = json.loads(tokenizer.to_str())["model"]
+    unknown = {model.get("unk_token"), model.get("unk_id")} - {None}
+    special = np.zeros(size, dtype=bool)
+    for place, token in tokenizer.get_added_tokens_decoder().items():
+        special[place] = token.special and not unknown & {place, token.content}
+    return special
+
+
+def drops_space(tokenizer: Tokenizer) -> bool:
+    """Whether a text begins as after a space, so that the space at a cut is to be left out."""
+
+    def ids(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False).ids
+
+    pairs = [probe.split(" ") for probe in PROBES]
+    return all(ids(f"{left} {right}") == ids(left) + ids(right) for left, right in pairs)

@@ -1,0 +1,267 @@
+"""MLM and CLM training against transformers.Trainer set up as its run_mlm and run_clm examples are.
+
+python scripts/benchmark/training.py --objective mlm              tokens/s, alternating in one run
+python scripts/benchmark/training.py --objective mlm --minutes 4  also the time to the loss that the peer has after 4
+
+Both sides: the same architecture (modernbert-nano or llama-nano, vocabulary 8,192), rows of 128, batches of 32, one
+text (sample:news), threads, float32. The peer concatenates and cuts, as the examples do. Tokens are non-padding tokens
+through the backbone. Each measurement is a process of its own; the two sides take turns. The peer's loss is the better
+of two: on its own kind of rows, and on ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+LENGTH, BATCH, MASK_RATE, VOCABULARY = 128, 32, 0.3, 8192
+PRESET = {"mlm": "modernbert-nano", "clm": "llama-nano"}
+WARMUP_SECONDS = 8.0
+
+
+def make_inputs(folder: Path) -> None:
+    """FOLDER/tokenizer and FOLDER/corpus from sample:news."""
+    from textssl.workflows.prepare import prepare
+    from textssl.workflows.tokenizer import train_tokenizer
+
+    train_tokenizer(input=["sample:news"], out=folder / "tokenizer", vocab_size=VOCABULARY)
+    prepare(input=["sample:news"], tokenizer=str(folder / "tokenizer"), out=folder / "corpus")
+
+
+def ours(folder: Path, objective: str, seconds: float, optimizer: str, evaluate_every: int | None) -> dict:
+    from textssl.config import parse_config
+    from textssl.workflows.pretrain import pretrain
+
+    options = {"mask_rate": MASK_RATE} if objective == "mlm" else {}
+    with tempfile.TemporaryDirectory() as out:
+        values = {
+            "out": out,
+            "tokenizer": str(folder / "tokenizer"),
+            "data": {"corpus": str(folder / "corpus"), "sequence_length": LENGTH},
+            "model": {"preset": PRESET[objective]},
+            "objective": {"name": objective, **options},
+            "optimizer": {"name": optimizer, "lr": 3e-3 if optimizer == "muon" else 2e-3},
+            "train": {"max_seconds": seconds, "batch_size": BATCH, "log_every": 5, "checkpoint_every": None},
+            "evaluation": {"every": evaluate_every, "max_rows": 256},
+        }
+        summary = pretrain(parse_config(values))
+        lines = [json.loads(line) for line in Path(out, "metrics.jsonl").read_text().splitlines()]
+    logs = [line for line in lines if "train/loss" in line]
+    first = next((line for line in logs if line["seconds"] > WARMUP_SECONDS), logs[0])
+    curve = [(line["seconds"], line["eval/loss"]) for line in lines if "eval/loss" in line]
+    speed = (logs[-1]["tokens"] - first["tokens"]) / (logs[-1]["seconds"] - first["seconds"])
+    return {"tokens_per_second": speed, "loss": summary.loss, "curve": curve, "tokens": summary.tokens}
+
+
+def theirs(folder: Path, objective: str, seconds: float, lr: float) -> dict:
+    """transformers.Trainer on concatenated and cut rows, to the end of its own linear schedule after `seconds`."""
+    from datasets import Dataset
+    from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
+
+    from textssl import tokenizer
+    from textssl.config import ModelConfig
+    from textssl.models.build import build_model
+
+    words = tokenizer.load(folder / "tokenizer")
+    causal = objective == "clm"
+    spec = ModelConfig(preset=PRESET[objective])
+    model = build_model(spec, words, causal=causal, sequence_length=LENGTH, seed=0)
+    rows = {split: Dataset.from_dict(concatenated(folder / path, words)) for split, path in
+            (("train", "corpus"), ("held_out", "corpus/held-out"))}  # fmt: skip
+
+    class Clock(TrainerCallback):
+        """Stops after `seconds`; the schedule's length is set once the speed is known."""
+
+        started = warm = None
+        warm_step = 0
+
+        def on_step_begin(self, args, state, control, **_):
+            self.started = self.started or time.perf_counter()
+
+        def on_step_end(self, args, state, control, **_):
+            spent = time.perf_counter() - self.started
+            if self.warm is None and spent > WARMUP_SECONDS:
+                self.warm, self.warm_step = spent, state.global_step
+            control.should_training_stop = spent >= seconds
+            self.spent, self.step = spent, state.global_step
+
+    class TimedTrainer(Trainer):
+        """A linear schedule with warmup over the clock, as kind to the peer as to us."""
+
+        def create_scheduler(self, num_training_steps, optimizer=None):
+            def factor(step):
+                done = min(1.0, (time.perf_counter() - clock.started) / seconds if clock.started else 0.0)
+                return min(1.0, (done + 1e-3) / 0.05) * (1.0 - done)
+
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
+            return self.lr_scheduler
+
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as out:
+        arguments = TrainingArguments(
+            output_dir=out, per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH, max_steps=10**6,
+            learning_rate=lr, weight_decay=0.01, use_cpu=not torch.cuda.is_available(), report_to="none",
+            save_strategy="no", logging_steps=50, seed=0, disable_tqdm=True,
+        )  # fmt: skip
+        trainer = TimedTrainer(
+            model=model, args=arguments, train_dataset=rows["train"], eval_dataset=rows["held_out"], callbacks=[clock],
+            data_collator=DataCollatorForLanguageModeling(words, mlm=not causal, mlm_probability=MASK_RATE),
+        )  # fmt: skip
+        trainer.train()
+        torch.manual_seed(0)
+        own = trainer.evaluate()["eval_loss"]
+    tokens = (clock.step - clock.warm_step) * BATCH * LENGTH
+    speed = tokens / (clock.spent - clock.warm)
+    return {
+        "tokens_per_second": speed,
+        "loss_own_rows": own,
+        "loss": min(own, our_loss(folder, objective, model, words)),
+    }
+
+
+def concatenated(corpus: Path, words) -> dict[str, list]:
+    """All documents with their special tokens in one stream, cut into rows: the examples' group_texts."""
+    from textssl.data.corpus import Corpus
+
+    opened, stream = Corpus.open(corpus), []
+    for index in range(len(opened.manifest["shards"])):
+        shard = opened.shard(index)
+        bounds = shard.bounds(0, len(shard.documents)).tolist()
+        for begin, end in itertools.pairwise(bounds):
+            stream += [words.cls_token_id, *shard.tokens[begin:end].tolist(), words.sep_token_id]
+    total = len(stream) // LENGTH * LENGTH
+    return {"input_ids": [stream[at : at + LENGTH] for at in range(0, total, LENGTH)]}
+
+
+def our_loss(folder: Path, objective: str, model, words) -> float:
+    """A model's loss on our held-out rows (packed, documents isolated)."""
+    from textssl.batch import Vocabulary
+    from textssl.data.corpus import Corpus
+    from textssl.data.loader import StepDataset
+    from textssl.data.plan import Plan
+    from textssl.models.heads import LanguageModel
+    from textssl.objectives import resolve_objective
+    from textssl.training.held_out import held_out_loss
+
+    task, _ = resolve_objective({"name": objective, **({"mask_rate": MASK_RATE} if objective == "mlm" else {})})
+    task.build(LanguageModel(model.cpu()), Vocabulary.of(words))
+    corpora = [(Corpus.open(folder / "corpus" / "held-out"), 1.0)]
+    plan = Plan(corpora, kind="rows", length=LENGTH, form=task.row_format(), seed=0)
+    dataset = StepDataset(plan, task.corrupt, task.collate, batch_size=BATCH, num_samples=min(256, len(plan)))
+    return held_out_loss(task, task, dataset, torch.device("cpu"), 1.0)["eval/loss"]
+
+
+def matrix_rate() -> float:
+    """The machine's float32 matrix-product rate, in floating-point operations a second (best of ten)."""
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    best = float("inf")
+    for _ in range(10):
+        start = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - start)
+    return 2 * 2048**3 / best
+
+
+def flops_per_token(folder: Path, objective: str) -> float:
+    """Useful operations of a training step for each token: 6 for every matrix weight it meets, attention, the head."""
+    from textssl import tokenizer
+    from textssl.config import ModelConfig
+    from textssl.models.build import build_model
+
+    words = tokenizer.load(folder / "tokenizer")
+    spec = ModelConfig(preset=PRESET[objective])
+    model = build_model(spec, words, causal=objective == "clm", sequence_length=LENGTH, seed=0)
+    output = model.get_output_embeddings().weight
+    body = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear) and m.weight is not output)
+    predicted = MASK_RATE if objective == "mlm" else 1.0
+    config = model.config
+    attention = 12 * config.num_hidden_layers * config.hidden_size * LENGTH
+    return 6 * body + attention + 6 * predicted * output.numel()
+
+
+def measure(side: str, folder: Path, arguments: argparse.Namespace, seconds: float, evaluate: bool) -> dict:
+    command = [sys.executable, __file__, "--side", side, "--folder", str(folder), "--objective", arguments.objective]
+    command += ["--seconds", str(seconds), "--peer-lr", str(arguments.peer_lr), "--optimizer", arguments.optimizer]
+    done = subprocess.run(
+        [*command, *(["--evaluate"] if evaluate else [])], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def one_side(arguments: argparse.Namespace) -> None:
+    folder = Path(arguments.folder)
+    if arguments.side == "ours":
+        every = 25 if arguments.evaluate else None
+        found = ours(folder, arguments.objective, arguments.seconds, arguments.optimizer, every)
+    else:
+        found = theirs(folder, arguments.objective, arguments.seconds, arguments.peer_lr)
+    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(found))
+
+
+def compare(arguments: argparse.Namespace, folder: Path) -> None:
+    rounds = [
+        {side: measure(side, folder, arguments, arguments.seconds, False) for side in ("theirs", "ours")}
+        for _ in range(arguments.rounds)
+    ]
+    for number, one in enumerate(rounds, 1):
+        speeds = {side: one[side]["tokens_per_second"] for side in one}
+        print(f"round {number}: ours {speeds['ours']:,.0f}, transformers.Trainer {speeds['theirs']:,.0f} tokens/s")
+    speed = {side: statistics.median(one[side]["tokens_per_second"] for one in rounds) for side in ("ours", "theirs")}
+    memory = {side: max(one[side]["peak_mb"] for one in rounds) for side in speed}
+    share = speed["ours"] * flops_per_token(folder, arguments.objective) / matrix_rate()
+    print(f"\n{arguments.objective}, {PRESET[arguments.objective]}, {torch.get_num_threads()} threads, ", end="")
+    print(f"ours with {arguments.optimizer}, medians of {arguments.rounds}")
+    print(f"tokens/s      ours {speed['ours']:8,.0f}   Trainer {speed['theirs']:8,.0f}   ", end="")
+    print(f"ratio {speed['ours'] / speed['theirs']:.2f}")
+    print(f"peak memory   ours {memory['ours']:7,.0f}M   Trainer {memory['theirs']:7,.0f}M")
+    print(f"model flops   ours {share:8.0%} of the measured matrix-product rate")
+    if arguments.minutes:
+        time_to_loss(arguments, folder)
+
+
+def time_to_loss(arguments: argparse.Namespace, folder: Path) -> None:
+    budget = 60 * arguments.minutes
+    peer = measure("theirs", folder, arguments, budget, False)
+    found = measure("ours", folder, arguments, arguments.share * budget, True)
+    reached = next((seconds for seconds, loss in found["curve"] if loss <= peer["loss"]), None)
+    print(f"held-out loss Trainer after {budget:.0f} s: {peer['loss']:.3f} (own rows {peer['loss_own_rows']:.3f})")
+    print(f"              ours after {arguments.share * budget:.0f} s: {found['loss']:.3f}; ", end="")
+    print("not reached" if reached is None else f"reached it after {reached:.0f} s, ratio {reached / budget:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objective", choices=["mlm", "clm"], default="mlm")
+    parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon", help="ours; the peer's is AdamW")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of each throughput measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=0.0, help="of the peer's run to its loss; 0: leave out")
+    parser.add_argument("--share", type=float, default=0.5, help="of those minutes that we get")
+    parser.add_argument("--peer-lr", type=float, default=2e-3)
+    parser.add_argument("--folder", help="where tokenizer and corpus are kept between runs")
+    parser.add_argument("--side", choices=["ours", "theirs"], help=argparse.SUPPRESS)
+    parser.add_argument("--evaluate", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        one_side(arguments)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments.folder or temporary)
+        if not (folder / "corpus" / "corpus.json").is_file():
+            make_inputs(folder)
+        compare(arguments, folder)
+
+
+if __name__ == "__main__":
+    main()

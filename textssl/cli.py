@@ -79,7 +79,9 @@ Input = Annotated[
 TextColumn = Annotated[str, typer.Option(help="Column or key that holds the text, where a format has columns.")]
 OneDocumentPer = Annotated[DocumentUnit, typer.Option(help="What separates documents in .txt files.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken record instead of counting it.")]
-Model = Annotated[Path, typer.Option(metavar="DIR", help="Model folder, e.g. RUN/model.")]
+Model = Annotated[
+    str, typer.Option(metavar="DIR", help="Model folder, run folder, sample:minilm, or a name on the hub.")
+]
 
 
 def call(function: str, arguments: dict[str, Any]) -> Any:
@@ -198,6 +200,9 @@ def evaluate(
         bool, typer.Option("--baselines", help="Also majority class, TF-IDF and the same model with random weights.")
     ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write every figure there.")] = None,
+    held_out: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Unseen text or a prepared corpus, for bits per byte.")
+    ] = None,
 ) -> None:
     """Show what a model's features are worth on labelled tasks, with intervals.
 
@@ -210,10 +215,13 @@ def evaluate(
 def generate(
     model: Model,
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="The text to go on from.")],
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 64,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="At most; fewer where the text ends.")] = 100,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=0, help="0 draws from the whole vocabulary.")] = 0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.95,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw among the likeliest so many; 0: all.")] = 50,
+    top_p: Annotated[float, typer.Option(max=1.0, help="Draw among those with this share of probability.")] = 0.95,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1: repeat less.")] = 1.1,
+    num_return_sequences: Annotated[int, typer.Option(min=1, help="How many continuations.")] = 1,
+    greedy: Annotated[bool, typer.Option("--greedy", help="No drawing at all.")] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Continue a text with a causal model.

@@ -52,7 +52,7 @@ def road(monkeypatch):
     for function in (train_tokenizer, prepare, pretrain, evaluate):
         monkeypatch.setattr(module, function.__name__, function)
     monkeypatch.setattr(module.samples, "get", lambda name: state.calls.append("sample"))
-    monkeypatch.setattr(module, "show_report", lambda report, console: state.calls.append("shown"))
+    monkeypatch.setattr(module, "show_results", lambda results, console: state.calls.append("shown"))
     return state
 
 

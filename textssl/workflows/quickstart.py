@@ -19,7 +19,7 @@ from rich.console import Console
 from textssl.data.corpus import Corpus
 from textssl.errors import UserError
 from textssl.workflows import samples
-from textssl.workflows.evaluate import evaluate
+from textssl.workflows.evaluate import evaluate, show_results
 from textssl.workflows.prepare import prepare
 from textssl.workflows.pretrain import pretrain
 from textssl.workflows.tokenizer import train_tokenizer
@@ -77,7 +77,7 @@ def quickstart(out: str | Path = "quickstart", train_seconds: float = TRAIN_SECO
     steps.run(
         *("evaluation", "Compare what it learned with plain baselines", {"suite": "quick"}, report),
         lambda: evaluate(model=result.model, suite="quick", baselines=True, out=report),
-        again=lambda: show_report(report, steps.console),
+        again=lambda: show_results(json.loads(report.read_text(encoding="utf-8")), steps.console),
     )
     conclude(out, result, steps)
     return result
@@ -211,7 +211,3 @@ class Steps:
     def seconds(self) -> float:
         """Time that the finished steps took, reused ones included."""
         return sum(record["seconds"] for record in self.records.values())
-
-
-def show_report(report: Path, console: Console) -> None:
-    """The table of an evaluation that was written before."""

@@ -1,0 +1,84 @@
+import re
+from typing import Literal
+
+import pytest
+import yaml
+
+from textssl.config import Config, differing_keys, load_config, parse_config, validate_options
+from textssl.errors import UserError
+
+
+def load(tmp_path, text="train: {max_steps: 10}", *overrides):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return load_config(path, overrides)
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("train.max_step=3", "unknown key train.max_step; did you mean train.max_steps?"),
+        ("optimiser.lr=1", "unknown key optimiser; did you mean optimizer?"),
+        ("data.corpus=[{pth: a}]", "unknown key data.corpus.0.pth; did you mean data.corpus.0.path?"),
+        ("train.zzzzzz=1", "unknown key train.zzzzzz; valid here: batch_size, "),
+        ("train.max_steps=abc", "train.max_steps: input should be a valid integer"),
+        ("train.max_steps=0", "train.max_steps: input should be greater than 0 (got 0)"),
+        ("schedule.name=cosin", "schedule.name: input should be 'constant', 'linear', 'cosine' or 'wsd' (got 'cosin')"),
+        ("model={preset: a, pretrained: b}", "give one of preset, config and pretrained"),
+        ("seed", "write key.sub=value"),
+        ("seed=[1", "the value of seed is not valid YAML"),
+        ("seed.sub.key=1", "cannot set seed.sub.key: seed is not a section"),
+    ],
+)
+def test_mistakes_are_answered_with_the_key(tmp_path, override, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        load(tmp_path, "seed: 1\ntrain: {max_steps: 10}", override)
+
+
+@pytest.mark.parametrize(
+    "text, message", [("a: 1\na: 2", "written twice"), ("- 1", "sections"), ("a: [", "not valid YAML")]
+)
+def test_broken_files_are_named(tmp_path, text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load(tmp_path, text)
+    assert "run.yaml" in str(caught.value)
+    with pytest.raises(UserError, match="does not exist"):
+        load_config(tmp_path / "missing.yaml")
+
+
+def test_overrides_are_yaml_and_the_last_one_counts(tmp_path):
+    config = load(tmp_path, "", "optimizer.lr=1e-3", "train.max_tokens=1e6", "train.max_tokens=2e6", "data.corpus=here")
+    assert (config.optimizer.lr, config.train.max_tokens) == (1e-3, 2_000_000)
+    assert [(share.path, share.weight) for share in config.data.corpus] == [("here", 1.0)]
+    mixed = load(tmp_path, "", "data.corpus=[{path: a, weight: 2}, {path: b}]")
+    assert [(share.path, share.weight) for share in mixed.data.corpus] == [("a", 2.0), ("b", 1.0)]
+    model = load(tmp_path, "model: {preset: llama-nano}", "model={config: {model_type: bert}}")
+    assert model.model.config == {"model_type": "bert"} and model.model.preset is None
+    assert load(tmp_path, "model: {preset: llama-nano}", "model.pretrained=DIR").model.preset is None
+
+
+def test_a_resolved_configuration_repeats_itself(tmp_path):
+    config = load(tmp_path, "", "model.preset=bert-nano", "optimizer.betas=[0.9, 0.95]")
+    again = parse_config(yaml.safe_load(config.to_yaml()))
+    assert again == config
+
+
+def test_only_free_keys_may_differ_on_resume():
+    old, new = Config().model_dump(mode="json"), Config().model_dump(mode="json")
+    new["train"]["max_steps"], new["evaluation"]["every"], new["out"] = 5, 7, "elsewhere"
+    assert differing_keys(old, new) == []
+    new["optimizer"]["lr"], new["data"]["sequence_length"] = 1.0, 64
+    assert differing_keys(old, new) == ["data.sequence_length", "optimizer.lr"]
+
+
+class Method:
+    def __init__(self, rate: float = 0.3, unit: Literal["token", "word"] = "token"):
+        pass
+
+
+def test_options_are_checked_against_a_constructor():
+    assert validate_options(Method, {"rate": "0.2"}, "objective") == {"rate": 0.2, "unit": "token"}
+    with pytest.raises(UserError, match=re.escape("unknown key objective.rat; did you mean objective.rate?")):
+        validate_options(Method, {"rat": 0.2}, "objective")
+    with pytest.raises(UserError, match=re.escape("objective.unit: input should be 'token' or 'word' (got 'x')")):
+        validate_options(Method, {"unit": "x"}, "objective")

@@ -26,14 +26,14 @@ class CorpusShare(Section):
     """One corpus of a mixture: a prepared folder and its share of the samples (relative to the other weights)."""
 
     path: str
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
 
 
 class DataConfig(Section):
-    corpus: list[CorpusShare] = Field([], description="prepared folder, or a list of {path, weight}")
-    held_out: str | None = Field(None, description="prepared folder to evaluate on; default: CORPUS/held-out")
-    sequence_length: int = Field(128, ge=8, description="tokens in a row, special tokens included")
-    window_tokens: int = Field(2**22, gt=0, description="tokens that are shuffled and packed together")
+    corpus: list[CorpusShare] = Field(default=[], description="prepared folder, or a list of {path, weight}")
+    held_out: str | None = Field(default=None, description="prepared folder to evaluate on; default: CORPUS/held-out")
+    sequence_length: int = Field(default=128, ge=8, description="tokens in a row, special tokens included")
+    window_tokens: int = Field(default=2**22, gt=0, description="tokens that are shuffled and packed together")
 
     @field_validator("corpus", mode="before")
     @classmethod
@@ -44,11 +44,13 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """Exactly one of preset, config and pretrained says what the backbone is."""
 
-    preset: str | None = Field(None, description="a named size, e.g. modernbert-nano or llama-nano")
-    config: dict[str, Any] | None = Field(None, description="any transformers configuration, e.g. {model_type: bert}")
-    pretrained: str | None = Field(None, description="a model folder to start from")
+    preset: str | None = Field(default=None, description="a named size, e.g. modernbert-nano or llama-nano")
+    config: dict[str, Any] | None = Field(
+        default=None, description="any transformers configuration, e.g. {model_type: bert}"
+    )
+    pretrained: str | None = Field(default=None, description="a model folder to start from")
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
-    dropout: float | None = Field(None, ge=0, lt=1, description="null keeps the configuration's own")
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="null keeps the configuration's own")
 
     @model_validator(mode="after")
     def one_source(self):
@@ -62,39 +64,49 @@ class ModelConfig(Section):
 
 class OptimizerConfig(Section):
     name: Literal["adamw", "muon"] = "muon"
-    lr: float = Field(3e-3, gt=0, description="peak learning rate of the matrices (muon) or of everything (adamw)")
-    adamw_lr: float | None = Field(None, gt=0, description="muon: peak rate of embeddings, norms and heads; null: lr")
-    weight_decay: float = Field(0.01, ge=0)
-    momentum: float = Field(0.95, ge=0, lt=1, description="muon's Nesterov momentum")
+    lr: float = Field(
+        default=3e-3, gt=0, description="peak learning rate of the matrices (muon) or of everything (adamw)"
+    )
+    adamw_lr: float | None = Field(
+        default=None, gt=0, description="muon: peak rate of embeddings, norms and heads; null: lr"
+    )
+    weight_decay: float = Field(default=0.01, ge=0)
+    momentum: float = Field(default=0.95, ge=0, lt=1, description="muon's Nesterov momentum")
     betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
 
 
 class ScheduleConfig(Section):
     name: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
-    warmup_steps: int | None = Field(None, ge=0, description="steps of linear warmup; null: warmup_fraction instead")
-    warmup_fraction: float = Field(0.05, ge=0, le=1, description="share of the run's length spent on warmup")
-    decay_fraction: float = Field(0.4, gt=0, le=1, description="wsd: share of the run's length spent on the decay")
-    final_ratio: float = Field(0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak")
+    warmup_steps: int | None = Field(
+        default=None, ge=0, description="steps of linear warmup; null: warmup_fraction instead"
+    )
+    warmup_fraction: float = Field(default=0.05, ge=0, le=1, description="share of the run's length spent on warmup")
+    decay_fraction: float = Field(
+        default=0.4, gt=0, le=1, description="wsd: share of the run's length spent on the decay"
+    )
+    final_ratio: float = Field(default=0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak")
 
 
 class TrainConfig(Section):
-    max_steps: int | None = Field(None, gt=0)
-    max_tokens: int | None = Field(None, gt=0, description="non-padding tokens through the backbone")
-    max_seconds: float | None = Field(None, gt=0, description="seconds of training, evaluation apart")
-    batch_size: int = Field(32, gt=0, description="rows, sentences or documents of one global step")
-    micro_batch_size: int | None = Field(None, gt=0, description="samples of one forward on one process; null: all")
-    max_grad_norm: float | None = Field(1.0, gt=0)
+    max_steps: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0, description="non-padding tokens through the backbone")
+    max_seconds: float | None = Field(default=None, gt=0, description="seconds of training, evaluation apart")
+    batch_size: int = Field(default=32, gt=0, description="rows, sentences or documents of one global step")
+    micro_batch_size: int | None = Field(
+        default=None, gt=0, description="samples of one forward on one process; null: all"
+    )
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False
     gradient_checkpointing: bool = False
-    workers: int | None = Field(None, ge=0, description="loader processes; null: 0 on CPU, 2 on a GPU")
-    log_every: int = Field(10, gt=0, description="steps")
-    checkpoint_every: int | None = Field(500, gt=0, description="steps; null: only at the end")
-    keep_checkpoints: int = Field(2, ge=1)
+    workers: int | None = Field(default=None, ge=0, description="loader processes; null: 0 on CPU, 2 on a GPU")
+    log_every: int = Field(default=10, gt=0, description="steps")
+    checkpoint_every: int | None = Field(default=500, gt=0, description="steps; null: only at the end")
+    keep_checkpoints: int = Field(default=2, ge=1)
     resume: Literal["auto", "never", "restart"] = "auto"
-    max_skipped_steps: int = Field(5, ge=1, description="non-finite steps in a row before the run stops")
+    max_skipped_steps: int = Field(default=5, ge=1, description="non-finite steps in a row before the run stops")
     tensorboard: bool = False
 
     @model_validator(mode="after")
@@ -105,17 +117,21 @@ class TrainConfig(Section):
 
 
 class EvaluationConfig(Section):
-    every: int | None = Field(200, gt=0, description="steps between held-out evaluations; null: only at the end")
-    max_rows: int = Field(512, gt=0, description="samples of one held-out evaluation")
+    every: int | None = Field(
+        default=200, gt=0, description="steps between held-out evaluations; null: only at the end"
+    )
+    max_rows: int = Field(default=512, gt=0, description="samples of one held-out evaluation")
 
 
 class Config(Section):
     """A whole run."""
 
     name: str = "run"
-    out: str = Field("runs/run", description="the run folder")
-    seed: int = Field(0, ge=0, lt=2**63)
-    tokenizer: str | None = Field(None, description="tokenizer folder; with model.pretrained its own is the default")
+    out: str = Field(default="runs/run", description="the run folder")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    tokenizer: str | None = Field(
+        default=None, description="tokenizer folder; with model.pretrained its own is the default"
+    )
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     objective: dict[str, Any] = Field(default_factory=lambda: {"name": "mlm"})

@@ -82,15 +82,15 @@ def theirs(folder: Path, objective: str, seconds: float, lr: float) -> dict:
     class Clock(TrainerCallback):
         """Stops after `seconds`; the schedule's length is set once the speed is known."""
 
-        started = warm = None
-        warm_step = 0
+        started = warm = spent = 0.0
+        step = warm_step = 0
 
         def on_step_begin(self, args, state, control, **_):
             self.started = self.started or time.perf_counter()
 
         def on_step_end(self, args, state, control, **_):
             spent = time.perf_counter() - self.started
-            if self.warm is None and spent > WARMUP_SECONDS:
+            if not self.warm and spent > WARMUP_SECONDS:
                 self.warm, self.warm_step = spent, state.global_step
             control.should_training_stop = spent >= seconds
             self.spent, self.step = spent, state.global_step
@@ -103,7 +103,7 @@ def theirs(folder: Path, objective: str, seconds: float, lr: float) -> dict:
                 done = min(1.0, (time.perf_counter() - clock.started) / seconds if clock.started else 0.0)
                 return min(1.0, (done + 1e-3) / 0.05) * (1.0 - done)
 
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)  # pyright: ignore[reportArgumentType]
             return self.lr_scheduler
 
     clock = Clock()
@@ -167,7 +167,7 @@ def matrix_rate() -> float:
     best = float("inf")
     for _ in range(10):
         start = time.perf_counter()
-        a @ b
+        torch.mm(a, b)
         best = min(best, time.perf_counter() - start)
     return 2 * 2048**3 / best
 
@@ -181,7 +181,9 @@ def flops_per_token(folder: Path, objective: str) -> float:
     words = tokenizer.load(folder / "tokenizer")
     spec = ModelConfig(preset=PRESET[objective])
     model = build_model(spec, words, causal=objective == "clm", sequence_length=LENGTH, seed=0)
-    output = model.get_output_embeddings().weight
+    head = model.get_output_embeddings()
+    assert head is not None
+    output = head.weight
     body = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear) and m.weight is not output)
     predicted = MASK_RATE if objective == "mlm" else 1.0
     config = model.config

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textssl.batch import IGNORE, Batch, Document, Rows, Vocabulary
+from textssl.batch import IGNORE, Batch, Document, RowFormat, Rows, Vocabulary
 from textssl.objectives.base import Encoded, Objective
 
 
@@ -33,6 +33,7 @@ class TwoCrops(Objective):
 
     sample = "documents"
     gathers = True
+    center: Tensor
 
     def __init__(self, length: int = 12, momentum: float = 0.9):
         super().__init__()
@@ -47,8 +48,6 @@ class TwoCrops(Objective):
         self.register_buffer("center", torch.zeros(16))  # moved by commit
 
     def row_format(self):
-        from textssl.batch import RowFormat
-
         return RowFormat(pad=self.vocabulary.pad)
 
     def corrupt(self, sample: Document, rng: np.random.Generator, progress: float) -> np.ndarray:

@@ -44,6 +44,7 @@ class Objective(nn.Module):
     gathers: ClassVar[bool] = False  # encode returns features, and batch_loss is wanted
     codes_text: ClassVar[bool] = False  # its loss is the code length of all text, so bits per byte are defined
     vocabulary: Vocabulary
+    backbone: Any  # textssl.models.heads.LanguageModel, or whatever the workflow puts below
 
     def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
         """Take the backbone and make every head, teacher, queue and buffer, so that a restore finds them.
@@ -88,7 +89,7 @@ class Objective(nn.Module):
 
     def export(self, path: Path, tokenizer: Any) -> None:
         """Write the stock folder that users load."""
-        self.backbone.export(path, tokenizer)  # type: ignore[operator]
+        self.backbone.export(path, tokenizer)
 
     def forward(self, batch: Any) -> Encoded:
         return self.encode(batch)

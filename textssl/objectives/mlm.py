@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -12,7 +12,7 @@ from torch import nn
 from textssl.batch import IGNORE, WORD_START, Row, RowFormat, Rows, Vocabulary
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective, Term, predicted
-from textssl.views.masking import choose, hide
+from textssl.views.masking import Unit, choose, hide
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
@@ -30,7 +30,7 @@ class MaskedLM(Objective):
         self,
         mask_rate: Rate = 0.3,
         mask_rate_end: Rate | None = None,
-        unit: Literal["token", "word", "span"] = "token",
+        unit: Unit = "token",
         span_mean: Annotated[float, Field(gt=1)] = 3.0,
         random_rate: Rate = 0.1,
         keep_rate: Rate = 0.1,
@@ -38,7 +38,8 @@ class MaskedLM(Objective):
         super().__init__()
         self.mask_rate = mask_rate
         self.mask_rate_end = mask_rate if mask_rate_end is None else mask_rate_end
-        self.unit, self.span_mean = unit, span_mean
+        self.unit: Unit = unit
+        self.span_mean = span_mean
         self.random_rate, self.keep_rate = random_rate, keep_rate
         if random_rate + keep_rate > 1:
             raise UserError(f"objective.random_rate + objective.keep_rate is {random_rate + keep_rate}, at most 1 fits")

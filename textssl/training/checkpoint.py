@@ -120,7 +120,7 @@ def fill(target: dict[str, Tensor], saved: dict[str, Tensor], source: Path) -> N
             tensor.copy_(saved[name])
 
 
-def parameter_names(module: nn.Module) -> dict[nn.Parameter, str]:
+def parameter_names(module: nn.Module) -> dict[Tensor, str]:
     return {parameter: name for name, parameter in module.named_parameters()}
 
 

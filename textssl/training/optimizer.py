@@ -49,7 +49,7 @@ def parameter_groups(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Par
     for part in module.modules():
         find = getattr(part, "get_output_embeddings", None)
         layer = find() if callable(find) else None
-        if layer is not None:
+        if isinstance(layer, nn.Linear):
             outputs.add(id(layer.weight))
     matrices, decayed, undecayed = [], [], []
     for parameter in module.parameters():

@@ -1,0 +1,89 @@
+"""Classification as a task: few-label probes and nearest neighbours on one labelled set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from textssl.data.labeled import read_labeled
+from textssl.errors import UserError
+from textssl.evaluation.baselines import majority
+from textssl.evaluation.figure import Figure
+from textssl.evaluation.neighbors import nearest_neighbours
+from textssl.evaluation.probe import probe
+from textssl.evaluation.split import Split, split_by_hash
+
+
+class Classification:
+    """Figures `probe_8`, `probe_64`, `probe_all` (as many as `shots`) and `knn` of any features.
+
+    name: the task's. path: a labelled set (text, label). test: another one, to test on; without it the hash of the text
+    decides. max_train, max_test: caps, which `facts` tells. The set is read when it is first needed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        test: str | None = None,
+        max_train: int | None = None,
+        max_test: int | None = None,
+        shots: tuple[int, ...] = (8, 64),
+        draws: int = 10,
+        seed: int = 0,
+    ) -> None:
+        self.name, self.path, self.test = name, path, test
+        self.max_train, self.max_test = max_train, max_test
+        self.shots, self.draws, self.seed = shots, draws, seed
+
+    @cached_property
+    def split(self) -> Split:
+        texts, labels = _texts_and_labels(self.path)
+        test = _texts_and_labels(self.test) if self.test else None
+        return split_by_hash(self.name, texts, labels, test=test, max_train=self.max_train, max_test=self.max_test)
+
+    def facts(self) -> dict[str, Any]:
+        """How many examples stand behind the figures."""
+        split = self.split
+        counts = np.bincount(split.train_labels)
+        wanted = max(self.shots, default=0)
+        return {
+            "source": self.path,
+            "classes": split.classes,
+            "train_examples": len(split.train_texts),
+            "test_examples": len(split.test_texts),
+            "distinct_texts": split.available,
+            "duplicates_dropped": split.duplicates,
+            "majority_share": float(np.bincount(split.test_labels).max() / len(split.test_labels)),
+            "short_classes": {split.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < wanted)},
+        }
+
+    def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
+        """(name, figure) of an encoder, which has `fit(texts)` and `embed(texts, progress=...)`."""
+        split = self.split
+        encoder.fit(split.train_texts)
+        features = encoder.embed([*split.train_texts, *split.test_texts], progress=progress)
+        boundary = len(split.train_texts)
+        sides = (features[:boundary], split.train_labels, features[boundary:], split.test_labels)
+        for shots in (*self.shots, None):
+            figure = probe(*sides, shots=shots, draws=self.draws, seed=self.seed)
+            if figure is not None:
+                yield f"probe_{shots or 'all'}", figure
+        yield "knn", nearest_neighbours(*sides, seed=self.seed)
+
+    def run_majority(self) -> Iterator[tuple[str, Figure]]:
+        """The same names for an answer that reads nothing."""
+        figure = majority(self.split.train_labels, self.split.test_labels, seed=self.seed)
+        for name in (*(f"probe_{shots}" for shots in self.shots), "probe_all", "knn"):
+            yield name, figure
+
+
+def _texts_and_labels(path: str) -> tuple[list[str], list[str]]:
+    labeled = read_labeled(path)
+    if labeled.text_b is not None or labeled.scores is not None:
+        raise UserError(f"{path} holds pairs or scores; classification needs the columns text and label")
+    return labeled.texts, labeled.labels

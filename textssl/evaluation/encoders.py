@@ -1,0 +1,82 @@
+"""A model folder -> its encoder, with the weights it has or with random ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+
+from textssl.errors import UserError
+from textssl.evaluation.features import DEFAULT_MAX_TOKENS, Encoder, SentenceEncoder, TransformerEncoder
+from textssl.evaluation.loading import (
+    default_device,
+    find_model,
+    first_line,
+    is_sentence_model,
+    load_config,
+    load_tokenizer,
+    load_weights,
+)
+from textssl.models.build import quiet
+
+
+def load_encoder(
+    model: str | Path, *, max_tokens: int = DEFAULT_MAX_TOKENS, device: torch.device | None = None
+) -> Encoder:
+    """The encoder of a model folder (or run folder, `sample:NAME`, hub name). Raises UserError."""
+    folder = find_model(model)
+    if is_sentence_model(folder):
+        return SentenceEncoder(load_sentence_model(folder, device), max_tokens=max_tokens)
+    weights = load_weights(folder, AutoModel, device)
+    return TransformerEncoder(weights, load_tokenizer(folder), max_tokens=max_tokens)
+
+
+def random_encoder(
+    model: str | Path, *, seed: int, max_tokens: int = DEFAULT_MAX_TOKENS, device: torch.device | None = None
+) -> Encoder:
+    """The same architecture and tokenizer with fresh random weights: what the architecture knows untrained."""
+    folder = find_model(model)
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(seed)
+        if is_sentence_model(folder):
+            sentence_model = load_sentence_model(folder, device)
+            reinitialise(sentence_model)
+            return SentenceEncoder(sentence_model, max_tokens=max_tokens)
+        weights: Any = AutoModel.from_config(load_config(folder), dtype=torch.float32)
+    return TransformerEncoder(
+        weights.to(device or default_device()).eval(), load_tokenizer(folder), max_tokens=max_tokens
+    )
+
+
+def load_sentence_model(folder: Path, device: torch.device | None = None) -> Any:
+    """A SentenceTransformer from a folder, float32, without running code from it. Raises UserError."""
+    from sentence_transformers import SentenceTransformer  # a second to import, needed for such folders only
+
+    try:
+        with quiet():
+            return SentenceTransformer(
+                str(folder),
+                device=str(device or default_device()),
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"dtype": torch.float32},
+            ).eval()
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise UserError(f"{folder} could not be loaded by sentence-transformers: {first_line(error)}") from error
+
+
+def reinitialise(sentence_model: nn.Module) -> None:
+    """Fresh random weights in every module of a SentenceTransformer, in place."""
+    for module in sentence_model.children():
+        inner = getattr(module, "auto_model", None)
+        if isinstance(inner, PreTrainedModel):
+            fresh = AutoModel.from_config(inner.config, dtype=torch.float32)
+            inner.load_state_dict(fresh.state_dict())
+            continue
+        for part in module.modules():
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset):
+                reset()

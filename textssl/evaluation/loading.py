@@ -1,0 +1,141 @@
+"""A model folder on disk -> transformers objects, strictly and quietly.
+
+Strictly: no code from the folder is ever run, and weights that the folder lacks stop the program (transformers would
+fill them with random numbers). Quietly: progress bars and advice of the libraries stay off the terminal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from textssl.data.samples import PREFIX, sample_path
+from textssl.errors import UserError
+from textssl.models.build import quiet
+from textssl.models.configuration import position_capacity
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # no pickles
+HEADLESS = ("pooler",)  # parameters that a feature extractor may lack: mean pooling does not use them
+
+
+def default_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def find_model(model: str | Path) -> Path:
+    """The folder of a model: itself, `model/` inside a run folder, `sample:NAME`, or a name on the hub.
+
+    Raises UserError where no configuration is found.
+    """
+    if str(model).startswith(PREFIX):
+        model = sample_path(str(model))
+    folder = Path(model)
+    for candidate in (folder, folder / "model"):
+        if (candidate / "config.json").is_file() or (candidate / "modules.json").is_file():
+            return candidate
+    if folder.exists():
+        kind = "is a file" if folder.is_file() else "holds neither config.json nor modules.json"
+        raise UserError(f"{folder} {kind}: not a model; give the folder that a run left as RUN/model")
+    if HUB_NAME.fullmatch(str(model)):
+        return _from_hub(str(model))
+    raise UserError(f"there is no model folder {folder}; give the folder that a run left as RUN/model")
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        with quiet():
+            return Path(snapshot_download(name, allow_patterns=HUB_FILES, ignore_patterns=["onnx/*", "openvino/*"]))
+    except Exception as error:  # the hub client raises many kinds: offline, unknown name, gated
+        reason = type(error).__name__
+        raise UserError(f"there is no folder {name} here, and the hub did not give it ({reason})") from error
+
+
+def is_sentence_model(folder: Path) -> bool:
+    """Whether sentence-transformers loads the folder."""
+    return (folder / "modules.json").is_file()
+
+
+def load_config(folder: Path) -> PretrainedConfig:
+    """The transformers configuration of a folder. Raises UserError."""
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        raise UserError(
+            f"transformers does not know the configuration {folder}/config.json: {first_line(error)}"
+        ) from error
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder. Raises UserError."""
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # tokenizers raises bare Exception for a broken tokenizer.json
+        raise UserError(f"{folder} holds no tokenizer that transformers can load: {first_line(error)}") from error
+
+
+def load_weights(folder: Path, auto_class: Any, device: torch.device | None = None) -> PreTrainedModel:
+    """The model of a folder in float32 and evaluation mode.
+
+    auto_class: transformers' AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, ...
+    Raises UserError where the weights do not fill the model (a missing pooler is allowed).
+    """
+    try:
+        with quiet():
+            model, info = auto_class.from_pretrained(
+                folder, trust_remote_code=False, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{folder} could not be loaded as {auto_class.__name__}: {first_line(error)}") from error
+    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in HEADLESS))
+    if missing:
+        raise UserError(
+            f"the weights in {folder} lack {len(missing)} parameters of {type(model).__name__}, first {missing[0]}: "
+            "they would be random numbers"
+        )
+    return model.to(device or default_device()).eval()
+
+
+def language_model_kind(config: PretrainedConfig) -> str | None:
+    """ "causal", "masked", "seq2seq", or None for a model without a language-model head."""
+    architecture = (config.architectures or [""])[0]
+    if architecture.endswith(("ForMaskedLM", "ForPreTraining")):
+        return "masked"
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return "causal"
+    return "seq2seq" if architecture.endswith("ForConditionalGeneration") else None
+
+
+def context_limit(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Tokens, special ones included, that a model can read at once; None where nothing limits it."""
+    limits = [limit for limit in (position_capacity(config), tokenizer.model_max_length) if limit and limit < 10**9]
+    return min(limits, default=None)  # a tokenizer without a limit says 10^30
+
+
+def weights_hash(folder: Path) -> str:
+    """sha256 over the weight files of a folder (names and bytes), the first 16 hexadecimal digits."""
+    files = sorted(folder.rglob("*.safetensors")) or sorted(folder.rglob("*.bin"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(str(file.relative_to(folder)).encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, for one sentence to the user."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,166 @@
+"""`textssl evaluate`: what a model's features are worth on labelled tasks, and how well it predicts text."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerBase
+
+from textssl.data.corpus import Corpus
+from textssl.data.documents import DropReport, read_documents
+from textssl.errors import UserError
+from textssl.evaluation.encoders import load_encoder
+from textssl.evaluation.language import LanguageFigure, bits_per_byte, pseudo_bits_per_byte
+from textssl.evaluation.loading import (
+    find_model,
+    is_sentence_model,
+    language_model_kind,
+    load_config,
+    load_tokenizer,
+    load_weights,
+    weights_hash,
+)
+from textssl.evaluation.suite import Suite, load_suite, run_baselines, run_suite, versions
+from textssl.evaluation.table import legend, result_tables
+from textssl.tokenizer import tokenizer_hash
+
+HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
+PSEUDO_CONTEXT = 128
+
+
+def evaluate(
+    model: str | Path,
+    suite: str | Path = "quick",
+    baselines: bool = False,
+    out: str | Path | None = None,
+    held_out: str | Path | None = None,
+) -> dict[str, Any]:
+    """Probe a model's frozen features on labelled tasks, print a table a task, and return (and write) every figure.
+
+    model: a model folder, a run folder, `sample:minilm`, or a hub name. suite: quick, full or FILE.yaml.
+    baselines: also the most frequent class, TF-IDF and the same model untrained. out: FILE.json. held_out: text that the
+    model has not seen (a file, a folder, a prepared corpus, `sample:NAME`), for bits per byte. Raises UserError.
+    """
+    console = Console()
+    folder, plan = find_model(model), load_suite(suite)
+    if out is not None and Path(out).is_dir():
+        raise UserError(f"--out is the folder {out}; it must name a file, such as {Path(out) / 'evaluation.json'}")
+    results: dict[str, Any] = {
+        "model": str(model),
+        "weights_hash": weights_hash(folder),
+        "suite": plan.name,
+        "max_tokens": plan.max_tokens,
+        "draws": plan.draws,
+        "seeds": {"draws": plan.seed, "initialisations": [plan.seed + place for place in range(plan.initialisations)]},
+        "versions": versions(),
+        "data": plan.facts(),
+        "tasks": {},
+        "baselines": {},
+    }
+    if held_out is not None:  # first: a mistake here should not wait for the probes
+        results["language"] = language_figure(folder, held_out).as_dict()
+    run_tasks(folder, plan, results)
+    if baselines:
+        for name, tasks in run_baselines(folder, plan):
+            results["baselines"][name] = _plain(tasks)
+    show_results(results, console)
+    if out is not None:
+        write_json(results, Path(out))
+        console.print(f"Every figure: {out}", highlight=False)
+    return results
+
+
+def run_tasks(folder: Path, suite: Suite, results: dict[str, Any]) -> None:
+    """Fill in results["tasks"], and in results["data"] how much of each text the model has read."""
+    encoder = load_encoder(folder, max_tokens=suite.max_tokens)
+    for task, figures in run_suite(encoder, suite, progress="embedding"):
+        results["tasks"] |= _plain({task: figures})
+        reading = encoder.take_reading()
+        results["data"][task] |= {
+            "truncated_share": reading.truncated_share,
+            "max_tokens": encoder.max_tokens,
+            "tokens": reading.tokens,
+        }
+
+
+def _plain(tasks: dict[str, Any]) -> dict[str, Any]:
+    return {task: {name: figure.as_dict() for name, figure in figures.items()} for task, figures in tasks.items()}
+
+
+def show_results(results: dict[str, Any], console: Console) -> None:
+    """Print the tables of results that `evaluate` returned or wrote."""
+    for table in result_tables(results):
+        console.print(table)
+        console.print()
+    console.print(legend(results), style="dim", highlight=False)
+    if "language" in results:
+        console.print(describe_language(results["language"]), highlight=False)
+
+
+def describe_language(figure: dict[str, Any]) -> str:
+    """One line about a LanguageFigure."""
+    what = "bits per byte" if figure["kind"] == "causal" else "pseudo bits per byte (each token hidden in turn)"
+    return (
+        f"Held-out text: {figure['bits_per_byte']:.3f} {what}, over {figure['texts']:,} texts, "
+        f"{figure['tokens']:,} tokens, {figure['bytes']:,} bytes, at most {figure['context']} tokens of context"
+    )
+
+
+def write_json(results: dict[str, Any], out: Path) -> None:
+    """Write aside and rename, so that no half file is left."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(f".{out.name}.new")
+    aside.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(aside, out)
+
+
+def language_figure(folder: Path, held_out: str | Path) -> LanguageFigure:
+    """Bits per byte of a causal model, pseudo bits per byte of a masked one, on the first part of the held-out text."""
+    kind = None if is_sentence_model(folder) else language_model_kind(load_config(folder))
+    if kind not in HELD_OUT_BYTES:
+        raise UserError(f"{folder} has no language model head to score held-out text with: leave held_out out")
+    tokenizer = load_tokenizer(folder)
+    texts = first_bytes(held_out_texts(held_out, tokenizer), HELD_OUT_BYTES[kind])
+    if kind == "causal":
+        weights = load_weights(folder, AutoModelForCausalLM)
+        return bits_per_byte(weights, tokenizer, texts, progress="held-out text")
+    weights = load_weights(folder, AutoModelForMaskedLM)
+    return pseudo_bits_per_byte(weights, tokenizer, texts, context=PSEUDO_CONTEXT, progress="held-out text")
+
+
+def held_out_texts(source: str | Path, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """Texts of a prepared corpus (its held-out split, decoded) or of any document input. Raises UserError."""
+    if not (Path(source) / "corpus.json").is_file():
+        yield from (document.text for document in read_documents([source], report=DropReport()))
+        return
+    corpus = Corpus.open(source)
+    if corpus.held_out.is_dir():
+        corpus = Corpus.open(corpus.held_out)
+    if corpus.tokenizer_hash != tokenizer_hash(tokenizer):  # type: ignore[arg-type]
+        raise UserError(f"{source} was prepared with another tokenizer than the model's: give the text itself")
+    for index in range(len(corpus.manifest["shards"])):
+        shard = corpus.shard(index)
+        bounds = shard.bounds(0, len(shard.documents))
+        for start, stop in pairwise(bounds):
+            yield str(tokenizer.decode(shard.tokens[start:stop].tolist())).strip()
+
+
+def first_bytes(texts: Iterator[str], limit: int) -> list[str]:
+    """Whole texts from the start, until they hold `limit` UTF-8 bytes; at least one, which is cut if it is longer."""
+    kept, total = [], 0
+    for text in texts:
+        size = len(text.encode())
+        if kept and total + size > limit:
+            break
+        if size > limit:
+            text = text.encode()[:limit].decode("utf-8", "ignore")
+            size = limit
+        kept.append(text)
+        total += size
+    return kept

@@ -4,7 +4,14 @@ import torch
 from torch import nn
 
 from textssl.config import OptimizerConfig
-from textssl.training.optimizer import Muon, build_optimizer, orthogonalize, parameter_groups, set_lr
+from textssl.training.optimizer import (
+    Muon,
+    build_optimizer,
+    newton_schulz,
+    orthogonalize,
+    parameter_groups,
+    set_lr,
+)
 
 
 class Tied(nn.Module):
@@ -66,3 +73,11 @@ def test_muon_is_momentum_orthogonalised_and_scaled():
         direction = orthogonalize((0.1 * gradient + 0.9 * momentum)[None])[0]
         expected = expected * (1 - 0.1 * 0.5) - 0.1 * 0.2 * 6**0.5 * direction
     assert torch.allclose(weight, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype, atol", [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+def test_the_short_cut_for_wide_matrices_changes_nothing(dtype, atol):
+    x = torch.randn(2, 16, 48, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    direct = newton_schulz(x / x.norm(dim=(1, 2), keepdim=True), 5)
+    assert torch.allclose(orthogonalize(x), direct, atol=atol)
+    assert torch.allclose(orthogonalize(x.mT), direct.mT, atol=atol)

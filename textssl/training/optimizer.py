@@ -120,13 +120,37 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
 
     matrices: (count, rows, columns). Singular values come out between about 0.7 and 1.2, not exactly 1.
     """
-    a, b, c = NEWTON_SCHULZ
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    wide = x.shape[2] > 1.5 * x.shape[1] and not x.is_cuda  # the break-even of products; bfloat16 would lose too much
+    x = small_side(x @ x.mT, steps) @ x if wide else newton_schulz(x, steps)
+    return x.mT if tall else x
+
+
+def newton_schulz(x: Tensor, steps: int) -> Tensor:
+    """x <- (a + b x x' + c (x x')^2) x, `steps` times."""
+    a, b, c = NEWTON_SCHULZ
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + torch.baddbmm(gram, gram, gram, beta=b, alpha=c) @ x
-    return x.mT if tall else x
+    return x
+
+
+def small_side(gram: Tensor, steps: int) -> Tensor:
+    """The product of the iteration's factors, from x x' alone: a third fewer operations where x is three times as wide.
+
+    All factors are polynomials of one symmetric matrix, so they commute: (f x)(f x)' = f f x x'.
+    """
+    a, b, c = NEWTON_SCHULZ
+    product = None
+    for step in range(steps):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        product = factor if product is None else factor @ product
+        if step < steps - 1:
+            gram = factor @ (factor @ gram)
+    assert product is not None
+    return product

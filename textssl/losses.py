@@ -3,15 +3,102 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CHUNK_LOGITS = 2**22  # logits of one chunk: 16 MB in float32
+CHUNK_TOKENS = 256  # but at least so many tokens, for the matrix products to be efficient
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, chunk: int | None = None
+) -> Tensor:
     """Cross entropy of softmax(hidden weight' + bias) at the labels: the SUM over tokens, in nats.
 
-    hidden: (tokens, width). weight: (vocabulary, width). bias: (vocabulary,) or None. labels: (tokens,) int64.
-    Returns a scalar in float32 (float64 for float64 input).
+    hidden: (tokens, width). weight: (vocabulary, width). bias: (vocabulary,) or None. labels: (tokens,) int64, each a
+    token (select the predicted ones before). chunk: tokens at a time; None chooses.
+    Returns a scalar in float32 (float64 for float64 input); no tokens give 0 with a graph.
+
+    The (tokens, vocabulary) logits never exist whole: a chunk's gradients are taken in the forward, while its
+    probabilities are at hand, and the backward only scales them. Under autocast the products run in its type, the
+    softmax and all sums in float32. Matrix products are what remains of the time. Forward and backward on two CPU
+    cores, width 256, in milliseconds and megabytes above the start (scripts/benchmark/heads.py):
+
+    BENCHMARK
     """
-    logits = F.linear(hidden, weight, bias)
-    return F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), labels, reduction="sum")
+    kind = hidden.device.type
+    product = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+    if product == torch.float64 or not hidden.is_floating_point():
+        product = hidden.dtype
+    wanted = [torch.is_grad_enabled() and x is not None and x.requires_grad for x in (hidden, weight, bias)]
+    return _LinearCrossEntropy.apply(hidden, weight, bias, labels, chunk, product, wanted)  # type: ignore[no-any-return]
+
+
+def chunk_tokens(tokens: int, vocabulary: int, chunk: int | None = None) -> int:
+    """Tokens of one chunk, such that all chunks are nearly equal."""
+    limit = chunk or max(CHUNK_TOKENS, CHUNK_LOGITS // vocabulary)
+    pieces = max(1, -(-tokens // limit))
+    return max(1, -(-tokens // pieces))
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Gradients are made in the forward; the softmax is float32 (float64 for float64 input)."""
+
+    @staticmethod
+    def forward(ctx, hidden, weight, bias, labels, chunk, product, wanted):
+        exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+        gradients = [
+            torch.zeros(x.shape, dtype=exact, device=x.device) if want else None
+            for x, want in zip((hidden, weight, bias), wanted, strict=True)
+        ]
+        ctx.save_for_backward(*gradients)
+        ctx.types = [None if x is None else x.dtype for x in (hidden, weight, bias)]
+        total = torch.zeros((), dtype=exact, device=hidden.device)
+        with torch.autocast(hidden.device.type, enabled=False):
+            operands = hidden.to(product), weight.to(product), None if bias is None else bias.to(product)
+            step = chunk_tokens(len(labels), len(weight), chunk)
+            scores = torch.empty(step, len(weight), dtype=exact, device=hidden.device)  # of every chunk in turn
+            for start in range(0, len(labels), step):
+                piece = slice(start, start + step)
+                total += _add_chunk(operands, labels[piece], piece, gradients, scores[: len(labels) - start])
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        scaled = [
+            None if gradient is None else (gradient * grad).to(kind)
+            for gradient, kind in zip(ctx.saved_tensors, ctx.types, strict=True)
+        ]
+        return (*scaled, None, None, None, None)
+
+
+def _add_chunk(operands, labels: Tensor, piece: slice, gradients, scores: Tensor) -> Tensor:
+    """The loss of one chunk; its gradients, for a loss gradient of 1, are added in place.
+
+    scores: (tokens of the chunk, vocabulary) in the softmax's type, overwritten.
+    """
+    hidden, weight, bias = operands[0][piece], operands[1], operands[2]
+    same = scores.dtype == hidden.dtype
+    logits = scores if same else hidden.new_empty(scores.shape)
+    if bias is None:
+        torch.mm(hidden, weight.t(), out=logits)
+    else:
+        torch.addmm(bias, hidden, weight.t(), out=logits)
+    torch.log_softmax(logits, 1, dtype=scores.dtype, out=scores)
+    place = torch.arange(len(labels), device=labels.device)
+    loss = -scores[place, labels].sum()
+    if not any(gradient is not None for gradient in gradients):
+        return loss
+    error = scores.exp_()
+    error[place, labels] -= 1
+    low = error if same else logits.copy_(error)
+    if gradients[0] is not None:
+        gradients[0][piece] = low @ weight
+    if gradients[1] is not None and same:
+        gradients[1].addmm_(low.t(), hidden)
+    elif gradients[1] is not None:
+        gradients[1] += low.t() @ hidden
+    if gradients[2] is not None:
+        gradients[2] += error.sum(0)
+    return loss

@@ -137,6 +137,13 @@ def test_under_autocast_the_sum_is_float32(hidden_type):
         assert (a.grad.float() - b.grad).norm() < 0.02 * b.grad.norm()
 
 
+def test_autocast_leaves_float64_alone():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = linear_cross_entropy(*inputs())
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, plain(*inputs()))
+
+
 def test_a_confident_model_keeps_its_small_gradient():
     """Where p is nearly 1, p - 1 is formed before any rounding to a shorter type."""
     weight: Any = torch.eye(4).requires_grad_()

@@ -130,6 +130,15 @@ def test_a_long_document_has_the_ids_of_the_uncut_one(folder, monkeypatch, algor
         assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD", None])
+def test_text_out_of_its_normal_form_has_the_ids_that_the_tokenizer_gives(form):
+    texts = ["ﬁn e\u0301 Å. 한국 ½ ①", "plain", "e\u0323\u0301 q\u0307\u0323", "é É ü"]
+    backend = train_tokenizer(texts * 9, vocab_size=300, normalization=form).backend_tokenizer
+    encoded = DocumentEncoder(backend).encode(texts)
+    expected = [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
+    assert encoded.ids.tolist() == [i for ids in expected for i in ids]
+
+
 def test_cuts_cover_the_text_and_have_bounded_length(monkeypatch):
     monkeypatch.setattr(encoding, "SEGMENT_CHARACTERS", 10)
     monkeypatch.setattr(encoding, "LONGEST_SEGMENT", 30)

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -48,7 +48,12 @@ class DocumentEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer):
-        self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        state = json.loads(tokenizer.to_str())
+        self.form = unicode_form(state)
+        self.normalizer = tokenizer.normalizer
+        # what only costs time here: special tokens are not added, and most text is in its normal form already
+        state |= {"post_processor": None} | ({"normalizer": None} if self.form else {})
+        self.tokenizer = Tokenizer.from_str(json.dumps(state))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         self.tokenizer.encode_special_tokens = True
@@ -74,6 +79,8 @@ class DocumentEncoder:
 
     def segments(self, texts: Sequence[str]) -> Iterator[Segment]:
         for document, text in enumerate(texts):
+            if self.form and not unicodedata.is_normalized(self.form, text):
+                text = self.normalizer.normalize_str(text)
             sentences = sentence_starts(text)
             if len(text) <= SEGMENT_CHARACTERS:
                 yield Segment(document, text, sentences)
@@ -153,6 +160,18 @@ def token_after(encoding: Encoding, character: int) -> int | None:
         if token is not None:
             return token
     return None
+
+
+def unicode_form(state: dict[str, Any]) -> Literal["NFC", "NFD", "NFKC", "NFKD"] | None:
+    """The Unicode normal form, where it is all that a tokenizer normalises; text in that form then needs no normaliser.
+
+    Normal forms of assigned characters never change between versions of Unicode, so Python's answer holds for the
+    library's tables too.
+    """
+    normalizer = state["normalizer"] or {"type": None}
+    steps = normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
+    alone = len(steps) == 1 and all(token["special"] for token in state["added_tokens"])
+    return steps[0]["type"] if alone and steps[0]["type"] in ("NFC", "NFD", "NFKC", "NFKD") else None
 
 
 def special_ids(tokenizer: Tokenizer, size: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import re
 CLOSING = "\"'”’»)\\]」』）》】›"
 OPENING = "\"'“‘«([¿¡「『（《【‹„*_-–—•"
 ANYWHERE = "。！？｡؟۔।॥։።။"
+ASCII_CANDIDATE = re.compile(r"""(?=[.!?\n])(?:([.!?]+)["')\]]*\s+|\n[^\S\n]*\n\s*)""")  # the same, faster
 CANDIDATE = re.compile(
     rf"""(?=[.!?…\n{ANYWHERE}])               # one set first: the scan is twice as fast
         (?:([.!?…]+)[{CLOSING}]*\s+          # Latin terminators count before whitespace only
@@ -49,7 +50,7 @@ def sentence_starts(text: str) -> list[int]:
     if first == len(text):
         return []
     starts = [first]
-    for candidate in CANDIDATE.finditer(text, first):
+    for candidate in (ASCII_CANDIDATE if text.isascii() else CANDIDATE).finditer(text, first):
         following = candidate.end()
         if following == len(text):
             break

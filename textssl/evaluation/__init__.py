@@ -1,1 +1,4 @@
-"""Named figures from frozen features (texts -> vectors) or language models (ids -> log-probabilities). Trains no backbone."""
+"""Named figures from frozen features (texts -> vectors) or language models (ids -> log-probabilities).
+
+Trains no backbone.
+"""

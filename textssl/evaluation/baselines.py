@@ -25,7 +25,7 @@ class Tfidf:
     def fit(self, texts: Sequence[str]) -> None:
         """Learn words and weights. Raises UserError where the texts hold no word."""
         for min_df in (2, 1):  # a handful of texts may share no word
-            self.vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=min_df, dtype=np.float32)
+            self.vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=min_df, dtype=np.float32)  # type: ignore[arg-type]
             try:
                 self.vectorizer.fit(texts)
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -128,7 +129,7 @@ class TransformerEncoder(Encoder):
         self.width = model.config.hidden_size
         self.max_tokens = min(max_tokens, context_limit(model.config, tokenizer) or max_tokens)
         # padding is masked, so any id serves where the tokenizer names none (many decoders)
-        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self.pad_id: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         takes_cache = "use_cache" in inspect.signature(self.backbone.forward).parameters
         self.options = {"use_cache": False} if takes_cache else {}
 
@@ -163,8 +164,9 @@ class SentenceEncoder(Encoder):
         self.model = model
         self.width = model.get_embedding_dimension()
         self.max_tokens = None  # static embeddings read everything
-        if getattr(model[0], "max_seq_length", None) is not None:
-            self.max_tokens = min(max_tokens, model.max_seq_length)
+        limit = getattr(model[0], "max_seq_length", None)
+        if limit is not None and math.isfinite(limit):
+            self.max_tokens = min(max_tokens, int(limit))
             model.max_seq_length = self.max_tokens
 
     def tokenize(self, texts: Sequence[str]) -> tuple[Sequence[str], np.ndarray, int]:

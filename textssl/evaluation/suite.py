@@ -24,7 +24,7 @@ from textssl.evaluation.figure import merge
 
 KINDS: dict[str, Callable[..., Any]] = {"classification": Classification}
 PACKAGES = ("textssl", "torch", "transformers", "sentence-transformers", "scikit-learn", "numpy")
-QUICK_CAPS = {"bbc": (500, 300), "trec": (2500, 750), "sms": (1000, 500), "movies": (1000, 500)}
+QUICK_CAPS = {"bbc": (400, 300), "trec": (2000, 700), "sms": (800, 500), "movies": (800, 500)}
 FULL_TASKS = ("bbc", "trec", "sms", "movies")
 
 

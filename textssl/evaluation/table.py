@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 ROWS = {  # key in `baselines` -> words
-    "majority": "most frequent class",
+    "majority": "majority class",
     "tfidf": "TF-IDF",
-    "random_init": "same model, untrained",
+    "random_init": "same, untrained",
 }
 IMBALANCED = 0.6  # share of the most frequent class from which accuracy alone misleads
 
@@ -28,9 +29,8 @@ def _table(task: str, figures: Mapping[str, Any], results: Mapping[str, Any]) ->
     rows = {"this model": figures}
     rows |= {ROWS.get(name, name): tasks.get(task, {}) for name, tasks in results.get("baselines", {}).items()}
     facts = results["data"][task]
-    table = Table(
-        title=f"[bold]{task}[/]: accuracy", title_justify="left", caption_justify="left", caption=caption(facts)
-    )
+    table = Table(title=f"[bold]{task}[/]: accuracy", caption=caption(facts), box=box.SIMPLE_HEAD, pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
     table.add_column("", no_wrap=True)
     for name in figures:
         table.add_column(heading(name, facts), justify="right", no_wrap=True)
@@ -60,7 +60,7 @@ def caption(facts: Mapping[str, Any]) -> str:
     if facts.get("short_classes"):
         short = ", ".join(f"{name} {count}" for name, count in facts["short_classes"].items())
         words += f"; classes with fewer: {short}"
-    if facts.get("truncated_share"):
+    if facts.get("truncated_share", 0) >= 0.005:
         words += f"; {facts['truncated_share']:.0%} of the texts cut at {facts['max_tokens']} tokens"
     return words
 
@@ -82,7 +82,8 @@ def _cell(figure: Mapping[str, Any] | None, with_f1: bool, best: float) -> Text:
         return Text("-", style="dim")
     style = "bold green" if figure["mean"] == best else ""
     text = Text(f"{figure['mean']:.3f}", style=style)
-    text.append(f" \u00b1{(figure['high'] - figure['low']) / 2:.3f}", style="not bold dim")
+    half = f"{(figure['high'] - figure['low']) / 2:.3f}"
+    text.append(f" \u00b1{half.removeprefix('0')}", style="not bold dim")
     if with_f1:
         text.append(f"\nF1 {figure['macro_f1']['mean']:.3f}", style="not bold dim")
     return text

@@ -44,7 +44,7 @@ def evaluate(
     """Probe a model's frozen features on labelled tasks, print a table a task, and return (and write) every figure.
 
     model: a model folder, a run folder, `sample:minilm`, or a hub name. suite: quick, full or FILE.yaml.
-    baselines: also the most frequent class, TF-IDF and the same model untrained. out: FILE.json. held_out: text that the
+    baselines: also the majority class, TF-IDF and the same model untrained. out: FILE.json. held_out: text that the
     model has not seen (a file, a folder, a prepared corpus, `sample:NAME`), for bits per byte. Raises UserError.
     """
     console = Console()

@@ -106,7 +106,8 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     Raises UserError for a prompt of no token.
     """
     encoded = tokenizer(prompt, return_special_tokens_mask=True, verbose=False)
-    ids, special = list[Any](encoded["input_ids"]), list(encoded["special_tokens_mask"])
+    ids: list[Any] = list(encoded["input_ids"])
+    special = list(encoded["special_tokens_mask"])
     while special and special[-1] and len(ids) > 1:
         ids.pop()
         special.pop()

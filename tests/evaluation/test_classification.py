@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.folders import topics
+from textssl.errors import UserError
+from textssl.evaluation.baselines import Tfidf
+from textssl.evaluation.classification import Classification
+
+
+def write_labelled(path: Path, texts: list[str], labels: list[str]) -> str:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows(zip(texts, labels, strict=True))
+    return str(path)
+
+
+def test_figures_of_word_counts_beat_the_majority(tmp_path):
+    task = Classification("topics", write_labelled(tmp_path / "topics.csv", *topics(300)), draws=4)
+    figures, floor = dict(task.run(Tfidf())), dict(task.run_majority())
+    assert list(figures) == list(floor) == ["probe_8", "probe_64", "probe_all", "knn"]
+    assert all(figures[name].mean > floor[name].high for name in figures)
+    assert figures["probe_8"].mean < figures["probe_all"].mean
+    assert figures["probe_8"].draws == 4 and figures["probe_8"].train_examples == 24
+
+
+def test_facts_say_how_many_examples_there_are(tmp_path):
+    texts, labels = topics(90)
+    labels[0] = "rare"
+    path = write_labelled(tmp_path / "a.csv", texts + texts[1:4], labels + labels[1:4])
+    test = write_labelled(tmp_path / "b.csv", *topics(30, seed=1))
+    facts = Classification("t", path, test=test, max_train=80).facts()
+    assert facts["train_examples"] == 80 and facts["test_examples"] == 30
+    assert facts["distinct_texts"] == 120 and facts["duplicates_dropped"] == 3
+    assert facts["short_classes"].keys() >= {"sea", "kitchen", "music"}  # fewer than 64
+    assert facts["majority_share"] == pytest.approx(1 / 3)
+
+
+def test_sets_smaller_than_the_shots_leave_the_figure_out(tmp_path):
+    task = Classification("t", write_labelled(tmp_path / "a.csv", *topics(60)))
+    assert list(dict(task.run(Tfidf()))) == ["probe_8", "probe_all", "knn"]
+
+
+def test_pairs_are_not_for_classification(tmp_path):
+    (tmp_path / "pairs.csv").write_text("text_a,text_b,score\na,b,1\nc,d,2\n")
+    with pytest.raises(UserError, match="holds pairs or scores"):
+        Classification("t", str(tmp_path / "pairs.csv")).facts()

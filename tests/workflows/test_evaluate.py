@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.evaluation.folders import save_model, topics
+from tests.evaluation.test_classification import write_labelled
+from tests.tiny import make_corpus, texts, tiny_tokenizer
+from textssl import tokenizer
+from textssl.errors import UserError
+from textssl.workflows.evaluate import evaluate, first_bytes, held_out_texts
+
+
+@pytest.fixture
+def suite(tmp_path):
+    write_labelled(tmp_path / "topics.csv", *topics(150))
+    (tmp_path / "own.yaml").write_text(
+        "tasks: [{name: mine, path: topics.csv}]\ndraws: 2\nshots: [8]\nmax_tokens: 12\n"
+    )
+    return tmp_path / "own.yaml"
+
+
+def test_results_are_written_shown_and_repeat(suite, tmp_path, capfd):
+    folder, out = save_model(tmp_path / "model", "modernbert"), tmp_path / "new" / "evaluation.json"
+    results = evaluate(folder, suite, baselines=True, out=out)
+    assert json.loads(out.read_text()) == json.loads(json.dumps(results))
+    assert list(out.parent.iterdir()) == [out]
+    assert results["model"] == str(folder) and len(results["weights_hash"]) == 16
+    assert set(results["baselines"]) == {"majority", "tfidf", "random_init"}
+    figure = results["tasks"]["mine"]["probe_8"]
+    assert {"mean", "low", "high", "draws", "train_examples", "test_examples", "macro_f1"} <= figure.keys()
+    assert results["data"]["mine"]["truncated_share"] > 0.5 and results["versions"]["torch"]
+    shown, errors = capfd.readouterr()
+    assert "mine: accuracy" in shown and "same, untrained" in shown and str(out) in shown.replace("\n", "")
+    assert errors == ""
+    again = evaluate(folder, suite, baselines=True)
+    assert again == results
+
+
+@pytest.mark.parametrize(("family", "words"), [("llama", "bits per byte"), ("bert", "pseudo bits per byte")])
+def test_held_out_text_is_scored(family: str, words: str, suite, tmp_path, capfd):
+    (tmp_path / "text.txt").write_text("\n\n".join(text[:200].replace("\n\n", " ") for text in texts()[:3]))
+    results = evaluate(save_model(tmp_path / "m", family), suite, held_out=tmp_path / "text.txt")
+    assert 1 < results["language"]["bits_per_byte"] < 10 and results["language"]["texts"] >= 3
+    assert words in capfd.readouterr().out
+
+
+def test_held_out_split_of_a_prepared_corpus_is_decoded(tmp_path):
+    make_corpus(tmp_path)
+    found = list(held_out_texts(tmp_path / "corpus", tiny_tokenizer()))
+    assert [text.split() for text in found] == [text.split() for text in texts()[-10:]]
+    other = tokenizer.train_tokenizer(iter(texts()[:5]), algorithm="bpe", vocab_size=300)
+    with pytest.raises(UserError, match="another tokenizer"):
+        list(held_out_texts(tmp_path / "corpus", other))
+
+
+def test_first_bytes_keeps_whole_texts():
+    assert first_bytes(iter(["ab", "cd", "ef"]), 5) == ["ab", "cd"]
+    assert first_bytes(iter(["abcdéf", "x"]), 5) == ["abcd"]
+
+
+def test_mistakes_stop_before_any_work(suite, tmp_path):
+    with pytest.raises(UserError, match="no model folder"):
+        evaluate(tmp_path / "nowhere", suite)
+    folder = save_model(tmp_path / "m", "t5")
+    with pytest.raises(UserError, match="it must name a file"):
+        evaluate(folder, suite, out=tmp_path)
+    with pytest.raises(UserError, match="no language model head"):
+        evaluate(folder, suite, held_out=tmp_path / "text.txt")

@@ -1,8 +1,9 @@
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 import yaml
+from pydantic import Field
 
 from textssl.config import Config, differing_keys, load_config, parse_config, validate_options
 from textssl.errors import UserError
@@ -72,7 +73,7 @@ def test_only_free_keys_may_differ_on_resume():
 
 
 class Method:
-    def __init__(self, rate: float = 0.3, unit: Literal["token", "word"] = "token"):
+    def __init__(self, rate: Annotated[float, Field(le=1)] = 0.3, unit: Literal["token", "word"] = "token"):
         pass
 
 
@@ -82,3 +83,5 @@ def test_options_are_checked_against_a_constructor():
         validate_options(Method, {"rat": 0.2}, "objective")
     with pytest.raises(UserError, match=re.escape("objective.unit: input should be 'token' or 'word' (got 'x')")):
         validate_options(Method, {"unit": "x"}, "objective")
+    with pytest.raises(UserError, match=r"objective\.rate: input should be less than or equal to 1"):
+        validate_options(Method, {"rate": 2}, "objective")

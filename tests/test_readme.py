@@ -22,7 +22,26 @@ SHORTER = {  # so that two cores walk it in a minute or two; everything else run
     ],
     "generate": ["--max-new-tokens", "3"],
 }
-WORDS = "the a minister market river said sold crossed near after council of people boat school new old green".split()
+WORDS = [
+    "the",
+    "a",
+    "minister",
+    "market",
+    "river",
+    "said",
+    "sold",
+    "crossed",
+    "near",
+    "after",
+    "council",
+    "of",
+    "people",
+    "boat",
+    "school",
+    "new",
+    "old",
+    "green",
+]
 
 
 def section(title: str) -> str:

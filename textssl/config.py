@@ -237,7 +237,7 @@ def validate_options(target: Callable, options: dict[str, Any], prefix: str) -> 
 def options_model(target: Callable) -> type[BaseModel]:
     """A pydantic model with one field for each keyword argument of a constructor."""
     function = target.__init__ if inspect.isclass(target) else target
-    hints = get_type_hints(function)
+    hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name == "self" or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_documents_come_back(tmp_path, vocab_size, dtype):
         shard = corpus.shard(index)
         assert shard.tokens.dtype == dtype
         bounds = shard.bounds(0, len(shard.documents))
-        read += [shard.tokens[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        read += [shard.tokens[a:b] for a, b in itertools.pairwise(bounds)]
     assert len(read) == len(written) == corpus.documents
     assert all(np.array_equal(a, b) for a, b in zip(read, written, strict=True))
     assert corpus.tokens == lengths.sum() and corpus.bytes == 4 * lengths.sum()

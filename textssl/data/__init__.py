@@ -1,1 +1,4 @@
-"""From raw text to the batches of a step: documents, samples, corpora on disk, the plan, packing. No model, no objective."""
+"""From raw text to the batches of a step: documents, samples, corpora on disk, the plan, packing.
+
+No model, no objective.
+"""

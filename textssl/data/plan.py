@@ -106,7 +106,7 @@ class EpochPlan:
         return self.total
 
     def sample(self, epoch: int, index: int) -> Row | Document:
-        order, ends = self._order(epoch)
+        _, ends = self._order(epoch)
         window = int(np.searchsorted(ends, index, side="right"))
         return self._window(epoch, window).sample(index - (int(ends[window - 1]) if window else 0))
 

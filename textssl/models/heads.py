@@ -19,6 +19,7 @@ from textssl.losses import linear_cross_entropy
 from textssl.models.attention import isolate, own_direction, restore
 from textssl.models.build import quiet
 from textssl.models.configuration import position_capacity
+from textssl.tokenizer import for_causal
 
 log = logging.getLogger(__name__)
 
@@ -157,12 +158,7 @@ class LanguageModel(nn.Module):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.tmp")
         shutil.rmtree(aside, ignore_errors=True)
-        if self.causal:
-            from textssl.tokenizer import for_causal
-
-            tokenizer = for_causal(cast(Any, tokenizer))
-        else:
-            tokenizer = copy.deepcopy(tokenizer)
+        tokenizer = for_causal(cast(Any, tokenizer)) if self.causal else copy.deepcopy(tokenizer)
         capacity = position_capacity(self.model.config)
         if capacity is not None:
             tokenizer.model_max_length = capacity

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -59,14 +58,13 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def newest_checkpoint(folder: Path, console: Console | None = None) -> Path | None:
+def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message: None) -> Path | None:
     """The newest complete checkpoint, None where there is none; a broken one is named and the one before is used."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         reason = broken(path)
         if reason is None:
             return path
-        if console:
-            console.print(f"[yellow]the checkpoint {path} is broken ({reason}); trying the one before[/]")
+        warn(f"the checkpoint {path} is broken ({reason}); trying the one before")
     return None
 
 

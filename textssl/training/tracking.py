@@ -57,7 +57,12 @@ class Tracker:
         if self.bar:
             self.bar.update(self.task, completed=done, figures=line)
         if keep or not self.bar:
-            self.console.print(line, highlight=False, soft_wrap=True)
+            announce(self.console, line)
+
+
+def announce(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: paths and figures are neither markup nor wrapped."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def open_board(run: Path):

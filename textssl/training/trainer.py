@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from textssl.training.gradcache import StepGradient
 from textssl.training.optimizer import build_optimizer, set_lr
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
-from textssl.training.tracking import Tracker, cut_metrics, duration
+from textssl.training.tracking import Tracker, announce, cut_metrics, duration
 
 
 @dataclass
@@ -106,10 +107,10 @@ class Trainer:
         for batches in load_steps(self.dataset, itertools.count(first), self.workers, pin=pin):
             batches = [batch.to(self.device) for batch in batches]
             agreed = self.agree(batches)
+            self.spent = Spent(self.spent.steps, self.spent.tokens, agreed.seconds)
             if agreed.stop:
                 self.save()
                 return self.signals.name or "signal"
-            self.spent = Spent(self.spent.steps, self.spent.tokens, agreed.seconds)
             if progress(self.config.train, self.spent) >= 1.0:
                 break
             self.step_seconds = (agreed.seconds - self.seconds_before) / max(self.spent.steps - first, 1)
@@ -177,7 +178,7 @@ class Trainer:
         what = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         where = f"step {step}, samples {samples.start} to {samples.stop - 1} ({what}, gradient norm {norm:.4g})"
         if rank() == 0:
-            self.console.print(f"[yellow]not finite, step skipped: {where}[/]", highlight=False, soft_wrap=True)
+            announce(self.console, f"not finite, step skipped: {where}", style="yellow")
         if self.skipped_in_row >= train.max_skipped_steps:
             raise UserError(
                 f"{self.skipped_in_row} steps in a row were not finite, the last at {where}: lower optimizer.lr, "
@@ -270,7 +271,8 @@ class Trainer:
         newest = None
         if rank() == 0:
             checkpoint.remove_unfinished(self.checkpoints)
-            newest = checkpoint.newest_checkpoint(self.checkpoints, self.console)
+            warn = partial(announce, self.console, style="yellow")
+            newest = checkpoint.newest_checkpoint(self.checkpoints, warn)
         newest = broadcast_object(newest)
         if newest is None:
             if rank() == 0:
@@ -285,7 +287,7 @@ class Trainer:
         self.resumed_from = state["resumed_from"] + ([state["step"]] if self.done < 1.0 else [])
         if rank() == 0:
             cut_metrics(self.run, state["step"])
-            self.console.print(f"going on from {newest} (step {state['step']})", highlight=False, soft_wrap=True)
+            announce(self.console, f"going on from {newest} (step {state['step']})")
 
     @property
     def device(self) -> torch.device:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from textssl import __version__
 from textssl.data.samples import cache_folder
+from textssl.training.precision import NATIVE_BFLOAT16, choose_precision, native_bfloat16
 
 REQUIRED = (
     *("torch", "transformers", "tokenizers", "datasets", "accelerate", "sentence-transformers", "safetensors"),
@@ -28,7 +29,6 @@ EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "gpu": (("liger-kernel", "flash-attn"), "faster kernels on NVIDIA GPUs"),
     "dev": (("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard"), "work on textssl itself"),
 }
-NATIVE_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # processor features, as torch names them
 GIB = 2**30
 
 
@@ -104,7 +104,7 @@ def cpu_device() -> dict[str, Any]:
         "device": "cpu",
         "name": f"{processor}, {torch.get_num_threads()} threads",
         "memory_bytes": memory_bytes(),
-        "precision": "float32",
+        "precision": choose_precision(cuda=False),
         "native_bfloat16": feature is not None,
         "why": asked if feature else "no native bfloat16 on this processor",
         "attention": ["sdpa", "eager"],
@@ -116,14 +116,14 @@ def cuda_device(index: int) -> dict[str, Any]:
     """bfloat16 where it is native (compute capability 8.0 on); flash attention needs the same and its package."""
     properties = torch.cuda.get_device_properties(index)
     with torch.cuda.device(index):
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        native = native_bfloat16(cuda=True)
     flash = properties.major >= 8 and installed("flash-attn") is not None
     note = "flash-attn is not installed" if properties.major >= 8 else "flash attention needs compute capability 8.0"
     return {
         "device": f"cuda:{index}",
         "name": properties.name,
         "memory_bytes": properties.total_memory,
-        "precision": "bfloat16" if native else "float32",
+        "precision": choose_precision(cuda=True),
         "native_bfloat16": native,
         "why": f"{'' if native else 'no '}native bfloat16 (compute capability {properties.major}.{properties.minor})",
         "attention": [*(["flash_attention_2"] if flash else []), "sdpa", "eager"],

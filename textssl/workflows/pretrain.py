@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,8 +28,9 @@ from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
 from textssl.training.checkpoint import newest_checkpoint, read_state
 from textssl.training.held_out import HELD_OUT_SEED, held_out_loss
+from textssl.training.precision import choose_precision, native_bfloat16
 from textssl.training.schedule import StepProgress
-from textssl.training.tracking import duration
+from textssl.training.tracking import announce, duration
 from textssl.training.trainer import Trainer
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -80,8 +80,7 @@ def start_accelerator(config: Config) -> Accelerator:
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
     if config.train.precision == "auto":
-        native = not cpu and torch.cuda.is_bf16_supported(including_emulation=False)
-        config.train.precision = "bfloat16" if native else "float32"
+        config.train.precision = choose_precision(cuda=not cpu)
     mixed = "bf16" if config.train.precision == "bfloat16" else "no"
     accelerator = Accelerator(
         cpu=cpu, mixed_precision=mixed, dataloader_config=DataLoaderConfiguration(), step_scheduler_with_optimizer=False
@@ -97,14 +96,14 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
     if distributed.rank() == 0:
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-        console.print(describe(config, objective, trainer.dataset.plan, accelerator), highlight=False, soft_wrap=True)
+        announce(console, describe(config, objective, trainer.dataset.plan, accelerator))
     stopped_by = trainer.fit()
     summary = summarize(config, trainer, objective, stopped_by, run)
     if distributed.rank() == 0:
         if stopped_by is None:
-            export(objective, run / "model", words)
+            objective.export(run / "model", words)
         (run / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
-        console.print(closing_line(summary, run), highlight=False, soft_wrap=True)
+        announce(console, closing_line(summary, run))
     distributed.barrier()
     return summary
 
@@ -122,7 +121,9 @@ def assemble(
     backbone = build_backbone(config, objective, words)
     for warning in tokenizer.check_family(words, backbone.model.config.model_type):
         if distributed.rank() == 0:
-            console.print(f"[yellow]{warning}[/]", highlight=False, soft_wrap=True)
+            announce(console, warning, style="yellow")
+    if config.train.precision == "bfloat16" and not native_bfloat16(accelerator.device.type == "cuda"):
+        announce(console, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32", style="yellow")
     objective.build(backbone, Vocabulary.of(words))
     objective.to(accelerator.device, DTYPES.get(config.train.precision, torch.float32))
     clock = multiprocessing.Value("d", 0.0)
@@ -247,15 +248,6 @@ def held_out_evaluator(config: Config, objective: Objective, corpora: list[Corpu
     dataset.num_samples = min(len(dataset.plan), config.evaluation.max_rows)
     tokens_per_byte = (corpus.tokens + len(objective.row_format().end) * corpus.documents) / corpus.bytes
     return lambda: held_out_loss(objective, trainer.encode, dataset, trainer.device, tokens_per_byte)
-
-
-def export(objective: Objective, path: Path, words: Any) -> None:
-    """RUN/model, written aside and renamed into place."""
-    aside = path.with_name(f".{path.name}.writing")
-    shutil.rmtree(aside, ignore_errors=True)
-    objective.export(aside, words)
-    shutil.rmtree(path, ignore_errors=True)
-    aside.rename(path)
 
 
 def summarize(config: Config, trainer: Trainer, objective: Objective, stopped_by: str | None, run: Path) -> Summary:

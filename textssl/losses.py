@@ -23,9 +23,9 @@ def linear_cross_entropy(
     probabilities are at hand, and the backward only scales them. Under autocast the products run in its type, the
     softmax and all sums in float32.
 
-    Against torch, forward and backward in float32 at width 256 on two CPU cores, least of alternating repeats; peak
-    memory is above the start (scripts/benchmark/heads.py). The three matrix products alone take 110 ms in the first
-    column, so little is left to gain.
+    Against torch, forward and backward in float32 at width 256 on two idle CPU cores, least of alternating repeats;
+    peak memory is above the start (scripts/benchmark/heads.py). The three matrix products alone take 110 ms in the
+    first column, so little is left to gain; on cores shared with others they weigh more and the times draw together.
 
                                           1,200 x 8,192   4,096 x 8,192   1,200 x 50,000   4,096 x 8,192
         F.cross_entropy(F.linear())              166 ms          690 ms         1,208 ms          391 MB

@@ -6,4 +6,5 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests use local files alone; set 0 to try hub data
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked loader workers otherwise warn
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other
 os.environ.setdefault("COLUMNS", "120")  # rich wraps tables and messages to the width of the terminal

@@ -24,14 +24,14 @@ def linear_cross_entropy(
     softmax and all sums in float32.
 
     Against torch, forward and backward in float32 at width 256 on two idle CPU cores, least of alternating repeats;
-    peak memory is above the start (scripts/benchmark/heads.py). The three matrix products alone take 110 ms in the
-    first column, so little is left to gain; on cores shared with others they weigh more and the times draw together.
+    peak memory above the start (scripts/benchmark/heads.py --tokens 4096, and --tokens 1200):
 
-                                          1,200 x 8,192   4,096 x 8,192   1,200 x 50,000   4,096 x 8,192
-        F.cross_entropy(F.linear())              166 ms          690 ms         1,208 ms          391 MB
-        F.linear_cross_entropy, options()                        763 ms         8,827 ms          109 MB
-        the same, batch_chunk_size=512           115 ms          428 ms           774 ms          113 MB
-        this function                            112 ms          421 ms           746 ms           40 MB
+                                          1,200 x 8,192             4,096 x 8,192
+        F.cross_entropy(F.linear())          167 ms, 119 MB            559 ms, 391 MB
+        F.linear_cross_entropy, options()    176 ms, 102 MB            526 ms, 109 MB
+        the same, batch_chunk_size=512       118 ms, 117 MB            388 ms, 115 MB
+        this function                        114 ms,  32 MB            382 ms,  39 MB
+        the three matrix products alone      104 ms                    355 ms
 
     torch's chunked function is as fast with the right chunk, but gives the sum in bfloat16 for bfloat16 input and
     allows one backward.

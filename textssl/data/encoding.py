@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -16,12 +16,15 @@ from textssl.tokenizer.words import SPACE_MARKERS, WordFinder
 
 SEGMENT_CHARACTERS = 2**16  # a longer text is encoded in segments that are at least this long
 LONGEST_SEGMENT = 2**20  # ... and never longer, even where there is no good place to cut
-BATCH_CHARACTERS = 2**20  # what the library encodes at once: it needs some 100 bytes a character
+BATCH_CHARACTERS = 2**18  # what the library encodes at once: it needs some 100 bytes a character
 SAFE_SPACE = re.compile(r"(?<=\w) (?=\w)")  # one plain space between letters or digits
 PROBES = ("the cat", "Tom 12", "x yz", "7 b")
 WORD_START, SENTENCE_START = 1, 2  # as in textssl.batch, which imports torch; a test holds them equal
 START = WORD_START | SENTENCE_START
 LOOK_AHEAD = 16  # characters after a sentence's first one, where the normaliser has dropped that
+
+
+UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 
 class Encoded(NamedTuple):
@@ -49,7 +52,7 @@ class DocumentEncoder:
 
     def __init__(self, tokenizer: Tokenizer):
         state = json.loads(tokenizer.to_str())
-        self.form = unicode_form(state)
+        self.form: UnicodeForm | None = unicode_form(state)
         self.normalizer = tokenizer.normalizer
         # what only costs time here: special tokens are not added, and most text is in its normal form already
         state |= {"post_processor": None} | ({"normalizer": None} if self.form else {})
@@ -79,8 +82,7 @@ class DocumentEncoder:
 
     def segments(self, texts: Sequence[str]) -> Iterator[Segment]:
         for document, text in enumerate(texts):
-            if self.form and not unicodedata.is_normalized(self.form, text):
-                text = self.normalizer.normalize_str(text)
+            text = self.in_form(text)
             sentences = sentence_starts(text)
             if len(text) <= SEGMENT_CHARACTERS:
                 yield Segment(document, text, sentences)
@@ -89,6 +91,15 @@ class DocumentEncoder:
             for start, stop in cut(text, self.drops_space):
                 low, high = np.searchsorted(places, [start, stop])
                 yield Segment(document, text[start:stop], (places[low:high] - start).tolist())
+
+    def in_form(self, text: str) -> str:
+        """The text in the normal form that the tokenizer asks for, made in pieces: a normaliser needs much memory."""
+        form = self.form
+        if form is None or unicodedata.is_normalized(form, text):
+            return text
+        pieces = (text[start:stop] for start, stop in cut(text, drop_space=False))
+        normal = self.normalizer.normalize_str
+        return "".join(piece if unicodedata.is_normalized(form, piece) else normal(piece) for piece in pieces)
 
     def encode_segments(self, batch: list[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids, marks and the document of every token; (tokens,) each."""
@@ -162,16 +173,16 @@ def token_after(encoding: Encoding, character: int) -> int | None:
     return None
 
 
-def unicode_form(state: dict[str, Any]) -> Literal["NFC", "NFD", "NFKC", "NFKD"] | None:
+def unicode_form(state: dict[str, Any]) -> UnicodeForm | None:
     """The Unicode normal form, where it is all that a tokenizer normalises; text in that form then needs no normaliser.
 
     Normal forms of assigned characters never change between versions of Unicode, so Python's answer holds for the
     library's tables too.
     """
-    normalizer = state["normalizer"] or {"type": None}
-    steps = normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
+    normalizer: dict[str, Any] = state["normalizer"] or {"type": None}
+    steps: list[dict[str, Any]] = normalizer.get("normalizers", [normalizer])
     alone = len(steps) == 1 and all(token["special"] for token in state["added_tokens"])
-    return steps[0]["type"] if alone and steps[0]["type"] in ("NFC", "NFD", "NFKC", "NFKD") else None
+    return steps[0]["type"] if alone and steps[0]["type"] in get_args(UnicodeForm) else None
 
 
 def special_ids(tokenizer: Tokenizer, size: int) -> np.ndarray:

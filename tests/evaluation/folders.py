@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from textssl import tokenizer
 from textssl.models.build import quiet
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-CONFIGS = {
+CONFIGS: dict[str, dict[str, Any]] = {
     **MODELS,
     "bert": {"model_type": "bert", **SIZES, "max_position_embeddings": 64},
     "gpt2": {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64},
@@ -27,7 +28,13 @@ FACTORIES = {"modernbert": AutoModelForMaskedLM, "bert": AutoModelForMaskedLM, "
 def model(family: str):
     """A tiny model with a language-model head (t5: none) and random weights, in evaluation mode."""
     words = tiny_tokenizer()
-    special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+    special: dict[str, Any] = {
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "cls_token_id": 2,
+        "sep_token_id": 3,
+    }
     config = AutoConfig.for_model(**CONFIGS[family], **special, vocab_size=len(words))
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(1)

@@ -47,7 +47,7 @@ def test_features_that_lie_close_together_lose_nothing():
     train, labels = blobs(300, 3, 48, 2.0)
     test, truth = blobs(300, 3, 48, 2.0, seed=1)
     shift = 30 * np.ones(48, dtype=np.float32) / np.sqrt(48)
-    near = [normalize(rows + shift).astype(np.float32) for rows in (train, test)]
+    near = [np.asarray(normalize(rows + shift), dtype=np.float32) for rows in (train, test)]
     assert (near[0] @ near[0].T).mean() > 0.998
     apart, close = predict(train, labels, test)[0], predict(near[0], labels, near[1])[0]
     assert (close == truth).mean() == pytest.approx((apart == truth).mean(), abs=0.03)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import pytest
 
 from tests.evaluation.folders import model, save_model
@@ -34,8 +37,8 @@ def test_greedy_takes_the_likeliest_token_each_time(llama):
         with torch.no_grad():
             ids.append(int(model("llama")(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
     expected = continued(tiny_tokenizer(), PROMPT, start, ids)
-    for options in ({"greedy": True}, {"temperature": 0}):
-        assert generate(llama, PROMPT, max_new_tokens=6, repetition_penalty=1.0, **options) == [expected]
+    likeliest = functools.partial(generate, llama, PROMPT, max_new_tokens=6, repetition_penalty=1.0)
+    assert likeliest(greedy=True) == likeliest(temperature=0) == [expected]
 
 
 def test_prompt_ends_without_an_end_token():
@@ -69,6 +72,12 @@ def test_mistakes(llama, tmp_path):
         generate(save_model(tmp_path / "t5", "t5"), PROMPT)
     with pytest.raises(UserError, match="no model folder"):
         generate(tmp_path / "nowhere", PROMPT)
-    for options in ({"top_p": 0.0}, {"temperature": -1.0}, {"max_new_tokens": 0}, {"repetition_penalty": 0.0}):
+    wrong: list[dict[str, Any]] = [
+        {"top_p": 0.0},
+        {"temperature": -1.0},
+        {"max_new_tokens": 0},
+        {"repetition_penalty": 0.0},
+    ]
+    for options in wrong:
         with pytest.raises(UserError, match=f"{next(iter(options))} is "):
             generate(llama, PROMPT, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Packing:
         return list(zip(self.document[part].tolist(), self.begin[part].tolist(), self.end[part].tolist(), strict=True))
 
 
-def rows_needed(tokens: np.ndarray, documents: np.ndarray, length: int, overhead: int) -> np.ndarray:
+def rows_needed(tokens: ArrayLike, documents: ArrayLike, length: int, overhead: int) -> np.ndarray:
     """Rows that always hold these documents, from their counts alone: ceil((tokens + overhead * documents) / usable).
 
     Why it suffices: `pack` cuts a document only where the piece fills its row to the last place, and leaves a gap only

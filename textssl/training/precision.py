@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 NATIVE_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # processor features, as torch names them
@@ -15,6 +17,6 @@ def native_bfloat16(cuda: bool) -> bool:
     return any(abilities.get(name) for name in NATIVE_BFLOAT16)
 
 
-def choose_precision(cuda: bool) -> str:
+def choose_precision(cuda: bool) -> Literal["bfloat16", "float32"]:
     """bfloat16 on GPUs that have it, float32 elsewhere; CPUs that have it too must be asked to use it."""
     return "bfloat16" if cuda and native_bfloat16(cuda) else "float32"

@@ -19,6 +19,7 @@ from textssl.evaluation.features import evaluation_mode, no_bar
 from textssl.evaluation.loading import context_limit
 
 DEFAULT_CONTEXT = 512
+DEFAULT_PSEUDO_CONTEXT = 128  # each token costs a row of this length
 LOGITS = 2**26  # numbers in the logits of one forward pass, 256 MiB
 
 
@@ -82,7 +83,7 @@ def bits_per_byte(
     a text is not scored. Without a start token the first token of a text counts as drawn from the whole vocabulary at
     random. Raises UserError where there is no text.
     """
-    context = _context(model, tokenizer, context)
+    context = _context(model, tokenizer, context, DEFAULT_CONTEXT)
     stride = stride or max(1, context // 2)
     if not 1 <= stride <= context:
         raise UserError(f"stride is {stride}, it must be between 1 and the context, {context}")
@@ -122,12 +123,13 @@ def pseudo_bits_per_byte(
 ) -> LanguageFigure:
     """Pseudo-log-likelihood of a masked model (arXiv:1910.14659, eq. 2) in bits a UTF-8 byte.
 
-    Each token is masked alone and scored given all others, which costs one row a token. Texts longer than `context` are
-    cut into parts of nearly equal length, read apart. Raises UserError where there is no text or no mask token.
+    Each token is masked alone and scored given all others, which costs one row a token. Texts longer than `context`
+    (default: what the model can take, up to 128) are cut into parts of nearly equal length, read apart. Raises
+    UserError where there is no text or no mask token.
     """
     if tokenizer.mask_token_id is None:
         raise UserError("the tokenizer has no mask token: a pseudo-log-likelihood needs one")
-    context = _context(model, tokenizer, context)
+    context = _context(model, tokenizer, context, DEFAULT_PSEUDO_CONTEXT)
     before, after = special_tokens_around(tokenizer)
     room = context - len(before) - len(after)
     ids = _ids(tokenizer, texts)
@@ -182,10 +184,10 @@ def _parts(ids: list[int], room: int) -> Iterator[list[int]]:
         yield ids[start:stop]
 
 
-def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int | None) -> int:
+def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int | None, default: int) -> int:
     limit = context_limit(model.config, tokenizer)
     if context is None:
-        return min(limit or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+        return min(limit or default, default)
     if context < 4 or (limit is not None and context > limit):
         raise UserError(
             f"a context of {context} tokens does not fit the model, which takes 4 to {limit or 'any number'}"

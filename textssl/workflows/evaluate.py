@@ -31,7 +31,6 @@ from textssl.evaluation.table import legend, result_tables
 from textssl.tokenizer import tokenizer_hash
 
 HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
-PSEUDO_CONTEXT = 128
 
 
 def evaluate(
@@ -131,7 +130,7 @@ def language_figure(folder: Path, held_out: str | Path) -> LanguageFigure:
         weights = load_weights(folder, AutoModelForCausalLM)
         return bits_per_byte(weights, tokenizer, texts, progress="held-out text")
     weights = load_weights(folder, AutoModelForMaskedLM)
-    return pseudo_bits_per_byte(weights, tokenizer, texts, context=PSEUDO_CONTEXT, progress="held-out text")
+    return pseudo_bits_per_byte(weights, tokenizer, texts, progress="held-out text")
 
 
 def held_out_texts(source: str | Path, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:

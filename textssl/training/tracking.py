@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,34 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from textssl.errors import UserError
 
 METRICS = "metrics.jsonl"
+
+
+@dataclass
+class Recent:
+    """Sums over the steps since the last log line."""
+
+    steps: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    norm: float = 0.0
+    tokens: int = 0
+    since: float = 0.0  # seconds of training when it began
+
+    def add(self, losses: dict[str, float], norm: float, tokens: int) -> None:
+        self.steps += 1
+        self.norm += norm
+        self.tokens += tokens
+        for name, value in losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
+
+    def figures(self, seconds: float) -> dict[str, float]:
+        """Means over the steps, and tokens a second until now (seconds of training); losses of several terms apart."""
+        means = {name: value / self.steps for name, value in self.losses.items()}
+        return {
+            "train/loss": sum(means.values()),
+            **({f"train/{name}": value for name, value in means.items()} if len(means) > 1 else {}),
+            "train/gradient_norm": self.norm / self.steps,
+            "train/tokens_per_second": self.tokens / max(seconds - self.since, 1e-9),
+        }
 
 
 class Tracker:

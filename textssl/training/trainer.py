@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from textssl.training.gradcache import StepGradient
 from textssl.training.optimizer import build_optimizer, set_lr
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
-from textssl.training.tracking import Tracker, announce, cut_metrics, duration
+from textssl.training.tracking import Recent, Tracker, announce, cut_metrics, duration
 
 
 @dataclass
@@ -37,17 +37,6 @@ class Agreed:
     tokens: int
     seconds: float  # rank 0's training clock
     stop: bool
-
-
-@dataclass
-class Recent:
-    """Sums since the last log line."""
-
-    steps: int = 0
-    losses: dict[str, float] = field(default_factory=dict)
-    norm: float = 0.0
-    tokens: int = 0
-    since: float = 0.0  # seconds of training when it began
 
 
 class Trainer:
@@ -151,7 +140,7 @@ class Trainer:
                 optimizer.step()
             self.objective.commit(gradient.features)
             self.skipped_in_row = 0
-            self.remember(dict(zip(names, losses, strict=True)), norm, agreed.tokens)
+            self.recent.add(dict(zip(names, losses, strict=True)), norm, agreed.tokens)
         else:
             self.skip(dict(zip(names, losses, strict=True)), norm)
         for parameter in self.parameters:
@@ -185,14 +174,6 @@ class Trainer:
                 f"lengthen the warmup, or look at these samples; the newest checkpoint is untouched"
             )
 
-    def remember(self, losses: dict[str, float], norm: float, tokens: int) -> None:
-        recent = self.recent
-        recent.steps += 1
-        recent.norm += norm
-        recent.tokens += tokens
-        for name, value in losses.items():
-            recent.losses[name] = recent.losses.get(name, 0.0) + value
-
     def after_step(self) -> None:
         """Log, evaluate and save at their periods, on the step that has just been made."""
         step, train = self.spent.steps, self.config.train
@@ -209,20 +190,15 @@ class Trainer:
         self.recent = Recent(since=seconds)
         if not recent.steps:
             return
-        means = {name: value / recent.steps for name, value in recent.losses.items()}
-        speed = recent.tokens / max(seconds - recent.since, 1e-9)
         figures = {
-            "train/loss": sum(means.values()),
-            **({f"train/{name}": value for name, value in means.items()} if len(means) > 1 else {}),
-            "train/gradient_norm": recent.norm / recent.steps,
+            **recent.figures(seconds),
             "train/lr": self.config.optimizer.lr * self.lr_factor,
-            "train/tokens_per_second": speed,
             "train/skipped_steps": self.skipped_steps,
         }
         self.figures.update(figures)
         self.tracker.write(self.position(seconds), figures)
         left = (seconds - self.seconds_before) * (1 - self.done) / max(self.done - self.done_before, 1e-9)
-        loss, step = figures["train/loss"], self.spent.steps
+        loss, speed, step = figures["train/loss"], figures["train/tokens_per_second"], self.spent.steps
         self.tracker.show(self.done, f"step {step:>6}  loss {loss:.4f}  {speed:,.0f} tokens/s  {duration(left)} left")
 
     def run_evaluation(self) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +28,11 @@ from textssl.training.checkpoint import newest_checkpoint, read_state
 from textssl.training.held_out import HELD_OUT_SEED, held_out_loss
 from textssl.training.precision import choose_precision, native_bfloat16
 from textssl.training.schedule import StepProgress
-from textssl.training.tracking import announce, duration
+from textssl.training.summary import Summary, summarize
+from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-@dataclass
-class Summary:
-    """The final figures of a run, as in RUN/summary.json.
-
-    loss: on held-out text where there is any (else the last training loss), in nats an item. bits_per_byte: None where
-    the loss is not a code length. tokens: non-padding tokens through the trained backbone. seconds: of training.
-    """
-
-    run: str
-    loss: float | None
-    train_loss: float | None
-    bits_per_byte: float | None
-    steps: int
-    tokens: int
-    seconds: float
-    tokens_per_second: float
-    parameters: int
-    num_processes: int
-    skipped_steps: int
-    resumed_from: list[int]
-    stopped_by: str | None
-    device: str
-    precision: str
 
 
 def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Summary:
@@ -98,12 +72,12 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
         (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
         announce(console, describe(config, objective, trainer.dataset.plan, accelerator))
     stopped_by = trainer.fit()
-    summary = summarize(config, trainer, objective, stopped_by, run)
+    summary = summarize(trainer, stopped_by)
     if distributed.rank() == 0:
         if stopped_by is None:
             objective.export(run / "model", words)
-        (run / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
-        announce(console, closing_line(summary, run))
+        summary.write(run)
+        announce(console, summary.line(run))
     distributed.barrier()
     return summary
 
@@ -250,28 +224,6 @@ def held_out_evaluator(config: Config, objective: Objective, corpora: list[Corpu
     return lambda: held_out_loss(objective, trainer.encode, dataset, trainer.device, tokens_per_byte)
 
 
-def summarize(config: Config, trainer: Trainer, objective: Objective, stopped_by: str | None, run: Path) -> Summary:
-    figures, spent = trainer.figures, trainer.spent
-    train_loss = figures.get("train/loss")
-    return Summary(
-        run=str(run),
-        loss=figures.get("eval/loss", train_loss),
-        train_loss=train_loss,
-        bits_per_byte=figures.get("eval/bits_per_byte"),
-        steps=spent.steps,
-        tokens=spent.tokens,
-        seconds=round(spent.seconds, 3),
-        tokens_per_second=round(spent.tokens / max(spent.seconds, 1e-9), 1),
-        parameters=count_parameters(objective),
-        num_processes=distributed.world_size(),
-        skipped_steps=trainer.skipped_steps,
-        resumed_from=trainer.resumed_from,
-        stopped_by=stopped_by,
-        device=str(trainer.device),
-        precision=config.train.precision,
-    )
-
-
 def describe(config: Config, objective: Objective, plan: Plan, accelerator: Accelerator) -> str:
     tokens = sum(epoch.corpus.tokens for epoch in plan.epochs)
     return (
@@ -279,13 +231,3 @@ def describe(config: Config, objective: Objective, plan: Plan, accelerator: Acce
         f"{len(plan):,} {objective.sample} an epoch, {config.train.batch_size} a step, "
         f"{accelerator.num_processes} process(es) on {accelerator.device} in {config.train.precision}"
     )
-
-
-def closing_line(summary: Summary, run: Path) -> str:
-    if summary.stopped_by:
-        return f"stopped by {summary.stopped_by} after step {summary.steps}, saved; start again to continue"
-    loss = "" if summary.loss is None else f"loss {summary.loss:.4f}, "
-    bits = "" if summary.bits_per_byte is None else f"{summary.bits_per_byte:.4f} bits per byte, "
-    speed = f"{summary.tokens_per_second:,.0f} tokens/s"
-    spent = f"{summary.tokens:,} tokens in {duration(summary.seconds)} ({speed})"
-    return f"done: {loss}{bits}{spent}; model in {run / 'model'}"

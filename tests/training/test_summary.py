@@ -1,0 +1,39 @@
+import json
+from dataclasses import asdict, replace
+
+from textssl.training.summary import Summary
+
+SUMMARY = Summary(
+    run="runs/a",
+    loss=1.5,
+    train_loss=1.4,
+    bits_per_byte=0.75,
+    steps=20,
+    tokens=4096,
+    seconds=61.0,
+    tokens_per_second=67.1,
+    parameters=10,
+    num_processes=1,
+    skipped_steps=0,
+    resumed_from=[10],
+    stopped_by=None,
+    device="cpu",
+    precision="float32",
+)
+
+
+def test_file_holds_every_figure(tmp_path):
+    SUMMARY.write(tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text()) == asdict(SUMMARY)
+
+
+def test_line_says_what_is_known(tmp_path):
+    line = SUMMARY.line(tmp_path)
+    for part in ("loss 1.5000", "0.7500 bits per byte", "4,096 tokens in 1m01s", str(tmp_path / "model")):
+        assert part in line
+    assert "bits" not in replace(SUMMARY, bits_per_byte=None).line(tmp_path)
+
+
+def test_line_of_a_stopped_run_says_how_to_go_on(tmp_path):
+    line = replace(SUMMARY, stopped_by="SIGTERM").line(tmp_path)
+    assert line == "stopped by SIGTERM after step 20, saved; start again to continue"

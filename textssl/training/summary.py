@@ -1,0 +1,71 @@
+"""The final figures of a run: RUN/summary.json for programs, one line for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from textssl import distributed
+from textssl.models.build import count_parameters
+from textssl.training.tracking import duration
+from textssl.training.trainer import Trainer
+
+
+@dataclass
+class Summary:
+    """The final figures of a run, as in RUN/summary.json.
+
+    loss: on held-out text where there is any (else the last training loss), in nats an item. bits_per_byte: None where
+    the loss is not a code length. tokens: non-padding tokens through the trained backbone. seconds: of training.
+    """
+
+    run: str
+    loss: float | None
+    train_loss: float | None
+    bits_per_byte: float | None
+    steps: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    parameters: int
+    num_processes: int
+    skipped_steps: int
+    resumed_from: list[int]
+    stopped_by: str | None
+    device: str
+    precision: str
+
+    def write(self, run: Path) -> None:
+        (run / "summary.json").write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    def line(self, run: Path) -> str:
+        """What the end of a run says on the terminal."""
+        if self.stopped_by:
+            return f"stopped by {self.stopped_by} after step {self.steps}, saved; start again to continue"
+        loss = "" if self.loss is None else f"loss {self.loss:.4f}, "
+        bits = "" if self.bits_per_byte is None else f"{self.bits_per_byte:.4f} bits per byte, "
+        spent = f"{self.tokens:,} tokens in {duration(self.seconds)} ({self.tokens_per_second:,.0f} tokens/s)"
+        return f"done: {loss}{bits}{spent}; model in {run / 'model'}"
+
+
+def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:
+    figures, spent = trainer.figures, trainer.spent
+    train_loss = figures.get("train/loss")
+    return Summary(
+        run=str(trainer.run),
+        loss=figures.get("eval/loss", train_loss),
+        train_loss=train_loss,
+        bits_per_byte=figures.get("eval/bits_per_byte"),
+        steps=spent.steps,
+        tokens=spent.tokens,
+        seconds=round(spent.seconds, 3),
+        tokens_per_second=round(spent.tokens / max(spent.seconds, 1e-9), 1),
+        parameters=count_parameters(trainer.objective),
+        num_processes=distributed.world_size(),
+        skipped_steps=trainer.skipped_steps,
+        resumed_from=trainer.resumed_from,
+        stopped_by=stopped_by,
+        device=str(trainer.device),
+        precision=trainer.config.train.precision,
+    )

@@ -1,5 +1,6 @@
 """Training, saving, loading, words, report and warnings of tokenizers."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -225,7 +226,45 @@ def test_loading_what_is_no_tokenizer(tmp_path):
         load_backend(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["nowhere", "mine/tokenizer", "a/b/c"])
+def test_a_missing_folder_is_answered_at_once(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with pytest.raises(UserError, match=f"the tokenizer folder {name} does not exist"):
+        load(name)
+
+
 def test_both_ways_of_loading_give_the_same_ids(trained, tmp_path):
     save(trained["wordpiece"], tmp_path)
     auto = AutoTokenizer.from_pretrained(tmp_path).backend_tokenizer
     assert json.loads(auto.to_str()) == json.loads(load_backend(tmp_path).to_str())
+
+
+def test_a_folder_never_runs_its_own_code(trained, tmp_path, monkeypatch):
+    save(trained["bpe"], tmp_path)
+    (tmp_path / "evil.py").write_text("open('ran', 'w').close()\nclass Tok: ...\n")
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    settings |= {"tokenizer_class": "Tok", "auto_map": {"AutoTokenizer": [None, "evil.Tok"]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    for loading in (load, load_backend):
+        with contextlib.suppress(UserError):
+            loading(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "kept"),
+    [
+        ("bpe", {}, True),
+        ("bpe", {"lowercase": True}, False),
+        ("bpe", {"normalization": "NFKC"}, False),
+        ("wordpiece", {}, False),
+        ("unigram", {}, True),
+        ("unigram", {"byte_fallback": False}, False),
+    ],
+)
+def test_which_tokenizers_keep_all_of_a_text(algorithm, options, kept):
+    words = tokenizers.train_tokenizer(iter(TEXTS), algorithm=algorithm, vocab_size=SIZES[algorithm], **options)
+    assert tokenizers.keeps_text(words) is kept

@@ -28,7 +28,9 @@ def tiny_tokenizer():
 
 def write_corpus(path: Path, documents: list[str], split: str) -> None:
     words = tiny_tokenizer()
-    writer = CorpusWriter(path, tokenizer_hash=tokenizer.tokenizer_hash(words), vocab_size=len(words), split=split)
+    writer = CorpusWriter(
+        path, tokenizer_hash=tokenizer.tokenizer_hash(words), vocab_size=len(words), split=split, block_tokens=2**11
+    )
     for text in documents:
         ids = np.array(words(text, add_special_tokens=False)["input_ids"])
         writer.add(ids, np.ones(len(ids), np.uint8), len(text.encode()))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -64,6 +65,20 @@ def broadcast_object(value):
     if world_size() > 1:
         dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def from_first_rank(make: Callable[[], Any]) -> Any:
+    """What `make` returns on rank 0, made there alone; a UserError of rank 0 is raised on every rank."""
+    outcome: Any = None
+    if rank() == 0:
+        try:
+            outcome = make()
+        except UserError as error:
+            outcome = error
+    outcome = broadcast_object(outcome)
+    if isinstance(outcome, UserError):
+        raise outcome
+    return outcome
 
 
 def gather_rows(tensor: Tensor) -> Tensor:

@@ -41,9 +41,7 @@ class TwoCrops(Objective):
 
     def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
         super().build(backbone, vocabulary)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.projector = nn.Linear(32, 16)
+        self.projector = nn.Linear(32, 16)
         self.log_scale = nn.Parameter(torch.tensor(2.0))  # learns inside batch_loss
         self.register_buffer("center", torch.zeros(16))  # moved by commit
 
@@ -71,11 +69,11 @@ class TwoCrops(Objective):
 
     def encode(self, batch: Views) -> Encoded:
         features = [self.embed(batch.ids[:, k], batch.mask[:, k], batch.samples) for k in (0, 1)]
-        return Encoded({}, {"query": features[0], "key": features[1]})
+        return Encoded({}, {"query": features[0], "key": features[1], "seen": features[0].detach()})
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         query, key = (F.normalize(features[name] - self.center, dim=1) for name in ("query", "key"))
         return {"two_crops": F.cross_entropy(self.log_scale.exp() * query @ key.T, torch.arange(len(query)))}
 
     def commit(self, features: dict[str, Tensor]) -> None:
-        self.center.lerp_(features["query"].mean(0), 1 - self.momentum)
+        self.center.lerp_(features["seen"].mean(0), 1 - self.momentum)

@@ -7,14 +7,18 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.tiny import make_corpus, tiny_config
 from tests.training.kills import break_and_finish, checkpoints, digest, finish, losses, start
 from textssl.errors import UserError
+from textssl.objectives import OBJECTIVES, MaskedLM
 from textssl.training.checkpoint import newest_checkpoint
 from textssl.workflows.pretrain import pretrain
 
 DROPOUT = "model.dropout=0.1"  # so that torch's generators matter too
+SCHEDULE = "schedule={name: constant, warmup_steps: 3}"  # the same whatever the length of the run
+WINDOWS = "data.window_tokens=4096"  # so that a run crosses many
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def folder(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("objective, workers", [("mlm", 0), ("clm", 2)])
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
-    options = ("train.max_steps=120", "train.checkpoint_every=15", DROPOUT, f"train.workers={workers}")
+    options = ("train.max_steps=120", "train.checkpoint_every=15", DROPOUT, f"train.workers={workers}", WINDOWS)
     whole = tiny_config(folder, objective, *options, out=f"whole-{objective}")
     finish(start(whole))
     config = tiny_config(folder, objective, *options, out=f"killed-{objective}")
@@ -38,21 +42,23 @@ def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_saves_and_exits_with_75(folder, name):
+@pytest.mark.parametrize("name, workers", [("SIGTERM", 0), ("SIGINT", 0), ("SIGTERM", 2)])
+def test_a_signal_saves_and_exits_with_75(folder, name, workers):
+    """Sent to the whole process group, as schedulers do, so that loader workers get it too."""
     options = ("train.max_steps=60", "train.checkpoint_every=null", DROPOUT)
-    config = tiny_config(folder, "mlm", *options, "train.max_steps=100000", out=f"signal-{name}")
+    config = tiny_config(folder, "mlm", *options, "train.max_steps=100000", out=f"signal-{name}-{workers}")
+    config.train.workers = workers
     process = start(config)
     while not Path(config.out, "metrics.jsonl").exists() or not losses(Path(config.out)):
         time.sleep(0.01)
         assert process.poll() is None
-    os.kill(process.pid, getattr(signal, name))
+    os.killpg(process.pid, getattr(signal, name))
     assert finish(process) == 75
     summary = json.loads(Path(config.out, "summary.json").read_text())
     assert summary["stopped_by"] == name and summary["steps"] > 0
     assert checkpoints(config.out) == [f"step-{summary['steps']:08d}"]
     longer = summary["steps"] + 5
-    again = pretrain(tiny_config(folder, "mlm", DROPOUT, f"train.max_steps={longer}", out=f"signal-{name}"))
+    again = pretrain(tiny_config(folder, "mlm", DROPOUT, f"train.max_steps={longer}", out=f"signal-{name}-{workers}"))
     assert again.resumed_from == [summary["steps"]] and again.stopped_by is None and again.steps == longer
 
 
@@ -65,10 +71,9 @@ def test_workers_change_nothing(folder):
 @pytest.mark.parametrize("objective", ["mlm", "tests.objectives.contrastive:TwoCrops"])
 def test_a_run_in_two_halves_equals_a_whole_one(folder, objective):
     name = objective[-4:]
-    constant = "schedule={name: constant, warmup_steps: 3}"
-    pretrain(tiny_config(folder, objective, DROPOUT, constant, out=f"one-{name}"))
-    pretrain(tiny_config(folder, objective, DROPOUT, constant, "train.max_steps=11", out=f"two-{name}"))
-    summary = pretrain(tiny_config(folder, objective, DROPOUT, constant, out=f"two-{name}"))
+    pretrain(tiny_config(folder, objective, DROPOUT, SCHEDULE, out=f"one-{name}"))
+    pretrain(tiny_config(folder, objective, DROPOUT, SCHEDULE, "train.max_steps=11", out=f"two-{name}"))
+    summary = pretrain(tiny_config(folder, objective, DROPOUT, SCHEDULE, out=f"two-{name}"))
     assert summary.resumed_from == [11]
     assert digest(folder / f"one-{name}") == digest(folder / f"two-{name}")
     assert losses(folder / f"one-{name}") == losses(folder / f"two-{name}")
@@ -88,12 +93,76 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_is_used(folder, capsys)
     assert digest(folder / "damaged") == expected
 
 
+def test_later_broken_checkpoints_cost_no_good_one(folder):
+    from textssl.training.checkpoint import save_checkpoint
+
+    module = torch.nn.Linear(2, 2)
+    save = lambda step, keep: save_checkpoint(folder / "kept" / "checkpoints", step, module, [], {"step": step}, keep)  # noqa: E731
+    for step in (10, 15, 20):
+        save(step, 3)
+    (folder / "kept" / "checkpoints" / "step-00000020" / "state.json").write_text("broken")
+    save(17, 2)
+    assert checkpoints(str(folder / "kept")) == ["step-00000015", "step-00000017", "step-00000020"]
+    save(18, 1)
+    assert checkpoints(str(folder / "kept")) == ["step-00000018", "step-00000020"]
+    found = newest_checkpoint(folder / "kept" / "checkpoints")
+    assert found and found.name == "step-00000018"
+
+
+def test_a_run_whose_checkpoints_are_all_broken_does_not_begin_anew_by_itself(folder):
+    pretrain(tiny_config(folder, "mlm", "train.max_steps=6", out="all-broken"))
+    metrics = (folder / "all-broken" / "metrics.jsonl").read_text()
+    for path in (folder / "all-broken" / "checkpoints").iterdir():
+        (path / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"every checkpoint .* is broken: begin anew with train\.resume=restart"):
+        pretrain(tiny_config(folder, "mlm", "train.max_steps=6", out="all-broken"))
+    assert (folder / "all-broken" / "metrics.jsonl").read_text() == metrics
+    with pytest.raises(UserError, match="never"):
+        pretrain(tiny_config(folder, "mlm", "train.resume=never", out="all-broken"))
+
+
 def test_a_finished_run_is_left_as_it_is(folder):
     first = pretrain(tiny_config(folder, out="finished"))
-    before = digest(folder / "finished")
+    files = ("model/model.safetensors", "metrics.jsonl", "summary.json", "config.yaml")
+    before = [(folder / "finished" / name).read_bytes() for name in files]
     second = pretrain(tiny_config(folder, out="finished"))
-    assert digest(folder / "finished") == before
-    assert (first.steps, first.tokens, second.resumed_from) == (second.steps, second.tokens, [])
+    assert [(folder / "finished" / name).read_bytes() for name in files] == before
+    assert first == second and second.resumed_from == []
+
+
+def test_a_restarted_run_is_repeated_by_its_own_configuration(folder):
+    pretrain(tiny_config(folder, "mlm", "train.max_steps=6", out="again"))
+    anew = pretrain(tiny_config(folder, "mlm", "train.max_steps=6", "train.resume=restart", out="again"))
+    assert pretrain(Path(anew.run) / "config.yaml").run == anew.run == str(folder / "again" / "restart-1")
+
+
+def test_windows_and_epochs_are_crossed_exactly(folder):
+    options = (DROPOUT, f"data.corpus={folder}/corpus/held-out", "data.window_tokens=2048", "train.batch_size=64")
+    for steps in (7, 13, 20):
+        summary = pretrain(tiny_config(folder, "mlm", *options, f"train.max_steps={steps}", SCHEDULE, out="cut-epochs"))
+    assert summary.resumed_from == [7, 13]
+    pretrain(tiny_config(folder, "mlm", *options, SCHEDULE, out="whole-epochs"))
+    assert digest(folder / "cut-epochs") == digest(folder / "whole-epochs")
+
+
+def test_a_budget_of_seconds_goes_on_where_it_was(folder):
+    """The share of the run that is done reaches the loader's clock before the first sample after a resume."""
+    seen = []
+
+    class Watched(MaskedLM):
+        def corrupt(self, sample, rng, progress):
+            seen.append(progress)
+            return super().corrupt(sample, rng, progress)
+
+    OBJECTIVES["watched"] = Watched
+    try:
+        limit = "train.max_steps=null"
+        pretrain(tiny_config(folder, "watched", limit, "train.max_seconds=1", out="clock"))
+        seen.clear()
+        pretrain(tiny_config(folder, "watched", limit, "train.max_seconds=2", out="clock"))
+    finally:
+        del OBJECTIVES["watched"]
+    assert 0.4 < seen[0] <= 1.0
 
 
 def test_only_what_changes_no_step_may_differ(folder):

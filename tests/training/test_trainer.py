@@ -4,12 +4,13 @@ import re
 
 import pytest
 import torch
+from rich.console import Console
 
 from tests.tiny import make_corpus, tiny_config
 from textssl.errors import UserError
-from textssl.objectives import OBJECTIVES, MaskedLM
+from textssl.objectives import OBJECTIVES, MaskedLM, resolve_objective
 from textssl.objectives.base import Encoded, Term
-from textssl.workflows.pretrain import pretrain
+from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
 
 CROPS = "tests.objectives.contrastive:TwoCrops"
 
@@ -76,7 +77,7 @@ def test_micro_batches_and_caching_change_no_weight(folder):
 def test_a_budget_of_tokens_reaches_the_end_of_its_schedule(folder):
     summary = pretrain(tiny_config(folder, "mlm", "train.max_tokens=3000", "train.max_steps=null", out="budget-tokens"))
     rates = [line["train/lr"] for line in metrics(folder / "budget-tokens") if "train/lr" in line]
-    assert rates[-1] < 0.15 * max(rates)
+    assert rates[-1] < 0.25 * max(rates)  # the middle of the last of six steps
     assert 3000 <= summary.tokens < 3000 + 8 * 64
 
 
@@ -88,6 +89,34 @@ def test_a_budget_of_seconds_ends_on_time_with_its_schedule(folder):
     assert 3.0 <= summary.seconds < 3.0 + 2 * slowest
     decay = 0.4 * 3.0  # seconds, from the peak to zero in a straight line
     assert lines[-1]["train/lr"] <= max(line["train/lr"] for line in lines) * 2 * slowest / decay
+
+
+def test_even_a_single_step_learns(folder):
+    pretrain(tiny_config(folder, "mlm", "train.max_steps=1", out="single"))
+    (line,) = [line for line in metrics(folder / "single") if "train/lr" in line]
+    assert line["train/lr"] > 0
+
+
+@pytest.mark.parametrize("objective", ["mlm", "clm", CROPS])
+@pytest.mark.parametrize("option", ["precision=bfloat16", "gradient_checkpointing=true"])
+def test_precision_and_recomputation_change_little(folder, objective, option):
+    """Both in one process, with gradient caching; features reach the loss over the batch in float32."""
+    name = f"{objective[-3:]}-{option[:4]}"
+    options = ("train.max_steps=5", "train.micro_batch_size=4")
+    plain = pretrain(tiny_config(folder, objective, *options, out=f"plain-{name}"))
+    other = pretrain(tiny_config(folder, objective, *options, f"train.{option}", out=f"other-{name}"))
+    assert other.train_loss == pytest.approx(plain.train_loss, rel=1e-5 if "grad" in option else 2e-2)
+
+
+def test_heads_depend_on_the_seed_alone(folder):
+    def head(seed):
+        config = tiny_config(folder, CROPS, f"seed={seed}")
+        objective, config.objective = resolve_objective(config.objective)
+        torch.rand(3)  # somebody else draws
+        assemble(config, objective, start_accelerator(config), Console())
+        return objective.get_parameter("projector.weight").detach()
+
+    assert torch.equal(head(1), head(1)) and not torch.equal(head(1), head(2))
 
 
 class Poisoned(MaskedLM):
@@ -132,11 +161,7 @@ def test_a_mixture_of_corpora_trains(folder):
 
 
 def test_a_scheduled_mask_rate_moves(folder):
-    from rich.console import Console
-
     from tests.tiny import tiny_tokenizer
-    from textssl.objectives import resolve_objective
-    from textssl.workflows.pretrain import assemble, start_accelerator
 
     config = tiny_config(folder, "mlm", "objective.mask_rate=0.4", "objective.mask_rate_end=0.1", out="rate")
     objective, config.objective = resolve_objective(config.objective)
@@ -146,6 +171,16 @@ def test_a_scheduled_mask_rate_moves(folder):
     ]
     assert rates[0] == pytest.approx(0.4, abs=0.03) and rates[1] == pytest.approx(0.1, abs=0.03)
     assert len(tiny_tokenizer()) == 512
+
+
+def test_an_out_that_is_no_run_folder_is_refused_untouched(folder):
+    (folder / "file").write_text("text")
+    (folder / "texts").mkdir()
+    (folder / "texts" / "a.txt").write_text("text")
+    for out, message in (("file", "is a file"), ("texts", "holds other files and no run")):
+        with pytest.raises(UserError, match=message):
+            pretrain(tiny_config(folder, "mlm", out=out))
+    assert [path.name for path in (folder / "texts").iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize(

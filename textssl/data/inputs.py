@@ -61,6 +61,8 @@ def hub_reference(source: str) -> tuple[str, str | None, str]:
 
 
 def _expand(item: str, report: drops.DropReport) -> list[str]:
+    if not item.strip():
+        raise UserError("an input is empty: name a file, a folder, a glob or sample:NAME")
     if item.startswith(HUB):
         hub_reference(item)
         return [item]

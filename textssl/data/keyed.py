@@ -29,15 +29,15 @@ def shuffled(count: int, stream: np.random.Philox) -> np.ndarray:
     return np.argsort(stream.random_raw(count), kind="stable")
 
 
-def bijection(places: np.ndarray, count: int, seed: int, epoch: int, rounds: int = 6) -> np.ndarray:
-    """Where a keyed permutation of range(count) sends the given places; same shape, int64.
+def bijection(places: np.ndarray, count: int, seed: int, epoch: int, corpus: int = 0, rounds: int = 6) -> np.ndarray:
+    """Where a permutation of range(count), keyed by seed, epoch and corpus, sends the places; same shape, int64.
 
     An unbalanced Feistel network over the next power of two, walked until it lands inside (Black and Rogaway 2002).
     """
     bits = max(int(count - 1).bit_length(), 1)
     low = np.uint64(bits - bits // 2)
     low_mask, high_mask = np.uint64((1 << int(low)) - 1), np.uint64((1 << (bits // 2)) - 1)
-    keys = philox(seed, WINDOW, epoch, _MASK64, count).random_raw(rounds)
+    keys = philox(seed, WINDOW, epoch, _MASK64 - corpus, count).random_raw(rounds)
 
     def permute(x: np.ndarray) -> np.ndarray:
         right, left = x & low_mask, x >> low

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -99,3 +100,5 @@ def load_steps(dataset: StepDataset, steps: Iterable[int], workers: int, pin: bo
 
 def _begin_worker(worker: int) -> None:
     torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a signal to the whole group is the main process's to answer
+        signal.signal(number, signal.SIG_IGN)

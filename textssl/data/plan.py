@@ -51,7 +51,7 @@ class Plan:
         seed: int,
         window_tokens: int = 2**22,
     ):
-        assert kind in SAMPLE_KINDS
+        assert kind in SAMPLE_KINDS and len(form.end) <= 1
         if length <= form.overhead:
             raise UserError(f"data.sequence_length {length} leaves no room beside {form.overhead} special tokens")
         self.seed = seed
@@ -113,7 +113,7 @@ class EpochPlan:
     def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The blocks in this epoch's order, and the samples up to the end of each window."""
         count = len(self.blocks)
-        order = bijection(np.arange(count), count, self.seed + self.number, epoch)
+        order = bijection(np.arange(count), count, self.seed, epoch, self.number)
         running = np.cumsum(self.counts[order])
         last = np.minimum(np.arange(self.window_blocks, count + self.window_blocks, self.window_blocks), count) - 1
         return order, running[last]

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textssl.errors import UserError
 from textssl.evaluation.features import evaluation_mode, no_bar
 from textssl.evaluation.loading import context_limit
+from textssl.tokenizer import keeps_text
 
 DEFAULT_CONTEXT = 512
 DEFAULT_PSEUDO_CONTEXT = 128  # each token costs a row of this length
@@ -28,11 +29,12 @@ class LanguageFigure:
     """Bits a UTF-8 byte and what stands behind them.
 
     kind: "causal", or "pseudo" (each token hidden in turn), which is not comparable with the causal kind.
+    bits_per_byte: None where the tokenizer does not keep all of a text (unknown tokens, lowercasing).
     tokens: all tokens of the texts, each scored once. nats_per_token: not comparable across tokenizers.
     """
 
     kind: str
-    bits_per_byte: float
+    bits_per_byte: float | None
     nats_per_token: float
     texts: int
     tokens: int
@@ -97,7 +99,7 @@ def bits_per_byte(
         sequences = [[start_id, *row] for row in ids]
     plan = [w for text, row in enumerate(sequences) for w in windows(text, len(row) - 1, context, stride)]
     nats = guessed + sum(_causal_nats(model, sequences, batch) for batch in _batches(model, plan, progress))
-    return _figure("causal", nats, ids, texts, context)
+    return _figure("causal", nats, ids, texts, context, tokenizer)
 
 
 def _causal_nats(model: PreTrainedModel, sequences: list[list[int]], batch: list[Window]) -> float:
@@ -142,7 +144,7 @@ def pseudo_bits_per_byte(
     ]
     mask_id = int(tokenizer.mask_token_id)  # type: ignore[arg-type]
     nats = sum(_masked_nats(model, rows, batch, mask_id) for batch in _batches(model, plan, progress))
-    return _figure("pseudo", nats, ids, texts, context)
+    return _figure("pseudo", nats, ids, texts, context, tokenizer)
 
 
 def _masked_nats(model: PreTrainedModel, rows: list[list[int]], batch: list[Window], mask_id: int) -> float:
@@ -215,7 +217,14 @@ def _batches(model: PreTrainedModel, plan: list[Window], progress: str | None) -
             bar.advance(task, size)
 
 
-def _figure(kind: str, nats: float, ids: list[list[int]], texts: Sequence[str], context: int) -> LanguageFigure:
+def _figure(
+    kind: str,
+    nats: float,
+    ids: list[list[int]],
+    texts: Sequence[str],
+    context: int,
+    tokenizer: PreTrainedTokenizerBase,
+) -> LanguageFigure:
     tokens, num_bytes = sum(map(len, ids)), sum(len(text.encode()) for text in texts)
-    bits = nats / math.log(2) / num_bytes
+    bits = nats / math.log(2) / num_bytes if keeps_text(tokenizer) else None  # type: ignore[arg-type]
     return LanguageFigure(kind, bits, nats / max(tokens, 1), len(texts), tokens, num_bytes, context)

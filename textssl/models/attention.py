@@ -205,7 +205,9 @@ def separate_places(batch: Rows) -> tuple[Tensor, Tensor, Tensor]:
 def separate_arguments(config, batch: Rows) -> dict[str, Any]:
     """(documents, longest) ids and an ordinary padding mask, which every transformers model understands."""
     place, document, offset = separate_places(batch)
-    shape = (int(document.max()) + 1, int(offset.max()) + 1) if len(place) else (0, 1)
+    if not len(place):  # rows of padding alone: one token stands in, so that every parameter has its gradient of zero
+        return {"input_ids": batch.ids[:1, :1], "attention_mask": torch.ones_like(batch.ids[:1, :1])}
+    shape = (int(document.max()) + 1, int(offset.max()) + 1)
     ids = batch.ids.new_full(shape, config.pad_token_id or 0)
     mask = batch.ids.new_zeros(shape)
     ids[document, offset] = batch.ids.flatten()[place]

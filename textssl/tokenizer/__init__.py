@@ -4,7 +4,7 @@ transformers is imported inside the functions that need it: the workers of `prep
 wait for torch.
 """
 
-from textssl.tokenizer.family import check_family, covers_all_bytes
+from textssl.tokenizer.family import check_family, covers_all_bytes, keeps_text
 from textssl.tokenizer.folder import for_causal, load, load_backend, save, tokenizer_hash
 from textssl.tokenizer.report import TokenizerReport, report
 from textssl.tokenizer.train import ALGORITHMS, SPECIAL_TOKENS, train_tokenizer
@@ -18,6 +18,7 @@ __all__ = [
     "check_family",
     "covers_all_bytes",
     "for_causal",
+    "keeps_text",
     "load",
     "load_backend",
     "report",

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, pre_tokenizers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+
+PROBE = (
+    "Tom's  naïve ﬁle:\t10² \n\nÅ, Ж 漢字 🙂."  # case, spaces, breaks, accents, a ligature, signs that few texts have
+)
 
 
 def covers_all_bytes(tokenizer: Tokenizer) -> bool:
@@ -20,6 +26,18 @@ def covers_all_bytes(tokenizer: Tokenizer) -> bool:
     steps = state["pre_tokenizer"] or {}
     types = {step["type"] for step in steps.get("pretokenizers", [steps]) if step}
     return "ByteLevel" in types and all(sign in vocabulary for sign in pre_tokenizers.ByteLevel.alphabet())
+
+
+def keeps_text(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether its tokens hold all of a text, up to canonical Unicode forms and outer spaces.
+
+    Without this, bits per byte have no meaning: an unknown token stands for many bytes at the price of one, and
+    lowercasing saves bits that the text has.
+    """
+    ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    decoded = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+    same = unicodedata.normalize("NFC", decoded).strip() == unicodedata.normalize("NFC", PROBE)
+    return same and covers_all_bytes(tokenizer.backend_tokenizer)
 
 
 def check_family(tokenizer: PreTrainedTokenizerFast, model_type: str) -> list[str]:

@@ -27,12 +27,12 @@ def save(tokenizer: PreTrainedTokenizerFast, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of a folder (or of a hub name, where the hub is reachable); UserError where there is none."""
+    """The fast tokenizer of a folder, or of a hub name in the local cache; UserError where there is none."""
     from transformers import AutoTokenizer
 
     check_folder(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path))
+        tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path} is not a tokenizer folder that AutoTokenizer can load: {reason}") from None
@@ -44,9 +44,19 @@ def load(path: str | Path) -> PreTrainedTokenizerFast:
 def check_folder(path: str | Path) -> None:
     if Path(path).is_dir() and not any(Path(path).glob("*token*")) and not any(Path(path).glob("vocab*")):
         raise UserError(f"{path} holds no tokenizer (no tokenizer.json): make one with `textssl tokenizer train`")
-    looks_like_hub = str(path).count("/") <= 1 and not str(path).startswith((".", "/", "~"))
-    if not Path(path).exists() and not looks_like_hub:
+    if not Path(path).exists() and not in_hub_cache(str(path)):
         raise UserError(f"the tokenizer folder {path} does not exist: make one with `textssl tokenizer train`")
+
+
+def in_hub_cache(name: str) -> bool:
+    """Whether a hub name was downloaded before (`hf download OWNER/NAME`)."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "tokenizer_config.json"), str)
+    except HFValidationError:  # a path, not a name
+        return False
 
 
 def load_backend(path: str | Path) -> Tokenizer:

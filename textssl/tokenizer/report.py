@@ -49,7 +49,7 @@ class TokenizerReport:
         table.add_column("value", justify="right")
         rows = {
             "vocabulary": f"{self.vocab_size:,}",
-            "held-out texts, words": f"{self.texts:,}, {self.words:,}",
+            "texts, words": f"{self.texts:,}, {self.words:,}",
             "vocabulary used by them": f"{self.vocabulary_used:.1%}",
             "tokens per word": f"{self.tokens_per_word:.3f}",
             "bytes per token": f"{self.bytes_per_token:.3f}",

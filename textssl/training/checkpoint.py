@@ -39,12 +39,13 @@ def save_checkpoint(
     (side / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     sums = {name: sha256(side / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
     (side / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}, indent=1) + "\n", encoding="utf-8")
-    for file in side.iterdir():
+    for file in (*side.iterdir(), side):
         flush(file)
-    shutil.rmtree(final, ignore_errors=True)
+    shutil.rmtree(final, ignore_errors=True)  # a broken one of this step, from before it was made again
     side.rename(final)
     flush(folder)
-    for old in sorted(folder.glob("step-*"))[:-keep]:
+    older = [path for path in sorted(folder.glob("step-*")) if path.name <= final.name]  # later ones are broken
+    for old in older[:-keep]:
         shutil.rmtree(old)
     return final
 
@@ -59,12 +60,18 @@ def flush(path: Path) -> None:
 
 
 def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message: None) -> Path | None:
-    """The newest complete checkpoint, None where there is none; a broken one is named and the one before is used."""
-    for path in sorted(folder.glob("step-*"), reverse=True):
+    """The newest complete checkpoint, None where there is none; a broken one is named and the one before is used.
+
+    Raises UserError where there are checkpoints and all are broken.
+    """
+    found = sorted(folder.glob("step-*"), reverse=True)
+    for path in found:
         reason = broken(path)
         if reason is None:
             return path
         warn(f"the checkpoint {path} is broken ({reason}); trying the one before")
+    if found:
+        raise UserError(f"every checkpoint in {folder} is broken: begin anew with train.resume=restart")
     return None
 
 
@@ -103,8 +110,8 @@ def restore_checkpoint(path: Path, module: nn.Module, optimizers: Sequence[Optim
             for parameter in group["params"]:
                 prefix = f"{number}/{names[parameter]}/"
                 for key in [key for key in saved if key.startswith(prefix)]:
-                    value = saved[key] if key.endswith("/step") else saved[key].to(parameter.device)
-                    optimizer.state[parameter][key.removeprefix(prefix)] = value.clone()
+                    value = saved[key].to(parameter.device, copy=True)  # fused AdamW keeps its step count there too
+                    optimizer.state[parameter][key.removeprefix(prefix)] = value
                     taken += 1
     if taken != len(saved):
         raise UserError(f"{path / OPTIMIZER} belongs to another optimizer: start with train.resume=restart")

@@ -90,8 +90,8 @@ class StepGradient:
         for place, batch in enumerate(batches):
             again = self.seeded_encode(batch, place)
             loss = self.add_terms(again)
-            for name, feature in again.features.items():  # samples count from 0 in the step, in the gathered order
-                loss = loss + (feature * slopes[name][batch.samples]).sum()
+            for name, slope in slopes.items():  # samples count from 0 in the step, in the gathered order
+                loss = loss + (again.features[name] * slope[batch.samples]).sum()
             backward(loss)
 
     def feature_gradients(self, backward: Callable[[Tensor], None]) -> dict[str, Tensor]:
@@ -101,5 +101,5 @@ class StepGradient:
         if rank() == 0:
             backward(loss)
             return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-        names = list(leaves)
-        return dict(zip(names, torch.autograd.grad(loss, [leaves[name] for name in names]), strict=True))
+        slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        return {name: slope for name, slope in zip(leaves, slopes, strict=True) if slope is not None}

@@ -23,11 +23,11 @@ def held_out_loss(
     encode: Callable[[Batch], Encoded],
     dataset: StepDataset,
     device: torch.device,
-    tokens_per_byte: float,
+    tokens_per_byte: float | None,
 ) -> dict[str, float]:
     """Mean loss of the held-out samples, dealt over ranks: `eval/loss`, `eval/TERM` and, where defined, bits per byte.
 
-    tokens_per_byte: of the whole held-out split, end-of-text tokens included.
+    tokens_per_byte: of the whole held-out split, end-of-text tokens included; None where tokens do not hold all text.
     """
     was_training = objective.training
     objective.eval()
@@ -64,20 +64,20 @@ def summarize(
     weights: dict[str, float],
     batch_losses: dict[str, list[float]],
     device: torch.device,
-    tokens_per_byte: float,
+    tokens_per_byte: float | None,
 ) -> dict[str, float]:
     names = sorted(totals)
     summed = sum_over_ranks([totals[name] for name in names] + [counts[name] for name in names], device)
     means = {
-        name: total / max(count, 1)
+        name: weights[name] * total / max(count, 1)
         for name, total, count in zip(names, summed[: len(names)], summed[len(names) :], strict=True)
     }
-    loss = sum(weights[name] * mean for name, mean in means.items())
+    loss = sum(means.values())
     for name, losses in batch_losses.items():
         means[name] = sum(losses) / len(losses)
         loss += means[name]
     figures = {"eval/loss": loss, **({f"eval/{name}": mean for name, mean in means.items()} if len(means) > 1 else {})}
-    if objective.codes_text:
+    if objective.codes_text and tokens_per_byte is not None:
         (nats_per_token,) = means.values()
         figures["eval/bits_per_byte"] = nats_per_token * tokens_per_byte / math.log(2)
     return figures

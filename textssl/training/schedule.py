@@ -37,8 +37,8 @@ def expected_progress(train: TrainConfig, tokens_per_step: int, step: int) -> fl
 def lr_factor(config: ScheduleConfig, step: int, done: float) -> float:
     """Learning rate of a step over its peak.
 
-    step: counted from 0. done: the share of the run that will be done after this step, in [0, 1]; so the last step of
-    a run has (nearly) the final rate. wsd is warmup-stable-decay (arXiv:2404.06395, section 4.1) with a linear decay.
+    step: counted from 0. done: the share of the run that is done in the middle of this step, in (0, 1), so that even
+    the last step learns. wsd is warmup-stable-decay (arXiv:2404.06395, section 4.1) with a linear decay.
     """
     if config.warmup_steps is not None:
         warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0

@@ -67,5 +67,5 @@ def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:
         resumed_from=trainer.resumed_from,
         stopped_by=stopped_by,
         device=str(trainer.device),
-        precision=trainer.config.train.precision,
+        precision=trainer.precision,
     )

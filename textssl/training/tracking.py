@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,8 @@ class Tracker:
         """One line of metrics.jsonl. spent: step, tokens, seconds."""
         if not self.file:
             return
-        self.file.write(json.dumps({**spent, **figures}) + "\n")
+        line = {name: value if math.isfinite(value) else None for name, value in {**spent, **figures}.items()}
+        self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         if self.board:
             for name, value in figures.items():
@@ -94,29 +97,40 @@ def announce(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def check_tensorboard() -> None:
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UserError("train.tensorboard needs tensorboard: pip install tensorboard, or textssl's extra `track`")
+
+
 def open_board(run: Path):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError("train.tensorboard needs an extra: pip install 'textssl[track]'") from None
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(run / "tensorboard"))
 
 
-def cut_metrics(run: Path, step: int) -> None:
-    """Drop what metrics.jsonl says of steps after `step`, and a half-written last line."""
+def cut_metrics(run: Path, step: int) -> dict[str, float]:
+    """Drop what metrics.jsonl says of steps after `step`, and a half-written last line.
+
+    Returns the figures that hold at `step`: of the last log line, and of an evaluation of this very step.
+    """
     file = run / METRICS
     if not file.is_file():
-        return
-    kept = []
+        return {}
+    kept, figures = [], {}
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
+            values = json.loads(line)
         except ValueError:
             continue
+        if values["step"] <= step:
+            kept.append(line)
+            figures |= {k: v for k, v in values.items() if k.startswith("train/")}
+        if values["step"] == step:
+            figures |= {k: v for k, v in values.items() if k.startswith("eval/")}
     aside = file.with_suffix(".writing")
     aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     aside.replace(file)
+    return figures
 
 
 def duration(seconds: float) -> str:

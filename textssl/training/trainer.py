@@ -6,8 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,8 @@ class Trainer:
         run: Path,
         accelerator: Accelerator,
         *,
+        precision: str = "float32",
+        resume_from: Path | None = None,
         evaluate: Callable[[], dict[str, float]] | None = None,
         identity: dict[str, Any] | None = None,
         on_progress: Callable[[float], None] = lambda done: None,
@@ -63,7 +64,7 @@ class Trainer:
     ):
         self.objective, self.dataset, self.config, self.run = objective, dataset, config, run
         self.accelerator, self.evaluate, self.identity = accelerator, evaluate, identity or {}
-        self.on_progress = on_progress
+        self.precision, self.resume_from, self.on_progress = precision, resume_from, on_progress
         self.console = console or Console(stderr=True)
         self.checkpoints = run / "checkpoints"
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
@@ -85,7 +86,7 @@ class Trainer:
                 self.clock_started = time.perf_counter()
                 self.seconds_before = self.spent.seconds
                 self.recent = Recent(since=self.spent.seconds)
-                stopped = self.loop()
+                stopped = self.loop() if self.done < 1.0 else None
             if not stopped and self.evaluate and "eval/loss" not in self.figures:
                 self.run_evaluation()
         return stopped
@@ -98,7 +99,8 @@ class Trainer:
             agreed = self.agree(batches)
             self.spent = Spent(self.spent.steps, self.spent.tokens, agreed.seconds)
             if agreed.stop:
-                self.save()
+                if self.spent.steps != self.saved_at:
+                    self.save()
                 return self.signals.name or "signal"
             if progress(self.config.train, self.spent) >= 1.0:
                 break
@@ -126,9 +128,9 @@ class Trainer:
         """Gradient, clipping, update. A step whose loss or gradient is not finite changes no weight."""
         spent, train = self.spent, self.config.train
         after = Spent(spent.steps + 1, spent.tokens + agreed.tokens, spent.seconds + self.step_seconds)
-        self.done = progress(train, after)
+        before, self.done = self.done, progress(train, after)
         self.on_progress(self.done)
-        self.lr_factor = lr_factor(self.config.schedule, spent.steps, self.done)
+        self.lr_factor = lr_factor(self.config.schedule, spent.steps, (before + self.done) / 2)
         set_lr(self.optimizers, self.lr_factor)
         self.objective.train()
         gradient = self.gradient(batches, agreed)
@@ -155,8 +157,11 @@ class Trainer:
         return gradient
 
     def encode(self, batch: Batch) -> Encoded:
-        with self.accelerator.autocast():
-            return self.objective(batch)
+        """The objective's forward in the run's precision; features in float32 at least, as losses want."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            terms, features = self.objective(batch)
+        narrow = (torch.bfloat16, torch.float16)
+        return Encoded(terms, {k: value.float() if value.dtype in narrow else value for k, value in features.items()})
 
     def skip(self, losses: dict[str, float], norm: float) -> None:
         """Count a step that was not finite; several in a row end the run with their names."""
@@ -177,7 +182,7 @@ class Trainer:
     def after_step(self) -> None:
         """Log, evaluate and save at their periods, on the step that has just been made."""
         step, train = self.spent.steps, self.config.train
-        self.figures.pop("eval/loss", None)
+        self.figures = {name: value for name, value in self.figures.items() if not name.startswith("eval/")}
         if step % train.log_every == 0:
             self.log()
         if self.evaluate and self.config.evaluation.every and step % self.config.evaluation.every == 0:
@@ -224,8 +229,9 @@ class Trainer:
         """A checkpoint of this moment, written by rank 0."""
         self.saved_at = self.spent.steps
         if rank() == 0:
+            self.spent = replace(self.spent, seconds=round(self.training_seconds(), 3))
             state = {
-                **self.position(self.training_seconds()),
+                **self.position(self.spent.seconds),
                 "skipped_steps": self.skipped_steps,
                 "skipped_in_row": self.skipped_in_row,
                 "resumed_from": self.resumed_from,
@@ -244,12 +250,9 @@ class Trainer:
 
     def restore(self) -> None:
         """Go on from the newest complete checkpoint, if there is one."""
-        newest = None
+        newest = self.resume_from
         if rank() == 0:
             checkpoint.remove_unfinished(self.checkpoints)
-            warn = partial(announce, self.console, style="yellow")
-            newest = checkpoint.newest_checkpoint(self.checkpoints, warn)
-        newest = broadcast_object(newest)
         if newest is None:
             if rank() == 0:
                 cut_metrics(self.run, -1)
@@ -260,10 +263,12 @@ class Trainer:
         self.skipped_steps, self.skipped_in_row = state["skipped_steps"], state["skipped_in_row"]
         self.saved_at = state["step"]
         self.done = self.done_before = progress(self.config.train, self.spent)
+        self.on_progress(self.done)
         self.resumed_from = state["resumed_from"] + ([state["step"]] if self.done < 1.0 else [])
         if rank() == 0:
-            cut_metrics(self.run, state["step"])
+            self.figures = cut_metrics(self.run, state["step"])
             announce(self.console, f"going on from {newest} (step {state['step']})")
+        self.figures = broadcast_object(self.figures)
 
     @property
     def device(self) -> torch.device:

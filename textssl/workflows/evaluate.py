@@ -104,9 +104,14 @@ def show_results(results: dict[str, Any], console: Console) -> None:
 
 def describe_language(figure: dict[str, Any]) -> str:
     """One line about a LanguageFigure."""
-    what = "bits per byte" if figure["kind"] == "causal" else "pseudo bits per byte (each token hidden in turn)"
+    pseudo = "" if figure["kind"] == "causal" else "pseudo "
+    hidden = " (each token hidden in turn)" if pseudo else ""
+    if figure["bits_per_byte"] is None:
+        value = f"{figure['nats_per_token']:.3f} nats a token{hidden}; no bits per byte, since the tokenizer loses text"
+    else:
+        value = f"{figure['bits_per_byte']:.3f} {pseudo}bits per byte{hidden}"
     return (
-        f"Held-out text: {figure['bits_per_byte']:.3f} {what}, over {figure['texts']:,} texts, "
+        f"Held-out text: {value}, over {figure['texts']:,} texts, "
         f"{figure['tokens']:,} tokens, {figure['bytes']:,} bytes, at most {figure['context']} tokens of context"
     )
 

@@ -91,7 +91,7 @@ def check_options(
         if not (out / MANIFEST).is_file():
             raise UserError(f"--out {out} holds other files: choose a new folder")
         if not overwrite:
-            raise UserError(f"--out {out} is a finished corpus already: choose another folder, or overwrite it")
+            raise UserError(f"--out {out} is a finished corpus already: choose another folder, or give --overwrite")
 
 
 def columns() -> tuple[Any, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
 from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
@@ -20,6 +20,7 @@ from textssl.data.corpus import Corpus
 from textssl.data.loader import StepDataset
 from textssl.data.plan import Plan
 from textssl.errors import UserError
+from textssl.evaluation.loading import find_model
 from textssl.models.build import build_model, count_parameters
 from textssl.models.heads import LanguageModel
 from textssl.objectives import resolve_objective
@@ -29,7 +30,7 @@ from textssl.training.held_out import HELD_OUT_SEED, held_out_loss
 from textssl.training.precision import choose_precision, native_bfloat16
 from textssl.training.schedule import StepProgress
 from textssl.training.summary import Summary, summarize
-from textssl.training.tracking import announce
+from textssl.training.tracking import announce, check_tensorboard
 from textssl.training.trainer import Trainer
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -41,24 +42,20 @@ def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console
     config: a YAML file or a Config. overrides: `key.sub=value` strings, for a file. Leaves the run folder of the
     configuration's `out`. Raises UserError for anything wrong in what was given, before anything is written.
     """
-    if not isinstance(config, Config):
-        config = load_config(config, overrides)
+    config = config.model_copy(deep=True) if isinstance(config, Config) else load_config(config, overrides)
     console = console or Console(stderr=True)
     objective, config.objective = resolve_objective(config.objective)
     return train(config, objective, start_accelerator(config), console)
 
 
 def start_accelerator(config: Config) -> Accelerator:
-    """Accelerate's view of the devices and processes; the precision is settled in the configuration."""
+    """Accelerate's view of the devices and processes."""
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
-    if config.train.precision == "auto":
-        config.train.precision = choose_precision(cuda=not cpu)
-    mixed = "bf16" if config.train.precision == "bfloat16" else "no"
     accelerator = Accelerator(
-        cpu=cpu, mixed_precision=mixed, dataloader_config=DataLoaderConfiguration(), step_scheduler_with_optimizer=False
-    )
+        cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False
+    )  # Trainer.encode casts
     distributed.check_world(accelerator.num_processes)
     distributed.leave_at_exit()
     return accelerator
@@ -70,7 +67,7 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
     if distributed.rank() == 0:
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-        announce(console, describe(config, objective, trainer.dataset.plan, accelerator))
+        announce(console, describe(trainer, accelerator))
     stopped_by = trainer.fit()
     summary = summarize(trainer, stopped_by)
     if distributed.rank() == 0:
@@ -86,20 +83,29 @@ def assemble(
     config: Config, objective: Objective, accelerator: Accelerator, console: Console
 ) -> tuple[Trainer, PreTrainedTokenizerFast]:
     """Every object that a run needs, checked against each other; nothing is written."""
+    if config.train.tensorboard:
+        check_tensorboard()
+    if config.model.pretrained is not None and config.model.pretrained.startswith("sample:"):
+        config.model.pretrained = str(find_model(config.model.pretrained))
     source = config.tokenizer or config.model.pretrained
     if source is None:
         raise UserError("tokenizer is missing: name a folder made by `textssl tokenizer train`, e.g. tokenizer=DIR")
     words = tokenizer.load(source)
     corpora = open_corpora(config, tokenizer.tokenizer_hash(words), source)
-    run, identity = choose_run(config, corpora)
+    run, newest, identity = choose_run(config, corpora, console)
+    config.out, config.train.resume = str(run), "auto"  # so that RUN/config.yaml goes on with this very run
+    cuda = accelerator.device.type == "cuda"
+    precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
     backbone = build_backbone(config, objective, words)
-    for warning in tokenizer.check_family(words, backbone.model.config.model_type):
-        if distributed.rank() == 0:
-            announce(console, warning, style="yellow")
-    if config.train.precision == "bfloat16" and not native_bfloat16(accelerator.device.type == "cuda"):
-        announce(console, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32", style="yellow")
-    objective.build(backbone, Vocabulary.of(words))
-    objective.to(accelerator.device, DTYPES.get(config.train.precision, torch.float32))
+    warnings = tokenizer.check_family(words, backbone.model.config.model_type)
+    if precision == "bfloat16" and not native_bfloat16(cuda):
+        warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
+    for warning in warnings if distributed.rank() == 0 else ():
+        announce(console, warning, style="yellow")
+    with torch.random.fork_rng(devices=[]):  # every rank and every run of a seed makes the same heads
+        torch.manual_seed(config.seed)
+        objective.build(backbone, Vocabulary.of(words))
+    objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     clock = multiprocessing.Value("d", 0.0)
     weights = [share.weight for share in config.data.corpus]
     dataset = build_dataset(
@@ -115,11 +121,13 @@ def assemble(
         config,
         run,
         accelerator,
+        precision=precision,
+        resume_from=newest,
         identity=identity,
         console=console,
         on_progress=lambda done: setattr(clock, "value", done),
     )
-    trainer.evaluate = held_out_evaluator(config, objective, corpora, trainer)
+    trainer.evaluate = held_out_evaluator(config, objective, corpora, trainer, words)
     return trainer, words
 
 
@@ -136,8 +144,8 @@ def open_corpora(config: Config, tokenizer_hash: str, source: str) -> list[Corpu
     return corpora
 
 
-def choose_run(config: Config, corpora: list[Corpus]) -> tuple[Path, dict[str, Any]]:
-    """The run folder, after `train.resume`, and the facts that a resumed run must share.
+def choose_run(config: Config, corpora: list[Corpus], console: Console) -> tuple[Path, Path | None, dict[str, Any]]:
+    """The run folder after `train.resume`, the checkpoint to go on from, and the facts that a resumed run must share.
 
     Raises UserError naming the keys in which a run to be continued differs.
     """
@@ -145,17 +153,9 @@ def choose_run(config: Config, corpora: list[Corpus]) -> tuple[Path, dict[str, A
         "config": config.model_dump(mode="json"),
         "corpora": {str(corpus.path): corpus.fingerprint for corpus in corpora},
     }
-    run = Path(config.out)
-    newest = newest_checkpoint(run / "checkpoints")
+    run, newest = distributed.from_first_rank(lambda: find_run(config, console))
     if newest is None:
-        return run, identity
-    if config.train.resume == "never":
-        raise UserError(f"{run} holds checkpoints and train.resume is never: choose another out, or train.resume=auto")
-    if config.train.resume == "restart":
-        number = 1
-        while (run / f"restart-{number}").exists():
-            number += 1
-        return distributed.broadcast_object(run / f"restart-{number}"), identity
+        return run, None, identity
     before = read_state(newest)["identity"]
     changed = differing_keys(before["config"], identity["config"])
     if changed:
@@ -165,7 +165,26 @@ def choose_run(config: Config, corpora: list[Corpus]) -> tuple[Path, dict[str, A
         )
     if before["corpora"] != identity["corpora"]:
         raise UserError(f"{run} was trained on other text than {', '.join(identity['corpora'])} holds now")
-    return run, identity
+    return run, newest, identity
+
+
+def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
+    """The run folder and its newest complete checkpoint."""
+    run = Path(config.out)
+    if run.exists() and not run.is_dir():
+        raise UserError(f"out={run} is a file, it must be a folder to make")
+    if run.is_dir() and any(run.iterdir()) and not (run / "config.yaml").is_file():
+        raise UserError(f"out={run} holds other files and no run: choose a new folder")
+    if not any((run / "checkpoints").glob("step-*")):
+        return run, None
+    if config.train.resume == "never":
+        raise UserError(f"{run} holds checkpoints and train.resume is never: choose another out, or train.resume=auto")
+    if config.train.resume == "restart":
+        number = 1
+        while (run / f"restart-{number}").exists():
+            number += 1
+        return run / f"restart-{number}", None
+    return run, newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
 
 
 def build_backbone(config: Config, objective: Objective, words: Any) -> LanguageModel:
@@ -208,7 +227,9 @@ def build_dataset(
     )
 
 
-def held_out_evaluator(config: Config, objective: Objective, corpora: list[Corpus], trainer: Trainer):
+def held_out_evaluator(
+    config: Config, objective: Objective, corpora: list[Corpus], trainer: Trainer, words: PreTrainedTokenizerFast
+):
     """() -> held-out figures, or None where there is no held-out text."""
     path = Path(config.data.held_out) if config.data.held_out else corpora[0].held_out
     if not config.data.held_out and not (path / "corpus.json").is_file():
@@ -220,14 +241,17 @@ def held_out_evaluator(config: Config, objective: Objective, corpora: list[Corpu
         return None
     dataset = build_dataset(config, objective, [(corpus, 1.0)], seed=HELD_OUT_SEED)
     dataset.num_samples = min(len(dataset.plan), config.evaluation.max_rows)
-    tokens_per_byte = (corpus.tokens + len(objective.row_format().end) * corpus.documents) / corpus.bytes
+    tokens_per_byte = None
+    if tokenizer.keeps_text(words):
+        tokens_per_byte = (corpus.tokens + len(objective.row_format().end) * corpus.documents) / corpus.bytes
     return lambda: held_out_loss(objective, trainer.encode, dataset, trainer.device, tokens_per_byte)
 
 
-def describe(config: Config, objective: Objective, plan: Plan, accelerator: Accelerator) -> str:
+def describe(trainer: Trainer, accelerator: Accelerator) -> str:
+    config, plan = trainer.config, trainer.dataset.plan
     tokens = sum(epoch.corpus.tokens for epoch in plan.epochs)
     return (
-        f"{config.objective['name']}: {count_parameters(objective):,} parameters, {tokens:,} tokens of text in "
-        f"{len(plan):,} {objective.sample} an epoch, {config.train.batch_size} a step, "
-        f"{accelerator.num_processes} process(es) on {accelerator.device} in {config.train.precision}"
+        f"{config.objective['name']}: {count_parameters(trainer.objective):,} parameters, {tokens:,} tokens of text in "
+        f"{len(plan):,} {trainer.objective.sample} an epoch, {config.train.batch_size} a step, "
+        f"{accelerator.num_processes} process(es) on {accelerator.device} in {trainer.precision}"
     )

@@ -109,6 +109,22 @@ def test_later_broken_checkpoints_cost_no_good_one(folder):
     assert found and found.name == "step-00000018"
 
 
+def test_a_checkpoint_about_to_be_replaced_comes_back(folder):
+    from textssl.training.checkpoint import remove_unfinished
+
+    (folder / "replaced" / ".replaced-step-00000003").mkdir(parents=True)
+    (folder / "replaced" / ".writing-step-00000003").mkdir()
+    remove_unfinished(folder / "replaced")
+    assert [path.name for path in (folder / "replaced").iterdir()] == ["step-00000003"]
+
+
+def test_a_finished_budget_of_seconds_stays_finished(folder):
+    options = ("train.max_steps=null", "train.max_seconds=1", "train.checkpoint_every=1")
+    first = pretrain(tiny_config(folder, "mlm", *options, out="timed"))
+    assert first.seconds >= 1.0
+    assert pretrain(tiny_config(folder, "mlm", *options, out="timed")) == first
+
+
 def test_a_run_whose_checkpoints_are_all_broken_does_not_begin_anew_by_itself(folder):
     pretrain(tiny_config(folder, "mlm", "train.max_steps=6", out="all-broken"))
     metrics = (folder / "all-broken" / "metrics.jsonl").read_text()

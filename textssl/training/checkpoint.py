@@ -21,6 +21,7 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 WEIGHTS, OPTIMIZER = "objective.safetensors", "optimizer.safetensors"
 SIDE = ".writing-"  # prefix of a folder that is not finished
+OLD = ".replaced-"  # prefix of one that another is about to replace
 
 
 def save_checkpoint(
@@ -41,9 +42,12 @@ def save_checkpoint(
     (side / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}, indent=1) + "\n", encoding="utf-8")
     for file in (*side.iterdir(), side):
         flush(file)
-    shutil.rmtree(final, ignore_errors=True)  # a broken one of this step, from before it was made again
+    old = folder / f"{OLD}{final.name}"
+    if final.exists():  # a broken one, or the same step saved before the clock ran out
+        final.rename(old)
     side.rename(final)
     flush(folder)
+    shutil.rmtree(old, ignore_errors=True)
     older = [path for path in sorted(folder.glob("step-*")) if path.name <= final.name]  # later ones are broken
     for old in older[:-keep]:
         shutil.rmtree(old)
@@ -90,9 +94,15 @@ def broken(path: Path) -> str | None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Clear away what a killed writer left."""
+    """Clear away what a killed writer left; what it was about to replace comes back."""
     for side in folder.glob(f"{SIDE}*"):
         shutil.rmtree(side)
+    for old in folder.glob(f"{OLD}*"):
+        final = folder / old.name.removeprefix(OLD)
+        if final.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(final)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -97,18 +97,19 @@ class Trainer:
         for batches in load_steps(self.dataset, itertools.count(first), self.workers, pin=pin):
             batches = [batch.to(self.device) for batch in batches]
             agreed = self.agree(batches)
-            self.spent = Spent(self.spent.steps, self.spent.tokens, agreed.seconds)
+            now = replace(self.spent, seconds=agreed.seconds)
+            if progress(self.config.train, now) >= 1.0:
+                break
             if agreed.stop:
                 if self.spent.steps != self.saved_at:
                     self.save()
                 return self.signals.name or "signal"
-            if progress(self.config.train, self.spent) >= 1.0:
-                break
+            self.spent = now
             self.step_seconds = (agreed.seconds - self.seconds_before) / max(self.spent.steps - first, 1)
             self.train_step(batches, agreed)
             self.after_step()
-        if self.spent.steps != self.saved_at:
-            self.save()
+        if self.spent.steps != self.saved_at or self.config.train.max_seconds is not None:
+            self.save()  # by the clock a run ends after its last step, and what is saved must know that it has ended
         return None
 
     def agree(self, batches: list[Batch]) -> Agreed:
@@ -251,8 +252,6 @@ class Trainer:
     def restore(self) -> None:
         """Go on from the newest complete checkpoint, if there is one."""
         newest = self.resume_from
-        if rank() == 0:
-            checkpoint.remove_unfinished(self.checkpoints)
         if newest is None:
             if rank() == 0:
                 cut_metrics(self.run, -1)

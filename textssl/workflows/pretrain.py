@@ -25,7 +25,7 @@ from textssl.models.build import build_model, count_parameters
 from textssl.models.heads import LanguageModel
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
-from textssl.training.checkpoint import newest_checkpoint, read_state
+from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
 from textssl.training.held_out import HELD_OUT_SEED, held_out_loss
 from textssl.training.precision import choose_precision, native_bfloat16
 from textssl.training.schedule import StepProgress
@@ -175,6 +175,7 @@ def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
         raise UserError(f"out={run} is a file, it must be a folder to make")
     if run.is_dir() and any(run.iterdir()) and not (run / "config.yaml").is_file():
         raise UserError(f"out={run} holds other files and no run: choose a new folder")
+    remove_unfinished(run / "checkpoints")
     if not any((run / "checkpoints").glob("step-*")):
         return run, None
     if config.train.resume == "never":

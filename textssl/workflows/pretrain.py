@@ -254,5 +254,6 @@ def describe(trainer: Trainer, accelerator: Accelerator) -> str:
     return (
         f"{config.objective['name']}: {count_parameters(trainer.objective):,} parameters, {tokens:,} tokens of text in "
         f"{len(plan):,} {trainer.objective.sample} an epoch, {config.train.batch_size} a step, "
-        f"{accelerator.num_processes} process(es) on {accelerator.device} in {trainer.precision}"
+        f"{accelerator.num_processes} process{'es' * (accelerator.num_processes > 1)} on {trainer.device.type} "
+        f"in {trainer.precision}"
     )

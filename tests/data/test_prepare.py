@@ -193,7 +193,8 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(folder, tmp_path, how):
     fifo, out = tmp_path / "docs.jsonl", tmp_path / "out"
     fifo.write_bytes((folder / "docs.jsonl").read_bytes() * 60)
     code = (
-        "import sys; from textssl.workflows.prepare import prepare\n"
+        "import signal, sys; from textssl.workflows.prepare import prepare\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs begin with it ignored
         "from textssl.data import prepare as module; module.PIECE_CHARACTERS = 500\n"
         "prepare(sys.argv[1], sys.argv[2], sys.argv[3], workers=2)"
     )

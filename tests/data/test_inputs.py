@@ -113,6 +113,13 @@ def test_hub_references(reference, parts):
     assert hub_reference(reference) == parts
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_input_is_not_the_current_folder(empty, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="an input is empty"):
+        expand_inputs([empty], drops.DropReport())
+
+
 @pytest.mark.parametrize("reference", ["hf://", "hf://a/b/c", "hf://owner/name@", "hf://owner/na me"])
 def test_wrong_hub_references(reference):
     with pytest.raises(UserError, match="not a hub data set"):

@@ -152,6 +152,14 @@ def test_separate_layout_equals_packed(name, monkeypatch):
     assert not found[~real].any()
 
 
+def test_separate_layout_of_padding_alone_still_reaches_every_weight(monkeypatch):
+    model, batch = small_model("llama"), make_rows([[], []], LENGTH)
+    monkeypatch.delitem(attention.MASKING, "llama")
+    output = model.base_model(**isolate(model, batch)).last_hidden_state
+    restored = restore(model, output, batch)
+    assert restored.shape[:2] == (2, LENGTH) and not restored.any() and restored.requires_grad
+
+
 def test_separate_layout_refuses_another_direction(monkeypatch):
     model = small_model("llama")
     monkeypatch.delitem(attention.MASKING, "llama")

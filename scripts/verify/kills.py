@@ -20,9 +20,8 @@ def main(kills: int, seed: int) -> int:
         folder = Path(name)
         make_corpus(folder)
         for objective in ("mlm", "clm"):
-            options = (  # more than an epoch, in many windows
-                *("train.max_steps=440", "train.checkpoint_every=20", "model.dropout=0.1", "data.window_tokens=8192"),
-            )
+            length = ("train.max_steps=440", "data.window_tokens=8192")  # more than an epoch, in many windows
+            options = (*length, "train.checkpoint_every=20", "model.dropout=0.1")
             whole = tiny_config(folder, objective, *options, out=f"whole-{objective}")
             finish(start(whole))
             print(f"{objective}: unbroken {digest(Path(whole.out))[:16]}", flush=True)

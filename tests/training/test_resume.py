@@ -97,7 +97,10 @@ def test_later_broken_checkpoints_cost_no_good_one(folder):
     from textssl.training.checkpoint import save_checkpoint
 
     module = torch.nn.Linear(2, 2)
-    save = lambda step, keep: save_checkpoint(folder / "kept" / "checkpoints", step, module, [], {"step": step}, keep)  # noqa: E731
+
+    def save(step, keep):
+        save_checkpoint(folder / "kept" / "checkpoints", step, module, [], {"step": step}, keep)
+
     for step in (10, 15, 20):
         save(step, 3)
     (folder / "kept" / "checkpoints" / "step-00000020" / "state.json").write_text("broken")

@@ -226,5 +226,5 @@ def _figure(
     tokenizer: PreTrainedTokenizerBase,
 ) -> LanguageFigure:
     tokens, num_bytes = sum(map(len, ids)), sum(len(text.encode()) for text in texts)
-    bits = nats / math.log(2) / num_bytes if keeps_text(tokenizer) else None  # type: ignore[arg-type]
+    bits = nats / math.log(2) / num_bytes if keeps_text(tokenizer) else None
     return LanguageFigure(kind, bits, nats / max(tokens, 1), len(texts), tokens, num_bytes, context)

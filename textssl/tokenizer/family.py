@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer, pre_tokenizers
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
-PROBE = (
-    "Tom's  naïve ﬁle:\t10² \n\nÅ, Ж 漢字 🙂."  # case, spaces, breaks, accents, a ligature, signs that few texts have
-)
+# case, spaces, breaks, accents, a ligature, signs that few texts have
+PROBE = "Tom's  naïve ﬁle:\t10² \n\nÅ, Ж 漢字 🙂."
 
 
 def covers_all_bytes(tokenizer: Tokenizer) -> bool:
@@ -28,16 +27,17 @@ def covers_all_bytes(tokenizer: Tokenizer) -> bool:
     return "ByteLevel" in types and all(sign in vocabulary for sign in pre_tokenizers.ByteLevel.alphabet())
 
 
-def keeps_text(tokenizer: PreTrainedTokenizerFast) -> bool:
+def keeps_text(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether its tokens hold all of a text, up to canonical Unicode forms and outer spaces.
 
     Without this, bits per byte have no meaning: an unknown token stands for many bytes at the price of one, and
-    lowercasing saves bits that the text has.
+    lowercasing saves bits that the text has. False for slow tokenizers, which do not tell.
     """
     ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     decoded = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
     same = unicodedata.normalize("NFC", decoded).strip() == unicodedata.normalize("NFC", PROBE)
-    return same and covers_all_bytes(tokenizer.backend_tokenizer)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return same and backend is not None and covers_all_bytes(backend)
 
 
 def check_family(tokenizer: PreTrainedTokenizerFast, model_type: str) -> list[str]:

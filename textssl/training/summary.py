@@ -36,17 +36,17 @@ class Summary:
     device: str
     precision: str
 
-    def write(self, run: Path) -> None:
-        (run / "summary.json").write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+    def write(self) -> None:
+        (Path(self.run) / "summary.json").write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
-    def line(self, run: Path) -> str:
+    def line(self) -> str:
         """What the end of a run says on the terminal."""
         if self.stopped_by:
             return f"stopped by {self.stopped_by} after step {self.steps}, saved; start again to continue"
         loss = "" if self.loss is None else f"loss {self.loss:.4f}, "
         bits = "" if self.bits_per_byte is None else f"{self.bits_per_byte:.4f} bits per byte, "
         spent = f"{self.tokens:,} tokens in {duration(self.seconds)} ({self.tokens_per_second:,.0f} tokens/s)"
-        return f"done: {loss}{bits}{spent}; model in {run / 'model'}"
+        return f"done: {loss}{bits}{spent}; model in {Path(self.run) / 'model'}"
 
 
 def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:

@@ -42,7 +42,8 @@ class Trainer:
     """Trains an objective on a dataset of steps.
 
     objective: built, on the accelerator's device. dataset: `dataset[step]` gives this rank's micro-batches. evaluate:
-    () -> figures of the held-out text; called on every rank. identity: JSON facts that a resumed run must share
+    () -> figures of the held-out text; called on every rank. precision: float32, bfloat16 (mixed) or float64.
+    resume_from: the checkpoint to go on from. identity: JSON facts that a resumed run must share
     (the corpus, the resolved configuration). on_progress: told before each step how much of the run will be done after
     it, for schedules inside the data that follow the clock.
     """

@@ -53,9 +53,8 @@ def start_accelerator(config: Config) -> Accelerator:
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
-    accelerator = Accelerator(
-        cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False
-    )  # Trainer.encode casts
+    # Mixed precision is Trainer.encode's: Accelerate fixes one for the whole life of a process.
+    accelerator = Accelerator(cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False)
     distributed.check_world(accelerator.num_processes)
     distributed.leave_at_exit()
     return accelerator
@@ -73,8 +72,8 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
     if distributed.rank() == 0:
         if stopped_by is None:
             objective.export(run / "model", words)
-        summary.write(run)
-        announce(console, summary.line(run))
+        summary.write()
+        announce(console, summary.line())
     distributed.barrier()
     return summary
 
@@ -169,7 +168,7 @@ def choose_run(config: Config, corpora: list[Corpus], console: Console) -> tuple
 
 
 def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
-    """The run folder and its newest complete checkpoint."""
+    """The run folder and its newest complete checkpoint; what a killed writer left there is cleared away."""
     run = Path(config.out)
     if run.exists() and not run.is_dir():
         raise UserError(f"out={run} is a file, it must be a folder to make")

@@ -11,7 +11,8 @@ from tests.evaluation.folders import model, save_model
 from tests.tiny import texts, tiny_tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder, random_encoder
-from textssl.evaluation.features import SentenceEncoder, TransformerEncoder
+from textssl.evaluation.features import TransformerEncoder
+from textssl.evaluation.sentence import SentenceEncoder
 
 TEXTS = ["The harbour.", "One word and another.", *texts()[:5]]
 

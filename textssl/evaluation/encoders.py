@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 
 from textssl.errors import UserError
-from textssl.evaluation.features import DEFAULT_MAX_TOKENS, Encoder, SentenceEncoder, TransformerEncoder
+from textssl.evaluation.features import DEFAULT_MAX_TOKENS, Encoder, TransformerEncoder
+from textssl.evaluation.lanes import pack_linears
 from textssl.evaluation.loading import (
     default_device,
     find_model,
@@ -22,16 +23,34 @@ from textssl.evaluation.loading import (
 )
 from textssl.models.build import quiet
 
+if TYPE_CHECKING:
+    from textssl.evaluation.sentence import SentenceEncoder
+
 
 def load_encoder(
-    model: str | Path, *, max_tokens: int = DEFAULT_MAX_TOKENS, device: torch.device | None = None
+    model: str | Path,
+    *,
+    max_tokens: int | None = DEFAULT_MAX_TOKENS,
+    device: torch.device | None = None,
+    normalize: bool | None = True,
+    prompt: str | None = None,
 ) -> Encoder:
-    """The encoder of a model folder (or run folder, `sample:NAME`, hub name). Raises UserError."""
+    """The encoder of a model folder (or run folder, `sample:NAME`, hub name).
+
+    max_tokens: where longer texts are cut, at most what the model takes; None: there. normalize: vectors of length 1
+    or, with False, as they are before any normalizing; None: as the folder's modules say. prompt: for
+    sentence-transformers folders, the name of one of its prompts or the text itself. Raises UserError.
+    """
     folder = find_model(model)
     if is_sentence_model(folder):
-        return SentenceEncoder(load_sentence_model(folder, device), max_tokens=max_tokens)
+        return _sentence_encoder(
+            load_sentence_model(folder, device), max_tokens=max_tokens, normalize=normalize, prompt=prompt
+        )
+    if prompt is not None:
+        raise UserError(f"--prompt is for sentence-transformers models, which {folder} is not: leave it out")
     weights = load_weights(folder, AutoModel, device)
-    return TransformerEncoder(weights, load_tokenizer(folder), max_tokens=max_tokens)
+    pack_linears(weights)
+    return TransformerEncoder(weights, load_tokenizer(folder), max_tokens=max_tokens, unit_length=bool(normalize))
 
 
 def random_encoder(
@@ -44,11 +63,22 @@ def random_encoder(
         if is_sentence_model(folder):
             sentence_model = load_sentence_model(folder, device)
             reinitialise(sentence_model)
-            return SentenceEncoder(sentence_model, max_tokens=max_tokens)
+            return _sentence_encoder(sentence_model, max_tokens=max_tokens)
         weights: Any = AutoModel.from_config(load_config(folder), dtype=torch.float32)
-    return TransformerEncoder(
-        weights.to(device or default_device()).eval(), load_tokenizer(folder), max_tokens=max_tokens
-    )
+    weights = weights.to(device or default_device()).eval()
+    pack_linears(weights)
+    return TransformerEncoder(weights, load_tokenizer(folder), max_tokens=max_tokens)
+
+
+def _sentence_encoder(
+    model: Any, *, max_tokens: int | None, normalize: bool | None = True, prompt: str | None = None
+) -> SentenceEncoder:
+    from textssl.evaluation.sentence import drop_normalize, sentence_encoder
+
+    if normalize is False:
+        drop_normalize(model)
+    pack_linears(model)
+    return sentence_encoder(model, max_tokens=max_tokens, unit_length=bool(normalize), prompt=prompt)
 
 
 def load_sentence_model(folder: Path, device: torch.device | None = None) -> Any:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.errors import UserError
+from textssl.evaluation.lanes import Lanes
 from textssl.evaluation.loading import context_limit
+from textssl.evaluation.tokens import TokenReader, padded
 
 DEFAULT_MAX_TOKENS = 512
-BATCH_TOKENS = 8_192  # padded tokens of one forward pass
+BATCH_TOKENS = {"cpu": 1_024, "gpu": 16_384}  # padded tokens of one forward pass; on a CPU what its cache holds
 SLICE_TEXTS = 16_384  # tokenized and sorted at a time, so that memory stays bounded
 
 
@@ -40,17 +41,35 @@ class Reading:
     def truncated_share(self) -> float:
         return self.truncated / max(self.texts, 1)
 
+    def add(self, other: Reading) -> None:
+        self.texts += other.texts
+        self.truncated += other.truncated
+        self.tokens += other.tokens
+
+
+class Tokenized(NamedTuple):
+    """Texts ready for `forward`: one item a text, (texts,) tokens after the cut, number of texts that were cut."""
+
+    items: Sequence[Any]
+    lengths: np.ndarray
+    truncated: int
+
 
 class Encoder(ABC):
-    """Texts -> vectors of length 1, in batches of similar length.
+    """Texts -> vectors, in batches of similar length.
 
-    width: size of a vector. max_tokens: longer texts are cut there (None: never). reading: what was read so far.
+    width: size of a vector. max_tokens: longer texts are cut there (None: never). unit_length: whether vectors are
+    made that long, or left as the model gives them. reading: what was read so far.
     """
 
     width: int
     max_tokens: int | None
+    device: torch.device
+    batch_tokens: int | None = None  # None: BATCH_TOKENS of the device
+    parallel: bool = True  # whether several threads may call `forward` at once
 
-    def __init__(self) -> None:
+    def __init__(self, *, unit_length: bool = True) -> None:
+        self.unit_length = unit_length
         self.reading = Reading()
 
     def fit(self, texts: Sequence[str]) -> None:  # noqa: B027 (empty on purpose)
@@ -62,33 +81,75 @@ class Encoder(ABC):
         return reading
 
     def embed(self, texts: Sequence[str], *, progress: str | None = None) -> np.ndarray:
-        """(texts, width) float32, in the order given, each row of length 1; a text without tokens is a row of zeros.
+        """(texts, width) float32, in the order given; a text without tokens is a row of zeros.
 
         progress: words beside a progress bar on the terminal; None shows none.
         Raises UserError where the model gives something other than finite numbers.
         """
         vectors = np.zeros((len(texts), self.width), dtype=np.float32)
+        starts = range(0, len(texts), SLICE_TEXTS)
         with Progress(console=Console(stderr=True), transient=True, disable=no_bar(progress)) as bar:
             task = bar.add_task(progress or "", total=len(texts))
-            for start in range(0, len(texts), SLICE_TEXTS):
-                items, lengths, truncated = self.tokenize(texts[start : start + SLICE_TEXTS])
-                self.reading.texts += len(items)
-                self.reading.truncated += truncated
-                self.reading.tokens += int(lengths.sum())
-                for places in batches_by_length(lengths):
-                    vectors[start + places] = self.forward([items[place] for place in places])
-                    bar.advance(task, len(places))
+            slices = (texts[start : start + SLICE_TEXTS] for start in starts)
+            embedded = self.embed_windows(slices, on_batch=lambda count: bar.advance(task, count))
+            for start, (window, _) in zip(starts, embedded, strict=True):
+                vectors[start : start + len(window)] = window
+        return vectors
+
+    def embed_windows(
+        self, windows: Iterable[Sequence[str]], *, on_batch: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[np.ndarray, Reading]]:
+        """`embed` for a stream: the vectors of each window of texts, and what was read of it.
+
+        The next window is read and tokenized while this one is computed. on_batch: told the number of texts of each
+        batch that is done; an exception that it raises ends the work.
+        """
+        count = torch.get_num_threads() if self.device.type == "cpu" and self.parallel else 1
+        with self.running(), Lanes(count) as lanes, ThreadPoolExecutor(1) as ahead:
+            stream = iter(windows)
+            coming = ahead.submit(self._tokenize_next, stream)
+            while (tokenized := coming.result()) is not None:
+                coming = ahead.submit(self._tokenize_next, stream)
+                reading = Reading(len(tokenized.items), tokenized.truncated, int(tokenized.lengths.sum()))
+                self.reading.add(reading)
+                yield self._embed_window(tokenized, lanes, on_batch), reading
+
+    def _tokenize_next(self, windows: Iterator[Sequence[str]]) -> Tokenized | None:
+        window = next(windows, None)
+        return None if window is None else self.tokenize(window)
+
+    def _embed_window(
+        self, tokenized: Tokenized, lanes: Lanes, on_batch: Callable[[int], None] | None
+    ) -> np.ndarray:
+        vectors = np.zeros((len(tokenized.items), self.width), dtype=np.float32)
+
+        def compute(places: np.ndarray) -> np.ndarray:
+            return self.forward([tokenized.items[place] for place in places])
+
+        for places, values in lanes.map(compute, self.batches(tokenized.lengths)):
+            vectors[places] = unit_rows(values) if self.unit_length else values
+            if on_batch is not None:
+                on_batch(len(places))
         if not np.isfinite(vectors).all():
             raise UserError("the model gives features that are not finite numbers: its weights are broken")
         return vectors
 
+    def batches(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
+        """Places of the texts of each forward pass. lengths: (texts,) tokens."""
+        kind = "cpu" if self.device.type == "cpu" else "gpu"
+        return batches_by_length(lengths, self.batch_tokens or BATCH_TOKENS[kind])
+
+    def running(self) -> AbstractContextManager[object]:
+        """Entered around all forward passes of a stream."""
+        return nullcontext()
+
     @abstractmethod
-    def tokenize(self, texts: Sequence[str]) -> tuple[Sequence[Any], np.ndarray, int]:
-        """What `forward` takes for each text, tokens of each text after the cut, number of texts that were cut."""
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        """Texts as `forward` takes them."""
 
     @abstractmethod
     def forward(self, items: Sequence[Any]) -> np.ndarray:
-        """(items, width) float32 unit vectors of one batch."""
+        """(items, width) float32 vectors of one batch, of any length."""
 
 
 def no_bar(progress: str | None) -> bool:
@@ -96,18 +157,28 @@ def no_bar(progress: str | None) -> bool:
     return progress is None or not sys.stderr.isatty()
 
 
-def batches_by_length(lengths: np.ndarray, batch_tokens: int = BATCH_TOKENS) -> Iterator[np.ndarray]:
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """(rows, width) made unit length; rows of zeros stay."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def batches_by_length(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
     """Places of texts of similar length, longest first, at most `batch_tokens` padded tokens a batch.
 
-    lengths: (texts,) tokens. Texts without tokens are in no batch; a text longer than a batch is one alone.
+    lengths: (texts,) tokens. A batch that is half full ends where shorter texts begin, so that most have no padding and
+    need no mask. Texts without tokens are in no batch; a text longer than a batch is one alone.
     """
     order = np.argsort(-lengths, kind="stable")
     order = order[: np.count_nonzero(lengths)]
     start = 0
     while start < len(order):
-        size = max(1, batch_tokens // int(lengths[order[start]]))
-        yield order[start : start + size]
-        start += size
+        longest = int(lengths[order[start]])
+        places = order[start : start + max(1, batch_tokens // longest)]
+        same = int(np.count_nonzero(lengths[places] == longest))
+        if 2 * same * longest >= batch_tokens:
+            places = places[:same]
+        yield places
+        start += len(places)
 
 
 class TransformerEncoder(Encoder):
@@ -118,86 +189,48 @@ class TransformerEncoder(Encoder):
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int = DEFAULT_MAX_TOKENS
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_tokens: int | None = DEFAULT_MAX_TOKENS,
+        unit_length: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(unit_length=unit_length)
         self.model = model
-        self.tokenizer = copy.deepcopy(
-            tokenizer
-        )  # cutting leaves a setting in a fast tokenizer, which others may share
+        tokenizer = copy.deepcopy(tokenizer)  # cutting leaves a setting in a fast tokenizer, which others may share
         self.backbone: Any = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
         self.width = model.config.hidden_size
-        self.max_tokens = min(max_tokens, context_limit(model.config, tokenizer) or max_tokens)
+        limit = context_limit(model.config, tokenizer) or max_tokens or DEFAULT_MAX_TOKENS
+        self.max_tokens = min(max_tokens or limit, limit)
+        self.reader = TokenReader(tokenizer, self.max_tokens)
         # padding is masked, so any id serves where the tokenizer names none (many decoders)
         self.pad_id: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         takes_cache = "use_cache" in inspect.signature(self.backbone.forward).parameters
         self.options = {"use_cache": False} if takes_cache else {}
 
-    def tokenize(self, texts: Sequence[str]) -> tuple[Sequence[list[int]], np.ndarray, int]:
-        return token_ids(self.tokenizer, texts, self.max_tokens)
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
 
-    def forward(self, items: Sequence[list[int]]) -> np.ndarray:
-        length = max(map(len, items))
-        ids = torch.full((len(items), length), self.pad_id)
-        mask = torch.zeros((len(items), length), dtype=torch.long)
-        for row, item in enumerate(items):
-            ids[row, : len(item)] = torch.tensor(item)
-            mask[row, : len(item)] = 1
+    def running(self) -> AbstractContextManager[object]:
+        return evaluation_mode(self.model)
+
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        return Tokenized(*self.reader.read(texts))
+
+    def forward(self, items: Sequence[np.ndarray]) -> np.ndarray:
+        ids, mask = padded(items, self.pad_id)
         ids, mask = ids.to(self.model.device), mask.to(self.model.device)
-        with torch.inference_mode(), evaluation_mode(self.model):
+        with torch.inference_mode():
             hidden = self.backbone(input_ids=ids, attention_mask=mask, **self.options).last_hidden_state
             return mean_pool(hidden, mask).cpu().numpy()
 
 
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The mean of hidden (rows, length, width) where mask (rows, length) is 1: (rows, width) unit vectors, float32."""
+    """The mean of hidden (rows, length, width) where mask (rows, length) is 1: (rows, width), float32."""
     weight = mask.unsqueeze(-1).float()
-    mean = (hidden.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
-    return F.normalize(mean, dim=-1)
-
-
-class SentenceEncoder(Encoder):
-    """A sentence-transformers model as it is (its own pooling and prompts), made unit length."""
-
-    def __init__(self, model: Any, *, max_tokens: int = DEFAULT_MAX_TOKENS) -> None:
-        super().__init__()
-        self.model = model
-        self.width = model.get_embedding_dimension()
-        self.max_tokens = None  # static embeddings read everything
-        limit = getattr(model[0], "max_seq_length", None)
-        if limit is not None and math.isfinite(limit):
-            self.max_tokens = min(max_tokens, int(limit))
-            model.max_seq_length = self.max_tokens
-
-    def tokenize(self, texts: Sequence[str]) -> tuple[Sequence[str], np.ndarray, int]:
-        tokenizer = self.model.tokenizer
-        if isinstance(tokenizer, PreTrainedTokenizerBase):
-            _, lengths, truncated = token_ids(tokenizer, texts, self.max_tokens)
-            return texts, lengths, truncated
-        encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)  # static embeddings
-        return texts, np.array([len(encoding.ids) for encoding in encodings], dtype=np.int64), 0
-
-    def forward(self, items: Sequence[str]) -> np.ndarray:
-        vectors = self.model.encode(
-            list(items), batch_size=len(items), normalize_embeddings=True, show_progress_bar=False
-        )
-        return np.asarray(vectors, dtype=np.float32)
-
-
-def token_ids(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int | None
-) -> tuple[list[list[int]], np.ndarray, int]:
-    """Ids of each text cut at max_tokens (special tokens included in the count), their numbers, how many were cut."""
-    if not texts:
-        return [], np.zeros(0, dtype=np.int64), 0
-    encoded = tokenizer(list(texts), truncation=max_tokens is not None, max_length=max_tokens, verbose=False)
-    ids = encoded["input_ids"]
-    if encoded.encodings is not None:  # fast tokenizers tell what they cut
-        truncated = sum(bool(encoding.overflowing) for encoding in encoded.encodings)
-    else:
-        truncated = sum(len(row) == max_tokens for row in ids) if max_tokens else 0
-    lengths = np.array([len(row) for row in ids], dtype=np.int64)
-    return ids, lengths, truncated
+    return (hidden.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""Forward passes side by side on a CPU: each batch on one compute thread, linear layers prepared once.
+
+A batch on one thread meets no barrier between threads, keeps its activations in that core's cache, and gives the same
+bits whatever the number of threads, lanes or processes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+WAITING = 2  # batches a lane: one being computed, one ready
+
+
+class Lanes:
+    """`count` threads that run whole batches; one lane is the caller's own thread with the threads it has."""
+
+    def __init__(self, count: int) -> None:
+        self.pool: ThreadPoolExecutor | None = None
+        self.count = count
+        if count == 1:
+            return
+        before = torch.get_num_threads()
+        ready = Barrier(count)
+        self.pool = ThreadPoolExecutor(count)
+        for started in [self.pool.submit(_one_compute_thread, ready) for _ in range(count)]:
+            started.result()
+        torch.set_num_threads(before)  # the lanes changed what later threads start with
+
+    def map(self, function: Callable[[Work], Result], works: Iterable[Work]) -> Iterator[tuple[Work, Result]]:
+        """Each work with its result, in order; a bounded number is under way. What is left when the caller stops is
+        not begun."""
+        if self.pool is None:
+            for work in works:
+                yield work, function(work)
+            return
+        flying: deque[tuple[Work, Future[Result]]] = deque()
+        try:
+            for work in works:
+                flying.append((work, self.pool.submit(function, work)))
+                if len(flying) > WAITING * self.count:
+                    done, future = flying.popleft()
+                    yield done, future.result()
+            while flying:
+                done, future = flying.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in flying:
+                future.cancel()
+
+    def __enter__(self) -> Lanes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+
+def _one_compute_thread(ready: Barrier) -> None:
+    torch.set_num_threads(1)  # of this thread alone, as OpenMP and MKL count
+    ready.wait()  # so that every lane gets one
+
+
+class PackedLinear(nn.Module):
+    """A linear layer for inference on a CPU, whose weight oneDNN has laid out for its kernels beforehand."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
+        self.bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+
+
+def pack_linears(module: nn.Module) -> None:
+    """Replace the linear layers of a model that will only ever infer, in place; elsewhere than in float32 on a CPU with
+    oneDNN nothing happens."""
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+        return
+    for name, child in module.named_children():
+        if type(child) is not nn.Linear:
+            pack_linears(child)
+        elif child.weight.dtype == torch.float32 and child.weight.device.type == "cpu":
+            setattr(module, name, PackedLinear(child))

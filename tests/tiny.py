@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
-import numpy as np
-
 from textssl import tokenizer
 from textssl.config import Config, apply_override, parse_config
 from textssl.data.corpus import CorpusWriter
+from textssl.data.encoding import DocumentEncoder
 
 
 @functools.cache
@@ -32,8 +32,8 @@ def write_corpus(path: Path, documents: list[str], split: str) -> None:
         path, tokenizer_hash=tokenizer.tokenizer_hash(words), vocab_size=len(words), split=split, block_tokens=2**11
     )
     for text in documents:
-        ids = np.array(words(text, add_special_tokens=False)["input_ids"])
-        writer.add(ids, np.ones(len(ids), np.uint8), len(text.encode()))
+        encoded = DocumentEncoder(words.backend_tokenizer).encode([text])
+        writer.add(encoded.ids, encoded.marks, len(text.encode()))
     writer.close()
 
 
@@ -63,6 +63,31 @@ MODELS = {
     },
 }
 PAIRED = {"mlm": "modernbert", "clm": "llama"}  # an objective and the model it is tried on
+
+
+SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, and what else they need
+    "simcse": ({"name": "simcse"}, "model.dropout=0.1"),
+    "crops": ({"name": "crops", "min_tokens": 4, "max_tokens": 20, "matryoshka": [8]}, ""),
+    "moco": ({"name": "moco", "queue_size": 20, "max_tokens": 16, "overlap": "any"}, ""),
+    "pairs": ({"name": "pairs", "symmetric": True}, ""),
+    "sum": (
+        {
+            "name": "sum",
+            "parts": [
+                {"name": "crops", "max_tokens": 16, "projector_width": 8},
+                {"name": "mlm", "weight": 0.2, "batch_size": 4},
+            ],
+        },
+        "",
+    ),
+}
+
+
+def sentence_config(folder: Path, objective: str, *overrides: str, out: str = "run") -> Config:
+    """As tiny_config, for an objective of SENTENCE_MODELS."""
+    section, needed = SENTENCE_MODELS[objective]
+    config = f"objective={json.dumps(section)}"
+    return tiny_config(folder, objective, config, *([needed] if needed else []), *overrides, out=out)
 
 
 def tiny_config(folder: Path, objective: str = "mlm", *overrides: str, out: str = "run") -> Config:

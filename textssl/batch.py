@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -56,10 +58,54 @@ class Document:
     marks: np.ndarray
 
 
+@dataclass
+class Adjacent:
+    """Two sentences of a document, one right after the other."""
+
+    left: Document
+    right: Document
+
+
+@dataclass
+class Pair:
+    """A given pair of texts, their ids without special tokens, and what is known of it.
+
+    negatives: texts that are no match for the first. target: a class number, or a score; None where there is neither.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    negatives: list[np.ndarray]
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What all pairs of a file have. classes: their labels, sorted; empty where there are none. scored: have scores."""
+
+    num_negatives: int = 0
+    classes: tuple[str, ...] = ()
+    scored: bool = False
+
+
+@dataclass
+class Views:
+    """What an objective shows of one sample: texts to be embedded, in a fixed order.
+
+    texts: ids (tokens,) int64 of each, special tokens included; None leaves a place empty (a pair without a negative).
+    source: a number that is equal for samples of equal content, which then never repel each other.
+    target: a class number or a score, where the sample has one.
+    """
+
+    texts: list[np.ndarray | None]
+    source: int
+    target: float = float("nan")
+
+
 class Batch:
     """What every batch can do; subclasses are dataclasses whose fields are tensors with one entry a sample."""
 
-    samples: Tensor  # (samples,) place of each sample in the global step
+    samples: Tensor  # (samples,) place of each sample (of texts: of each text) in the global step
 
     def to(self, device: torch.device | str):
         """The same batch on another device (without waiting for the copy)."""
@@ -76,6 +122,11 @@ class Batch:
     @property
     def tokens(self) -> int:
         """Non-padding tokens."""
+        raise NotImplementedError
+
+    @property
+    def places(self) -> int:
+        """Places of the rectangle that holds the tokens, padding included."""
         raise NotImplementedError
 
 
@@ -100,21 +151,92 @@ class Rows(Batch):
     def tokens(self) -> int:
         return int((self.documents > 0).sum())
 
+    @property
+    def places(self) -> int:
+        return self.ids.numel()
+
 
 @dataclass
 class Texts(Batch):
-    """Padded texts, one a row.
+    """Texts of any length, one after another without padding: views of samples, to be embedded.
 
-    ids: (texts, length) int64. mask: (texts, length) bool, False on padding. samples: (texts,) int64.
+    ids: (tokens,) int64. lengths: (texts,) int64, tokens of each. samples: (texts,) int64, the place of the text in the
+    global step: sample * views + view. text, source: (texts,) int64, equal for equal texts, and for texts of samples of
+    equal content. targets: (texts,) float64, the sample's class number or score, NaN where there is none.
     """
 
     ids: Tensor
-    mask: Tensor
+    lengths: Tensor
     samples: Tensor
+    text: Tensor
+    source: Tensor
+    targets: Tensor
 
     @property
     def tokens(self) -> int:
-        return int(self.mask.sum())
+        return int(self.lengths.sum())
+
+    @property
+    def places(self) -> int:
+        return len(self) * int(self.lengths.max()) if len(self) else 0
+
+    @property
+    def mask(self) -> Tensor:
+        """(texts, longest) bool, True on tokens."""
+        longest = int(self.lengths.max()) if len(self) else 0
+        return torch.arange(longest, device=self.lengths.device) < self.lengths.unsqueeze(1)
+
+    def padded(self, pad: int) -> Tensor:
+        """(texts, longest) int64 ids, padded at the end."""
+        mask = self.mask
+        return torch.full(mask.shape, pad, dtype=self.ids.dtype, device=self.ids.device).masked_scatter_(mask, self.ids)
+
+
+def stack_texts(texts: Sequence[tuple[int, np.ndarray, int, float]]) -> Texts:
+    """(place in the step, ids, source, target) of each text as a batch; there may be none."""
+    places, ids, sources, targets = zip(*texts, strict=True) if texts else ((), (), (), ())
+    return Texts(
+        ids=torch.from_numpy(np.concatenate(ids) if ids else np.zeros(0, np.int64)),
+        lengths=torch.tensor([len(one) for one in ids], dtype=torch.int64),
+        samples=torch.tensor(places, dtype=torch.int64),
+        text=torch.tensor([content_key(one) for one in ids], dtype=torch.int64),
+        source=torch.tensor(sources, dtype=torch.int64),
+        targets=torch.tensor(targets, dtype=torch.float64),
+    )
+
+
+def content_key(ids: np.ndarray) -> int:
+    """A number below 2^63 that is the same for the same ids, and in all likelihood for no others."""
+    return int.from_bytes(hashlib.blake2b(ids.tobytes(), digest_size=8).digest(), "big") >> 1
+
+
+@dataclass
+class Part(Batch):
+    """A micro-batch of one part of a mixture of objectives. name: the part's."""
+
+    name: str
+    batch: Any
+
+    def to(self, device: torch.device | str) -> Part:
+        return Part(self.name, self.batch.to(device))
+
+    def pin_memory(self) -> Part:
+        return Part(self.name, self.batch.pin_memory())
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    @property
+    def samples(self) -> Tensor:  # type: ignore[override]
+        return self.batch.samples
+
+    @property
+    def tokens(self) -> int:
+        return self.batch.tokens
+
+    @property
+    def places(self) -> int:
+        return self.batch.places
 
 
 def empty_like(batch: Batch) -> Batch:
@@ -134,12 +256,22 @@ class Vocabulary:
     sep: int | None = None
     bos: int | None = None
     eos: int | None = None
+    prefix: tuple[int, ...] = ()
+    suffix: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, tokenizer: Any) -> Vocabulary:
-        """Read off a transformers tokenizer; a decoder without a padding token is padded with its end token."""
+        """Read off a transformers tokenizer; a decoder without a padding token is padded with its end token.
+
+        prefix, suffix: what the tokenizer puts around a single text.
+        """
         ids = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "cls", "sep", "bos", "eos")}
         pad = tokenizer.pad_token_id
         if pad is None:
             pad = ids["eos"] if ids["eos"] is not None else 0
-        return cls(size=len(tokenizer), pad=pad, special=tuple(sorted(tokenizer.all_special_ids)), **ids)
+        bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+        framed = tokenizer("a")["input_ids"]
+        first = next(at for at in range(len(framed)) if framed[at : at + len(bare)] == bare)
+        prefix, suffix = tuple(framed[:first]), tuple(framed[first + len(bare) :])
+        special = tuple(sorted(tokenizer.all_special_ids))
+        return cls(size=len(tokenizer), pad=pad, special=special, prefix=prefix, suffix=suffix, **ids)

@@ -32,6 +32,9 @@ class CorpusShare(Section):
 class DataConfig(Section):
     corpus: list[CorpusShare] = Field(default=[], description="prepared folder, or a list of {path, weight}")
     held_out: str | None = Field(default=None, description="prepared folder to evaluate on; default: CORPUS/held-out")
+    pairs: str | None = Field(
+        default=None, description="file of text_a, text_b, and where known negative(_N), label or score"
+    )
     sequence_length: int = Field(default=128, ge=8, description="tokens in a row, special tokens included")
     window_tokens: int = Field(default=2**22, gt=0, description="tokens that are shuffled and packed together")
 
@@ -51,6 +54,15 @@ class ModelConfig(Section):
     pretrained: str | None = Field(default=None, description="a model folder to start from")
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
     dropout: float | None = Field(default=None, ge=0, lt=1, description="null keeps the configuration's own")
+    pooling: Literal["mean", "cls", "lasttoken", "weightedmean", "max"] | None = Field(
+        default=None, description="sentence encoders: tokens to one vector; null: the folder's own, else mean"
+    )
+    dense_width: int | None = Field(
+        default=None, gt=0, description="sentence encoders: a linear layer behind the pooling, of this width"
+    )
+    normalize: bool | None = Field(
+        default=None, description="sentence encoders: vectors of length 1; null: the folder's own, else true"
+    )
 
     @model_validator(mode="after")
     def one_source(self):
@@ -96,6 +108,9 @@ class TrainConfig(Section):
     micro_batch_size: int | None = Field(
         default=None, gt=0, description="samples of one forward on one process; null: all"
     )
+    micro_batch_tokens: int | None = Field(
+        default=None, gt=0, description="sentences: tokens of one forward on one process, padding included; null: all"
+    )
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -106,6 +121,7 @@ class TrainConfig(Section):
     checkpoint_every: int | None = Field(default=500, gt=0, description="steps; null: only at the end")
     keep_checkpoints: int = Field(default=2, ge=1)
     resume: Literal["auto", "never", "restart"] = "auto"
+    stop_on_collapse: bool = Field(default=False, description="end the run where features collapse, not only warn")
     max_skipped_steps: int = Field(default=5, ge=1, description="non-finite steps in a row before the run stops")
     tensorboard: bool = False
 
@@ -284,7 +300,8 @@ def valid_keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:
 
 FREE_ON_RESUME = (  # keys that change nothing in the mathematics of the steps already made
     *("name", "out", "evaluation"),
-    *(f"train.{key}" for key in ("max_steps", "max_tokens", "max_seconds", "micro_batch_size", "device", "workers")),
+    *(f"train.{key}" for key in ("max_steps", "max_tokens", "max_seconds", "device", "workers", "stop_on_collapse")),
+    *(f"train.{key}" for key in ("micro_batch_size", "micro_batch_tokens")),
     *(f"train.{key}" for key in ("log_every", "checkpoint_every", "keep_checkpoints", "resume", "tensorboard")),
 )
 

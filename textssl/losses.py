@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -111,3 +114,49 @@ def _add_chunk(operands, labels: Tensor, piece: slice, gradients, scores: Tensor
     if gradients[2] is not None:
         gradients[2] += error.sum(0)
     return loss
+
+
+def info_nce(
+    query: Tensor,
+    key: Tensor,
+    temperature: float,
+    *,
+    same: Tensor | None = None,
+    more: Sequence[tuple[Tensor, Tensor | None]] = (),
+) -> Tensor:
+    """Each query finds its own key among all keys by cosine: the MEAN cross entropy, in nats (arXiv:1807.03748, eq. 4).
+
+    query, key: (samples, width), of any length; row i of one belongs to row i of the other. temperature: by which
+    cosines are divided. same: (samples, samples) bool, True where key j is no negative of query i, since their contents
+    are equal; the diagonal does not matter. more: further negatives of all queries, (others, width) each, with their
+    own (samples, others) bool mask of what is none, or None.
+    """
+    query = F.normalize(query, dim=1)
+    blocks = [
+        (key, same if same is None else same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)),
+        *more,
+    ]
+    logits = []
+    for keys, excluded in blocks:
+        scores = query @ F.normalize(keys, dim=1).T / temperature
+        logits.append(scores if excluded is None else scores.masked_fill(excluded, -torch.inf))
+    return F.cross_entropy(torch.cat(logits, dim=1), torch.arange(len(query), device=query.device))
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float, *, same: Tensor | None = None) -> Tensor:
+    """Each of 2N views finds its partner among the 2N - 1 others: the MEAN over views (arXiv:2002.05709, eq. 1).
+
+    first, second: (samples, width), the two views. same: (2 samples, 2 samples) bool over first then second views, True
+    where two views are no negatives of each other since their contents are equal; partners and the diagonal do not
+    matter.
+    """
+    views = F.normalize(torch.cat([first, second]), dim=1)
+    count = len(first)
+    place = torch.arange(2 * count, device=views.device)
+    partner = (place + count) % (2 * count)
+    excluded = (
+        torch.zeros(2 * count, 2 * count, dtype=torch.bool, device=views.device) if same is None else same.clone()
+    )
+    excluded[place, partner] = False
+    excluded[place, place] = True
+    return F.cross_entropy((views @ views.T / temperature).masked_fill(excluded, -torch.inf), partner)

@@ -16,7 +16,7 @@ def trainer(tmp_path_factory):
     make_corpus(folder)
     config = tiny_config(folder, CROPS, "train.precision=float64", "model.dropout=0.2")
     objective, config.objective = resolve_objective(config.objective)
-    found, _ = assemble(config, objective, start_accelerator(config), Console())
+    found, _, _ = assemble(config, objective, start_accelerator(config), Console())
     objective.train()
     return found
 

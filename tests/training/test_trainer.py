@@ -165,7 +165,7 @@ def test_a_scheduled_mask_rate_moves(folder):
 
     config = tiny_config(folder, "mlm", "objective.mask_rate=0.4", "objective.mask_rate_end=0.1", out="rate")
     objective, config.objective = resolve_objective(config.objective)
-    trainer, _ = assemble(config, objective, start_accelerator(config), Console())
+    trainer, _, _ = assemble(config, objective, start_accelerator(config), Console())
     rates = [
         int(objective.counts(trainer.dataset[step][0])["mlm"]) / trainer.dataset[step][0].tokens for step in (0, 20)
     ]

@@ -24,7 +24,7 @@ OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contras
 def gradients(config: Config) -> dict[str, torch.Tensor]:
     """The summed gradient of the first step."""
     objective, config.objective = resolve_objective(config.objective)
-    trainer, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
+    trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
     trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
     batches = trainer.dataset[0]
     trainer.gradient(batches, trainer.agree(batches))

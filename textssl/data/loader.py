@@ -11,34 +11,25 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from textssl.batch import Batch, empty_like
-from textssl.data.plan import Plan
+from textssl.batch import Batch, Part, empty_like
+from textssl.data.dealing import TextDealing, deal
+from textssl.data.plan import Order
 
 Corrupt = Callable[[Any, np.random.Generator, float], Any]
 Collate = Callable[[Sequence[Any], Sequence[int]], Batch]
-
-
-def deal(count: int, world_size: int, rank: int, micro_batch_size: int | None) -> list[range]:
-    """Contiguous shares of `count` samples: the places in the step of each micro-batch of this rank.
-
-    Every rank gets the same number of micro-batches, the last ones possibly empty.
-    """
-    share = -(-count // world_size)
-    micro = min(micro_batch_size or share, share)
-    first, last = min(rank * share, count), min((rank + 1) * share, count)
-    return [range(min(first + at, last), min(first + at + micro, last)) for at in range(0, share, micro)]
 
 
 class StepDataset(Dataset):
     """The micro-batches of this rank for any step; a pure function, so a resume has nothing to skip.
 
     plan: the order of all samples. batch_size: samples of a global step. num_samples: where the data ends (held-out
-    data are read once); None goes on for ever. progress: step -> how far the run is, in [0, 1].
+    data are read once); None goes on for ever. progress: step -> how far the run is, in [0, 1]. texts: where `corrupt`
+    gives texts to be embedded (batch.Views), how these are framed and dealt; None deals samples as they come.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Order,
         corrupt: Corrupt,
         collate: Collate,
         *,
@@ -48,7 +39,9 @@ class StepDataset(Dataset):
         rank: int = 0,
         num_samples: int | None = None,
         progress: Callable[[int], float] = lambda step: 0.0,
+        texts: TextDealing | None = None,
     ):
+        self.texts = texts
         self.plan, self.corrupt, self.collate, self.progress = plan, corrupt, collate, progress
         self.batch_size, self.micro_batch_size, self.num_samples = batch_size, micro_batch_size, num_samples
         self.world_size, self.rank = world_size, rank
@@ -65,6 +58,8 @@ class StepDataset(Dataset):
 
     def __getitem__(self, step: int) -> list[Batch]:
         samples, progress = self.sample_range(step), self.progress(step)
+        if self.texts is not None:  # every rank makes all views: their lengths decide who gets them
+            return list(self.texts.deal(self.views(samples, progress), self.world_size, self.rank))
         return [
             self.batch(samples, places, progress)
             for places in deal(len(samples), self.world_size, self.rank, self.micro_batch_size)
@@ -73,13 +68,34 @@ class StepDataset(Dataset):
     def batch(self, samples: range, places: range, progress: float) -> Batch:
         if not places:  # an empty share has the shapes of a full one
             return empty_like(self.batch(samples, range(1), progress))
-        views = [
-            self.corrupt(self.plan.sample(samples[place]), self.plan.rng(samples[place]), progress) for place in places
-        ]
-        return self.collate(views, list(places))
+        return self.collate(self.views([samples[place] for place in places], progress), list(places))
+
+    def views(self, samples: Iterable[int], progress: float) -> list[Any]:
+        return [self.corrupt(self.plan.sample(sample), self.plan.rng(sample), progress) for sample in samples]
 
 
-def load_steps(dataset: StepDataset, steps: Iterable[int], workers: int, pin: bool = False) -> Iterator[list[Batch]]:
+class JoinedSteps(Dataset):
+    """The steps of several data sets side by side, each micro-batch under the name of its part."""
+
+    def __init__(self, parts: dict[str, StepDataset]):
+        self.parts = parts
+        self.first = next(iter(parts.values()))
+
+    def __len__(self) -> int:
+        """Steps that every part has; only for data that end."""
+        return min(len(part) for part in self.parts.values())
+
+    def sample_range(self, step: int) -> range:
+        return self.first.sample_range(step)
+
+    def __getitem__(self, step: int) -> list[Batch]:
+        return [Part(name, batch) for name, part in self.parts.items() for batch in part[step]]
+
+
+Steps = StepDataset | JoinedSteps
+
+
+def load_steps(dataset: Steps, steps: Iterable[int], workers: int, pin: bool = False) -> Iterator[list[Batch]]:
     """The micro-batches of each step in order, made ahead by worker processes (0: made here, when asked for)."""
     if workers == 0:
         for step in steps:

@@ -11,18 +11,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
-from textssl.batch import Document, Row, RowFormat
+from textssl.batch import Adjacent, Document, Row, RowFormat
 from textssl.data.corpus import Blocks, Corpus
 from textssl.data.keyed import MIXTURE, SAMPLE, WINDOW, bijection, generator, philox, shuffled
-from textssl.data.packing import Packing, pack, rows_needed
+from textssl.data.packing import pack, rows_needed
+from textssl.data.windows import AdjacentWindow, Documents, DocumentWindow, RowWindow, Window, sentences_of
 from textssl.errors import UserError
 
 MAX_BLOCKS = 2**18
 MIXTURE_CYCLE = 1024  # samples over which the shares of a mixture are exact (to one sample)
-SAMPLE_KINDS = ("rows", "documents")
+SAMPLE_KINDS = ("rows", "documents", "sentences", "adjacent")
+
+
+class Order(Protocol):
+    """All samples of a training run in order, without end, and each one's own random numbers."""
+
+    def __len__(self) -> int:
+        """Samples of one epoch."""
+        ...
+
+    def sample(self, index: int, /) -> object: ...
+
+    def rng(self, index: int, /) -> np.random.Generator: ...
 
 
 @dataclass(frozen=True)
@@ -37,8 +51,9 @@ class Place:
 class Plan:
     """All samples of a training run in order, `plan.sample(0)`, `plan.sample(1)`, ... without end.
 
-    corpora: prepared corpora and their weights. kind: what a sample is, "rows" or "documents". length: places of a row,
-    special tokens included. form: the special tokens of a row. window_tokens: tokens shuffled and packed together.
+    corpora: prepared corpora and their weights. kind: what a sample is: packed "rows", "documents", "sentences", or
+    "adjacent" sentences of a document, two and two. length: places of a row, special tokens included. form: the special
+    tokens of a row. window_tokens: tokens shuffled and packed together.
     """
 
     def __init__(
@@ -69,7 +84,7 @@ class Plan:
         corpus, nth = self.mixture.locate(index)
         return Place(corpus, *divmod(nth, len(self.epochs[corpus])))
 
-    def sample(self, index: int) -> Row | Document:
+    def sample(self, index: int) -> Row | Document | Adjacent:
         """The sample at a place of the run's order."""
         place = self.place(index)
         return self.epochs[place.corpus].sample(place.epoch, place.index)
@@ -94,10 +109,12 @@ class EpochPlan:
             content = blocks.tokens + len(form.end) * blocks.documents
             self.counts = rows_needed(content, blocks.documents, length, form.overhead)
         else:
-            self.counts = blocks.documents
+            of_kind = {"documents": blocks.documents, "sentences": blocks.sentences}
+            self.counts = of_kind[kind] if kind in of_kind else blocks.sentences - blocks.documents
         self.total = int(self.counts.sum())
         if self.total == 0:
-            raise UserError(f"the corpus {corpus.path} holds no documents")
+            missing = "two sentences in one document" if kind == "adjacent" else kind
+            raise UserError(f"the corpus {corpus.path} holds no {missing}")
         self.window_blocks = max(1, int(window_tokens * len(blocks) // max(int(blocks.tokens.sum()), 1)))
         self._order = lru_cache(maxsize=2)(self._order)
         self._window = lru_cache(maxsize=2)(self._window)
@@ -105,7 +122,7 @@ class EpochPlan:
     def __len__(self) -> int:
         return self.total
 
-    def sample(self, epoch: int, index: int) -> Row | Document:
+    def sample(self, epoch: int, index: int) -> Row | Document | Adjacent:
         _, ends = self._order(epoch)
         window = int(np.searchsorted(ends, index, side="right"))
         return self._window(epoch, window).sample(index - (int(ends[window - 1]) if window else 0))
@@ -123,98 +140,17 @@ class EpochPlan:
         chosen = order[window * self.window_blocks : (window + 1) * self.window_blocks]
         stream = philox(self.seed, WINDOW, window, epoch, self.number)
         documents = Documents.of_blocks(self.corpus, self.blocks, chosen)
+        if self.kind == "adjacent":
+            pairs = AdjacentWindow.of_documents(self.corpus, documents)
+            return pairs.take(shuffled(len(pairs), stream))
+        if self.kind == "sentences":
+            documents = sentences_of(self.corpus, documents)
         documents = documents.take(shuffled(len(documents), stream))
-        if self.kind == "documents":
+        if self.kind != "rows":
             return DocumentWindow(self.corpus, documents)
         rows = int(self.counts[chosen].sum())
         packing = pack(documents.lengths + len(self.form.end), self.length, self.form.overhead, rows)
         return RowWindow(self.corpus, documents, packing, shuffled(rows, stream), self.length, self.form)
-
-
-@dataclass(frozen=True)
-class Documents:
-    """Where documents lie: shard, first token within the shard, and tokens of each; all (documents,) int64."""
-
-    shard: np.ndarray
-    first: np.ndarray
-    lengths: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.shard)
-
-    def take(self, order: np.ndarray) -> Documents:
-        return Documents(self.shard[order], self.first[order], self.lengths[order])
-
-    @classmethod
-    def of_blocks(cls, corpus: Corpus, blocks: Blocks, chosen: np.ndarray) -> Documents:
-        parts = []
-        for block in np.sort(chosen).tolist():
-            shard, first = int(blocks.shard[block]), int(blocks.first_document[block])
-            bounds = corpus.shard(shard).bounds(first, first + int(blocks.documents[block]))
-            parts.append((np.full(len(bounds) - 1, shard), bounds[:-1], np.diff(bounds)))
-        return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-
-
-@dataclass(frozen=True)
-class DocumentWindow:
-    corpus: Corpus
-    documents: Documents
-
-    def sample(self, index: int) -> Document:
-        shard = self.corpus.shard(int(self.documents.shard[index]))
-        first = int(self.documents.first[index])
-        part = slice(first, first + int(self.documents.lengths[index]))
-        return Document(shard.tokens[part].astype(np.int64), np.array(shard.marks[part]))
-
-
-@dataclass(frozen=True)
-class RowWindow:
-    corpus: Corpus
-    documents: Documents
-    packing: Packing
-    order: np.ndarray
-    length: int
-    form: RowFormat
-
-    def sample(self, index: int) -> Row:
-        row = empty_row(self.length, self.form)
-        at = 0
-        for number, piece in enumerate(self.packing.row(int(self.order[index])), start=1):
-            at = self._write(row, at, number, *piece)
-        return row
-
-    def _write(self, row: Row, at: int, number: int, document: int, begin: int, end: int) -> int:
-        """Write one piece into a row from place `at`; returns the place after it."""
-        form, first = self.form, int(self.documents.first[document])
-        words_end = max(begin, min(end, int(self.documents.lengths[document])))  # form.end may follow the last word
-        shard = self.corpus.shard(int(self.documents.shard[document]))
-        start = at + len(form.prefix)
-        stop = start + words_end - begin
-        after = start + end - begin
-        row.ids[at:start] = form.prefix
-        row.ids[start:stop] = shard.tokens[first + begin : first + words_end]
-        row.marks[start:stop] = shard.marks[first + begin : first + words_end]
-        row.ids[stop:after] = form.end[len(form.end) - (after - stop) :]
-        row.ids[after : after + len(form.suffix)] = form.suffix
-        row.special[start:stop] = False
-        last = after + len(form.suffix)
-        row.documents[at:last] = number
-        row.positions[at:last] = np.arange(last - at)
-        return last
-
-
-Window = DocumentWindow | RowWindow
-
-
-def empty_row(length: int, form: RowFormat) -> Row:
-    """A row of padding."""
-    return Row(
-        ids=np.full(length, form.pad, np.int64),
-        documents=np.zeros(length, np.int32),
-        positions=np.zeros(length, np.int64),
-        marks=np.zeros(length, np.uint8),
-        special=np.ones(length, bool),
-    )
 
 
 class Mixture:

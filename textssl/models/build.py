@@ -13,6 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     PreTrainedModel,
@@ -39,12 +40,12 @@ log = logging.getLogger(__name__)
 
 
 def build_model(
-    spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, *, causal: bool, sequence_length: int, seed: int
+    spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, *, causal: bool | None, sequence_length: int, seed: int
 ) -> PreTrainedModel:
-    """A language model with float32 weights on the CPU; the same seed gives the same weights.
+    """A model with float32 weights on the CPU; the same seed gives the same weights.
 
     spec: one of preset, config (a dictionary with model_type) and pretrained (a folder).
-    causal: True for a model of the next token, False for a masked one.
+    causal: True for a model of the next token, False for a masked one, None for a bare backbone of any family.
     sequence_length: tokens in a row, which the positions of the model must hold.
     Raises UserError, naming the key, for unknown names and fields, a model of the wrong kind, positions or embeddings
     that are too few, and folders that are missing or incomplete. The global random generator is left as it was.
@@ -62,13 +63,15 @@ def build_model(
         fit_tokenizer(config, tokenizer, given)
         fit_positions(config, sequence_length, "max_position_embeddings" in given)
         set_dropout(config, spec.dropout)
-        factory = AutoModelForCausalLM if causal else AutoModelForMaskedLM
         return with_attention(
             spec.attention,
-            lambda name: factory.from_config(
+            lambda name: FACTORIES[causal].from_config(
                 config, attn_implementation=name, dtype=torch.float32, trust_remote_code=False
             ),
         )
+
+
+FACTORIES: dict[bool | None, Any] = {True: AutoModelForCausalLM, False: AutoModelForMaskedLM, None: AutoModel}
 
 
 @contextmanager
@@ -99,7 +102,7 @@ def with_attention(attention: str, build: Callable[[str], PreTrainedModel]) -> P
 
 
 def load_pretrained(
-    spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, causal: bool, sequence_length: int
+    spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, causal: bool | None, sequence_length: int
 ) -> PreTrainedModel:
     """A model from a folder, with every weight of its backbone found there."""
     folder = Path(str(spec.pretrained))
@@ -119,11 +122,10 @@ def load_pretrained(
     fit_tokenizer(config, tokenizer, {"vocab_size"})
     fit_positions(config, sequence_length, config.model_type in LEARNED_POSITIONS)
     set_dropout(config, spec.dropout)
-    factory = AutoModelForCausalLM if causal else AutoModelForMaskedLM
     found: dict[str, Any] = {}
 
     def load(name: str) -> PreTrainedModel:
-        model, report = factory.from_pretrained(  # type: ignore[misc]
+        model, report = FACTORIES[causal].from_pretrained(
             folder,
             config=config,
             attn_implementation=name,
@@ -148,14 +150,16 @@ def load_pretrained(
 def check_loaded(folder: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
     """UserError for backbone weights that the checkpoint lacks; a missing head starts fresh, and is said."""
     missing = sorted(report.get("missing_keys", ()))
-    prefix = f"{model.base_model_prefix}."
-    absent = [name for name in missing if name.startswith(prefix)] + sorted(map(str, report.get("mismatched_keys", ())))
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    absent = [name for name in missing if name.startswith(prefix) and "pooler" not in name] + sorted(
+        map(str, report.get("mismatched_keys", ()))
+    )
     if absent:
         raise UserError(
             f"the checkpoint in {folder} does not fit its config.json: {len(absent)} weights of the backbone are "
             f"missing or have another shape, {', '.join(absent[:3])}{' ...' if len(absent) > 3 else ''}"
         )
-    if missing:
+    if missing and prefix:
         log.warning("%s has no language model head: %s start from random weights", folder, ", ".join(missing))
 
 

@@ -18,7 +18,7 @@ from transformers import (
 from textssl.config import nearest
 from textssl.errors import UserError
 from textssl.models.attention import MASKING
-from textssl.models.presets import PRESETS
+from textssl.models.presets import PRESETS, STATIC_PRESETS
 
 LEARNED_POSITIONS = (  # families with a table of positions, which cannot grow after training
     *("albert", "bert", "camembert", "distilbert", "electra", "gpt2", "roberta", "xlm-roberta"),
@@ -33,8 +33,13 @@ SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "
 
 
 def preset_config(name: str) -> PreTrainedConfig:
+    if name in STATIC_PRESETS:
+        raise UserError(
+            f"model.preset {name} is a static encoder, which predicts no tokens: choose a transformer such as "
+            "modernbert-nano, or an objective on sentences such as crops"
+        )
     if name not in PRESETS:
-        raise UserError(f"unknown model.preset {name!r}{nearest(name, list(PRESETS))}")
+        raise UserError(f"unknown model.preset {name!r}{nearest(name, [*PRESETS, *STATIC_PRESETS])}")
     return checked_config(PRESETS[name], "model.preset")
 
 
@@ -60,8 +65,10 @@ def checked_config(fields: dict[str, Any], key: str) -> PreTrainedConfig:
         raise UserError(f"{key} is not valid for model_type {model_type}: {' '.join(str(error).split())}") from None
 
 
-def check_kind(config: PreTrainedConfig, causal: bool) -> None:
-    """The family must predict what the objective asks for: the next token, or masked ones."""
+def check_kind(config: PreTrainedConfig, causal: bool | None) -> None:
+    """The family must predict what the objective asks for: the next token, masked ones, or (None) nothing."""
+    if causal is None:
+        return
     decoder = bool(getattr(config, "is_decoder", False))
     masked_family = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     causal_family = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING

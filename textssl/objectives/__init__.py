@@ -9,9 +9,22 @@ from textssl.config import nearest, validate_options
 from textssl.errors import UserError
 from textssl.objectives.base import Objective
 from textssl.objectives.clm import CausalLM
+from textssl.objectives.crops import Crops
 from textssl.objectives.mlm import MaskedLM
+from textssl.objectives.moco import MoCo
+from textssl.objectives.pairs import Pairs
+from textssl.objectives.simcse import SimCSE
+from textssl.objectives.sum import Sum
 
-OBJECTIVES: dict[str, type[Objective]] = {"mlm": MaskedLM, "clm": CausalLM}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "mlm": MaskedLM,
+    "clm": CausalLM,
+    "simcse": SimCSE,
+    "crops": Crops,
+    "moco": MoCo,
+    "pairs": Pairs,
+    "sum": Sum,
+}
 
 
 def find_objective(name: str) -> type[Objective]:
@@ -36,4 +49,7 @@ def resolve_objective(section: dict[str, Any]) -> tuple[Objective, dict[str, Any
         raise UserError(f"objective.name is missing; valid: {', '.join(OBJECTIVES)}")
     found = find_objective(section["name"])
     options = validate_options(found, {k: v for k, v in section.items() if k != "name"}, "objective")
-    return found(**options), {"name": section["name"], **options}
+    objective = found(**options)
+    if isinstance(objective, Sum):
+        options["parts"] = objective.resolve(resolve_objective)
+    return objective, {"name": section["name"], **options}

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from textssl.batch import IGNORE, Batch, Document, Row, RowFormat, Rows, Vocabulary
+from textssl.batch import IGNORE, Batch, PairFacts, Row, RowFormat, Rows, Vocabulary
+from textssl.errors import UserError
 
 
 class Term(NamedTuple):
@@ -28,23 +29,63 @@ class Term(NamedTuple):
 class Encoded(NamedTuple):
     """What an objective makes of a micro-batch.
 
-    terms: sums over items; the trainer divides each by its own global count. features: (samples, width) tensors, in the
-    order of the batch, for a loss that sees the whole global batch.
+    terms: sums over items; the trainer divides each by its own global count. features: tensors with a row for each of
+    batch.samples, in its order, for a loss that sees the whole global batch; those that are not of floating point
+    (keys, places) get no gradient.
     """
 
     terms: dict[str, Term]
     features: dict[str, Tensor]
 
 
+class PartOf(NamedTuple):
+    """An objective as part of a mixture. batch_size: samples of a step; None: train.batch_size."""
+
+    objective: Objective
+    weight: float
+    batch_size: int | None
+
+
+class Watched(NamedTuple):
+    """Features of a step for the monitor: (samples, width) each.
+
+    encoder: what the model gives for the first view of each sample. projector: what the loss sees of it, where there is
+    a projector. anchors, positives: what attract each other, row by row.
+    """
+
+    encoder: Tensor
+    projector: Tensor | None
+    anchors: Tensor
+    positives: Tensor
+
+
+Sample = Literal["rows", "documents", "sentences", "adjacent", "pairs"]
+
+
 class Objective(nn.Module):
     """A pretext task: how text becomes a training signal. The constructor takes the options of `objective:`."""
 
-    sample: ClassVar[Literal["rows", "documents"]] = "rows"
+    sample: Sample = "rows"
     causal: ClassVar[bool] = False  # the backbone must be a decoder
-    gathers: ClassVar[bool] = False  # encode returns features, and batch_loss is wanted
+    embeds: bool = False  # works on vectors of texts: `corrupt` gives Views, the backbone is a SentenceModel
+    gathers: bool = False  # encode returns features, and batch_loss is wanted
     codes_text: ClassVar[bool] = False  # its loss is the code length of all text, so bits per byte are defined
     vocabulary: Vocabulary
-    backbone: Any  # textssl.models.heads.LanguageModel, or whatever the workflow puts below
+    backbone: Any  # textssl.models.heads.LanguageModel or textssl.models.sentence.SentenceModel
+    parts: dict[str, PartOf]  # of a mixture
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = {}
+
+    @property
+    def head(self) -> bool | None:
+        """The output layer that it needs on the backbone: True causal, False masked, None for none."""
+        return None if self.embeds else self.causal
+
+    def take_pairs(self, facts: PairFacts) -> None:
+        """Use given pairs (data.pairs) as samples; UserError where the method has no use for them."""
+        raise UserError("data.pairs is for objective.name=pairs")
 
     def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
         """Take the backbone and make every head, teacher, queue and buffer, so that a restore finds them.
@@ -55,13 +96,17 @@ class Objective(nn.Module):
         self.backbone = backbone
 
     def row_format(self) -> RowFormat:
-        """The special tokens around the pieces of a row."""
-        raise NotImplementedError
+        """The special tokens around the pieces of a row, or around a text to be embedded."""
+        assert self.embeds
+        if self.backbone.static:
+            return RowFormat(pad=self.vocabulary.pad)
+        return RowFormat(self.vocabulary.prefix, self.vocabulary.suffix, pad=self.vocabulary.pad)
 
-    def corrupt(self, sample: Row | Document, rng: np.random.Generator, progress: float) -> Any:
+    def corrupt(self, sample: Any, rng: np.random.Generator, progress: float) -> Any:
         """What the model is shown of one sample. Runs in the loader's workers: numpy only.
 
-        rng belongs to the sample. progress: how far the run is, in [0, 1].
+        rng belongs to the sample. progress: how far the run is, in [0, 1]. Where the objective embeds, it gives Views
+        of texts without special tokens.
         """
         raise NotImplementedError
 
@@ -73,6 +118,10 @@ class Objective(nn.Module):
         """Items of each term, known from the batch alone."""
         return {}
 
+    def places(self, batch: Any) -> int:
+        """Tokens that the backbone works on, padding included."""
+        return self.backbone.places(batch) if self.embeds else batch.places
+
     def encode(self, batch: Any) -> Encoded:
         """The forward of a micro-batch, which may hold no samples. In eval mode it changes nothing."""
         raise NotImplementedError
@@ -80,6 +129,10 @@ class Objective(nn.Module):
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars to add to the loss, from the features of the whole global batch, ordered by sample."""
         return {}
+
+    def watched(self, features: dict[str, Tensor]) -> Watched | None:
+        """What the monitor looks at, from the gathered features of a step; None where there is nothing."""
+        return None
 
     def commit(self, features: dict[str, Tensor]) -> None:
         """After the optimizer's step: move the teacher, the queue, the prototypes."""

@@ -1,19 +1,21 @@
 """The gradient of a global step from its micro-batches, for terms and for losses over the whole global batch.
 
 A term's sum is divided by its global count, so micro-batches and ranks just add up. A loss over features of the whole
-global batch uses gradient caching (arXiv:2101.06983): encode without gradient, gather once, take the gradient of the
-loss by the features, then encode again with the same random numbers and push that gradient through.
+global batch is split at the features: encode, gather once, take the gradient of the loss by the features, and push it
+through the encoders. With gradient caching (arXiv:2101.06983) the first forward keeps nothing, and a second one with
+the same random numbers follows micro-batch by micro-batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from textssl.batch import Batch
-from textssl.distributed import gather_rows, rank, world_size
+from textssl.distributed import gather_rows, rank
 from textssl.objectives.base import Encoded, Objective
 
 Encode = Callable[[Batch], Encoded]
@@ -28,28 +30,61 @@ def seed_torch(seed: int, step: int, process: int, micro_batch: int) -> None:
     torch.manual_seed((mixed ^ (mixed >> 32)) & _MASK63)
 
 
+class Gathered(NamedTuple):
+    """Features of the whole global batch, ordered by place in the step, and the places of each feature's rows."""
+
+    features: dict[str, Tensor]
+    places: dict[str, Tensor]
+
+
+def gather(encoded: Sequence[dict[str, Tensor]], batches: Sequence[Batch]) -> Gathered:
+    """The features of all micro-batches of all ranks, detached; a part of a mixture has features of its own."""
+    features, places = {}, {}
+    orders: dict[
+        tuple[int, ...], tuple[Tensor, Tensor]
+    ] = {}  # micro-batches that share their features -> order, places
+    for name in sorted({name for found in encoded for name in found}):
+        having = tuple(at for at, found in enumerate(encoded) if name in found)
+        if having not in orders:
+            samples = gather_rows(torch.cat([batches[at].samples for at in having]))
+            order = torch.argsort(samples)
+            orders[having] = order, samples[order]
+        order, places[name] = orders[having]
+        features[name] = gather_rows(torch.cat([encoded[at][name].detach() for at in having]))[order]
+    return Gathered(features, places)
+
+
 class StepGradient:
     """One global step on this rank.
 
-    After `run`, gradients (of this rank's share; the caller sums them over ranks) are in `.grad`; `totals` holds the
+    cache: encode twice, and hold the activations of one micro-batch at a time; else encode once and hold all. After
+    `run`, gradients (of this rank's share; the caller sums them over ranks) are in `.grad`; `totals` holds the
     weighted sum of each term on this rank, over its global count; `features` what `commit` gets.
     """
 
-    def __init__(self, objective: Objective, encode: Encode, counts: dict[str, float], seed: int, step: int):
+    def __init__(
+        self,
+        objective: Objective,
+        encode: Encode,
+        counts: dict[str, float],
+        seed: int,
+        step: int,
+        *,
+        cache: bool = False,
+    ):
         self.objective, self.encode, self.counts = objective, encode, counts
-        self.seed, self.step = seed, step
+        self.seed, self.step, self.cache = seed, step, cache
         self.totals: dict[str, Tensor] = {}
         self.features: dict[str, Tensor] = {}
 
     def run(self, batches: Sequence[Batch], backward: Callable[[Tensor], None]) -> None:
         if not self.objective.gathers:
             for place, batch in enumerate(batches):
-                loss = self.add_terms(self.seeded_encode(batch, place))
-                backward(loss)
-        elif len(batches) == 1 and world_size() == 1:
-            self.direct(batches[0], backward)
-        else:
+                backward(self.add_terms(self.seeded_encode(batch, place)))
+        elif self.cache and len(batches) > 1:
             self.cached(batches, backward)
+        else:
+            self.live(batches, backward)
 
     def seeded_encode(self, batch: Batch, place: int) -> Encoded:
         seed_torch(self.seed, self.step, rank(), place)
@@ -72,34 +107,51 @@ class StepGradient:
             self.totals[name] = loss.detach() if rank() == 0 else torch.zeros_like(loss)
         return torch.stack(list(losses.values())).sum()
 
-    def direct(self, batch: Batch, backward: Callable[[Tensor], None]) -> None:
-        encoded = self.seeded_encode(batch, 0)
-        order = torch.argsort(batch.samples)
-        ordered = {name: feature[order] for name, feature in encoded.features.items()}
-        self.features = {name: feature.detach() for name, feature in ordered.items()}
-        backward(self.add_terms(encoded) + self.batch_loss(ordered))
+    def live(self, batches: Sequence[Batch], backward: Callable[[Tensor], None]) -> None:
+        """One forward of everything, whose activations stay until the one backward."""
+        encoded = [self.seeded_encode(batch, place) for place, batch in enumerate(batches)]
+        slopes = self.feature_gradients([found.features for found in encoded], batches, backward)
+        parts = [self.add_terms(found) + slopes(found, batch) for found, batch in zip(encoded, batches, strict=True)]
+        backward(torch.stack(parts).sum())
 
     def cached(self, batches: Sequence[Batch], backward: Callable[[Tensor], None]) -> None:
+        """A forward without gradient, then one micro-batch after another again."""
         with torch.no_grad():
             encoded = [self.seeded_encode(batch, place).features for place, batch in enumerate(batches)]
-        local = {name: torch.cat([features[name] for features in encoded]) for name in encoded[0]}
-        samples = torch.cat([batch.samples for batch in batches])
-        order = torch.argsort(gather_rows(samples))
-        self.features = {name: gather_rows(feature)[order] for name, feature in local.items()}
-        slopes = self.feature_gradients(backward)
+        slopes = self.feature_gradients(encoded, batches, backward)
         for place, batch in enumerate(batches):
             again = self.seeded_encode(batch, place)
-            loss = self.add_terms(again)
-            for name, slope in slopes.items():  # samples count from 0 in the step, in the gathered order
-                loss = loss + (again.features[name] * slope[batch.samples]).sum()
-            backward(loss)
+            backward(self.add_terms(again) + slopes(again, batch))
 
-    def feature_gradients(self, backward: Callable[[Tensor], None]) -> dict[str, Tensor]:
-        """d batch_loss / d features, the same on every rank; parameters inside batch_loss learn on rank 0 alone."""
-        leaves = {name: feature.detach().requires_grad_() for name, feature in self.features.items()}
+    def feature_gradients(
+        self, encoded: Sequence[dict[str, Tensor]], batches: Sequence[Batch], backward: Callable[[Tensor], None]
+    ) -> Callable[[Encoded, Batch], Tensor]:
+        """d batch_loss / d features, the same on every rank, as a linear loss on the features of a micro-batch.
+
+        Parameters inside batch_loss learn on rank 0 alone.
+        """
+        gathered = gather(encoded, batches)
+        self.features = gathered.features
+        leaves = {
+            name: feature.clone().requires_grad_() if feature.is_floating_point() else feature
+            for name, feature in self.features.items()
+        }
         loss = self.batch_loss(leaves)
+        moving = [name for name, leaf in leaves.items() if leaf.requires_grad]
         if rank() == 0:
             backward(loss)
-            return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-        slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-        return {name: slope for name, slope in zip(leaves, slopes, strict=True) if slope is not None}
+            found = {name: leaves[name].grad for name in moving}
+        else:
+            gradients = torch.autograd.grad(loss, [leaves[name] for name in moving], allow_unused=True)
+            found = dict(zip(moving, gradients, strict=True))
+        slopes = {name: slope for name, slope in found.items() if slope is not None}
+
+        def push(again: Encoded, batch: Batch) -> Tensor:
+            total = torch.zeros((), device=loss.device)
+            for name, feature in again.features.items():
+                if name in slopes and feature.requires_grad:
+                    at = torch.searchsorted(gathered.places[name], batch.samples)
+                    total = total + (feature * slopes[name][at]).sum()
+            return total
+
+        return push

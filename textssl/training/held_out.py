@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 
 from textssl.batch import Batch
-from textssl.data.loader import StepDataset
-from textssl.distributed import gather_rows, rank, sum_over_ranks
+from textssl.data.loader import Steps
+from textssl.distributed import rank, sum_over_ranks
 from textssl.objectives.base import Encoded, Objective
-from textssl.training.gradcache import seed_torch
+from textssl.training.gradcache import gather, seed_torch
 
 HELD_OUT_SEED = 0  # the same masks whatever the run's seed, so that runs compare
 
@@ -21,7 +21,7 @@ HELD_OUT_SEED = 0  # the same masks whatever the run's seed, so that runs compar
 def held_out_loss(
     objective: Objective,
     encode: Callable[[Batch], Encoded],
-    dataset: StepDataset,
+    dataset: Steps,
     device: torch.device,
     tokens_per_byte: float | None,
 ) -> dict[str, float]:
@@ -36,22 +36,18 @@ def held_out_loss(
     batch_losses: dict[str, list[float]] = defaultdict(list)
     weights: dict[str, float] = {}
     for step in range(len(dataset)):
-        features, samples = defaultdict(list), []
-        for place, batch in enumerate(dataset[step]):
-            batch = batch.to(device)
+        batches = [batch.to(device) for batch in dataset[step]]
+        features = []
+        for place, batch in enumerate(batches):
             seed_torch(HELD_OUT_SEED, step, rank(), place)
             encoded = encode(batch)
             for name, count in objective.counts(batch).items():
                 counts[name] += count
                 totals[name] += float(encoded.terms[name].total)
                 weights[name] = encoded.terms[name].weight
-            for name, feature in encoded.features.items():
-                features[name].append(feature)
-            samples.append(batch.samples)
+            features.append(encoded.features)
         if objective.gathers:
-            order = torch.argsort(gather_rows(torch.cat(samples)))
-            gathered = {name: gather_rows(torch.cat(parts))[order] for name, parts in features.items()}
-            for name, loss in objective.batch_loss(gathered).items():
+            for name, loss in objective.batch_loss(gather(features, batches).features).items():
                 batch_losses[name].append(float(loss))
     objective.train(was_training)
     return summarize(objective, totals, counts, weights, batch_losses, device, tokens_per_byte)

@@ -44,7 +44,7 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> list[Optimize
 
 def parameter_groups(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
     """(hidden matrices, other matrices that decay, what does not decay), each parameter once."""
-    embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
     outputs = set()
     for part in module.modules():
         find = getattr(part, "get_output_embeddings", None)

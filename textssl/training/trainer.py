@@ -16,12 +16,13 @@ from rich.console import Console
 
 from textssl.batch import Batch
 from textssl.config import Config
-from textssl.data.loader import StepDataset, load_steps
+from textssl.data.loader import Steps, load_steps
 from textssl.distributed import barrier, broadcast_object, rank, sum_gradients, sum_over_ranks, world_size
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective
 from textssl.training import checkpoint
 from textssl.training.gradcache import StepGradient
+from textssl.training.monitor import Monitor
 from textssl.training.optimizer import build_optimizer, set_lr
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
@@ -34,6 +35,7 @@ class Agreed:
 
     counts: dict[str, float]  # items of each term in the global step
     tokens: int
+    places: int  # tokens and padding
     seconds: float  # rank 0's training clock
     stop: bool
 
@@ -51,7 +53,7 @@ class Trainer:
     def __init__(
         self,
         objective: Objective,
-        dataset: StepDataset,
+        dataset: Steps,
         config: Config,
         run: Path,
         accelerator: Accelerator,
@@ -75,7 +77,8 @@ class Trainer:
         self.skipped_steps = self.skipped_in_row = 0
         self.saved_at: int | None = None
         self.figures: dict[str, float] = {}
-        self.recent = Recent()
+        self.recent, self.monitor = Recent(), Monitor()
+        self.features: dict[str, Any] = {}  # of the last step, gathered
         self.step_seconds = 0.0
         self.done = self.done_before = 0.0  # progress now, and when this process began
 
@@ -120,11 +123,12 @@ class Trainer:
             for name, count in self.objective.counts(batch).items():
                 counts[name] = counts.get(name, 0) + count
         names = sorted(counts)
-        tokens = sum(batch.tokens for batch in batches)
+        sizes = sum(batch.tokens for batch in batches), sum(self.objective.places(batch) for batch in batches)
         clock = self.training_seconds() if rank() == 0 else 0.0
         stop = float(self.signals.name is not None)
-        *summed, tokens, clock, stop = sum_over_ranks([*(counts[n] for n in names), tokens, clock, stop], self.device)
-        return Agreed(dict(zip(names, summed, strict=True)), int(tokens), clock, stop > 0)
+        values = [*(counts[name] for name in names), *sizes, clock, stop]
+        *summed, tokens, places, clock, stop = sum_over_ranks(values, self.device)
+        return Agreed(dict(zip(names, summed, strict=True)), int(tokens), int(places), clock, stop > 0)
 
     def train_step(self, batches: list[Batch], agreed: Agreed) -> None:
         """Gradient, clipping, update. A step whose loss or gradient is not finite changes no weight."""
@@ -144,7 +148,8 @@ class Trainer:
                 optimizer.step()
             self.objective.commit(gradient.features)
             self.skipped_in_row = 0
-            self.recent.add(dict(zip(names, losses, strict=True)), norm, agreed.tokens)
+            self.recent.add(dict(zip(names, losses, strict=True)), norm, agreed.tokens, agreed.places)
+            self.features = gradient.features
         else:
             self.skip(dict(zip(names, losses, strict=True)), norm)
         for parameter in self.parameters:
@@ -153,7 +158,11 @@ class Trainer:
 
     def gradient(self, batches: list[Batch], agreed: Agreed) -> StepGradient:
         """The gradient of the global step in `.grad`, the same on every rank."""
-        gradient = StepGradient(self.objective, self.encode, agreed.counts, self.config.seed, self.spent.steps)
+        train = self.config.train
+        gradient = StepGradient(
+            *(self.objective, self.encode, agreed.counts, self.config.seed, self.spent.steps),
+            cache=train.micro_batch_size is not None or train.micro_batch_tokens is not None,
+        )
         gradient.run(batches, self.accelerator.backward)
         sum_gradients(self.parameters)
         return gradient
@@ -201,12 +210,27 @@ class Trainer:
             **recent.figures(seconds),
             "train/lr": self.config.optimizer.lr * self.lr_factor,
             "train/skipped_steps": self.skipped_steps,
+            **self.look_at_features(),
         }
         self.figures.update(figures)
         self.tracker.write(self.position(seconds), figures)
         left = (seconds - self.seconds_before) * (1 - self.done) / max(self.done - self.done_before, 1e-9)
         loss, speed, step = figures["train/loss"], figures["train/tokens_per_second"], self.spent.steps
         self.tracker.show(self.done, f"step {step:>6}  loss {loss:.4f}  {speed:,.0f} tokens/s  {duration(left)} left")
+
+    def look_at_features(self) -> dict[str, float]:
+        """The monitor's figures of the last step, and its alarm, on rank 0; the features are the same everywhere."""
+        watched = self.objective.watched(self.features) if self.features else None
+        if watched is None:
+            return {}
+        figures = self.monitor.look(watched)
+        alarm = self.monitor.alarm(self.config.objective["name"])
+        if alarm is not None:
+            if self.config.train.stop_on_collapse:
+                raise UserError(f"step {self.spent.steps}: {alarm}")
+            if rank() == 0:
+                announce(self.console, f"COLLAPSE at step {self.spent.steps}: {alarm}", style="bold red")
+        return figures
 
     def run_evaluation(self) -> None:
         """Held-out figures into metrics.jsonl; the training clock stands still meanwhile."""

@@ -16,22 +16,22 @@ from transformers import PreTrainedTokenizerFast
 from textssl import distributed, tokenizer
 from textssl.batch import Vocabulary
 from textssl.config import Config, differing_keys, load_config
-from textssl.data.corpus import Corpus
-from textssl.data.loader import StepDataset
-from textssl.data.plan import Plan
 from textssl.errors import UserError
 from textssl.evaluation.loading import find_model
 from textssl.models.build import build_model, count_parameters
 from textssl.models.heads import LanguageModel
+from textssl.models.sentence import SentenceModel, build_sentence_model
+from textssl.models.static import StaticTable
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
 from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
-from textssl.training.held_out import HELD_OUT_SEED, held_out_loss
+from textssl.training.held_out import held_out_loss
 from textssl.training.precision import choose_precision, native_bfloat16
 from textssl.training.schedule import StepProgress
 from textssl.training.summary import Summary, summarize
 from textssl.training.tracking import announce, check_tensorboard
 from textssl.training.trainer import Trainer
+from textssl.workflows.datasets import Data, held_out_steps, open_data, planned, training_steps
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -61,12 +61,12 @@ def start_accelerator(config: Config) -> Accelerator:
 
 
 def train(config: Config, objective: Objective, accelerator: Accelerator, console: Console) -> Summary:
-    trainer, words = assemble(config, objective, accelerator, console)
+    trainer, data, words = assemble(config, objective, accelerator, console)
     run = trainer.run
     if distributed.rank() == 0:
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-        announce(console, describe(trainer, accelerator))
+        announce(console, describe(trainer, data, accelerator))
     stopped_by = trainer.fit()
     summary = summarize(trainer, stopped_by)
     if distributed.rank() == 0:
@@ -80,7 +80,7 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
 
 def assemble(
     config: Config, objective: Objective, accelerator: Accelerator, console: Console
-) -> tuple[Trainer, PreTrainedTokenizerFast]:
+) -> tuple[Trainer, Data, PreTrainedTokenizerFast]:
     """Every object that a run needs, checked against each other; nothing is written."""
     if config.train.tensorboard:
         check_tensorboard()
@@ -90,13 +90,13 @@ def assemble(
     if source is None:
         raise UserError("tokenizer is missing: name a folder made by `textssl tokenizer train`, e.g. tokenizer=DIR")
     words = tokenizer.load(source)
-    corpora = open_corpora(config, tokenizer.tokenizer_hash(words), source)
-    run, newest, identity = choose_run(config, corpora, console)
+    data = open_data(config, objective, words, source, console)
+    run, newest, identity = choose_run(config, data, console)
     config.out, config.train.resume = str(run), "auto"  # so that RUN/config.yaml goes on with this very run
     cuda = accelerator.device.type == "cuda"
     precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
     backbone = build_backbone(config, objective, words)
-    warnings = tokenizer.check_family(words, backbone.model.config.model_type)
+    warnings = check_family(words, backbone)
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
     for warning in warnings if distributed.rank() == 0 else ():
@@ -106,14 +106,8 @@ def assemble(
         objective.build(backbone, Vocabulary.of(words))
     objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     clock = multiprocessing.Value("d", 0.0)
-    weights = [share.weight for share in config.data.corpus]
-    dataset = build_dataset(
-        config,
-        objective,
-        list(zip(corpora, weights, strict=True)),
-        seed=config.seed,
-        progress=StepProgress(config.train, config.train.batch_size * config.data.sequence_length, clock),
-    )
+    progress = StepProgress(config.train, config.train.batch_size * config.data.sequence_length, clock)
+    dataset = training_steps(config, objective, data, progress)
     trainer = Trainer(
         objective,
         dataset,
@@ -126,31 +120,24 @@ def assemble(
         console=console,
         on_progress=lambda done: setattr(clock, "value", done),
     )
-    trainer.evaluate = held_out_evaluator(config, objective, corpora, trainer, words)
-    return trainer, words
+    trainer.evaluate = held_out_evaluator(config, objective, data, trainer, words)
+    return trainer, data, words
 
 
-def open_corpora(config: Config, tokenizer_hash: str, source: str) -> list[Corpus]:
-    """The corpora of the mixture, which must have been prepared with this very tokenizer."""
-    if not config.data.corpus:
-        raise UserError("data.corpus is missing: name a folder made by `textssl prepare`, e.g. data.corpus=DIR")
-    corpora = [Corpus.open(share.path) for share in config.data.corpus]
-    for corpus in corpora:
-        if corpus.tokenizer_hash != tokenizer_hash:
-            raise UserError(
-                f"the corpus {corpus.path} was prepared with another tokenizer than {source}: prepare it again"
-            )
-    return corpora
+def check_family(words: PreTrainedTokenizerFast, backbone: LanguageModel | SentenceModel) -> list[str]:
+    """What the tokenizer lacks for this backbone; a static encoder needs nothing."""
+    inner = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
+    return tokenizer.check_family(words, inner.model.config.model_type) if isinstance(inner, LanguageModel) else []
 
 
-def choose_run(config: Config, corpora: list[Corpus], console: Console) -> tuple[Path, Path | None, dict[str, Any]]:
+def choose_run(config: Config, data: Data, console: Console) -> tuple[Path, Path | None, dict[str, Any]]:
     """The run folder after `train.resume`, the checkpoint to go on from, and the facts that a resumed run must share.
 
     Raises UserError naming the keys in which a run to be continued differs.
     """
     identity = {
         "config": config.model_dump(mode="json"),
-        "corpora": {str(corpus.path): corpus.fingerprint for corpus in corpora},
+        "corpora": data.fingerprints(config),
     }
     run, newest = distributed.from_first_rank(lambda: find_run(config, console))
     if newest is None:
@@ -187,72 +174,50 @@ def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
     return run, newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
 
 
-def build_backbone(config: Config, objective: Objective, words: Any) -> LanguageModel:
-    model = build_model(
-        config.model,
-        words,
-        causal=objective.causal,
-        sequence_length=config.data.sequence_length,
-        seed=config.seed,
-    )
-    backbone = LanguageModel(model)
+def build_backbone(config: Config, objective: Objective, words: Any) -> LanguageModel | SentenceModel:
+    options: dict[str, Any] = {"sequence_length": config.data.sequence_length, "seed": config.seed}
+    if objective.embeds:
+        model = build_sentence_model(config.model, words, head=objective.head, **options)
+        if isinstance(model.backbone, StaticTable):
+            return model
+        backbone = model.backbone
+    else:
+        model = backbone = LanguageModel(build_model(config.model, words, causal=objective.head, **options))
     if config.train.gradient_checkpointing:
         backbone.checkpoint_gradients()
     if config.train.compile:
         backbone.compile()
-    return backbone
-
-
-def build_dataset(
-    config: Config, objective: Objective, shares: Sequence[tuple[Corpus, float]], seed: int, **options: Any
-) -> StepDataset:
-    """This rank's share of every step over weighted corpora. options: of StepDataset."""
-    plan = Plan(
-        shares,
-        kind=objective.sample,
-        length=config.data.sequence_length,
-        form=objective.row_format(),
-        seed=seed,
-        window_tokens=config.data.window_tokens,
-    )
-    return StepDataset(
-        plan,
-        objective.corrupt,
-        objective.collate,
-        batch_size=config.train.batch_size,
-        micro_batch_size=config.train.micro_batch_size,
-        world_size=distributed.world_size(),
-        rank=distributed.rank(),
-        **options,
-    )
+    return model
 
 
 def held_out_evaluator(
-    config: Config, objective: Objective, corpora: list[Corpus], trainer: Trainer, words: PreTrainedTokenizerFast
+    config: Config, objective: Objective, data: Data, trainer: Trainer, words: PreTrainedTokenizerFast
 ):
     """() -> held-out figures, or None where there is no held-out text."""
-    path = Path(config.data.held_out) if config.data.held_out else corpora[0].held_out
-    if not config.data.held_out and not (path / "corpus.json").is_file():
+    found = held_out_steps(config, objective, data)
+    if found is None:
         return None
-    corpus = Corpus.open(path)
-    if corpus.tokenizer_hash != corpora[0].tokenizer_hash:
-        raise UserError(f"data.held_out {path} was prepared with another tokenizer than {corpora[0].path}")
-    if corpus.documents == 0:
-        return None
-    dataset = build_dataset(config, objective, [(corpus, 1.0)], seed=HELD_OUT_SEED)
-    dataset.num_samples = min(len(dataset.plan), config.evaluation.max_rows)
+    steps, corpus = found
     tokens_per_byte = None
-    if tokenizer.keeps_text(words):
+    if objective.codes_text and tokenizer.keeps_text(words):
         tokens_per_byte = (corpus.tokens + len(objective.row_format().end) * corpus.documents) / corpus.bytes
-    return lambda: held_out_loss(objective, trainer.encode, dataset, trainer.device, tokens_per_byte)
+    return lambda: held_out_loss(objective, trainer.encode, steps, trainer.device, tokens_per_byte)
 
 
-def describe(trainer: Trainer, accelerator: Accelerator) -> str:
-    config, plan = trainer.config, trainer.dataset.plan
-    tokens = sum(epoch.corpus.tokens for epoch in plan.epochs)
+def describe(trainer: Trainer, data: Data, accelerator: Accelerator) -> str:
+    config, processes = trainer.config, accelerator.num_processes
+    tokens = sum(corpus.tokens for corpus, _ in data.corpora)
+    text = f"{tokens:,} tokens of text" if tokens else f"the pairs of {config.data.pairs}"
+    samples = [
+        f"{len(steps.plan):,} {part.sample} an epoch, {steps.batch_size} a step"
+        for steps, part in zip(planned(trainer.dataset), leaves(trainer.objective), strict=True)
+    ]
     return (
-        f"{config.objective['name']}: {count_parameters(trainer.objective):,} parameters, {tokens:,} tokens of text in "
-        f"{len(plan):,} {trainer.objective.sample} an epoch, {config.train.batch_size} a step, "
-        f"{accelerator.num_processes} process{'es' * (accelerator.num_processes > 1)} on {trainer.device.type} "
+        f"{config.objective['name']}: {count_parameters(trainer.objective):,} parameters, {text} in "
+        f"{' and '.join(samples)}, {processes} process{'es' * (processes > 1)} on {trainer.device.type} "
         f"in {trainer.precision}"
     )
+
+
+def leaves(objective: Objective) -> list[Objective]:
+    return [part.objective for part in objective.parts.values()] or [objective]

@@ -1,0 +1,157 @@
+"""Given pairs of texts: the file, checked and tokenized, and their order over the epochs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from textssl.batch import Pair, PairFacts
+from textssl.data import drops
+from textssl.data.documents import is_usable
+from textssl.data.drops import DropReport
+from textssl.data.formats import Record, table_records
+from textssl.data.inputs import expand_inputs, file_format
+from textssl.data.keyed import PAIRS, SAMPLE, generator, philox, shuffled
+from textssl.errors import UserError
+
+COLUMNS = ("text_a", "text_b", "label", "score")
+NEGATIVES = ("negative", *(f"negative_{number}" for number in range(1, 101)))
+WANTED = "a pair file has the columns text_a and text_b, and where known negative, negative_1, ..., label, score"
+Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+
+
+class PairOrder:
+    """Pairs in a new keyed order every epoch, without end (data.plan.Order).
+
+    facts: what all pairs have. fingerprint: changes when any text, label or score does.
+    """
+
+    def __init__(self, pairs: list[Pair], facts: PairFacts, seed: int, fingerprint: str):
+        self.pairs, self.facts, self.seed, self.fingerprint = pairs, facts, seed, fingerprint
+        self._order = lru_cache(maxsize=2)(self._order)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def sample(self, index: int) -> Pair:
+        epoch, place = divmod(index, len(self.pairs))
+        return self.pairs[int(self._order(epoch)[place])]
+
+    def rng(self, index: int) -> np.random.Generator:
+        return generator(self.seed, SAMPLE, index, 0, PAIRS)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return shuffled(len(self.pairs), philox(self.seed, PAIRS, epoch))
+
+
+def read_pairs(
+    path: str | Path,
+    encode: Encode,
+    *,
+    seed: int,
+    length: int,
+    score_range: tuple[float, float],
+    report: DropReport,
+) -> PairOrder:
+    """Read a .jsonl, .csv or .parquet file (compressed or not), `sample:NAME` or a hub data set of pairs.
+
+    encode: texts -> ids without special tokens. length: tokens at which a text is cut. score_range: lowest and highest
+    score. Records whose texts are empty or broken are dropped and counted in `report`. Raises UserError, with the
+    place, for a missing column, a pair of one text, a label or score that is missing, a score out of range, and a file
+    without pairs.
+    """
+    records = pair_records(str(path), report)
+    columns = dict.fromkeys(column for record in records for column in record.columns)
+    negatives = [column for column in columns if column in NEGATIVES]
+    labels = [label(record) for record in records] if "label" in columns else []
+    scores = [score(record, score_range) for record in records] if "score" in columns and not labels else []
+    classes = tuple(sorted(set(labels)))
+    if len(classes) == 1:
+        raise UserError(
+            f"data.pairs={path}: every pair has the label {classes[0]!r}; leave the column out, or give two"
+        )
+    targets = [float(classes.index(one)) for one in labels] or scores or [None] * len(records)
+    texts = [
+        [record.fields["text_a"], record.fields["text_b"]]
+        + [text for column in negatives if is_text(text := record.fields.get(column))]
+        for record in records
+    ]
+    ids = iter(encode_all([text for pair in texts for text in pair], encode, length))
+    pairs = [
+        Pair(next(ids), next(ids), [next(ids) for _ in pair[2:]], target)
+        for pair, target in zip(texts, targets, strict=True)
+    ]
+    facts = PairFacts(max(len(pair.negatives) for pair in pairs), classes, bool(scores))
+    digest = hashlib.sha256(json.dumps([texts, targets, classes]).encode()).hexdigest()[:16]
+    return PairOrder(pairs, facts, seed, digest)
+
+
+def pair_records(path: str, report: DropReport) -> list[Record]:
+    """The records that have both texts. Raises UserError where there is none, or no such column."""
+    sources = expand_inputs([path], report)
+    if len(sources) > 1 or file_format(sources[0]) == ".txt":
+        raise UserError(f"data.pairs={path} is not one table: give a .jsonl, .csv or .parquet file; {WANTED}")
+    drop = report.recorder(False)
+    records = list(table_records(sources[0], [*COLUMNS, *NEGATIVES], drop))
+    if not records:
+        raise UserError(f"data.pairs={path} holds no pair; {WANTED}")
+    columns = dict.fromkeys(column for record in records for column in record.columns)
+    for column in ("text_a", "text_b"):
+        if column not in columns:
+            raise UserError(
+                f"{records[0].place}: there is no column {column}; there are {', '.join(columns)}; {WANTED}"
+            )
+    kept = [record for record in records if usable(record, drop)]
+    if not kept:
+        raise UserError(f"data.pairs={path} holds no pair that can be used; dropped were {report.summary()}")
+    return kept
+
+
+def usable(record: Record, drop: drops.Drop) -> bool:
+    """Whether both texts are there; UserError where only one is, which is a mistake in the file and not in a text."""
+    given = [is_text(record.fields.get(column)) for column in ("text_a", "text_b")]
+    if given[0] != given[1]:
+        missing = "text_b" if given[0] else "text_a"
+        raise UserError(f"{record.place}: the pair has no {missing}; give both texts, or leave the record out")
+    return all(is_usable(record.fields.get(column), record.place, drop) for column in ("text_a", "text_b"))
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def label(record: Record) -> str:
+    value = record.fields.get("label")
+    if value is None or not str(value).strip() or (isinstance(value, float) and math.isnan(value)):
+        raise UserError(f"{record.place}: the pair has no label, others of this file have one")
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def score(record: Record, score_range: tuple[float, float]) -> float:
+    value = record.fields.get("score")
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{record.place}: the score {value!r} is not a number")
+    if not score_range[0] <= number <= score_range[1]:
+        raise UserError(
+            f"{record.place}: the score {number:g} is outside objective.score_range={list(score_range)}: "
+            "set the range to the lowest and highest score of the file, e.g. objective.score_range=[0,5]"
+        )
+    return number
+
+
+def encode_all(texts: list[str], encode: Encode, length: int, at_once: int = 4096) -> list[np.ndarray]:
+    """Ids (tokens,) int64 of each text, cut at `length`."""
+    found: list[np.ndarray] = []
+    for start in range(0, len(texts), at_once):
+        found += [np.array(ids[:length], dtype=np.int64) for ids in encode(texts[start : start + at_once])]
+    return found

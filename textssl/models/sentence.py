@@ -1,0 +1,238 @@
+"""Sentence models: a backbone and the stock sentence-transformers modules that make one vector of its tokens."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, StaticEmbedding, Transformer
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+
+from textssl.batch import Texts
+from textssl.config import ModelConfig, validate_options
+from textssl.errors import UserError
+from textssl.models.build import build_model, quiet
+from textssl.models.configuration import position_capacity
+from textssl.models.heads import LanguageModel
+from textssl.models.presets import STATIC_PRESETS
+from textssl.models.static import StaticConfig, StaticTable
+
+POOLED = ("pooler",)  # weights that a stock class adds to its backbone and mean pooling does not use
+
+
+class SentenceModel(nn.Module):
+    """Texts in, one vector each: the forward that is trained is the forward of the exported folder.
+
+    backbone: a LanguageModel (encoder or decoder) or a StaticTable. tail: stock modules that follow (Pooling, Dense,
+    Normalize). pad: id of the padding, which is masked. max_seq_length: where the exported folder cuts a text; None:
+    as many tokens as the backbone has positions.
+    """
+
+    def __init__(
+        self,
+        backbone: LanguageModel | StaticTable,
+        tail: Sequence[nn.Module],
+        *,
+        pad: int,
+        max_seq_length: int | None = None,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.tail = nn.ModuleList(tail)
+        self.pad, self.max_seq_length = pad, max_seq_length
+
+    @property
+    def static(self) -> bool:
+        return isinstance(self.backbone, StaticTable)
+
+    @property
+    def width(self) -> int:
+        """Size of a vector."""
+        sizes = [module.out_features for module in self.tail if isinstance(module, Dense)]
+        pooled = [module.get_embedding_dimension() for module in self.tail if isinstance(module, Pooling)]
+        return (sizes or pooled or [self.backbone.width])[-1]
+
+    def places(self, texts: Texts) -> int:
+        """Tokens that the backbone works on, padding included."""
+        return texts.tokens if self.static else texts.places
+
+    def forward(self, texts: Texts) -> Tensor:
+        """(texts, width). A batch of no texts still gives every parameter a gradient of zero."""
+        if isinstance(self.backbone, StaticTable):
+            return self.finish({"sentence_embedding": self.backbone(texts)})
+        if not len(texts):
+            return self(one_token(texts))[:0]
+        mask = texts.mask
+        ids = texts.padded(self.pad)
+        model = self.backbone.model
+        options = {"use_cache": False} if model.can_generate() else {}
+        hidden = self.backbone.backbone(input_ids=ids, attention_mask=mask.long(), **options).last_hidden_state
+        return self.finish({"token_embeddings": hidden, "attention_mask": mask.long()})
+
+    def finish(self, features: dict[str, Any]) -> Tensor:
+        for module in self.tail:
+            features = module(features)
+        return features["sentence_embedding"]
+
+    def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:
+        """Write a folder of stock classes, whole or not at all: SentenceTransformer(path) loads it, and AutoModel too
+        where the backbone is a transformer.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        tail = [copy.deepcopy(module).to("cpu", torch.float32) for module in self.tail]
+        with quiet(), tempfile.TemporaryDirectory() as folder:
+            if isinstance(self.backbone, StaticTable):
+                first: nn.Module = StaticEmbedding(
+                    copy.deepcopy(tokenizer).backend_tokenizer,  # type: ignore[attr-defined]
+                    embedding_weights=self.backbone.folded(),
+                )
+            else:
+                first = self.stock_transformer(Path(folder), tokenizer)
+            stock = SentenceTransformer(modules=[first, *tail], device="cpu", similarity_fn_name="cosine")
+            stock.save(str(aside), create_model_card=False)
+        if path.exists():
+            shutil.rmtree(path)
+        aside.rename(path)
+        return path
+
+    def stock_transformer(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Transformer:
+        """The backbone without its language-model head, as sentence-transformers' module; `folder` is scratch."""
+        assert isinstance(self.backbone, LanguageModel)
+        backbone = self.backbone.backbone
+        assert isinstance(backbone, PreTrainedModel)
+        config = copy.deepcopy(backbone.config)
+        with torch.random.fork_rng(devices=[]):  # a pooler that the backbone lacks is the same in every export
+            torch.manual_seed(0)
+            stock = AutoModel.from_config(config, dtype=torch.float32)
+        missing, unexpected = stock.load_state_dict(backbone.state_dict(), strict=False)
+        assert not unexpected and all(any(part in name for part in POOLED) for name in missing), (missing, unexpected)
+        tokenizer = copy.deepcopy(tokenizer)
+        limit = self.max_seq_length or position_capacity(config)
+        if limit is not None:
+            tokenizer.model_max_length = limit
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        stock.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        local = {"local_files_only": True, "trust_remote_code": False}
+        module = Transformer(
+            str(folder), max_seq_length=limit, model_kwargs=local, processor_kwargs=local, config_kwargs=local
+        )
+        module.model.config.name_or_path = ""  # a result must not carry the paths of the machine that made it
+        return module
+
+
+def one_token(texts: Texts) -> Texts:
+    """A text of one token, for a batch that has none."""
+    one = torch.ones(1, dtype=torch.int64, device=texts.ids.device)
+    return Texts(one * 0, one, one * 0, one * 0, one * 0, one.double())
+
+
+def build_sentence_model(
+    spec: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    head: bool | None,
+    sequence_length: int,
+    seed: int,
+) -> SentenceModel:
+    """A sentence model from a preset, a configuration or a folder; the same seed gives the same weights.
+
+    spec: as for `build_model`; also static presets, {model_type: static}, and sentence-transformers folders, whose
+    pooling, dense layer and length stay unless spec says otherwise. head: the language-model head that another
+    objective on the same backbone needs: True causal, False masked, None for none. Raises UserError.
+    """
+    folder = Path(spec.pretrained) if spec.pretrained is not None else None
+    stock = load_stock(folder) if folder is not None and (folder / "modules.json").is_file() else None
+    pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        static = build_static(spec, tokenizer, stock, head)
+        if static is not None:
+            backbone: LanguageModel | StaticTable = static
+        else:
+            model = build_model(spec, tokenizer, causal=head, sequence_length=sequence_length, seed=seed)
+            backbone = LanguageModel(model)
+        width = backbone.width if isinstance(backbone, StaticTable) else backbone.model.config.hidden_size
+        tail = build_tail(spec, width, stock, static=static is not None)
+    limit = None if stock is None or static is not None else int(stock[0].max_seq_length)  # type: ignore[union-attr]
+    return SentenceModel(backbone, tail, pad=pad, max_seq_length=limit)
+
+
+def load_stock(folder: Path) -> SentenceTransformer:
+    """A sentence-transformers folder, without running code from it. Raises UserError."""
+    try:
+        with quiet():
+            model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise UserError(f"{folder} cannot be loaded by sentence-transformers: {' '.join(str(error).split())}") from None
+    known = (Transformer, StaticEmbedding), (Pooling, Dense, Normalize)
+    first, *rest = model.children()
+    if not isinstance(first, known[0]) or not all(isinstance(module, known[1]) for module in rest):
+        kinds = ", ".join(type(module).__name__ for module in model.children())
+        raise UserError(
+            f"{folder} is made of {kinds}; training goes on from Transformer or StaticEmbedding followed by Pooling, "
+            "Dense and Normalize"
+        )
+    return model
+
+
+def build_static(
+    spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, stock: SentenceTransformer | None, head: bool | None
+) -> StaticTable | None:
+    """The table that spec asks for; None where it asks for a transformer."""
+    options = spec.config if spec.config is not None else STATIC_PRESETS.get(str(spec.preset))
+    if stock is not None and isinstance(stock[0], StaticEmbedding):
+        weights: Tensor = stock[0].embedding.weight.detach()  # type: ignore[operator, union-attr]
+        table = StaticTable(len(weights), StaticConfig(hidden_size=weights.shape[1]))
+        table.embedding.weight.data.copy_(weights)
+    elif spec.pretrained is None and options is not None and options.get("model_type") == "static":
+        fields = validate_options(StaticConfig, dict(options), "model.config")
+        table = StaticTable(len(tokenizer), StaticConfig(**fields))
+    else:
+        return None
+    if head is not None:
+        raise UserError(
+            "a static encoder predicts no tokens: train it with objectives on sentences alone, such as crops"
+        )
+    if len(tokenizer) > table.embedding.num_embeddings:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens, but {spec.pretrained} has vectors for "
+            f"{table.embedding.num_embeddings}: use the tokenizer that the model was trained with"
+        )
+    return table
+
+
+def build_tail(spec: ModelConfig, width: int, stock: SentenceTransformer | None, *, static: bool) -> list[nn.Module]:
+    """What follows the backbone: the folder's own modules, or mean pooling and Normalize, changed as spec says."""
+    own = list(stock.children())[1:] if stock is not None else []
+    pooling = next((module for module in own if isinstance(module, Pooling)), None)
+    dense = [module for module in own if isinstance(module, Dense)]
+    normalize = stock is None or any(isinstance(module, Normalize) for module in own)
+    tail: list[nn.Module] = []
+    if static:
+        if spec.pooling not in (None, "mean"):
+            raise UserError(
+                f"model.pooling is {spec.pooling}, but a static encoder always takes the mean of its tokens"
+            )
+    else:
+        if spec.pooling is not None or pooling is None:
+            pooling = Pooling(width, pooling_mode=spec.pooling or "mean")
+        tail.append(pooling)
+        width = pooling.get_embedding_dimension()
+    if spec.dense_width is not None:
+        dense = [Dense(width, spec.dense_width, bias=False, activation_function=nn.Identity())]
+    tail += dense
+    if normalize if spec.normalize is None else spec.normalize:
+        tail.append(Normalize())
+    return tail

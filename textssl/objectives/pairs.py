@@ -1,0 +1,135 @@
+"""Pairs of texts that belong together, are labelled, or have a score."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from textssl.batch import Adjacent, Pair, PairFacts, Texts, Views, Vocabulary, content_key
+from textssl.errors import UserError
+from textssl.losses import info_nce
+from textssl.objectives.base import Encoded, Objective, Watched
+from textssl.objectives.embedding import (
+    Temperature,
+    Widths,
+    check_widths,
+    cosines,
+    equal_contents,
+    over_widths,
+)
+
+Loss = Literal["auto", "contrast", "classification", "regression"]
+
+
+class Pairs(Objective):
+    """The two texts of a pair attract and all other second texts repel, given hard negatives among them.
+
+    Pairs come from data.pairs; without it they are neighbouring sentences of the corpus. loss: contrast is InfoNCE
+    (arXiv:1705.00652, section 4.4); classification a softmax over (u, v, |u - v|) for pairs with labels, regression the
+    squared error of the cosine for pairs with scores (arXiv:1908.10084, section 3); auto: what the file's columns
+    allow, the label before the score. symmetric: the second text also looks for the first. score_range: the lowest and
+    highest score, which become cosines 0 and 1. matryoshka: as in simcse.
+    """
+
+    embeds = gathers = True
+    sample = "adjacent"
+
+    def __init__(
+        self,
+        loss: Loss = "auto",
+        temperature: Temperature = 0.05,
+        symmetric: bool = False,
+        score_range: tuple[float, float] = (0.0, 1.0),
+        matryoshka: Widths = [],  # noqa: B006 (read as a schema, never changed)
+    ):
+        super().__init__()
+        if score_range[0] >= score_range[1]:
+            raise UserError(f"objective.score_range is {list(score_range)}: the lowest score comes first")
+        self.loss: Loss = loss
+        self.temperature, self.symmetric = temperature, symmetric
+        self.score_range, self.matryoshka = tuple(score_range), list(matryoshka)
+        self.facts = PairFacts()
+
+    def take_pairs(self, facts: PairFacts) -> None:
+        self.facts, self.sample = facts, "pairs"
+
+    @property
+    def chosen_loss(self) -> Loss:
+        if self.loss != "auto":
+            return self.loss
+        return "classification" if self.facts.classes else "regression" if self.facts.scored else "contrast"
+
+    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
+        super().build(backbone, vocabulary)
+        if self.chosen_loss == "classification":
+            if not self.facts.classes:
+                raise UserError("objective.loss is classification, which needs data.pairs with the column label")
+            self.classifier = nn.Linear(3 * self.backbone.width, len(self.facts.classes))
+        elif self.chosen_loss == "regression" and not self.facts.scored:
+            raise UserError("objective.loss is regression, which needs data.pairs with the column score")
+        check_widths(self.matryoshka, self.backbone.width)
+
+    def corrupt(self, sample: Adjacent | Pair, rng: np.random.Generator, progress: float) -> Views:
+        if isinstance(sample, Adjacent):
+            return Views([sample.left.ids, sample.right.ids], source=content_key(sample.left.ids))
+        empty = [None] * (self.facts.num_negatives - len(sample.negatives))
+        texts = [sample.left, sample.right, *sample.negatives, *empty]
+        target = float("nan") if sample.target is None else sample.target
+        return Views(texts, source=content_key(sample.left), target=target)
+
+    def encode(self, batch: Texts) -> Encoded:
+        content = torch.stack([batch.text, batch.source], dim=1)
+        view = batch.samples % (2 + self.facts.num_negatives)
+        features = {"text": self.backbone(batch), "content": content, "view": view, "target": batch.targets}
+        return Encoded({}, features)
+
+    def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        view, targets = features["view"], features["target"]
+        left, right = features["text"][view == 0], features["text"][view == 1]
+        targets = targets[view == 0]
+        if self.chosen_loss == "classification":
+            return {"pairs": self.classify(left, right, targets.long())}
+        if self.chosen_loss == "regression":
+            low, high = self.score_range
+            wanted = ((targets - low) / (high - low)).to(left.dtype)
+            return {
+                "pairs": over_widths(
+                    self.matryoshka, lambda short: F.mse_loss(cosines(short(left), short(right)), wanted)
+                )
+            }
+        return {"pairs": over_widths(self.matryoshka, lambda short: self.contrast(features, short))}
+
+    def classify(self, left: Tensor, right: Tensor, labels: Tensor) -> Tensor:
+        def loss(short) -> Tensor:
+            u, v = short(left), short(right)
+            blocks = self.classifier.weight.view(-1, 3, left.shape[1])[:, :, : u.shape[1]]
+            weight = blocks.reshape(len(blocks), -1)  # (classes, 3 * width of u)
+            return F.cross_entropy(F.linear(torch.cat([u, v, (u - v).abs()], 1), weight, self.classifier.bias), labels)
+
+        return over_widths(self.matryoshka, loss)
+
+    def contrast(self, features: dict[str, Tensor], short) -> Tensor:
+        """InfoNCE among second texts and all hard negatives; a text equal to either of one's own is no negative."""
+        view, vectors, content = features["view"], short(features["text"]), features["content"]
+        left, right, negatives = (vectors[place] for place in (view == 0, view == 1, view > 1))
+        own, others, hard = (content[place] for place in (view == 0, view == 1, view > 1))
+
+        def same_text(keys: Tensor) -> Tensor:
+            return (own[:, None, 0] == keys[None, :, 0]) | (others[:, None, 0] == keys[None, :, 0])
+
+        same = equal_contents(own, others) | same_text(others)
+        more = [(negatives, same_text(hard))] if len(negatives) else []
+        loss = info_nce(left, right, self.temperature, same=same, more=more)
+        if self.symmetric:
+            back = same.T | (others[:, None, 0] == own[None, :, 0])
+            loss = (loss + info_nce(right, left, self.temperature, same=back)) / 2
+        return loss
+
+    def watched(self, features: dict[str, Tensor]) -> Watched:
+        view = features["view"]
+        left, right = features["text"][view == 0], features["text"][view == 1]
+        return Watched(left, None, left, right)

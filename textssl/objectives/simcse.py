@@ -1,0 +1,89 @@
+"""Contrast of two dropout views of a sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from textssl.batch import Document, Texts, Views, Vocabulary, content_key
+from textssl.errors import UserError
+from textssl.losses import info_nce, nt_xent
+from textssl.objectives.base import Encoded, Objective, Watched
+from textssl.objectives.embedding import (
+    ProjectorWidth,
+    Temperature,
+    Widths,
+    build_projector,
+    check_widths,
+    encode_texts,
+    equal_contents,
+    over_widths,
+    two_views,
+    watch_views,
+)
+
+
+class SimCSE(Objective):
+    """Two dropout views of a sentence attract, the rest of the global batch repels (arXiv:2104.08821, eq. 1).
+
+    symmetric: both views look for each other among all 2N - 2 others, SimCLR's NT-Xent (arXiv:2002.05709, eq. 1).
+    matryoshka: shorter widths that learn too. projector_width: of a projector before the loss; null: none.
+    """
+
+    sample = "sentences"
+    embeds = gathers = True
+
+    def __init__(
+        self,
+        temperature: Temperature = 0.05,
+        symmetric: bool = False,
+        matryoshka: Widths = [],  # noqa: B006 (read as a schema, never changed)
+        projector_width: ProjectorWidth = None,
+    ):
+        super().__init__()
+        self.temperature, self.symmetric = temperature, symmetric
+        self.matryoshka, self.projector_width = list(matryoshka), projector_width
+
+    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
+        super().build(backbone, vocabulary)
+        if not has_dropout(backbone):
+            raise UserError("simcse makes its views by dropout and this model has none: set model.dropout=0.1")
+        self.projector = build_projector(self.backbone.width, self.projector_width)
+        check_widths(self.matryoshka, self.projector_width or self.backbone.width)
+
+    def corrupt(self, sample: Document, rng: np.random.Generator, progress: float) -> Views:
+        return Views([sample.ids, sample.ids], source=content_key(sample.ids))
+
+    def encode(self, batch: Texts) -> Encoded:
+        return encode_texts(self.backbone, self.projector, batch)  # dropout differs from text to text
+
+    def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        loss = two_view_loss(features, self.temperature, self.symmetric, self.matryoshka)
+        return {"simcse": loss}
+
+    def watched(self, features: dict[str, Tensor]) -> Watched:
+        return watch_views(features)
+
+
+def two_view_loss(features: dict[str, Tensor], temperature: float, symmetric: bool, matryoshka: list[int]) -> Tensor:
+    """InfoNCE from the first views to the second, or NT-Xent; equal contents never repel each other."""
+    first, second = two_views(features)
+    keys = two_views(features, "content")
+    if symmetric:
+        both = torch.cat(keys)
+        same = equal_contents(both, both)
+        return over_widths(matryoshka, lambda short: nt_xent(short(first), short(second), temperature, same=same))
+    same = equal_contents(*keys)
+    return over_widths(matryoshka, lambda short: info_nce(short(first), short(second), temperature, same=same))
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Whether two forwards in training mode differ: a Dropout layer, or a configured rate of dropout in attention."""
+    if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
+        return True
+    configured = (getattr(module, "config", None) for module in model.modules())
+    rates = ("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop")
+    return any(
+        isinstance(value := getattr(config, rate, None), float) and value > 0 for config in configured for rate in rates
+    )

@@ -1,0 +1,116 @@
+"""A weighted sum of objectives on one backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from textssl.batch import Part, Vocabulary
+from textssl.errors import UserError
+from textssl.objectives.base import Encoded, Objective, PartOf, Term, Watched
+
+Resolve = Callable[[dict[str, Any]], tuple[Objective, dict[str, Any]]]
+
+
+class PartOptions(BaseModel):
+    """name: an objective's, at most once. weight: of its loss. batch_size: its samples of a step. Others: its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    batch_size: Annotated[int, Field(gt=0)] | None = None
+
+
+class Sum(Objective):
+    """Several objectives on one backbone, in every step, each with its own samples and its weight.
+
+    parts: for example [{name: crops}, {name: mlm, weight: 0.2, batch_size: 16}]. batch_size is train.batch_size where a
+    part has none.
+    """
+
+    gathers = True
+
+    def __init__(self, parts: Annotated[list[PartOptions], Field(min_length=1)]):
+        super().__init__()
+        self.options = [part if isinstance(part, dict) else part.model_dump() for part in parts]
+
+    def resolve(self, resolve: Resolve) -> list[dict[str, Any]]:
+        """Make the parts, and return their options with every default filled in."""
+        resolved = []
+        for part in self.options:
+            section = dict(part)
+            weight, batch_size = section.pop("weight", 1.0), section.pop("batch_size", None)
+            if section["name"] in self.parts or section["name"] == "sum":
+                raise UserError(f"objective.parts names {section['name']} twice, or a sum in a sum")
+            objective, options = resolve(section)
+            self.parts[options["name"]] = PartOf(objective, weight, batch_size)
+            resolved.append({**options, "weight": weight, "batch_size": batch_size})
+        self.members = nn.ModuleList(part.objective for part in self.parts.values())
+        self.embeds = any(part.objective.embeds for part in self.parts.values())
+        self.gathers = any(part.objective.gathers for part in self.parts.values())
+        heads = {part.objective.head for part in self.parts.values()} - {None}
+        if len(heads) > 1:
+            raise UserError("objective.parts mixes a causal and a masked language model, which one backbone cannot be")
+        self.chosen_head = heads.pop() if heads else None
+        return resolved
+
+    @property
+    def head(self) -> bool | None:
+        return self.chosen_head
+
+    def take_pairs(self, facts: Any) -> None:
+        if "pairs" not in self.parts:
+            raise UserError("data.pairs is for the objective pairs, which objective.parts does not name")
+        self.parts["pairs"].objective.take_pairs(facts)
+
+    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
+        super().build(backbone, vocabulary)
+        for part in self.parts.values():
+            below = backbone.backbone if self.embeds and not part.objective.embeds else backbone
+            part.objective.build(below, vocabulary)  # type: ignore[arg-type]
+
+    def corrupt(self, sample: Any, rng: np.random.Generator, progress: float) -> Any:
+        raise AssertionError("every part corrupts its own samples")
+
+    def counts(self, batch: Part) -> dict[str, int]:
+        return self.parts[batch.name].objective.counts(batch.batch)
+
+    def places(self, batch: Part) -> int:
+        return self.parts[batch.name].objective.places(batch.batch)
+
+    def encode(self, batch: Part) -> Encoded:
+        part = self.parts[batch.name]
+        terms, features = part.objective.encode(batch.batch)
+        weighed = {name: Term(term.total, part.weight * term.weight) for name, term in terms.items()}
+        return Encoded(weighed, {f"{batch.name}/{name}": value for name, value in features.items()})
+
+    def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        losses = {}
+        for name, part in self.parts.items():
+            own = own_features(features, name)
+            if own:
+                found = part.objective.batch_loss(own)
+                losses |= {key: part.weight * loss for key, loss in found.items()}
+        return losses
+
+    def watched(self, features: dict[str, Tensor]) -> Watched | None:
+        for name, part in self.parts.items():
+            own = own_features(features, name)
+            found = part.objective.watched(own) if own else None
+            if found is not None:
+                return found
+        return None
+
+    def commit(self, features: dict[str, Tensor]) -> None:
+        for name, part in self.parts.items():
+            part.objective.commit(own_features(features, name))
+
+
+def own_features(features: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    prefix = f"{part}/"
+    return {name.removeprefix(prefix): value for name, value in features.items() if name.startswith(prefix)}

@@ -1,0 +1,89 @@
+"""Watching features while they are trained: how far they spread, and the alarm when they collapse."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textssl.evaluation.geometry import mean_cosine, normalised_std, rankme
+from textssl.objectives.base import Watched
+
+MOST_ROWS = 256  # looked at: the singular values of more would cost as much as a step
+SMALLEST_STD = 0.1  # of 1 for features that spread evenly; a mean cosine of 0.99 of random pairs
+SMALLEST_RANK = 5.0  # of up to min(rows, width)
+FEW_ROWS = 16  # fewer tell nothing of the rank
+PATIENCE = 3  # looks in a row: untrained transformers begin with narrow features, and leave them within some steps
+
+
+class Monitor:
+    """Figures of the features of a step, and whether they have collapsed."""
+
+    def __init__(self) -> None:
+        self.collapsed_in_row = 0
+        self.announced = False
+        self.figures: dict[str, float] = {}
+
+    @torch.no_grad()
+    def look(self, watched: Watched) -> dict[str, float]:
+        """Figures by name: `features/...` of the encoder's vectors, `projector/...` where there is a projector.
+
+        normalised_std (1 spread evenly, 0 one point), rankme, mean_cosine of random pairs; positive_similarity and
+        negative_similarity of what the loss sees.
+        """
+        figures = spread(watched.encoder, "features")
+        if watched.projector is not None:
+            figures |= spread(watched.projector, "projector")
+        anchors, positives = (rows(side) for side in (watched.anchors, watched.positives))
+        if len(anchors) > 1:
+            anchors, positives = (
+                unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12) for unit in (anchors, positives)
+            )
+            similarities = anchors @ positives.T
+            count = len(similarities)
+            figures["features/positive_similarity"] = float(np.trace(similarities) / count)
+            others = similarities.sum() - np.trace(similarities)
+            figures["features/negative_similarity"] = float(others / (count * (count - 1)))
+        self.figures = figures
+        low = figures["features/normalised_std"] < SMALLEST_STD or self.narrow(watched)
+        self.collapsed_in_row = self.collapsed_in_row + 1 if low else 0
+        return figures
+
+    def narrow(self, watched: Watched) -> bool:
+        """Whether the features have all but a few directions lost."""
+        return min(watched.encoder.shape) >= FEW_ROWS and self.figures["features/rankme"] < SMALLEST_RANK
+
+    def alarm(self, objective: str) -> str | None:
+        """What has happened and why, most likely, once; None while all is well."""
+        if self.announced or self.collapsed_in_row < PATIENCE:
+            return None
+        self.announced = True
+        std, rank, cosine = (self.figures[f"features/{name}"] for name in ("normalised_std", "rankme", "mean_cosine"))
+        if std < SMALLEST_STD:
+            what = "all texts get nearly the same vector"
+            why = (
+                "nothing in the loss keeps vectors apart, or optimizer.lr is too high for the start: look at the "
+                "negatives (temperature, batch size, queue), lower the rate, or lengthen the warmup"
+            )
+        else:
+            what = "the vectors lie in a few directions only"
+            why = (
+                "the task can be solved with little information: harder views or more negatives, a projector "
+                "(objective.projector_width), or a lower temperature help"
+            )
+        figures = f"spread {std:.3f} of 1, effective rank {rank:.1f}, mean cosine of random pairs {cosine:.3f}"
+        return f"the features of {objective} have collapsed: {what} ({figures}). Likely cause: {why}"
+
+
+def spread(features: Tensor, name: str) -> dict[str, float]:
+    sample = rows(features)
+    return {
+        f"{name}/normalised_std": normalised_std(sample),
+        f"{name}/rankme": rankme(sample),
+        f"{name}/mean_cosine": mean_cosine(sample),
+    }
+
+
+def rows(features: Tensor) -> np.ndarray:
+    """The first rows, as numpy."""
+    return features[:MOST_ROWS].detach().double().cpu().numpy()

@@ -1,0 +1,177 @@
+"""A configuration becomes the data of a run: the steps to train on, and those to evaluate on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from transformers import PreTrainedTokenizerFast
+
+from textssl import distributed, tokenizer
+from textssl.config import Config
+from textssl.data.corpus import Corpus
+from textssl.data.dealing import Limits, TextDealing
+from textssl.data.drops import DropReport
+from textssl.data.loader import JoinedSteps, StepDataset, Steps
+from textssl.data.pairs import PairOrder, read_pairs
+from textssl.data.plan import Order, Plan
+from textssl.errors import UserError
+from textssl.objectives.base import Objective
+from textssl.training.held_out import HELD_OUT_SEED
+from textssl.training.tracking import announce
+
+
+@dataclass
+class Data:
+    """What a run trains on: prepared corpora with their weights, and given pairs where there are any."""
+
+    corpora: list[tuple[Corpus, float]]
+    pairs: PairOrder | None = None
+
+    def fingerprints(self, config: Config) -> dict[str, str]:
+        """Facts that a resumed run must share."""
+        found = {str(corpus.path): corpus.fingerprint for corpus, _ in self.corpora}
+        return found | ({str(config.data.pairs): self.pairs.fingerprint} if self.pairs else {})
+
+
+def open_data(
+    config: Config, objective: Objective, words: PreTrainedTokenizerFast, source: str, console: Console
+) -> Data:
+    """Open what the configuration names, check it against the tokenizer, and tell the objective of given pairs.
+
+    source: the tokenizer's name, for messages. Raises UserError.
+    """
+    pairs = given_pairs(config, objective, words, console)
+    needed = {part.objective.sample for part in objective.parts.values()} or {objective.sample}
+    if not config.data.corpus:
+        if needed == {"pairs"}:
+            return Data([], pairs)
+        raise UserError("data.corpus is missing: name a folder made by `textssl prepare`, e.g. data.corpus=DIR")
+    corpora = [Corpus.open(share.path) for share in config.data.corpus]
+    for corpus in corpora:
+        if corpus.tokenizer_hash != tokenizer.tokenizer_hash(words):
+            raise UserError(
+                f"the corpus {corpus.path} was prepared with another tokenizer than {source}: prepare it again"
+            )
+    weights = [share.weight for share in config.data.corpus]
+    return Data(list(zip(corpora, weights, strict=True)), pairs)
+
+
+def given_pairs(
+    config: Config, objective: Objective, words: PreTrainedTokenizerFast, console: Console
+) -> PairOrder | None:
+    if config.data.pairs is None:
+        return None
+    taker = objective.parts["pairs"].objective if "pairs" in objective.parts else objective
+    report = DropReport()
+    pairs = read_pairs(
+        config.data.pairs,
+        lambda texts: words(list(texts), add_special_tokens=False, verbose=False)["input_ids"],  # type: ignore[arg-type]
+        seed=config.seed,
+        length=config.data.sequence_length,
+        score_range=getattr(taker, "score_range", (0.0, 1.0)),
+        report=report,
+    )
+    if report.total and distributed.rank() == 0:
+        announce(console, f"data.pairs: {report.total:,} records dropped: {report.summary()}", style="yellow")
+    objective.take_pairs(pairs.facts)
+    return pairs
+
+
+def training_steps(config: Config, objective: Objective, data: Data, progress: Callable[[int], float]) -> Steps:
+    """This rank's share of every step."""
+    return build_steps(config, objective, data, config.seed, progress=progress)
+
+
+def held_out_steps(config: Config, objective: Objective, data: Data) -> tuple[Steps, Corpus] | None:
+    """The samples of the held-out text and its corpus; None where there is none. Raises UserError."""
+    if not data.corpora or objective.sample == "pairs":
+        return None
+    corpus = held_out_corpus(config, data)
+    if corpus is None:
+        return None
+    held_out = Data([(corpus, 1.0)], data.pairs)
+    steps = build_steps(config, objective, held_out, HELD_OUT_SEED, most=config.evaluation.max_rows)
+    return (steps, corpus) if len(steps) else None
+
+
+def held_out_corpus(config: Config, data: Data) -> Corpus | None:
+    first = data.corpora[0][0]
+    path = Path(config.data.held_out) if config.data.held_out else first.held_out
+    if not config.data.held_out and not (path / "corpus.json").is_file():
+        return None
+    corpus = Corpus.open(path)
+    if corpus.tokenizer_hash != first.tokenizer_hash:
+        raise UserError(f"data.held_out {path} was prepared with another tokenizer than {first.path}")
+    return corpus if corpus.documents else None
+
+
+def build_steps(
+    config: Config, objective: Objective, data: Data, seed: int, most: int | None = None, **options: Any
+) -> Steps:
+    """Steps of an objective or, side by side, of the parts of a mixture. most: samples, for data that end."""
+    if not objective.parts:
+        return build_part(config, objective, data, seed, config.train.batch_size, most, options)
+    parts = objective.parts
+    if most is not None:  # given pairs have no held-out part
+        parts = {name: part for name, part in parts.items() if part.objective.sample != "pairs"}
+    return JoinedSteps({
+        name: build_part(config, part.objective, data, seed, part.batch_size or config.train.batch_size, most, options)
+        for name, part in parts.items()
+    })  # fmt: skip
+
+
+def build_part(
+    config: Config,
+    objective: Objective,
+    data: Data,
+    seed: int,
+    batch_size: int,
+    most: int | None,
+    options: dict[str, Any],
+) -> StepDataset:
+    form, order = objective.row_format(), sample_order(config, objective, data, seed)
+    if most is not None:
+        options = {**options, "num_samples": min(len(order), most)}
+        if objective.gathers:  # a smaller last step would have fewer negatives, and another loss
+            batch_size = min(batch_size, options["num_samples"])
+            options["num_samples"] -= options["num_samples"] % batch_size
+    return StepDataset(
+        order,
+        objective.corrupt,
+        objective.collate,
+        batch_size=batch_size,
+        micro_batch_size=config.train.micro_batch_size,
+        world_size=distributed.world_size(),
+        rank=distributed.rank(),
+        texts=TextDealing(form, config.data.sequence_length, limits(config, objective)) if objective.embeds else None,
+        **options,
+    )
+
+
+def sample_order(config: Config, objective: Objective, data: Data, seed: int) -> Order:
+    if objective.sample == "pairs":
+        assert data.pairs is not None
+        return data.pairs
+    return Plan(
+        data.corpora,
+        kind=objective.sample,
+        length=config.data.sequence_length,
+        form=objective.row_format(),
+        seed=seed,
+        window_tokens=config.data.window_tokens,
+    )
+
+
+def limits(config: Config, objective: Objective) -> Limits:
+    """What fits into one forward: micro_batch_size samples of two views, micro_batch_tokens places."""
+    texts = None if config.train.micro_batch_size is None else 2 * config.train.micro_batch_size
+    tokens = config.train.micro_batch_tokens
+    return Limits(texts, tokens, slack=0.0) if objective.backbone.static else Limits(texts, tokens)
+
+
+def planned(steps: Steps) -> Sequence[StepDataset]:
+    return list(steps.parts.values()) if isinstance(steps, JoinedSteps) else [steps]

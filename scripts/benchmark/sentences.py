@@ -1,0 +1,173 @@
+"""Contrastive training against SentenceTransformerTrainer with MultipleNegativesRankingLoss.
+
+python scripts/benchmark/sentences.py --model modernbert-nano      sentences/s, alternating in one run
+python scripts/benchmark/sentences.py --model static-small
+
+Both sides: one model (the same folder), the same pairs of neighbouring sentences of sample:news in a file, cut at 128
+tokens, batches of 128 pairs, temperature 0.05, AdamW, float32, threads. Sentences are counted after a warmup; each
+measurement is a process of its own, and the two sides take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+LENGTH, BATCH, TEMPERATURE, VOCABULARY = 128, 128, 0.05, 8192
+
+
+def make_inputs(folder: Path, preset: str) -> None:
+    """FOLDER/tokenizer, FOLDER/pairs.jsonl from sample:news, and FOLDER/model, the untrained sentence encoder."""
+    from textssl import tokenizer
+    from textssl.config import ModelConfig
+    from textssl.data.documents import DropReport, read_documents
+    from textssl.data.sentences import sentence_starts
+    from textssl.models.sentence import build_sentence_model
+    from textssl.workflows.tokenizer import train_tokenizer
+
+    train_tokenizer(input=["sample:news"], out=folder / "tokenizer", vocab_size=VOCABULARY)
+    with (folder / "pairs.jsonl").open("w", encoding="utf-8") as file:
+        for document in read_documents(["sample:news"], report=DropReport()):
+            starts = [*sentence_starts(document.text), len(document.text)]
+            sentences = [document.text[begin:end].strip() for begin, end in itertools.pairwise(starts)]
+            for left, right in itertools.pairwise(sentences):
+                if left and right:
+                    file.write(json.dumps({"text_a": left, "text_b": right}) + "\n")
+    words = tokenizer.load(folder / "tokenizer")
+    model = build_sentence_model(ModelConfig(preset=preset), words, head=None, sequence_length=LENGTH, seed=0)
+    model.max_seq_length = LENGTH
+    model.export(folder / "model", words)
+
+
+def ours(folder: Path, seconds: float, warmup: float) -> dict:
+    from textssl.config import parse_config
+    from textssl.workflows.pretrain import pretrain
+
+    with tempfile.TemporaryDirectory() as out:
+        values = {
+            "out": out,
+            "tokenizer": str(folder / "tokenizer"),
+            "data": {"pairs": str(folder / "pairs.jsonl"), "sequence_length": LENGTH},
+            "model": {"pretrained": str(folder / "model")},
+            "objective": {"name": "pairs", "temperature": TEMPERATURE},
+            "optimizer": {"name": "adamw", "lr": 1e-3},
+            "train": {"max_seconds": seconds, "batch_size": BATCH, "log_every": 2, "checkpoint_every": None},
+        }
+        pretrain(parse_config(values))
+        lines = [json.loads(line) for line in Path(out, "metrics.jsonl").read_text().splitlines()]
+    logs = [line for line in lines if "train/loss" in line]
+    first = next((line for line in logs if line["seconds"] > warmup), logs[0])
+    steps, spent = logs[-1]["step"] - first["step"], logs[-1]["seconds"] - first["seconds"]
+    return {
+        "sentences_per_second": 2 * BATCH * steps / spent,
+        "loss": logs[-1]["train/loss"],
+        "steps": logs[-1]["step"],
+    }
+
+
+def theirs(folder: Path, seconds: float, warmup: float) -> dict:
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    from transformers import TrainerCallback
+
+    model = SentenceTransformer(str(folder / "model"), device="cpu" if not torch.cuda.is_available() else None)
+    rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+    pairs = Dataset.from_dict({key: [row[key] for row in rows] for key in ("text_a", "text_b")})
+
+    class Clock(TrainerCallback):
+        """Stops after `seconds`; counts steps since the warmup."""
+
+        started = warm = spent = 0.0
+        step = warm_step = 0
+
+        def on_step_begin(self, args, state, control, **_):
+            self.started = self.started or time.perf_counter()
+
+        def on_step_end(self, args, state, control, **_):
+            spent = time.perf_counter() - self.started
+            if not self.warm and spent > warmup:
+                self.warm, self.warm_step = spent, state.global_step
+            control.should_training_stop = spent >= seconds
+            self.spent, self.step = spent, state.global_step
+
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as out:
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=out, per_device_train_batch_size=BATCH, max_steps=10**5, learning_rate=1e-3, seed=0,
+            use_cpu=not torch.cuda.is_available(), report_to="none", save_strategy="no", logging_steps=50,
+            disable_tqdm=True,
+        )  # fmt: skip
+        loss = MultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE)
+        trainer = SentenceTransformerTrainer(
+            model=model, args=arguments, train_dataset=pairs, loss=loss, callbacks=[clock]
+        )
+        found = trainer.train()
+    speed = 2 * BATCH * (clock.step - clock.warm_step) / (clock.spent - clock.warm)
+    return {"sentences_per_second": speed, "loss": found.training_loss, "steps": clock.step}
+
+
+def measure(side: str, folder: Path, arguments: argparse.Namespace) -> dict:
+    command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
+    command += ["--seconds", str(arguments.seconds), "--warmup", str(arguments.warmup)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(arguments: argparse.Namespace, folder: Path) -> None:
+    rounds = []
+    for number in range(1, arguments.rounds + 1):
+        one = {side: measure(side, folder, arguments) for side in ("theirs", "ours")}
+        speeds = {side: found["sentences_per_second"] for side, found in one.items()}
+        print(
+            f"round {number}: ours {speeds['ours']:,.0f}, SentenceTransformerTrainer {speeds['theirs']:,.0f} "
+            f"sentences/s, ratio {speeds['ours'] / speeds['theirs']:.2f}",
+            flush=True,
+        )
+        rounds.append(one)
+    speed = {
+        side: statistics.median(one[side]["sentences_per_second"] for one in rounds) for side in ("ours", "theirs")
+    }
+    memory = {side: max(one[side]["peak_mb"] for one in rounds) for side in speed}
+    print(f"\n{arguments.model}, {torch.get_num_threads()} threads, medians of {arguments.rounds}")
+    print(f"sentences/s   ours {speed['ours']:8,.0f}   SentenceTransformerTrainer {speed['theirs']:8,.0f}   ", end="")
+    print(f"ratio {speed['ours'] / speed['theirs']:.2f}")
+    print(f"peak memory   ours {memory['ours']:7,.0f}M   SentenceTransformerTrainer {memory['theirs']:7,.0f}M")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="modernbert-nano", help="a preset, static ones too")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
+    parser.add_argument("--warmup", type=float, default=6.0, help="seconds that do not count")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=["ours", "theirs"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        run = ours if arguments.side == "ours" else theirs
+        found = run(Path(arguments.folder), arguments.seconds, arguments.warmup)
+        found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(found))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        make_inputs(Path(temporary), arguments.model)
+        compare(arguments, Path(temporary))
+
+
+if __name__ == "__main__":
+    main()

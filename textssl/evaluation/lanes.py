@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from transformers.activations import GELUActivation
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -70,15 +71,19 @@ def _one_compute_thread(ready: Barrier) -> None:
 
 
 class PackedLinear(nn.Module):
-    """A linear layer for inference on a CPU, whose weight oneDNN has laid out for its kernels beforehand."""
+    """A linear layer for inference on a CPU, whose weight oneDNN has laid out for its kernels beforehand.
 
-    def __init__(self, linear: nn.Linear) -> None:
+    after: "gelu" to apply it (the exact one) while the result is in the cache, or "none".
+    """
+
+    def __init__(self, linear: nn.Linear, after: str = "none") -> None:
         super().__init__()
         self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
         self.bias = None if linear.bias is None else linear.bias.detach()
+        self.after = after
 
     def forward(self, input: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, self.after, [], "none")
 
 
 def pack_linears(module: nn.Module) -> None:
@@ -86,8 +91,17 @@ def pack_linears(module: nn.Module) -> None:
     oneDNN nothing happens."""
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return
+    if isinstance(getattr(module, "intermediate_act_fn", None), GELUActivation):  # BERT and its kin: dense, then this
+        dense = getattr(module, "dense", None)
+        if isinstance(dense, nn.Linear) and packable(dense):
+            module.dense, module.intermediate_act_fn = PackedLinear(dense, "gelu"), nn.Identity()
     for name, child in module.named_children():
-        if type(child) is not nn.Linear:
+        if not isinstance(child, nn.Linear):
             pack_linears(child)
-        elif child.weight.dtype == torch.float32 and child.weight.device.type == "cpu":
+        elif packable(child):
             setattr(module, name, PackedLinear(child))
+
+
+def packable(linear: nn.Linear) -> bool:
+    plain = type(linear) is nn.Linear and linear.weight.dtype == torch.float32
+    return plain and linear.weight.device.type == "cpu"

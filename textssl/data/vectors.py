@@ -1,0 +1,196 @@
+"""Vectors on disk that appear whole or not at all, and that an interrupted job can go on writing.
+
+While they are made, everything is in the side folder `.NAME.partial` beside the result:
+  vectors.npy     the rows so far, behind room for a header (float32, or float16 where that is wanted)
+  ids.jsonl       one object a row: {"row": 0, "source": "notes.txt:1"}
+  progress.json   settings of the job, and how many bytes of each file are good; renamed into place after each window
+
+What is behind the good bytes was being written when a job was killed, and is cut off when it goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from textssl.errors import UserError
+
+SUFFIXES = (".npy", ".parquet")
+PRECISIONS = ("float32", "float16", "int8")
+HEADER_BYTES = 128
+ROWS_AT_ONCE = 16_384  # of a finished file that is being converted
+NO_PROGRESS = {"rows": 0, "truncated": 0, "tokens": 0, "id_bytes": 0}
+
+
+class VectorWriter:
+    """Rows of one result file; `with` holds the side folder against a second writer.
+
+    settings: what the rows depend on; a side folder of the same settings is continued, any other is emptied.
+    `progress` counts rows (texts embedded), texts truncated and tokens; `resumed` are the rows that were there,
+    `differing` the settings for which an earlier job is given up.
+    """
+
+    def __init__(self, out: Path, *, width: int, precision: str, settings: dict[str, Any]) -> None:
+        self.out, self.width, self.precision, self.settings = out, width, precision, settings
+        self.stored = np.dtype(np.float16 if precision == "float16" else np.float32)  # int8 waits for its scales
+        self.side = out.parent / f".{out.name}.partial"
+        self.progress: dict[str, Any] = {**NO_PROGRESS, "largest": [0.0] * width}
+        self.differing: list[str] = []
+        self.resumed = 0
+
+    def __enter__(self) -> VectorWriter:
+        try:
+            self.side.mkdir(parents=True, exist_ok=True)
+            self.lock = (self.side / "lock").open("w")
+        except OSError as error:
+            raise UserError(f"{self.out} cannot be written: {error}") from None
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another process is writing {self.out} now: wait for it, or choose another --out") from None
+        self._take_up()
+        self.vectors, self.ids = (self.side / "vectors.npy").open("r+b"), (self.side / "ids.jsonl").open("r+b")
+        self.vectors.truncate(HEADER_BYTES + self.progress["rows"] * self.width * self.stored.itemsize)
+        self.ids.truncate(self.progress["id_bytes"])
+        for file in (self.vectors, self.ids):
+            file.seek(0, os.SEEK_END)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.vectors.close()
+        self.ids.close()
+        if not self.progress["rows"] or (self.side / "done").exists():
+            shutil.rmtree(self.side, ignore_errors=True)  # nothing in it is worth keeping
+        self.lock.close()
+
+    def _take_up(self) -> None:
+        """Find what an earlier job of the same settings left, or begin an empty one."""
+        file = self.side / "progress.json"
+        try:
+            left = json.loads(file.read_text(encoding="utf-8"))
+            before, progress = left["settings"], left["progress"]
+        except (OSError, ValueError, KeyError):
+            before, progress = None, None
+        if progress is not None and before == self.settings and self._holds(progress):
+            self.progress, self.resumed = progress, progress["rows"]
+            return
+        if before is not None:
+            self.differing = [key for key in {**before, **self.settings} if before.get(key) != self.settings.get(key)]
+        file.unlink(missing_ok=True)
+        (self.side / "vectors.npy").write_bytes(b" " * HEADER_BYTES)
+        (self.side / "ids.jsonl").write_bytes(b"")
+
+    def _holds(self, progress: dict[str, Any]) -> bool:
+        """Whether the files are as long as the progress says; a job killed while it renamed its results lacks some."""
+        row_bytes = progress["rows"] * self.width * self.stored.itemsize
+        sizes = {"vectors.npy": HEADER_BYTES + row_bytes, "ids.jsonl": progress["id_bytes"]}
+        files = {self.side / name: size for name, size in sizes.items()}
+        return all(file.is_file() and file.stat().st_size >= size for file, size in files.items())
+
+    def add(self, vectors: np.ndarray, sources: Sequence[str], *, truncated: int, tokens: int) -> None:
+        """Append rows (texts, width) float32 and where their texts stand; they are safe when this returns."""
+        assert vectors.shape == (len(sources), self.width)
+        first = self.progress["rows"]
+        self.vectors.write(vectors.astype(self.stored).tobytes())
+        lines = (
+            json.dumps({"row": first + row, "source": source}, ensure_ascii=False) for row, source in enumerate(sources)
+        )
+        self.ids.write("".join(f"{line}\n" for line in lines).encode())
+        for file in (self.vectors, self.ids):
+            file.flush()
+            os.fsync(file.fileno())
+        largest = np.maximum(np.abs(vectors).max(axis=0, initial=0.0), np.float32(self.progress["largest"]))
+        self.progress = {
+            **self.progress,
+            "rows": first + len(sources),
+            "truncated": self.progress["truncated"] + truncated,
+            "tokens": self.progress["tokens"] + tokens,
+            "id_bytes": self.ids.tell(),
+            "largest": [float(value) for value in largest],
+        }
+        aside = self.side / "progress.json.new"
+        aside.write_text(json.dumps({"settings": self.settings, "progress": self.progress}), encoding="utf-8")
+        os.replace(aside, self.side / "progress.json")
+
+    def finish(self) -> list[Path]:
+        """Make the result of all rows and rename it into place, its companions first; returns what was written."""
+        self.vectors.flush()
+        made: dict[Path, Path] = {}  # file in the side folder -> its place
+        source = self.side / "vectors.npy"
+        scale = None
+        write_header(source, (self.progress["rows"], self.width), self.stored)
+        if self.precision == "int8":
+            scale = int8_scale(np.array(self.progress["largest"], dtype=np.float32))
+            np.save(self.side / "scale.npy", scale)
+            made[self.side / "scale.npy"] = self.out.with_suffix(".scale.npy")
+        result = source
+        if self.out.suffix == ".parquet":
+            result = self.side / "result.parquet"
+            self._write_parquet(result, scale)
+        else:
+            made[self.side / "ids.jsonl"] = self.out.with_suffix(".ids.jsonl")
+            if scale is not None:
+                result = self.side / "result.npy"
+                self._write_int8(result, scale)
+        made[result] = self.out
+        for file, place in made.items():
+            os.replace(file, place)
+        (self.side / "done").touch()
+        return list(made.values())
+
+    def _pieces(self, scale: np.ndarray | None) -> Iterator[np.ndarray]:
+        rows = np.load(self.side / "vectors.npy", mmap_mode="r") if self.progress["rows"] else []
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            piece = np.asarray(rows[start : start + ROWS_AT_ONCE])
+            yield piece if scale is None else to_int8(piece, scale)
+
+    def _write_int8(self, file: Path, scale: np.ndarray) -> None:
+        with file.open("wb") as stream:
+            stream.write(b" " * HEADER_BYTES)
+            for piece in self._pieces(scale):
+                stream.write(piece.tobytes())
+        write_header(file, (self.progress["rows"], self.width), np.dtype(np.int8))
+
+    def _write_parquet(self, file: Path, scale: np.ndarray | None) -> None:
+        kind = pyarrow.from_numpy_dtype(self.precision)
+        facts = {"precision": self.precision, **self.settings}
+        if scale is not None:
+            facts["scale"] = [float(value) for value in scale]
+        columns = {"id": pyarrow.int64(), "embedding": pyarrow.list_(kind, self.width), "source": pyarrow.string()}
+        schema = pyarrow.schema(list(columns.items()), metadata={"textssl": json.dumps(facts)})
+        first = 0
+        with pyarrow.parquet.ParquetWriter(file, schema) as writer, (self.side / "ids.jsonl").open("rb") as ids:
+            for piece in self._pieces(scale):
+                sources = [json.loads(next(ids))["source"] for _ in range(len(piece))]
+                values = pyarrow.array(np.ascontiguousarray(piece).reshape(-1), type=kind)
+                embedding = pyarrow.FixedSizeListArray.from_arrays(values, self.width)
+                row_ids = pyarrow.array(np.arange(first, first + len(piece)))
+                writer.write_table(pyarrow.Table.from_arrays([row_ids, embedding, pyarrow.array(sources)], schema=schema))
+                first += len(piece)
+
+
+def int8_scale(largest: np.ndarray) -> np.ndarray:
+    """What one step of int8 stands for in each dimension, (width,) float32, from the largest absolute values there."""
+    return np.where(largest > 0, largest / 127, 1).astype(np.float32)
+
+
+def to_int8(vectors: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """(rows, width) float32 as the nearest multiples of scale (width,); `values * scale` gives them back."""
+    return np.clip(np.rint(vectors / scale), -127, 127).astype(np.int8)
+
+
+def write_header(file: Path, shape: tuple[int, int], dtype: np.dtype) -> None:
+    """Fill in the npy header (format 1.0, HEADER_BYTES long) of a file that left room for it."""
+    fields = f"{{'descr': {np.lib.format.dtype_to_descr(dtype)!r}, 'fortran_order': False, 'shape': {shape}, }}"
+    header = fields.ljust(HEADER_BYTES - 11) + "\n"
+    with file.open("r+b") as stream:
+        stream.write(np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header.encode("latin1"))

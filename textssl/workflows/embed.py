@@ -1,0 +1,235 @@
+"""`textssl embed`: texts of any number -> one file of vectors, with any model folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from textssl import __version__
+from textssl.data.documents import Document, DropReport, expand_inputs, read_documents
+from textssl.data.inputs import HUB
+from textssl.data.vectors import PRECISIONS, SUFFIXES, VectorWriter
+from textssl.errors import UserError
+from textssl.evaluation.embedders import EmbedderPool
+from textssl.evaluation.encoders import load_encoder
+from textssl.evaluation.features import Encoder, unit_rows
+from textssl.evaluation.loading import default_device, find_model, weights_hash
+from textssl.training.signals import StopSignals
+
+WINDOW_TEXTS = 4_096  # sorted by length, computed and saved together
+WINDOW_CHARACTERS = 2**20
+DESCRIBING = (".json", ".txt", ".model", ".jinja")  # files of a model folder that change its vectors beside the weights
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What became of a job. texts: rows of the file, or saved so far. width: size of a vector. tokens: after the cut.
+    truncated: texts that were cut. resumed: texts that an earlier start had done. stopped_by: the signal, if any."""
+
+    out: Path
+    texts: int
+    width: int
+    tokens: int
+    truncated: int
+    dropped: int
+    resumed: int
+    stopped_by: str | None = None
+
+
+class Stopped(Exception):
+    """A signal asked for an end."""
+
+
+def embed(
+    model: str | Path,
+    input: Sequence[str | Path] | str | Path,
+    out: str | Path,
+    precision: str = "float32",
+    truncate_dim: int | None = None,
+    normalize: bool | None = None,
+    max_tokens: int | None = None,
+    prompt: str | None = None,
+    workers: int = 1,
+    text_column: str = "text",
+    one_document_per: str = "blank-line",
+    strict: bool = False,
+) -> Embedded:
+    """Write the vectors of all texts to `out`, in the order of the input, and print what became of them.
+
+    out: FILE.npy, (texts, width), beside it FILE.ids.jsonl with the place of each text; or FILE.parquet with the
+    columns id, embedding and source. A file that is there is replaced when the new one is complete.
+    precision: float32, float16 or int8 (in each dimension multiples of the largest absolute value there / 127; the
+    steps are in FILE.scale.npy and in the parquet metadata). truncate_dim: the first so many dimensions, made unit
+    length again. normalize: True or False; None: as the modules of the model say, which for a plain transformers
+    folder is the mean over its tokens. max_tokens: where longer texts are cut; None: where the model ends. prompt: name
+    or text of a sentence-transformers prompt. workers: processes; the bytes written do not depend on them.
+
+    An interrupted job goes on when it is started again with the same settings. Raises UserError.
+    """
+    out, console, report = Path(out), Console(), DropReport()
+    inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
+    check_options(out, precision, truncate_dim, max_tokens, workers)
+    folder = find_model(model)
+    documents = read_documents(
+        inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
+    )
+    choices = {"max_tokens": max_tokens, "normalize": normalize, "prompt": prompt}
+    settings = {"model": model_hash(folder), "input": fingerprint(inputs), "precision": precision}
+    settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
+    settings |= {"one_document_per": one_document_per, "device": default_device().type}
+    settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
+    with ExitStack() as stack:
+        encoder = load_encoder(folder, **choices) if workers == 1 else stack.enter_context(
+            EmbedderPool({"model": str(folder), **choices}, workers)
+        )  # fmt: skip
+        if truncate_dim is not None and truncate_dim > encoder.width:
+            raise UserError(f"--truncate-dim is {truncate_dim}, but the vectors of {model} have {encoder.width} numbers")
+        width = truncate_dim or encoder.width
+        stop = stack.enter_context(StopSignals())
+        writer = stack.enter_context(VectorWriter(out, width=width, precision=precision, settings=settings))
+        announce(console, writer)
+        try:
+            write_vectors(encoder, documents, writer, stop, again_unit=normalize is not False)
+        except Stopped:
+            pass
+        if not stop.name and not writer.progress["rows"]:
+            dropped = f" ({report.summary()})" if report.total else ""
+            raise UserError(f"there is no text to embed in {', '.join(inputs)}{dropped}")
+        files = [] if stop.name else writer.finish()
+    done = writer.progress
+    result = Embedded(
+        out, done["rows"], width, done["tokens"], done["truncated"], report.total, writer.resumed, stop.name
+    )
+    show(console, result, files, precision, encoder.max_tokens, report)
+    return result
+
+
+def check_options(
+    out: Path, precision: str, truncate_dim: int | None, max_tokens: int | None, workers: int
+) -> None:
+    if out.suffix not in SUFFIXES:
+        raise UserError(f"--out {out} must end in {' or '.join(SUFFIXES)}")
+    if out.is_dir():
+        raise UserError(f"--out is the folder {out}; it must name a file, such as {out / 'vectors.npy'}")
+    if precision not in PRECISIONS:
+        raise UserError(f"--precision is {precision!r}, it must be one of {', '.join(PRECISIONS)}")
+    for name, value in (("--truncate-dim", truncate_dim), ("--max-tokens", max_tokens), ("--workers", workers)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}, it must be at least 1")
+
+
+def model_hash(folder: Path) -> str:
+    """Changes when the weights do, or a file that says what is done with them."""
+    digest = hashlib.sha256(weights_hash(folder).encode())
+    for file in sorted(file for file in folder.rglob("*") if file.suffix in DESCRIBING and file.is_file()):
+        digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def fingerprint(inputs: Sequence[str]) -> str:
+    """Changes when a file is added, or is another by its size or time; a hub data set counts by its name."""
+    digest = hashlib.sha256()
+    for source in expand_inputs(inputs):
+        stat = None if source.startswith(HUB) else Path(source).stat()
+        digest.update(f"{source}\0{stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def windows(documents: Iterator[Document], sources: deque[list[str]]) -> Iterator[list[str]]:
+    """Texts in windows of a bounded number and size; the places of a window are put into `sources` before it comes."""
+    texts: list[str] = []
+    places: list[str] = []
+    characters = 0
+    for document in documents:
+        texts.append(document.text)
+        places.append(document.source)
+        characters += len(document.text)
+        if len(texts) == WINDOW_TEXTS or characters >= WINDOW_CHARACTERS:
+            sources.append(places)
+            yield texts
+            texts, places, characters = [], [], 0
+    if texts:
+        sources.append(places)
+        yield texts
+
+
+def write_vectors(
+    encoder: Encoder | EmbedderPool,
+    documents: Iterator[Document],
+    writer: VectorWriter,
+    stop: StopSignals,
+    *,
+    again_unit: bool,
+) -> None:
+    """Embed what the writer does not hold yet, window by window. again_unit: unit length after cutting dimensions.
+    Raises Stopped soon after a signal; the window under way is given up."""
+    sources: deque[list[str]] = deque()
+    columns = (SpinnerColumn(), TextColumn("embedding {task.completed:,} texts"), TextColumn("{task.fields[speed]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, completed=writer.resumed, speed="")
+        embedded = 0
+
+        def on_batch(count: int) -> None:
+            nonlocal embedded
+            embedded += count
+            speed = embedded / max(bar.tasks[0].elapsed or 0.0, 0.1)
+            bar.update(task, advance=count, speed=f"{speed:,.0f} texts/s")
+            if stop.name:
+                raise Stopped
+
+        for _ in islice(documents, writer.resumed):  # read again, so that what is dropped is counted again
+            if stop.name:
+                raise Stopped
+        stream = encoder.embed_windows(windows(documents, sources), on_batch=on_batch)
+        for vectors, reading in stream:
+            if writer.width < encoder.width:
+                vectors = vectors[:, : writer.width]
+                vectors = unit_rows(vectors) if again_unit else vectors
+            writer.add(
+                np.ascontiguousarray(vectors), sources.popleft(), truncated=reading.truncated, tokens=reading.tokens
+            )
+
+
+def announce(console: Console, writer: VectorWriter) -> None:
+    """Say what an earlier start has left."""
+    if writer.resumed:
+        console.print(f"Going on after {writer.resumed:,} texts that an earlier start has embedded.")
+    if writer.differing:
+        names = ", ".join(writer.differing)
+        console.print(f"An unfinished job for {writer.out} had other settings ({names}): starting anew.")
+
+
+def show(
+    console: Console, result: Embedded, files: list[Path], precision: str, max_tokens: int | None, report: DropReport
+) -> None:
+    """One line a fact."""
+    if report.total:
+        console.print(report.table())
+    if result.stopped_by:
+        console.print(
+            f"Stopped by {result.stopped_by} with {result.texts:,} texts saved: start again to continue.",
+            highlight=False,
+        )
+        return
+    console.print(
+        f"Embedded {result.texts:,} texts ({result.tokens:,} tokens) as {result.width} {precision} numbers each.",
+        highlight=False,
+    )
+    if result.truncated:
+        share = result.truncated / result.texts
+        console.print(
+            f"{result.truncated:,} of them ({share:.1%}) are longer than {max_tokens} tokens and were cut there.",
+            highlight=False,
+        )
+    console.print(f"Written: {', '.join(map(str, files))}", highlight=False)

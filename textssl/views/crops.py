@@ -17,10 +17,10 @@ def two_spans(
 ) -> tuple[Span, Span]:
     """Begin and end of two spans of a document, whose lengths are drawn from min_tokens to max_tokens.
 
-    marks: (tokens,) uint8 of the document. A span begins at a word where one begins near (within its own length), so
-    that its tokens are those that its text has alone. disjoint: no token is in both (a document that is too short for
-    both is shared between them in proportion); any: each is drawn for itself. The order of the two is random. A
-    document of one token gives it twice.
+    marks: (tokens,) uint8 of the document. A span begins at a word where one begins near (within its own length) and
+    leaves it its length, so that its tokens are those that its text has alone. disjoint: no token is in both (a
+    document that is too short for both is shared between them in proportion); any: each is drawn for itself. The order
+    of the two is random. A document of one token gives it twice.
     """
     count = len(marks)
     lengths = rng.integers(min_tokens, max_tokens, size=2, endpoint=True)
@@ -29,20 +29,21 @@ def two_spans(
         return first, second
     if count == 1:
         return (0, 1), (0, 1)
-    if lengths.sum() >= count:
+    if lengths.sum() > count:
         share = max(1, min(count - 1, round(count * lengths[0] / lengths.sum())))
         border = word_start(marks, share, 1, count - 1)
     else:  # where the left one may end and the right one begin
-        border = int(rng.integers(lengths[0], count - lengths[1], endpoint=True))
+        room = int(lengths[0]), count - int(lengths[1])
+        border = word_start(marks, int(rng.integers(*room, endpoint=True)), *room)
     left = one_span(marks, 0, border, int(lengths[0]), rng)
     right = one_span(marks, border, count, int(lengths[1]), rng)
     return (left, right) if rng.random() < 0.5 else (right, left)
 
 
 def one_span(marks: np.ndarray, begin: int, end: int, length: int, rng: np.random.Generator) -> Span:
-    """A span of `length` tokens, or fewer, within begin to end."""
-    start = int(rng.integers(begin, max(begin, end - length), endpoint=True))
-    start = word_start(marks, start, begin, end - 1, within=length)
+    """A span of `length` tokens within begin to end, or all of it where it has fewer."""
+    latest = max(begin, end - length)
+    start = word_start(marks, int(rng.integers(begin, latest, endpoint=True)), begin, latest, within=length)
     return start, min(start + length, end)
 
 

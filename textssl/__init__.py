@@ -14,9 +14,11 @@ from textssl.errors import UserError
 
 if TYPE_CHECKING:
     from textssl.workflows.doctor import doctor
+    from textssl.workflows.embed import embed
     from textssl.workflows.evaluate import evaluate
     from textssl.workflows.fill_mask import fill_mask
     from textssl.workflows.generate import generate
+    from textssl.workflows.mine import mine
     from textssl.workflows.prepare import prepare
     from textssl.workflows.pretrain import pretrain
     from textssl.workflows.quickstart import quickstart
@@ -31,11 +33,13 @@ __all__ = [
     "UserError",
     "__version__",
     "doctor",
+    "embed",
     "evaluate",
     "fill_mask",
     "generate",
     "get_sample",
     "list_samples",
+    "mine",
     "prepare",
     "pretrain",
     "quickstart",
@@ -45,11 +49,13 @@ __all__ = [
 
 COMMANDS = {  # public name: (module of textssl.workflows, name in it)
     "doctor": ("doctor", "doctor"),
+    "embed": ("embed", "embed"),
     "evaluate": ("evaluate", "evaluate"),
     "fill_mask": ("fill_mask", "fill_mask"),
     "generate": ("generate", "generate"),
     "get_sample": ("samples", "get"),
     "list_samples": ("samples", "list_samples"),
+    "mine": ("mine", "mine"),
     "prepare": ("prepare", "prepare"),
     "pretrain": ("pretrain", "pretrain"),
     "quickstart": ("quickstart", "quickstart"),

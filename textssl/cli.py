@@ -18,7 +18,8 @@ STOPPED = 75  # EX_TEMPFAIL of sysexits.h: start again to continue
 SEVERAL_VALUES = ("--input",)  # options that take `--input a b c` as well as `--input a --input b --input c`
 
 ORDER = (  # of `--help`: the road from text to result, then what stands beside it
-    *("quickstart", "samples", "tokenizer", "prepare", "pretrain", "evaluate", "generate", "fill-mask"),
+    *("quickstart", "samples", "tokenizer", "prepare", "mine", "pretrain", "evaluate", "embed"),
+    *("generate", "fill-mask"),
     *("schema", "doctor"),
 )
 
@@ -66,6 +67,17 @@ class DocumentUnit(StrEnum):
     blank_line = "blank-line"
     line = "line"
     file = "file"
+
+
+class PairUnit(StrEnum):
+    sentences = "sentences"
+    passages = "passages"
+
+
+class Precision(StrEnum):
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
 
 
 Input = Annotated[
@@ -209,6 +221,74 @@ def evaluate(
     Example: `textssl evaluate --model runs/mlm/model --baselines`
     """
     call("evaluate", locals())
+
+
+@app.command()
+def embed(
+    model: Model,
+    input: Input,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.npy|.parquet", help="Replaced, if it is there, when the new one is complete.")
+    ],
+    precision: Annotated[Precision, typer.Option(help="Of the numbers written; int8 has a scale a dimension.")] = (
+        Precision.float32
+    ),
+    truncate_dim: Annotated[
+        int | None, typer.Option(min=1, help="The first so many dimensions, made unit length again.")
+    ] = None,
+    normalize: Annotated[
+        bool | None, typer.Option("--normalize/--no-normalize", help="Unit length; default: as the model says.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts; default: the model's limit.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="NAME|TEXT", help="What to put before each text, for models with prompts.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; the bytes written never depend on it.")] = 1,
+    text_column: TextColumn = "text",
+    one_document_per: OneDocumentPer = DocumentUnit.blank_line,
+    strict: Strict = False,
+) -> None:
+    """Turn texts into vectors, in the order of the input and in bounded memory.
+
+    Example: `textssl embed --model runs/simcse/model --input notes/*.txt --out notes.npy`
+
+    The places of the texts are in notes.ids.jsonl, or in a column of the .parquet. An interrupted job (exit code 75)
+    goes on when it is started again.
+    """
+    finish(call("embed", locals()))
+
+
+@app.command()
+def mine(
+    model: Model,
+    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="Pairs with negatives, as data.pairs reads them.")],
+    corpus: Annotated[Path | None, typer.Option(metavar="DIR", help="Prepared corpus to draw pairs from.")] = None,
+    pairs: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Instead of a corpus: a table with text_a and text_b.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The corpus's tokenizer, where the model has another.")
+    ] = None,
+    unit: Annotated[PairUnit, typer.Option(help="What of a document makes a pair.")] = PairUnit.sentences,
+    num_negatives: Annotated[int, typer.Option(min=1, help="Negatives of each pair.")] = 1,
+    range_min: Annotated[int, typer.Option(min=0, help="Leave out so many of the nearest texts.")] = 0,
+    range_max: Annotated[int | None, typer.Option(min=1, help="Look no further than the nearest so many.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="A negative is at least so much less similar than the positive.")
+    ] = None,
+    relative_margin: Annotated[float | None, typer.Option(help="The same, as a share of that similarity.")] = None,
+    max_score: Annotated[float | None, typer.Option(help="The highest cosine of a negative.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="The lowest cosine of a negative.")] = None,
+    max_pairs: Annotated[int, typer.Option(min=2, help="Draw so many where there are more; bounds memory.")] = 20_000,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts; default: the model's limit.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Find hard negatives: texts that a model takes for similar and that belong to another document.
+
+    Example: `textssl mine --model runs/crops/model --corpus corpus --out pairs.jsonl --margin 0.05`, then
+    `textssl pretrain configs/pairs.yaml data.pairs=pairs.jsonl ...`
+    """
+    call("mine", locals())
 
 
 @app.command()

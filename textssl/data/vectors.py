@@ -56,7 +56,9 @@ class VectorWriter:
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"another process is writing {self.out} now: wait for it, or choose another --out") from None
+            raise UserError(
+                f"another process is writing {self.out} now: wait for it, or choose another --out"
+            ) from None
         self._take_up()
         self.vectors, self.ids = (self.side / "vectors.npy").open("r+b"), (self.side / "ids.jsonl").open("r+b")
         self.vectors.truncate(HEADER_BYTES + self.progress["rows"] * self.width * self.stored.itemsize)
@@ -174,7 +176,9 @@ class VectorWriter:
                 values = pyarrow.array(np.ascontiguousarray(piece).reshape(-1), type=kind)
                 embedding = pyarrow.FixedSizeListArray.from_arrays(values, self.width)
                 row_ids = pyarrow.array(np.arange(first, first + len(piece)))
-                writer.write_table(pyarrow.Table.from_arrays([row_ids, embedding, pyarrow.array(sources)], schema=schema))
+                writer.write_table(
+                    pyarrow.Table.from_arrays([row_ids, embedding, pyarrow.array(sources)], schema=schema)
+                )
                 first += len(piece)
 
 

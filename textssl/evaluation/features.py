@@ -118,9 +118,7 @@ class Encoder(ABC):
         window = next(windows, None)
         return None if window is None else self.tokenize(window)
 
-    def _embed_window(
-        self, tokenized: Tokenized, lanes: Lanes, on_batch: Callable[[int], None] | None
-    ) -> np.ndarray:
+    def _embed_window(self, tokenized: Tokenized, lanes: Lanes, on_batch: Callable[[int], None] | None) -> np.ndarray:
         vectors = np.zeros((len(tokenized.items), self.width), dtype=np.float32)
 
         def compute(places: np.ndarray) -> np.ndarray:

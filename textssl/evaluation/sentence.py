@@ -45,7 +45,9 @@ def prompt_text(model: Any, prompt: str | None) -> str:
         return model.prompts[prompt]
     if prompt.isidentifier():
         names = ", ".join(name for name, text in model.prompts.items() if text) or "none"
-        raise UserError(f"the model has no prompt {prompt}; it has {names}; a prompt as text ends with a space or a sign")
+        raise UserError(
+            f"the model has no prompt {prompt}; it has {names}; a prompt as text ends with a space or a sign"
+        )
     return prompt
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -94,15 +93,15 @@ def embed(
             EmbedderPool({"model": str(folder), **choices}, workers)
         )  # fmt: skip
         if truncate_dim is not None and truncate_dim > encoder.width:
-            raise UserError(f"--truncate-dim is {truncate_dim}, but the vectors of {model} have {encoder.width} numbers")
+            raise UserError(
+                f"--truncate-dim is {truncate_dim}, but the vectors of {model} have {encoder.width} numbers"
+            )
         width = truncate_dim or encoder.width
         stop = stack.enter_context(StopSignals())
         writer = stack.enter_context(VectorWriter(out, width=width, precision=precision, settings=settings))
         announce(console, writer)
-        try:
+        with suppress(Stopped):
             write_vectors(encoder, documents, writer, stop, again_unit=normalize is not False)
-        except Stopped:
-            pass
         if not stop.name and not writer.progress["rows"]:
             dropped = f" ({report.summary()})" if report.total else ""
             raise UserError(f"there is no text to embed in {', '.join(inputs)}{dropped}")
@@ -115,9 +114,7 @@ def embed(
     return result
 
 
-def check_options(
-    out: Path, precision: str, truncate_dim: int | None, max_tokens: int | None, workers: int
-) -> None:
+def check_options(out: Path, precision: str, truncate_dim: int | None, max_tokens: int | None, workers: int) -> None:
     if out.suffix not in SUFFIXES:
         raise UserError(f"--out {out} must end in {' or '.join(SUFFIXES)}")
     if out.is_dir():

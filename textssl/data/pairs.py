@@ -62,9 +62,9 @@ def read_pairs(
     """Read a .jsonl, .csv or .parquet file (compressed or not), `sample:NAME` or a hub data set of pairs.
 
     encode: texts -> ids without special tokens. length: tokens at which a text is cut. score_range: lowest and highest
-    score. Records whose texts are empty or broken are dropped and counted in `report`. Raises UserError, with the
-    place, for a missing column, a pair of one text, a label or score that is missing, a score out of range, and a file
-    without pairs.
+    score. Records whose texts are empty, broken or without tokens are dropped and counted in `report`. Raises
+    UserError, with the place, for a missing column, a pair of one text, a label or score that is missing, a score out
+    of range, and a file without pairs.
     """
     records = pair_records(str(path), report)
     columns = dict.fromkeys(column for record in records for column in record.columns)
@@ -83,10 +83,14 @@ def read_pairs(
         for record in records
     ]
     ids = iter(encode_all([text for pair in texts for text in pair], encode, length))
+    encoded = [[next(ids) for _ in pair] for pair in texts]
     pairs = [
-        Pair(next(ids), next(ids), [next(ids) for _ in pair[2:]], target)
-        for pair, target in zip(texts, targets, strict=True)
+        Pair(left, right, [one for one in others if len(one)], target)
+        for (left, right, *others), target, record in zip(encoded, targets, records, strict=True)
+        if has_tokens(left, right, record, report)
     ]
+    if not pairs:
+        raise UserError(f"data.pairs={path} holds no pair that can be used; dropped were {report.summary()}")
     facts = PairFacts(max(len(pair.negatives) for pair in pairs), classes, bool(scores))
     digest = hashlib.sha256(json.dumps([texts, targets, classes]).encode()).hexdigest()[:16]
     return PairOrder(pairs, facts, seed, digest)
@@ -120,6 +124,14 @@ def usable(record: Record, drop: drops.Drop) -> bool:
         missing = "text_b" if given[0] else "text_a"
         raise UserError(f"{record.place}: the pair has no {missing}; give both texts, or leave the record out")
     return all(is_usable(record.fields.get(column), record.place, drop) for column in ("text_a", "text_b"))
+
+
+def has_tokens(left: np.ndarray, right: np.ndarray, record: Record, report: DropReport) -> bool:
+    """Whether the tokenizer sees something in both texts (control characters alone may be nothing to it)."""
+    if len(left) and len(right):
+        return True
+    report.add(drops.NO_TOKENS, record.place)
+    return False
 
 
 def is_text(value: object) -> bool:

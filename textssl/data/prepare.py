@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from textssl.data.corpus import HELD_OUT, CorpusWriter
 from textssl.data.dedup import SeenDigests, digest, unit_interval
 from textssl.data.documents import Document, DropReport
+from textssl.data.drops import NO_TOKENS
 from textssl.data.workers import EncoderPool
 
 PIECE_CHARACTERS = 2**18  # documents go to a worker in pieces of about this size
@@ -22,7 +23,7 @@ OPENING_DOCUMENTS = 4000  # a corpus with more than these needs no minimum of he
 OPENING_TOKENS = 2**23
 MIN_HELD_OUT = 16  # documents held out of a small corpus, at most one in MIN_HELD_OUT_SHARE
 MIN_HELD_OUT_SHARE = 5
-DUPLICATE, NO_TOKENS = "duplicate", "no tokens"
+DUPLICATE = "duplicate"
 
 
 @dataclass

@@ -1,0 +1,94 @@
+"""Sentences and neighbouring sentences of a corpus, against its marks read one by one."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from textssl.batch import SENTENCE_START, RowFormat
+from textssl.data.corpus import Corpus, CorpusWriter
+from textssl.data.plan import Plan
+from textssl.errors import UserError
+
+
+def write(path, documents, **options):
+    """documents: of each the lengths of its sentences; every token is a number of its own."""
+    writer = CorpusWriter(path, tokenizer_hash="h", vocab_size=2**20, split="train", **options)
+    first, sentences = 0, []
+    for lengths in documents:
+        count = sum(lengths)
+        marks = np.ones(count, np.uint8)
+        marks[np.cumsum([0, *lengths[:-1]])] |= SENTENCE_START
+        ids = np.arange(first, first + count)
+        writer.add(ids, marks, num_bytes=count)
+        ends = np.cumsum([0, *lengths])
+        sentences.append([ids[a:b].tolist() for a, b in itertools.pairwise(ends)])
+        first += count
+    writer.close()
+    return sentences
+
+
+@pytest.fixture(scope="module", params=["one block", "blocks", "shards"])
+def made(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(4)
+    documents = [rng.integers(1, 30, rng.integers(1, 9)).tolist() for _ in range(150)]
+    options = {"one block": {}, "blocks": {"block_tokens": 300}, "shards": {"block_tokens": 200, "shard_tokens": 2000}}
+    sentences = write(path, documents, **options[request.param])
+    corpus = Corpus.open(path)
+    assert (len(corpus.blocks) > 1) == (request.param != "one block")
+    assert (len(corpus.manifest["shards"]) > 1) == (request.param == "shards")
+    return path, sentences
+
+
+def plan(path, kind, seed=0, window_tokens=2**22):
+    corpora = [(Corpus.open(path), 1.0)]
+    return Plan(corpora, kind=kind, length=64, form=RowFormat(), seed=seed, window_tokens=window_tokens)
+
+
+@pytest.mark.parametrize("window_tokens", [2**22, 700])
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_every_sentence_is_a_sample_once_an_epoch(made, window_tokens, epoch):
+    path, documents = made
+    found = plan(path, "sentences", window_tokens=window_tokens)
+    expected = [tuple(sentence) for document in documents for sentence in document]
+    samples = [found.sample(epoch * len(found) + index) for index in range(len(found))]
+    assert Counter(tuple(sample.ids.tolist()) for sample in samples) == Counter(expected)
+    assert len(found) == len(expected) == found.epochs[0].corpus.manifest["sentences"]
+    assert all(s.marks[0] & SENTENCE_START and not (s.marks[1:] & SENTENCE_START).any() for s in samples)
+
+
+@pytest.mark.parametrize("window_tokens", [2**22, 700])
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_every_neighbouring_pair_is_a_sample_once_and_none_crosses_documents(made, window_tokens, epoch):
+    path, documents = made
+    found = plan(path, "adjacent", window_tokens=window_tokens)
+    expected = [(tuple(left), tuple(right)) for document in documents for left, right in itertools.pairwise(document)]
+    samples = [found.sample(epoch * len(found) + index) for index in range(len(found))]
+    pairs = [(tuple(sample.left.ids.tolist()), tuple(sample.right.ids.tolist())) for sample in samples]
+    assert Counter(pairs) == Counter(expected)
+    assert len(found) == sum(len(document) - 1 for document in documents)
+
+
+@pytest.mark.parametrize("kind", ["sentences", "adjacent"])
+def test_orders_differ_by_epoch_and_seed_and_are_pure(made, kind):
+    path, _ = made
+    ids = lambda sample: (sample.left if kind == "adjacent" else sample).ids.tolist()  # noqa: E731
+    orders = [
+        [ids(found.sample(first + index)) for index in range(len(found))]
+        for found, first in ((plan(path, kind), 0), (plan(path, kind), len(plan(path, kind))), (plan(path, kind, 1), 0))
+    ]
+    assert orders[0] != orders[1] and orders[0] != orders[2]
+    late = plan(path, kind, window_tokens=700)
+    assert ids(late.sample(777)) == ids(plan(path, kind, window_tokens=700).sample(777))
+
+
+def test_documents_of_one_sentence_hold_no_neighbours(tmp_path):
+    write(tmp_path / "one", [[5], [9]])
+    assert len(plan(tmp_path / "one", "sentences")) == 2
+    with pytest.raises(UserError, match="holds no two sentences in one document"):
+        plan(tmp_path / "one", "adjacent")
+    write(tmp_path / "some", [[5], [1, 2], [9]])
+    sample = plan(tmp_path / "some", "adjacent").sample(0)
+    assert (sample.left.ids.tolist(), sample.right.ids.tolist()) == ([5], [6, 7])

@@ -21,7 +21,7 @@ def write_labelled(path: Path, texts: list[str], labels: list[str]) -> str:
 
 def test_figures_of_word_counts_beat_the_majority(tmp_path):
     task = Classification("topics", write_labelled(tmp_path / "topics.csv", *topics(300)), draws=4)
-    figures, floor = dict(task.run(Tfidf())), dict(task.run_majority())
+    figures, floor = dict(task.run(Tfidf())), dict(task.run_floor())
     assert list(figures) == list(floor) == ["probe_8", "probe_64", "probe_all", "knn"]
     assert all(figures[name].mean > floor[name].high for name in figures)
     assert figures["probe_8"].mean < figures["probe_all"].mean

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from tests.evaluation.folders import model, save_model, topics
+from tests.evaluation.folders import topics
 from tests.evaluation.test_classification import write_labelled
-from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
-from textssl.evaluation.features import TransformerEncoder
-from textssl.evaluation.suite import load_suite, named_values, run_baselines, run_suite
+from textssl.evaluation.suite import KINDS, full, load_suite, quick
 
 
 @pytest.fixture
@@ -27,37 +24,46 @@ def test_own_file(suite, tmp_path):
     assert suite.facts()["mine"]["source"] == str(tmp_path / "topics.csv")
 
 
-def test_every_model_sees_the_same_and_a_loop_can_write_it_down(suite):
-    encoder = TransformerEncoder(model("modernbert"), tiny_tokenizer(), max_tokens=suite.max_tokens)
-    values = dict(named_values(encoder, suite))
-    assert list(values)[:2] == ["eval/mine/probe_4", "eval/mine/probe_4/macro_f1"]
-    assert {"eval/mine/probe_all", "eval/mine/knn"} <= values.keys()
-    figures = dict(run_suite(encoder, suite))["mine"]
-    assert values["eval/mine/probe_4"] == figures["probe_4"].mean
-
-
-def test_baselines(suite, tmp_path):
-    baselines = dict(run_baselines(save_model(tmp_path / "model", "bert"), suite, progress=False))
-    assert list(baselines) == ["majority", "tfidf", "random_init"]
-    assert all(list(tasks["mine"]) == ["probe_4", "probe_all", "knn"] for tasks in baselines.values())
-    untrained = baselines["random_init"]["mine"]["probe_4"]
-    assert untrained.interval == "initialisations" and len(untrained.scores) == 6
-    assert baselines["tfidf"]["mine"]["probe_all"].mean > baselines["majority"]["mine"]["probe_all"].mean
-    assert np.isfinite([untrained.low, untrained.high]).all()
+def test_every_kind_in_a_file_with_its_own_options_and_the_shared_seed(tmp_path):
+    (tmp_path / "own.yaml").write_text(
+        "seed: 7\nshots: [4]\ntasks:\n"
+        "- {name: a, path: a.csv}\n"
+        "- {name: b, path: b.csv, kind: similarity, max_pairs: 5}\n"
+        "- {name: c, path: 'sample:wordsim', kind: word_similarity}\n"
+        "- {name: d, path: d.csv, kind: clustering, starts: 2}\n"
+        "- {name: e, path: e.csv, kind: retrieval, query: question, document: answer}\n"
+        "- {name: f, path: f.csv, kind: geometry, query: question, document: answer, max_documents: 9, seed: 1}\n"
+    )
+    a, b, c, d, e, f = load_suite(tmp_path / "own.yaml").tasks
+    assert [task.kind for task in (a, b, c, d, e, f)] == list(KINDS)
+    assert [task.seed for task in (a, b, c, d, e, f)] == [7, 7, 7, 7, 7, 1]
+    assert a.shots == (4,) and b.max_pairs == 5 and d.starts == 2 and f.max_documents == 9
+    assert (e.query, e.document, e.path, c.path) == ("question", "answer", str(tmp_path / "e.csv"), "sample:wordsim")
 
 
 def test_named_suites_are_known_without_reading_anything():
-    quick, full = load_suite("quick"), load_suite("full")
-    assert [task.name for task in quick.tasks] == ["bbc", "trec", "sms", "movies"]
-    assert [task.name for task in full.tasks] == ["bbc", "trec", "sms", "movies", "newsgroups"]
-    assert quick.max_tokens < full.max_tokens and quick.draws >= 10
-    assert all(task.max_test and task.max_train for task in quick.tasks)
+    assert [task.name for task in load_suite("quick").tasks] == [
+        *("bbc", "trec", "sms", "movies", "sts", "wordsim", "bbc-clustering", "news-retrieval", "news-geometry")
+    ]
+    names = [task.name for task in load_suite("full").tasks]
+    assert {"newsgroups", "newsgroups-clustering", "sts"} <= set(names) and len(set(names)) == 11
+    assert quick().max_tokens < full().max_tokens and quick().draws >= 10
+    caps = ("max_test", "max_texts", "max_documents")
+    assert not any(getattr(task, cap, None) for task in full().tasks for cap in caps)
+    assert all(any(getattr(task, cap, None) for cap in caps) for task in quick().tasks if "similarity" not in task.kind)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("tasks: [{name: a, path: b.csv, kind: regression}]", "tasks.0.kind is 'regression'; there is classification"),
+        (
+            "tasks: [{name: a, path: b.csv, kind: regression}]",
+            "tasks.0.kind is 'regression'; there is classification, similarity, word_similarity, clustering",
+        ),
+        ("tasks: [{name: a, path: b.csv, kind: retrieval, querry: x}]", "unknown key tasks.0.querry.*query"),
+        ("tasks: [{name: a, path: b.csv, kind: clustering, starts: 0}]", "tasks.0.starts is 0, it must be at least 1"),
+        ("tasks: [{name: a, path: b.csv, kind: geometry, max_documents: 0}]", "tasks.0.max_documents is 0"),
+        ("tasks: [{name: a, kind: similarity}]", "tasks.0.path is missing"),
         ("tasks: [{name: a, pth: b.csv}]", "pth.*path"),
         ("tasks: [{name: a, path: b.csv}]\ndrws: 3", "drws.*draws"),
         ("tasks: [{name: a, path: b.csv}, {name: a, path: c.csv}]", "two tasks have the same name"),

@@ -6,6 +6,7 @@ import pytest
 
 from tests.evaluation.folders import save_model, topics
 from tests.evaluation.test_classification import write_labelled
+from tests.evaluation.test_similarity import write_pairs
 from tests.tiny import make_corpus, texts, tiny_tokenizer
 from textssl import tokenizer
 from textssl.errors import UserError
@@ -15,8 +16,10 @@ from textssl.workflows.evaluate import evaluate, first_bytes, held_out_texts
 @pytest.fixture
 def suite(tmp_path):
     write_labelled(tmp_path / "topics.csv", *topics(150))
+    write_pairs(tmp_path / "pairs.csv", 20)
     (tmp_path / "own.yaml").write_text(
-        "tasks: [{name: mine, path: topics.csv}]\ndraws: 2\nshots: [8]\nmax_tokens: 12\n"
+        "tasks: [{name: mine, path: topics.csv}, {name: pairs, path: pairs.csv, kind: similarity}]\n"
+        "draws: 2\nshots: [8]\nmax_tokens: 12\n"
     )
     return tmp_path / "own.yaml"
 
@@ -27,12 +30,14 @@ def test_results_are_written_shown_and_repeat(suite, tmp_path, capfd):
     assert json.loads(out.read_text()) == json.loads(json.dumps(results))
     assert list(out.parent.iterdir()) == [out]
     assert results["model"] == str(folder) and len(results["weights_hash"]) == 16
-    assert set(results["baselines"]) == {"majority", "tfidf", "random_init"}
+    assert set(results["baselines"]) == {"majority", "chance", "tfidf", "random_words", "random_init"}
     figure = results["tasks"]["mine"]["probe_8"]
     assert {"mean", "low", "high", "draws", "train_examples", "test_examples", "macro_f1"} <= figure.keys()
+    assert "macro_f1" not in results["tasks"]["pairs"]["spearman"]
+    assert results["baselines"]["tfidf"]["pairs"]["spearman"]["mean"] > 0
     assert results["data"]["mine"]["truncated_share"] > 0.5 and results["versions"]["torch"]
     shown, errors = capfd.readouterr()
-    assert "mine: accuracy" in shown and "same, untrained" in shown and str(out) in shown.replace("\n", "")
+    assert "mine: accuracy" in shown and "similarity (Spearman)" in shown and "same, untrained" in shown and str(out) in shown.replace("\n", "")
     assert errors == ""
     again = evaluate(folder, suite, baselines=True)
     assert again == results

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from textssl.data.labeled import read_labeled
 from textssl.errors import UserError
 from textssl.evaluation.baselines import majority
-from textssl.evaluation.figure import Figure
+from textssl.evaluation.figure import Accuracy
 from textssl.evaluation.neighbors import nearest_neighbours
 from textssl.evaluation.probe import probe
 from textssl.evaluation.split import Split, split_by_hash
@@ -23,6 +23,10 @@ class Classification:
     name: the task's. path: a labelled set (text, label). test: another one, to test on; without it the hash of the text
     decides. max_train, max_test: caps, which `facts` tells. The set is read when it is first needed.
     """
+
+    kind = "classification"
+    floor = "majority"
+    tfidf: ClassVar[dict[str, bool] | None] = {"phrases": True, "rare_words": False}
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Classification:
         counts = np.bincount(split.train_labels)
         wanted = max(self.shots, default=0)
         return {
+            "kind": self.kind,
             "source": self.path,
             "classes": split.classes,
             "train_examples": len(split.train_texts),
@@ -62,20 +67,20 @@ class Classification:
             "short_classes": {split.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < wanted)},
         }
 
-    def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
+    def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Accuracy]]:
         """(name, figure) of an encoder, which has `fit(texts)` and `embed(texts, progress=...)`."""
         split = self.split
         encoder.fit(split.train_texts)
-        features = encoder.embed([*split.train_texts, *split.test_texts], progress=progress)
-        boundary = len(split.train_texts)
-        sides = (features[:boundary], split.train_labels, features[boundary:], split.test_labels)
+        train = encoder.embed(split.train_texts, progress=progress)
+        test = encoder.embed(split.test_texts, progress=progress)  # apart: clustering may read the same texts
+        sides = (train, split.train_labels, test, split.test_labels)
         for shots in (*self.shots, None):
             figure = probe(*sides, shots=shots, draws=self.draws, seed=self.seed)
             if figure is not None:
                 yield f"probe_{shots or 'all'}", figure
         yield "knn", nearest_neighbours(*sides, seed=self.seed)
 
-    def run_majority(self) -> Iterator[tuple[str, Figure]]:
+    def run_floor(self) -> Iterator[tuple[str, Accuracy]]:
         """The same names for an answer that reads nothing."""
         figure = majority(self.split.train_labels, self.split.test_labels, seed=self.seed)
         for name in (*(f"probe_{shots}" for shots in self.shots), "probe_all", "knn"):

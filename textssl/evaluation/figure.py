@@ -4,56 +4,92 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 from sklearn.metrics import f1_score
 
-RESAMPLES = 1_000
+from textssl.evaluation.intervals import RESAMPLES, Score, over_draws, percentiles
+
+EXACT = "exact"  # the interval of a figure that is computed and not measured
 
 
-@dataclass(frozen=True)
-class Score:
-    """A mean and its 95 % interval."""
+class Metric(NamedTuple):
+    """How a figure is called in tables, whether more (1) or less (-1) of it is better or neither (0), its range."""
 
-    mean: float
-    low: float
-    high: float
+    words: str
+    better: int
+    bounds: tuple[float, float]
 
 
-@dataclass(frozen=True)
+INFINITY = float("inf")
+SHARE = (0.0, 1.0)
+METRICS = {
+    "spearman": Metric("Spearman", 1, (-1.0, 1.0)),
+    "v_measure": Metric("V-measure", 1, SHARE),
+    "recall_1": Metric("recall@1", 1, SHARE),
+    "recall_10": Metric("recall@10", 1, SHARE),
+    "mrr_10": Metric("MRR@10", 1, SHARE),
+    "ndcg_10": Metric("nDCG@10", 1, SHARE),
+    "alignment": Metric("alignment", -1, (0.0, 4.0)),
+    "uniformity": Metric("uniformity", -1, (-8.0, 0.0)),
+    "rankme": Metric("RankMe", 1, (0.0, INFINITY)),
+    "mean_cosine": Metric("mean cosine", 0, (-1.0, 1.0)),
+    "normalised_std": Metric("spread", 1, (0.0, 1.0)),
+}
+
+
+def bounds(name: str) -> tuple[float, float]:
+    """The range of a figure; of one that METRICS does not hold (accuracies of probes) 0 to 1."""
+    return METRICS[name].bounds if name in METRICS else SHARE
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figure:
-    """Accuracy (mean, low, high) and macro F1 of a classifier on a fixed test set.
+    """One number about a model, with its 95 % interval [low, high].
 
-    interval: what varies inside [low, high]: "draws" of the training examples, "test examples", or "initialisations".
-    scores: accuracy of each draw; every model sees the same draws, so that two models compare pair by pair.
-    settings: what inner cross-validation chose (C of each draw, or k).
+    interval: what varies inside it: "draws" of training examples, "starts" of k-means, "test examples", "pairs",
+    "queries", "texts", "initialisations", or "exact" (nothing does). test_examples: how many pairs, queries or texts
+    it was measured on. scores: the value of each repetition; every model sees the same ones, so that two models
+    compare one by one. settings: what was chosen on the way (C of each draw, or k).
     """
 
     mean: float
     low: float
     high: float
     interval: str
-    draws: int
-    train_examples: int
     test_examples: int
-    scores: list[float]
-    macro_f1: Score
+    scores: list[float] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def over_draws(scores: Sequence[float]) -> Score:
-    """Mean of independent repetitions with Student's 95 % interval of the mean, kept within [0, 1]."""
-    values = np.asarray(scores, dtype=np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Score(mean, mean, mean)
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Score(mean, max(mean - half, 0.0), min(mean + half, 1.0))
+@dataclass(frozen=True, kw_only=True)
+class Accuracy(Figure):
+    """Accuracy (mean, low, high) and macro F1 of a classifier, trained `draws` times on `train_examples`."""
+
+    draws: int
+    train_examples: int
+    macro_f1: Score
+
+
+def measured(score: Score, interval: str, test_examples: int, scores: Sequence[float] = ()) -> Figure:
+    """A figure from its mean and interval; scores: of the repetitions, if there were any."""
+    return Figure(
+        mean=score.mean,
+        low=score.low,
+        high=score.high,
+        interval=interval,
+        test_examples=test_examples,
+        scores=list(scores) or [score.mean],
+    )
+
+
+def exact(value: float, test_examples: int) -> Figure:
+    """A figure that follows from the data alone."""
+    return measured(Score(value, value, value), EXACT, test_examples)
 
 
 def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[Score, Score]:
@@ -69,8 +105,8 @@ def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[
     accuracy = resampled.trace(axis1=1, axis2=2) / len(truth)
     f1 = _macro_f1(resampled)
     return (
-        Score(float((truth == predicted).mean()), *_percentiles(accuracy)),
-        Score(macro_f1(truth, predicted), *_percentiles(f1)),
+        Score(float((truth == predicted).mean()), *percentiles(accuracy)),
+        Score(macro_f1(truth, predicted), *percentiles(f1)),
     )
 
 
@@ -87,28 +123,23 @@ def _macro_f1(confusion: np.ndarray) -> np.ndarray:
     return scores.sum(1) / np.maximum((present > 0).sum(1), 1)
 
 
-def _percentiles(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def merge(figures: Sequence[Figure]) -> Figure:
-    """One figure from the same measurement on several random initialisations."""
+def merge(figures: Sequence[Figure], name: str) -> Figure:
+    """One figure from the same measurement, called `name`, on several random initialisations."""
     if len(figures) == 1:
         return figures[0]
     first = figures[0]
-    scores = [score for figure in figures for score in figure.scores]
     # the spread of the means: draws repeat over the initialisations and are not independent
-    total = over_draws([figure.mean for figure in figures])
-    return Figure(
-        total.mean,
-        total.low,
-        total.high,
-        "initialisations",
-        first.draws,
-        first.train_examples,
-        first.test_examples,
-        scores,
-        over_draws([figure.macro_f1.mean for figure in figures]),
-        {"initialisations": len(figures)},
-    )
+    total = over_draws([figure.mean for figure in figures], bounds(name))
+    shared: dict[str, Any] = {
+        "mean": total.mean,
+        "low": total.low,
+        "high": total.high,
+        "interval": "initialisations",
+        "test_examples": first.test_examples,
+        "scores": [score for figure in figures for score in figure.scores],
+        "settings": {"initialisations": len(figures)},
+    }
+    if isinstance(first, Accuracy):
+        f1 = over_draws([figure.macro_f1.mean for figure in figures if isinstance(figure, Accuracy)])
+        return Accuracy(**shared, draws=first.draws, train_examples=first.train_examples, macro_f1=f1)
+    return Figure(**shared)

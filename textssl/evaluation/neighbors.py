@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from textssl.evaluation.figure import Figure, over_examples
+from textssl.evaluation.figure import Accuracy, over_examples
 
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 BLOCK_ROWS = 1_024  # rows of the similarity matrix that are in memory at once
@@ -14,7 +14,7 @@ BLOCK_ROWS = 1_024  # rows of the similarity matrix that are in memory at once
 
 def nearest_neighbours(
     train: Any, train_labels: np.ndarray, test: Any, test_labels: np.ndarray, *, seed: int = 0
-) -> Figure:
+) -> Accuracy:
     """Accuracy and macro F1 of a majority vote of the k nearest training examples, interval over test examples.
 
     k is chosen among NEIGHBOURS by leave-one-out accuracy on the training examples (ties: the smallest).
@@ -25,17 +25,17 @@ def nearest_neighbours(
     k = sizes[int((left_out == train_labels).sum(1).argmax())]
     predicted = votes(train, train_labels, test, [k])[0]
     accuracy, f1 = over_examples(test_labels, predicted, seed)
-    return Figure(
-        accuracy.mean,
-        accuracy.low,
-        accuracy.high,
-        "test examples",
-        1,
-        len(train_labels),
-        len(test_labels),
-        [accuracy.mean],
-        f1,
-        {"k": k},
+    return Accuracy(
+        mean=accuracy.mean,
+        low=accuracy.low,
+        high=accuracy.high,
+        interval="test examples",
+        draws=1,
+        train_examples=len(train_labels),
+        test_examples=len(test_labels),
+        scores=[accuracy.mean],
+        macro_f1=f1,
+        settings={"k": k},
     )
 
 

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from textssl.evaluation.figure import Figure, macro_f1, over_draws, over_examples
+from textssl.evaluation.figure import Accuracy, macro_f1, over_examples
+from textssl.evaluation.intervals import over_draws
 from textssl.evaluation.split import few_label_draws
 
 INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # C, for features of mean 0 and mean squared length 1
@@ -27,7 +28,7 @@ def probe(
     shots: int | None,
     draws: int = 10,
     seed: int = 0,
-) -> Figure | None:
+) -> Accuracy | None:
     """Accuracy and macro F1 on the test set of probes trained on `shots` examples a class, `draws` times.
 
     train, test: (examples, width) features, arrays or scipy sparse. Labels: (examples,) class numbers.
@@ -51,8 +52,17 @@ def probe(
         accuracy, f1 = over_draws(scores), over_draws([result[1] for result in results])
         examples, interval = int(np.minimum(counts, shots).sum()), "draws"
         settings = {"C": [result[2] for result in results]}
-    return Figure(
-        accuracy.mean, accuracy.low, accuracy.high, interval, draws, examples, len(test_labels), scores, f1, settings
+    return Accuracy(
+        mean=accuracy.mean,
+        low=accuracy.low,
+        high=accuracy.high,
+        interval=interval,
+        draws=draws,
+        train_examples=examples,
+        test_examples=len(test_labels),
+        scores=scores,
+        macro_f1=f1,
+        settings=settings,
     )
 
 

@@ -1,43 +1,68 @@
-"""A suite: which tasks, how many examples and draws; and running one on a model and on what it has to beat.
-
-A new kind of task is one file with a class like `Classification` (name, facts, run, run_majority) and a line in KINDS.
-"""
+"""A suite: which tasks, how many examples and draws. Two have names, others come out of a YAML file."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 from textssl.config import validate_options
 from textssl.errors import UserError
-from textssl.evaluation.baselines import Tfidf
 from textssl.evaluation.classification import Classification
-from textssl.evaluation.encoders import random_encoder
+from textssl.evaluation.clustering import Clustering
 from textssl.evaluation.features import DEFAULT_MAX_TOKENS
-from textssl.evaluation.figure import merge
+from textssl.evaluation.figure import Figure
+from textssl.evaluation.geometry_task import Geometry
+from textssl.evaluation.retrieval import Retrieval
+from textssl.evaluation.similarity import Similarity, WordSimilarity
 
-KINDS: dict[str, Callable[..., Any]] = {"classification": Classification}
-PACKAGES = ("textssl", "torch", "transformers", "sentence-transformers", "scikit-learn", "numpy")
+KINDS: dict[str, Callable[..., Any]] = {
+    kind.kind: kind for kind in (Classification, Similarity, WordSimilarity, Clustering, Retrieval, Geometry)
+}
 QUICK_CAPS = {"bbc": (400, 300), "trec": (2000, 700), "sms": (800, 500), "movies": (800, 500)}
 FULL_TASKS = ("bbc", "trec", "sms", "movies")
+QUICK_CLUSTERED, QUICK_DOCUMENTS = 300, 500
+
+
+class Task(Protocol):
+    """A kind of task: one file with one class, which stands in KINDS.
+
+    floor: which answer reads nothing, "majority" or "chance", or None. tfidf: the options of the Tfidf that stands
+    beside it, or None where counting words gives no answer.
+    """
+
+    name: str
+    kind: str
+    floor: str | None
+    tfidf: dict[str, bool] | None
+
+    def facts(self) -> dict[str, Any]:
+        """Kind, source and how many examples. Raises UserError where the data does not suit the kind."""
+        ...
+
+    def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
+        """(name, figure) of anything with `fit` and `embed`."""
+        ...
+
+    def run_floor(self) -> Iterator[tuple[str, Figure]]:
+        """The same names for an answer that reads nothing."""
+        ...
 
 
 @dataclass(frozen=True)
 class Suite:
     """Tasks with what all of them share.
 
-    max_tokens: encoders read the first so many tokens of a text. initialisations: of the untrained model.
-    seed: of draws, folds and the first initialisation.
+    max_tokens: encoders read the first so many tokens of a text. initialisations: of the untrained model and of random
+    word vectors. seed: of draws, folds, starts, resamples and the first initialisation.
     """
 
     name: str
-    tasks: list[Any]
+    tasks: list[Any]  # Task; Any, since a class attribute does not count as a protocol's variable
     max_tokens: int = DEFAULT_MAX_TOKENS
     draws: int = 10
     seed: int = 0
@@ -47,25 +72,58 @@ class Suite:
         return {task.name: task.facts() for task in self.tasks}
 
 
+def quick() -> Suite:
+    """Capped, 128 tokens of each text: a minute for a small model."""
+    return Suite(
+        "quick",
+        [
+            *(
+                Classification(name, f"sample:{name}", max_train=max_train, max_test=max_test)
+                for name, (max_train, max_test) in QUICK_CAPS.items()
+            ),
+            Similarity("sts", "sample:sts/dev"),  # the training part is for training
+            WordSimilarity("wordsim", "sample:wordsim"),
+            Clustering("bbc-clustering", "sample:bbc", max_texts=QUICK_CLUSTERED),
+            Retrieval("news-retrieval", "sample:news", max_documents=QUICK_DOCUMENTS),
+            Geometry("news-geometry", "sample:news", max_documents=QUICK_DOCUMENTS),
+        ],
+        max_tokens=128,
+    )
+
+
+def full() -> Suite:
+    """All examples, 512 tokens of each text."""
+    return Suite(
+        "full",
+        [
+            *(Classification(name, f"sample:{name}") for name in FULL_TASKS),
+            Classification("newsgroups", "sample:newsgroups/train", test="sample:newsgroups/test"),
+            Similarity("sts", "sample:sts/dev"),
+            WordSimilarity("wordsim", "sample:wordsim"),
+            Clustering("bbc-clustering", "sample:bbc"),
+            Clustering("newsgroups-clustering", "sample:newsgroups/test"),
+            Retrieval("news-retrieval", "sample:news"),
+            Geometry("news-geometry", "sample:news"),
+        ],
+        initialisations=3,
+    )
+
+
 def load_suite(suite: str | Path) -> Suite:
-    """`quick` (capped, 128 tokens, a minute), `full` (all examples, 512 tokens), or a YAML file.
+    """`quick`, `full`, or a YAML file.
 
     FILE.yaml: `tasks: [{name: mine, path: mine.csv, kind: classification}, ...]`, paths seen from the file, and
-    if wanted max_tokens, draws, shots, seed, initialisations. Raises UserError.
+    if wanted max_tokens, draws, shots, seed, initialisations. A task has the options of its kind's class.
+    Raises UserError.
     """
-    if str(suite) == "quick":
-        tasks = [
-            Classification(name, f"sample:{name}", max_train=max_train, max_test=max_test)
-            for name, (max_train, max_test) in QUICK_CAPS.items()
-        ]
-        return Suite("quick", tasks, max_tokens=128)
-    if str(suite) == "full":
-        tasks = [Classification(name, f"sample:{name}") for name in FULL_TASKS]
-        tasks.append(Classification("newsgroups", "sample:newsgroups/train", test="sample:newsgroups/test"))
-        return Suite("full", tasks, initialisations=3)
-    file = Path(suite)
+    named = {"quick": quick, "full": full}.get(str(suite))
+    return named() if named else _read(Path(suite))
+
+
+def _read(file: Path) -> Suite:
+    """The suite that a YAML file describes. Raises UserError."""
     if file.suffix not in (".yaml", ".yml"):
-        raise UserError(f"--suite is {suite}: it must be quick, full or a YAML file")
+        raise UserError(f"--suite is {file}: it must be quick, full or a YAML file")
     if not file.is_file():
         raise UserError(f"there is no suite file {file}")
     try:
@@ -75,7 +133,7 @@ def load_suite(suite: str | Path) -> Suite:
     if isinstance(values, list):
         values = {"tasks": values}
     if not isinstance(values, dict):
-        raise UserError(f"{file} must hold tasks: [{{name: ..., path: ..., kind: classification}}]")
+        raise UserError(f"{file} must hold tasks: [{{name: ..., path: ..., kind: {' | '.join(KINDS)}}}]")
     return _from_values(file, **validate_options(_options, values, str(file)))
 
 
@@ -110,65 +168,30 @@ def _from_values(
             raise UserError(f"{file}: {key} is {value}, it must be at least 1")
     if not tasks:
         raise UserError(f"{file} names no task")
-    made = []
-    for place, task in enumerate(tasks):
-        options = dict(task)
-        kind = options.pop("kind", "classification")
-        if kind not in KINDS:
-            raise UserError(f"{file}: tasks.{place}.kind is {kind!r}; there is {', '.join(KINDS)}")
-        shared = {"draws": draws, "shots": tuple(shots), "seed": seed}
-        options = validate_options(KINDS[kind], {**shared, **options}, f"tasks.{place}")
-        for key in ("path", "test"):
-            if options.get(key) is not None:
-                options[key] = _seen_from(file.parent, options[key])
-        made.append(KINDS[kind](**options))
+    shared = {"draws": draws, "shots": tuple(shots), "seed": seed}
+    made = [_task(file, place, task, shared) for place, task in enumerate(tasks)]
     names = [task.name for task in made]
     if len(set(names)) < len(names):
         raise UserError(f"{file}: two tasks have the same name; the names are {', '.join(names)}")
     return Suite(file.stem, made, max_tokens, draws, seed, initialisations)
 
 
+def _task(file: Path, place: int, values: dict[str, Any], shared: dict[str, Any]) -> Any:
+    options = dict(values)
+    kind = options.pop("kind", Classification.kind)
+    if kind not in KINDS:
+        raise UserError(f"{file}: tasks.{place}.kind is {kind!r}; there is {', '.join(KINDS)}")
+    taken = inspect.signature(KINDS[kind]).parameters
+    shared = {key: value for key, value in shared.items() if key in taken}
+    options = validate_options(KINDS[kind], {**shared, **options}, f"tasks.{place}")
+    for key, value in options.items():
+        if value is not None and (key.startswith("max_") or key == "starts") and value < 1:
+            raise UserError(f"{file}: tasks.{place}.{key} is {value}, it must be at least 1")
+    for key in ("path", "test"):
+        if options.get(key) is not None:
+            options[key] = _seen_from(file.parent, options[key])
+    return KINDS[kind](**options)
+
+
 def _seen_from(folder: Path, path: str) -> str:
     return path if ":" in path.split("/")[0] else str(folder / path)  # sample:NAME and hf://... stay
-
-
-def run_suite(encoder: Any, suite: Suite, progress: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(task, {figure name: Figure}) of an encoder: anything with `fit` and `embed`."""
-    for task in suite.tasks:
-        yield task.name, dict(task.run(encoder, progress and f"{progress}: {task.name}"))
-
-
-def named_values(encoder: Any, suite: Suite) -> Iterator[tuple[str, float]]:
-    """("eval/bbc/probe_8", accuracy) and so on, for a training loop to write down; macro F1 as .../macro_f1."""
-    for task in suite.tasks:
-        for name, figure in task.run(encoder):
-            yield f"eval/{task.name}/{name}", figure.mean
-            yield f"eval/{task.name}/{name}/macro_f1", figure.macro_f1.mean
-
-
-def run_baselines(model: str | Path, suite: Suite, *, progress: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(baseline, {task: {figure name: Figure}}): "majority", "tfidf", and "random_init", the model untrained."""
-    yield "majority", {task.name: dict(task.run_majority()) for task in suite.tasks}
-    yield "tfidf", dict(run_suite(Tfidf(), suite))
-    runs = []
-    for initialisation in range(suite.initialisations):
-        encoder = random_encoder(model, seed=suite.seed + initialisation, max_tokens=suite.max_tokens)
-        runs.append(dict(run_suite(encoder, suite, "untrained" if progress else None)))
-    yield "random_init", _merge(runs)
-
-
-def _merge(runs: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    return {
-        task: {name: merge([run[task][name] for run in runs]) for name in figures} for task, figures in runs[0].items()
-    }
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that the figures depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found

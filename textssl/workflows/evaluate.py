@@ -26,7 +26,9 @@ from textssl.evaluation.loading import (
     load_weights,
     weights_hash,
 )
-from textssl.evaluation.suite import Suite, load_suite, run_baselines, run_suite, versions
+from textssl.evaluation.measure import run_baselines, run_suite, versions
+from textssl.evaluation.remembered import Remembered
+from textssl.evaluation.suite import Suite, load_suite
 from textssl.evaluation.table import legend, result_tables
 from textssl.tokenizer import tokenizer_hash
 
@@ -77,7 +79,7 @@ def evaluate(
 
 def run_tasks(folder: Path, suite: Suite, results: dict[str, Any]) -> None:
     """Fill in results["tasks"], and in results["data"] how much of each text the model has read."""
-    encoder = load_encoder(folder, max_tokens=suite.max_tokens)
+    encoder = Remembered(load_encoder(folder, max_tokens=suite.max_tokens))
     for task, figures in run_suite(encoder, suite, progress="embedding"):
         results["tasks"] |= _plain({task: figures})
         reading = encoder.take_reading()

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.evaluation.folders import model, save_model, topics
+from tests.evaluation.test_classification import write_labelled
+from tests.evaluation.test_retrieval import write_titles
+from tests.evaluation.test_similarity import write_pairs
+from tests.tiny import tiny_tokenizer
+from textssl.evaluation.features import TransformerEncoder
+from textssl.evaluation.measure import named_values, run_baselines, run_suite
+from textssl.evaluation.suite import load_suite
+
+FIGURES = {
+    "mine": ["probe_4", "probe_all", "knn"],
+    "pairs": ["spearman"],
+    "words": ["spearman"],
+    "groups": ["v_measure"],
+    "titles": ["recall_1", "recall_10", "mrr_10", "ndcg_10"],
+    "shape": ["alignment", "uniformity", "rankme", "mean_cosine", "normalised_std"],
+}
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """A task of every kind."""
+    write_labelled(tmp_path / "topics.csv", *topics(120))
+    write_pairs(tmp_path / "pairs.csv")
+    write_titles(tmp_path / "titles.jsonl")
+    (tmp_path / "own.yaml").write_text(
+        "tasks:\n- {name: mine, path: topics.csv, max_test: 30}\n"
+        "- {name: pairs, path: pairs.csv, kind: similarity}\n"
+        "- {name: words, path: pairs.csv, kind: word_similarity}\n"
+        "- {name: groups, path: topics.csv, kind: clustering, max_texts: 30, starts: 3}\n"
+        "- {name: titles, path: titles.jsonl, kind: retrieval}\n"
+        "- {name: shape, path: titles.jsonl, kind: geometry}\n"
+        "max_tokens: 32\ndraws: 3\nshots: [4]\ninitialisations: 2\n"
+    )
+    return load_suite(tmp_path / "own.yaml")
+
+
+def test_a_training_loop_gets_every_figure_under_a_path(suite):
+    encoder = TransformerEncoder(model("modernbert"), tiny_tokenizer(), max_tokens=suite.max_tokens)
+    values = dict(named_values(encoder, suite))
+    paths = {f"eval/{task}/{name}" for task, names in FIGURES.items() for name in names}
+    assert values.keys() == paths | {f"eval/mine/{name}/macro_f1" for name in FIGURES["mine"]}
+    assert list(values)[:2] == ["eval/mine/probe_4", "eval/mine/probe_4/macro_f1"]
+    figures = dict(run_suite(encoder, suite))
+    assert values["eval/mine/probe_4"] == figures["mine"]["probe_4"].mean
+    assert values["eval/titles/ndcg_10"] == pytest.approx(figures["titles"]["ndcg_10"].mean)
+    assert np.isfinite(list(values.values())).all()
+
+
+def test_texts_of_several_tasks_are_read_once(suite, monkeypatch):
+    encoder = TransformerEncoder(model("modernbert"), tiny_tokenizer(), max_tokens=suite.max_tokens)
+    embed, read = encoder.embed, []
+    monkeypatch.setattr(encoder, "embed", lambda texts, **options: read.append(tuple(texts)) or embed(texts, **options))
+    dict(named_values(encoder, suite))
+    # training and test texts (the test texts are also clustered), pairs (also taken for words), titles, bodies
+    assert len(read) == len(set(read)) == 5
+
+
+def test_baselines_where_they_are_defined(suite, tmp_path):
+    baselines = dict(run_baselines(save_model(tmp_path / "model", "bert"), suite, progress=False))
+    found = {name: {task: list(figures) for task, figures in tasks.items()} for name, tasks in baselines.items()}
+    assert list(found) == ["majority", "chance", "tfidf", "random_words", "random_init"]
+    assert found["majority"] == {"mine": FIGURES["mine"]}
+    assert found["chance"] == {task: FIGURES[task] for task in ("pairs", "words", "groups", "titles")}
+    assert found["tfidf"] == {task: FIGURES[task] for task in ("mine", "pairs", "groups", "titles")}
+    assert found["random_words"] == found["random_init"] == FIGURES
+    untrained = baselines["random_init"]["mine"]["probe_4"]
+    assert untrained.interval == "initialisations" and len(untrained.scores) == 6
+    assert np.isfinite([untrained.low, untrained.high]).all()
+    assert baselines["tfidf"]["mine"]["probe_all"].mean > baselines["majority"]["mine"]["probe_all"].mean
+    assert baselines["random_words"]["shape"]["rankme"].mean > baselines["random_init"]["shape"]["rankme"].mean

@@ -1,0 +1,104 @@
+"""Clustering as a task: do groups that k-means finds without labels agree with the classes?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import v_measure_score
+from threadpoolctl import threadpool_limits
+
+from textssl.data.labeled import read_labeled
+from textssl.errors import UserError
+from textssl.evaluation.baselines import lsa
+from textssl.evaluation.figure import Figure, measured
+from textssl.evaluation.intervals import over_draws
+from textssl.evaluation.split import text_hash
+
+
+class Clustering:
+    """Figure `v_measure` of k-means with as many clusters as classes, mean over `starts` seeds.
+
+    name: the task's. path: a labelled set (text, label); repeated texts count once. max_texts: those of lowest hash,
+    so that every model sees the same. The set is read when it is first needed.
+    """
+
+    kind = "clustering"
+    floor = "chance"
+    tfidf: ClassVar[dict[str, bool] | None] = {"phrases": False, "rare_words": False}
+
+    def __init__(self, name: str, path: str, *, max_texts: int | None = None, starts: int = 10, seed: int = 0) -> None:
+        self.name, self.path, self.max_texts, self.starts, self.seed = name, path, max_texts, starts, seed
+
+    @cached_property
+    def distinct(self) -> dict[str, str]:
+        """Class of each distinct text, by hash."""
+        labeled = read_labeled(self.path)
+        if labeled.text_b is not None or labeled.scores is not None:
+            raise UserError(f"{self.path} holds pairs or scores; clustering needs the columns text and label")
+        self.given = len(labeled)
+        first: dict[str, str] = {}
+        for text, label in zip(labeled.texts, labeled.labels, strict=True):
+            first.setdefault(text, label)
+        return dict(sorted(first.items(), key=lambda item: text_hash(item[0])))
+
+    @property
+    def examples(self) -> tuple[list[str], list[str], np.ndarray]:
+        """Texts, names of the classes, (texts,) class numbers. Raises UserError where there is nothing to cluster."""
+        texts = list(self.distinct)[: self.max_texts]
+        labels = [self.distinct[text] for text in texts]
+        classes, numbers = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise UserError(f"{self.name}: all {len(texts)} texts of {self.path} have one class; clustering needs two")
+        if len(texts) <= len(classes):
+            raise UserError(
+                f"{self.name}: {len(texts)} texts of {len(classes)} classes in {self.path}; clustering needs more "
+                "texts than classes (is label the right column?)"
+            )
+        return texts, classes.tolist(), numbers
+
+    def facts(self) -> dict[str, Any]:
+        """How many examples stand behind the figure."""
+        texts, classes, _ = self.examples
+        return {
+            "kind": self.kind,
+            "source": self.path,
+            "classes": classes,
+            "texts": len(texts),
+            "distinct_texts": len(self.distinct),
+            "duplicates_dropped": self.given - len(self.distinct),
+        }
+
+    def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
+        """(name, figure) of an encoder; sparse features (TF-IDF) are clustered by their leading directions."""
+        texts, classes, labels = self.examples
+        encoder.fit(texts)
+        features = encoder.embed(texts, progress=progress)
+        if hasattr(features, "tocsr"):
+            features = lsa(features, self.seed)
+        seeds = range(self.seed, self.seed + self.starts)
+        yield self._figure([v_measure(features, labels, len(classes), seed) for seed in seeds])
+
+    def run_floor(self) -> Iterator[tuple[str, Figure]]:
+        """Clusters drawn at random."""
+        _, classes, labels = self.examples
+        rng = np.random.default_rng(self.seed)
+        drawn = (rng.integers(len(classes), size=len(labels)) for _ in range(self.starts))
+        yield self._figure([float(v_measure_score(labels, clusters)) for clusters in drawn])
+
+    def _figure(self, scores: list[float]) -> tuple[str, Figure]:
+        return "v_measure", measured(over_draws(scores), "starts", len(self.examples[0]), scores)
+
+
+def v_measure(features: np.ndarray, labels: np.ndarray, clusters: int, seed: int) -> float:
+    """Harmonic mean of homogeneity and completeness (Rosenberg and Hirschberg 2007) of one run of k-means."""
+    # one thread: the sums of several come in any order, and the figure would not repeat
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # collapsed features have fewer points than clusters
+        found = KMeans(clusters, n_init=1, random_state=seed).fit(features).labels_  # type: ignore[arg-type]
+    return float(v_measure_score(labels, found))

@@ -1,0 +1,78 @@
+"""Geometry as a task: how the features of real texts lie, with intervals, beside those of an untrained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from textssl.errors import UserError
+from textssl.evaluation.figure import Figure, bounds, measured
+from textssl.evaluation.geometry import mean_cosine, normalised_std, pair_distances, rankme, uniformity
+from textssl.evaluation.intervals import Score, bootstrap, jackknife
+from textssl.evaluation.retrieval import pair_facts
+from textssl.evaluation.text_pairs import TextPairs, read_text_pairs
+
+FIGURES: dict[str, Callable[[np.ndarray], float]] = {
+    "uniformity": uniformity,
+    "rankme": rankme,
+    "mean_cosine": mean_cosine,
+    "normalised_std": normalised_std,
+}
+SMALLEST = 3  # documents: leaving one out leaves a pair
+
+
+class Geometry:
+    """Figures `alignment` of texts that belong together; `uniformity`, `rankme`, `mean_cosine`, `normalised_std` of
+    documents.
+
+    name: the task's. path, query, document, max_documents: as in Retrieval.
+    """
+
+    kind = "geometry"
+    floor = None  # there is no right answer to guess
+    tfidf = None  # every text has its own words: it spreads in as many directions as there are texts
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        query: str = "title",
+        document: str = "text",
+        max_documents: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.name, self.path, self.seed = name, path, seed
+        self.query, self.document, self.max_documents = query, document, max_documents
+
+    @cached_property
+    def texts(self) -> TextPairs:
+        return read_text_pairs(self.path, self.query, self.document, max_documents=self.max_documents)
+
+    def facts(self) -> dict[str, Any]:
+        """How many examples stand behind the figures."""
+        if len(self.texts.documents) < SMALLEST:
+            raise UserError(
+                f"{self.name}: {len(self.texts.documents)} documents in {self.path}; intervals need {SMALLEST} at least"
+            )
+        return {"kind": self.kind, "source": self.path} | pair_facts(self.texts, self.query, self.document)
+
+    def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
+        """(name, figure) of an encoder."""
+        texts = self.texts
+        encoder.fit(texts.documents)
+        queries = encoder.embed(texts.queries, progress=progress)
+        documents = encoder.embed(texts.documents, progress=progress)
+        distances = pair_distances(queries[texts.pairs[:, 0]], documents[texts.pairs[:, 1]])
+        low, high = bootstrap(lambda drawn: float(distances[drawn].mean()), len(distances), self.seed)
+        value = float(distances.mean())
+        yield "alignment", measured(Score(value, low, high), "pairs", len(distances))
+        for name, statistic in FIGURES.items():
+            yield name, measured(jackknife(statistic, documents, self.seed, bounds(name)), "texts", len(documents))
+
+    def run_floor(self) -> Iterator[tuple[str, Figure]]:
+        """Nothing."""
+        yield from ()

@@ -1,0 +1,62 @@
+"""95 % intervals: of the mean of repetitions, over resampled examples, and over parts of a sample left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+RESAMPLES = 1_000
+PARTS = 10
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def over_draws(scores: Sequence[float], bounds: tuple[float, float] = (0.0, 1.0)) -> Score:
+    """Mean of independent repetitions with Student's 95 % interval of the mean, kept within bounds."""
+    values = np.asarray(scores, dtype=np.float64)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Score(mean, mean, mean)
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return Score(mean, max(mean - half, bounds[0]), min(mean + half, bounds[1]))
+
+
+def bootstrap(statistic: Callable[[np.ndarray], float], examples: int, seed: int) -> tuple[float, float]:
+    """95 % percentile interval of a statistic of examples drawn with replacement, RESAMPLES times.
+
+    statistic: takes the places of the drawn examples, (examples,) numbers below `examples`.
+    """
+    rng = np.random.default_rng(seed)
+    return percentiles(np.array([statistic(rng.integers(examples, size=examples)) for _ in range(RESAMPLES)]))
+
+
+def jackknife(
+    statistic: Callable[[np.ndarray], float], rows: np.ndarray, seed: int, bounds: tuple[float, float]
+) -> Score:
+    """A statistic of all rows, and Student's 95 % interval from leaving out each of PARTS random parts of them.
+
+    For statistics over pairs of rows: drawn with replacement, a row would stand beside itself at distance 0.
+    """
+    value = statistic(rows)
+    parts = np.random.default_rng(seed).permutation(len(rows)) % PARTS
+    used = min(PARTS, len(rows))
+    left_out = np.array([statistic(rows[parts != part]) for part in range(used)])
+    error = np.sqrt((used - 1) / used * ((left_out - left_out.mean()) ** 2).sum())
+    half = float(stats.t.ppf(0.975, used - 1) * error)
+    return Score(value, max(value - half, bounds[0]), min(value + half, bounds[1]))
+
+
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """The 2.5 % and 97.5 % percentiles."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

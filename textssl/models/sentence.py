@@ -22,7 +22,7 @@ from textssl.models.build import build_model, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.heads import LanguageModel
 from textssl.models.presets import STATIC_PRESETS
-from textssl.models.static import StaticConfig, StaticTable
+from textssl.models.static import StaticConfig, StaticTable, token_frequencies
 
 POOLED = ("pooler",)  # weights that a stock class adds to its backbone and mean pooling does not use
 
@@ -62,6 +62,17 @@ class SentenceModel(nn.Module):
     def places(self, texts: Texts) -> int:
         """Tokens that the backbone works on, padding included."""
         return texts.tokens if self.static else texts.places
+
+    def learned(self, texts: Texts) -> Tensor:
+        """What losses see: the vectors, without the identity block that a static encoder may have."""
+        if isinstance(self.backbone, StaticTable) and self.backbone.config.identity_size:
+            return self.backbone.learned(texts)
+        return self(texts)
+
+    @property
+    def learned_width(self) -> int:
+        fixed = self.backbone.config.identity_size if isinstance(self.backbone, StaticTable) else 0
+        return self.width - fixed
 
     def forward(self, texts: Texts) -> Tensor:
         """(texts, width). A batch of no texts still gives every parameter a gradient of zero."""
@@ -145,19 +156,21 @@ def build_sentence_model(
     head: bool | None,
     sequence_length: int,
     seed: int,
+    token_counts: Tensor | None = None,
 ) -> SentenceModel:
     """A sentence model from a preset, a configuration or a folder; the same seed gives the same weights.
 
     spec: as for `build_model`; also static presets, {model_type: static}, and sentence-transformers folders, whose
     pooling, dense layer and length stay unless spec says otherwise. head: the language-model head that another
-    objective on the same backbone needs: True causal, False masked, None for none. Raises UserError.
+    objective on the same backbone needs: True causal, False masked, None for none. token_counts: (vocabulary,) of the
+    text to train on, for the first weights of a static encoder; None: all alike. Raises UserError.
     """
     folder = Path(spec.pretrained) if spec.pretrained is not None else None
     stock = load_stock(folder) if folder is not None and (folder / "modules.json").is_file() else None
     pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        static = build_static(spec, tokenizer, stock, head)
+        static = build_static(spec, tokenizer, stock, head, token_counts)
         if static is not None:
             backbone: LanguageModel | StaticTable = static
         else:
@@ -188,17 +201,26 @@ def load_stock(folder: Path) -> SentenceTransformer:
 
 
 def build_static(
-    spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, stock: SentenceTransformer | None, head: bool | None
+    spec: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    stock: SentenceTransformer | None,
+    head: bool | None,
+    token_counts: Tensor | None,
 ) -> StaticTable | None:
     """The table that spec asks for; None where it asks for a transformer."""
     options = spec.config if spec.config is not None else STATIC_PRESETS.get(str(spec.preset))
     if stock is not None and isinstance(stock[0], StaticEmbedding):
         weights: Tensor = stock[0].embedding.weight.detach()  # type: ignore[operator, union-attr]
-        table = StaticTable(len(weights), StaticConfig(hidden_size=weights.shape[1]))
+        table = StaticTable(StaticConfig(hidden_size=weights.shape[1], sif=None), torch.ones(len(weights)))
         table.embedding.weight.data.copy_(weights)
     elif spec.pretrained is None and options is not None and options.get("model_type") == "static":
         fields = validate_options(StaticConfig, dict(options), "model.config")
-        table = StaticTable(len(tokenizer), StaticConfig(**fields))
+        counts = torch.zeros(len(tokenizer)) if token_counts is None else token_counts
+        table = StaticTable(StaticConfig(**fields), token_frequencies(counts))
+        if spec.dense_width is not None and table.config.identity_size:
+            raise UserError(
+                "model.dense_width would mix the identity block with what is learned: leave one of them out"
+            )
     else:
         return None
     if head is not None:

@@ -1,4 +1,4 @@
-"""A static encoder: an embedding table, whose mean over the tokens of a text is the text's vector."""
+"""A static encoder: an embedding table, whose weighted mean over the tokens of a text is the text's vector."""
 
 from __future__ import annotations
 
@@ -9,53 +9,110 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textssl.batch import Texts
+from textssl.errors import UserError
+
+IDENTITY_SEED = 0  # the same directions in every run: nothing of the identity is learned or drawn anew
 
 
 @dataclass(frozen=True)
 class StaticConfig:
     """The shape of a static encoder and how it starts.
 
-    hidden_size: width of a vector. init_std: standard deviation of the table's first numbers; a larger one keeps more
-    of each word's identity, since training moves the rows less in proportion. token_weights: learn a factor for each
-    token, so that the mean is a weighted one; it is folded into the table on export.
+    hidden_size: width of a vector. identity_size: how much of it is an identity block, fixed random directions that
+    tell words apart; the rest learns. init_std: standard deviation of the table's first numbers; null: 1/sqrt(its width). A
+    larger one keeps more of each word's identity, since training turns the rows less.
+    sif, identity_sif: a token of frequency p starts with the weight a / (a + p) in the mean (Arora et al. 2017, eq. 3),
+    and in the identity block keeps it; null: equal weights. Weights of the learned block are learned too.
     """
 
     hidden_size: int = 512
-    init_std: float = 0.1
-    token_weights: bool = True
+    identity_size: int = 0
+    init_std: float | None = None
+    sif: float | None = 1e-3
+    identity_sif: float | None = 3e-3
     model_type: str = "static"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.identity_size < self.hidden_size:
+            raise UserError(
+                f"model.config.identity_size is {self.identity_size}: it must be below hidden_size {self.hidden_size}"
+            )
 
 
 class StaticTable(nn.Module):
-    """Token vectors and their weights. Reads texts without padding and without special tokens."""
+    """Token vectors and their weights. Reads texts without padding and without special tokens.
 
-    token_weights: nn.Parameter | None
+    frequencies: (vocabulary,) share of each token in the text to be trained on.
+    """
 
-    def __init__(self, vocabulary: int, config: StaticConfig):
+    frequencies: Tensor
+    identity: Tensor
+
+    def __init__(self, config: StaticConfig, frequencies: Tensor):
         super().__init__()
         self.config = config
-        self.embedding = nn.EmbeddingBag(vocabulary, config.hidden_size, mode="sum")
-        nn.init.normal_(self.embedding.weight, std=config.init_std)
-        self.token_weights = nn.Parameter(torch.ones(vocabulary)) if config.token_weights else None
+        vocabulary, learned = len(frequencies), config.hidden_size - config.identity_size
+        self.embedding = nn.EmbeddingBag(vocabulary, learned, mode="sum")
+        nn.init.normal_(self.embedding.weight, std=config.init_std or learned**-0.5)
+        self.log_weights = nn.Parameter(sif_weights(frequencies, config.sif).log())
+        self.register_buffer("frequencies", frequencies.clone())
+        directions = torch.randn(
+            vocabulary, config.identity_size, generator=torch.Generator().manual_seed(IDENTITY_SEED)
+        )
+        identity = F.normalize(directions, dim=1) * sif_weights(frequencies, config.identity_sif).unsqueeze(1)
+        self.register_buffer("identity", identity * equal_scale(identity, frequencies), persistent=False)
 
     @property
     def width(self) -> int:
-        return self.embedding.embedding_dim
+        return self.config.hidden_size
+
+    def learned(self, texts: Texts) -> Tensor:
+        """The block that learns: the mean of weight times vector over the tokens of each text, (texts, its width)."""
+        weights = F.embedding(texts.ids, self.log_weights.unsqueeze(1)).squeeze(1).exp()
+        return bag(self.embedding.weight, texts, weights)
 
     def forward(self, texts: Texts) -> Tensor:
-        """The mean of weight times vector over the tokens of each text: (texts, width)."""
-        if not len(texts):
-            return self.embedding.weight[:1].sum(0, keepdim=True)[:0]
-        offsets = texts.lengths.cumsum(0) - texts.lengths
-        share = (1 / texts.lengths.to(self.embedding.weight.dtype)).repeat_interleave(texts.lengths)
-        if self.token_weights is not None:
-            share = share * F.embedding(texts.ids, self.token_weights.unsqueeze(1)).squeeze(1)
-        return self.embedding(texts.ids, offsets, per_sample_weights=share)
+        """What the exported table gives, the learned block and the identity on one scale: (texts, width)."""
+        vectors = self.learned(texts)
+        if not self.config.identity_size:
+            return vectors
+        return torch.cat([vectors * self.learned_scale(), bag(self.identity, texts)], dim=1)
+
+    @torch.no_grad()
+    def learned_scale(self) -> Tensor:
+        return equal_scale(self.embedding.weight * self.log_weights.exp().unsqueeze(1), self.frequencies)
 
     @torch.no_grad()
     def folded(self) -> Tensor:
-        """The table with the weights in it, (vocabulary, width) float32 on the CPU: what is exported."""
-        table = self.embedding.weight.detach()
-        if self.token_weights is not None:
-            table = table * self.token_weights.unsqueeze(1)
+        """The table with weights and scales in it, (vocabulary, width) float32 on the CPU: what is exported."""
+        table = self.embedding.weight.detach() * self.log_weights.detach().exp().unsqueeze(1)
+        if self.config.identity_size:
+            table = torch.cat([table * self.learned_scale(), self.identity], dim=1)
         return table.float().cpu().contiguous()
+
+
+def bag(table: Tensor, texts: Texts, weights: Tensor | None = None) -> Tensor:
+    """The mean of table rows over the tokens of each text, times the tokens' weights: (texts, width)."""
+    if not len(texts):
+        return (table[:1] * 0)[:0]
+    share = (1 / texts.lengths.to(table.dtype)).repeat_interleave(texts.lengths)
+    offsets = texts.lengths.cumsum(0) - texts.lengths
+    per_token = share if weights is None else share * weights
+    return F.embedding_bag(texts.ids, table, offsets, mode="sum", per_sample_weights=per_token)
+
+
+def sif_weights(frequencies: Tensor, a: float | None) -> Tensor:
+    """(vocabulary,) a / (a + p), or ones."""
+    return torch.ones_like(frequencies) if a is None else a / (a + frequencies)
+
+
+def equal_scale(table: Tensor, frequencies: Tensor) -> Tensor:
+    """The factor that gives a table's rows a mean square length of 1 over running text: blocks then weigh the same."""
+    square = (frequencies / frequencies.sum() * table.square().sum(1)).sum()
+    return torch.where(square > 0, square, 1.0).rsqrt()
+
+
+def token_frequencies(counts: Tensor) -> Tensor:
+    """Shares of the tokens, (vocabulary,) float32; one of each is added, so that none is impossible."""
+    smoothed = counts.double() + 1
+    return (smoothed / smoothed.sum()).float()

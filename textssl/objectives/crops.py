@@ -24,13 +24,15 @@ from textssl.objectives.simcse import two_view_loss
 from textssl.views.crops import Overlap, two_spans
 
 Tokens = Annotated[int, Field(ge=1)]
+Gap = Annotated[int, Field(ge=0)] | None
 
 
 class Crops(Objective):
     """Two spans of a document attract, spans of other documents repel (arXiv:2006.03659, eq. 1; arXiv:2112.09118).
 
     min_tokens, max_tokens: between which the length of a span is drawn, special tokens not counted. overlap: disjoint
-    spans, or any. symmetric, matryoshka, projector_width: as in simcse.
+    spans, or any. max_gap: tokens between disjoint spans, at most; null: they lie anywhere. symmetric, matryoshka,
+    projector_width: as in simcse.
     """
 
     sample = "documents"
@@ -41,6 +43,7 @@ class Crops(Objective):
         min_tokens: Tokens = 8,
         max_tokens: Tokens = 48,
         overlap: Overlap = "disjoint",
+        max_gap: Gap = None,
         temperature: Temperature = 0.05,
         symmetric: bool = False,
         matryoshka: Widths = [],  # noqa: B006 (read as a schema, never changed)
@@ -50,16 +53,17 @@ class Crops(Objective):
         check_lengths(min_tokens, max_tokens)
         self.min_tokens, self.max_tokens = min_tokens, max_tokens
         self.overlap: Overlap = overlap
+        self.max_gap = max_gap
         self.temperature, self.symmetric = temperature, symmetric
         self.matryoshka, self.projector_width = list(matryoshka), projector_width
 
     def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
         super().build(backbone, vocabulary)
-        self.projector = build_projector(self.backbone.width, self.projector_width)
-        check_widths(self.matryoshka, self.projector_width or self.backbone.width)
+        self.projector = build_projector(self.backbone.learned_width, self.projector_width)
+        check_widths(self.matryoshka, self.projector_width or self.backbone.learned_width)
 
     def corrupt(self, sample: Document, rng: np.random.Generator, progress: float) -> Views:
-        return crop_views(sample, self.min_tokens, self.max_tokens, self.overlap, rng)
+        return crop_views(sample, self.min_tokens, self.max_tokens, self.overlap, rng, self.max_gap)
 
     def encode(self, batch: Texts) -> Encoded:
         return encode_texts(self.backbone, self.projector, batch)
@@ -72,10 +76,15 @@ class Crops(Objective):
 
 
 def crop_views(
-    document: Document, min_tokens: int, max_tokens: int, overlap: Overlap, rng: np.random.Generator
+    document: Document,
+    min_tokens: int,
+    max_tokens: int,
+    overlap: Overlap,
+    rng: np.random.Generator,
+    max_gap: int | None,
 ) -> Views:
-    """Two spans of a document as views; documents of equal text have one source."""
-    spans = two_spans(document.marks, min_tokens, max_tokens, overlap, rng)
+    """Two spans of a document as views (see views.crops); documents of equal text have one source."""
+    spans = two_spans(document.marks, min_tokens, max_tokens, overlap, rng, max_gap)
     return Views([document.ids[begin:end] for begin, end in spans], source=content_key(document.ids))
 
 

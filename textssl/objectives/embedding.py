@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +28,11 @@ def build_projector(width: int, projector_width: int | None) -> nn.Module:
     )
 
 
-def encode_texts(encoder: nn.Module, projector: nn.Module, batch: Texts) -> Encoded:
+def encode_texts(encoder: Any, projector: nn.Module, batch: Texts) -> Encoded:
     """Features of a micro-batch: "text", the vectors that the loss sees; "encoder", those of the model where a
     projector stands between; and "content", the keys of equal contents.
     """
-    vectors = encoder(batch)  # (texts, width)
+    vectors = encoder.learned(batch)  # (texts, width)
     features = {"text": projector(vectors), "content": torch.stack([batch.text, batch.source], dim=1)}
     if not isinstance(projector, nn.Identity):
         features["encoder"] = vectors.detach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from textssl.batch import Document, Texts, Views, Vocabulary, content_key
 from textssl.losses import info_nce
 from textssl.models.teacher import follow, momentum_copy
 from textssl.objectives.base import Encoded, Objective, Watched
-from textssl.objectives.crops import Tokens, check_lengths, crop_views
+from textssl.objectives.crops import Gap, Tokens, check_lengths, crop_views
 from textssl.objectives.embedding import (
     Temperature,
     Widths,
@@ -36,6 +36,7 @@ class MoCo(Objective):
     """
 
     embeds = gathers = True
+    teacher: Any
     queue: Tensor
     queue_content: Tensor
     filled: Tensor
@@ -48,6 +49,7 @@ class MoCo(Objective):
         min_tokens: Tokens = 8,
         max_tokens: Tokens = 48,
         overlap: Overlap = "disjoint",
+        max_gap: Gap = None,
         temperature: Temperature = 0.05,
         matryoshka: Widths = [],  # noqa: B006 (read as a schema, never changed)
     ):
@@ -56,26 +58,27 @@ class MoCo(Objective):
         self.queue_size, self.momentum, self.view = queue_size, momentum, view
         self.min_tokens, self.max_tokens = min_tokens, max_tokens
         self.overlap: Overlap = overlap
+        self.max_gap = max_gap
         self.temperature, self.matryoshka = temperature, list(matryoshka)
         self.sample = "documents" if view == "crops" else "sentences"
 
     def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
         super().build(backbone, vocabulary)
-        check_widths(self.matryoshka, self.backbone.width)
+        check_widths(self.matryoshka, self.backbone.learned_width)
         self.teacher = momentum_copy(backbone)
-        self.register_buffer("queue", torch.zeros(self.queue_size, self.backbone.width))  # newest first
+        self.register_buffer("queue", torch.zeros(self.queue_size, self.backbone.learned_width))  # newest first
         self.register_buffer("queue_content", torch.zeros(self.queue_size, 2, dtype=torch.int64))
         self.register_buffer("filled", torch.zeros(1, dtype=torch.int64))
 
     def corrupt(self, sample: Document, rng: np.random.Generator, progress: float) -> Views:
         if self.view == "sentences":
             return Views([sample.ids, sample.ids], source=content_key(sample.ids))
-        return crop_views(sample, self.min_tokens, self.max_tokens, self.overlap, rng)
+        return crop_views(sample, self.min_tokens, self.max_tokens, self.overlap, rng, self.max_gap)
 
     def encode(self, batch: Texts) -> Encoded:
         encoded = encode_texts(self.backbone, nn.Identity(), batch)
         with torch.no_grad():
-            encoded.features["key"] = self.teacher(batch)
+            encoded.features["key"] = self.teacher.learned(batch)
         return encoded
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:

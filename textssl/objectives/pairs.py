@@ -68,10 +68,10 @@ class Pairs(Objective):
         if self.chosen_loss == "classification":
             if not self.facts.classes:
                 raise UserError("objective.loss is classification, which needs data.pairs with the column label")
-            self.classifier = nn.Linear(3 * self.backbone.width, len(self.facts.classes))
+            self.classifier = nn.Linear(3 * self.backbone.learned_width, len(self.facts.classes))
         elif self.chosen_loss == "regression" and not self.facts.scored:
             raise UserError("objective.loss is regression, which needs data.pairs with the column score")
-        check_widths(self.matryoshka, self.backbone.width)
+        check_widths(self.matryoshka, self.backbone.learned_width)
 
     def corrupt(self, sample: Adjacent | Pair, rng: np.random.Generator, progress: float) -> Views:
         if isinstance(sample, Adjacent):
@@ -84,7 +84,7 @@ class Pairs(Objective):
     def encode(self, batch: Texts) -> Encoded:
         content = torch.stack([batch.text, batch.source], dim=1)
         view = batch.samples % (2 + self.facts.num_negatives)
-        features = {"text": self.backbone(batch), "content": content, "view": view, "target": batch.targets}
+        features = {"text": self.backbone.learned(batch), "content": content, "view": view, "target": batch.targets}
         return Encoded({}, features)
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -49,8 +49,8 @@ class SimCSE(Objective):
         super().build(backbone, vocabulary)
         if not has_dropout(backbone):
             raise UserError("simcse makes its views by dropout and this model has none: set model.dropout=0.1")
-        self.projector = build_projector(self.backbone.width, self.projector_width)
-        check_widths(self.matryoshka, self.projector_width or self.backbone.width)
+        self.projector = build_projector(self.backbone.learned_width, self.projector_width)
+        check_widths(self.matryoshka, self.projector_width or self.backbone.learned_width)
 
     def corrupt(self, sample: Document, rng: np.random.Generator, progress: float) -> Views:
         return Views([sample.ids, sample.ids], source=content_key(sample.ids))

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from rich.console import Console
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
@@ -23,6 +26,8 @@ from textssl.objectives.base import Objective
 from textssl.training.held_out import HELD_OUT_SEED
 from textssl.training.tracking import announce
 
+COUNTED_TOKENS = 2**27
+
 
 @dataclass
 class Data:
@@ -30,6 +35,19 @@ class Data:
 
     corpora: list[tuple[Corpus, float]]
     pairs: PairOrder | None = None
+
+    def token_counts(self, size: int) -> Tensor:
+        """(size,) how often each token stands in the first COUNTED_TOKENS of each corpus, and in the pairs."""
+        counts = np.zeros(size, dtype=np.int64)
+        for corpus, _ in self.corpora:
+            left = COUNTED_TOKENS
+            for index in range(len(corpus.manifest["shards"])):
+                tokens = corpus.shard(index).tokens[:left]
+                counts += np.bincount(tokens, minlength=size)
+                left -= len(tokens)
+        for pair in self.pairs.pairs if self.pairs else ():
+            counts += np.bincount(np.concatenate([pair.left, pair.right]), minlength=size)
+        return torch.from_numpy(counts)
 
     def fingerprints(self, config: Config) -> dict[str, str]:
         """Facts that a resumed run must share."""

@@ -95,7 +95,7 @@ def assemble(
     config.out, config.train.resume = str(run), "auto"  # so that RUN/config.yaml goes on with this very run
     cuda = accelerator.device.type == "cuda"
     precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
-    backbone = build_backbone(config, objective, words)
+    backbone = build_backbone(config, objective, words, data)
     warnings = check_family(words, backbone)
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
@@ -174,10 +174,11 @@ def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
     return run, newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
 
 
-def build_backbone(config: Config, objective: Objective, words: Any) -> LanguageModel | SentenceModel:
+def build_backbone(config: Config, objective: Objective, words: Any, data: Data) -> LanguageModel | SentenceModel:
     options: dict[str, Any] = {"sequence_length": config.data.sequence_length, "seed": config.seed}
     if objective.embeds:
-        model = build_sentence_model(config.model, words, head=objective.head, **options)
+        counts = data.token_counts(len(words))
+        model = build_sentence_model(config.model, words, head=objective.head, token_counts=counts, **options)
         if isinstance(model.backbone, StaticTable):
             return model
         backbone = model.backbone

@@ -1,5 +1,7 @@
 """What a step shows does not depend on processes, micro-batches or loader workers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -76,7 +78,7 @@ def test_an_empty_share_is_a_batch_of_no_texts():
 
 def test_parts_stand_side_by_side_and_each_has_its_own_size():
     joined = JoinedSteps({"a": steps(batch_size=4), "b": steps(batch_size=2, texts=3)})
-    batches = joined[1]
+    batches: Any = joined[1]
     assert [type(batch) for batch in batches] == [Part] * len(batches)
     assert [batch.name for batch in batches] == ["a"] + ["b"] * 2
     assert shown([batch.batch for batch in batches if batch.name == "b"]) == shown(steps(batch_size=2)[1])
@@ -86,7 +88,7 @@ def test_parts_stand_side_by_side_and_each_has_its_own_size():
 
 
 def test_padding_is_at_the_end_and_masked():
-    batch = steps()[0][0]
+    batch: Any = steps()[0][0]
     padded, mask = batch.padded(99), batch.mask
     assert padded.shape == mask.shape == (14, int(batch.lengths.max()))
     assert torch.equal(padded[mask], batch.ids) and (padded[~mask] == 99).all()

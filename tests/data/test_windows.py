@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def made(request, tmp_path_factory):
     return path, sentences
 
 
-def plan(path, kind, seed=0, window_tokens=2**22):
+def plan(path, kind, seed=0, window_tokens=2**22) -> Any:
     corpora = [(Corpus.open(path), 1.0)]
     return Plan(corpora, kind=kind, length=64, form=RowFormat(), seed=seed, window_tokens=window_tokens)
 

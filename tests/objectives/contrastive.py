@@ -1,4 +1,4 @@
-"""A contrastive objective on padded rows, with a parameter and a buffer inside its loss: all that the contract allows."""
+"""A contrastive objective on padded rows with a parameter and a buffer inside its loss: all the contract allows."""
 
 from __future__ import annotations
 

@@ -1,0 +1,62 @@
+"""An objective on a tiny encoder, features to give to its loss, and what equal contents must never do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.tiny import tiny_tokenizer
+from textssl.batch import PairFacts, Vocabulary
+from textssl.config import ModelConfig
+from textssl.models.sentence import build_sentence_model
+from textssl.objectives import resolve_objective
+
+WIDTH = 8
+BERT = {
+    "model_type": "bert",
+    "hidden_size": WIDTH,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
+
+
+def built(name: str, facts: PairFacts | None = None, **options: Any) -> Any:
+    """The objective on a BERT that is 8 wide, in float64."""
+    words = tiny_tokenizer()
+    objective, _ = resolve_objective({"name": name, **options})
+    if facts is not None:
+        objective.take_pairs(facts)
+    spec = ModelConfig(config=BERT, dropout=0.1)
+    torch.manual_seed(0)
+    objective.build(
+        build_sentence_model(spec, words, head=objective.head, sequence_length=32, seed=0), Vocabulary.of(words)
+    )
+    return objective.double()
+
+
+def draw(rows: int, width: int = WIDTH, seed: int = 0) -> Tensor:
+    return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def two_view_features(samples: int, width: int = WIDTH) -> dict[str, Tensor]:
+    """As encode gives them, gathered: vectors of views 0 and 1 of every sample; all contents differ."""
+    rows = 2 * samples
+    text = torch.arange(rows) + 1000
+    source = torch.arange(rows) // 2 + 5000
+    return {"text": draw(rows, width), "content": torch.stack([text, source], dim=1)}
+
+
+def loss_of(objective: Any, features: dict[str, Tensor]) -> float:
+    """The one loss of an objective."""
+    (loss,) = objective.batch_loss(features).values()
+    return float(loss.detach())
+
+
+def moved(features: dict[str, Tensor], name: str, rows: Any) -> dict[str, Tensor]:
+    """The same features with other vectors in these rows."""
+    changed = features[name].clone()
+    changed[rows] = draw(len(changed), changed.shape[1], seed=99)[rows]
+    return {**features, name: changed}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
 
 from textssl.evaluation.table import legend, result_tables
@@ -52,3 +54,47 @@ def test_best_of_a_column_is_marked_and_imbalanced_sets_show_f1():
     text = shown(results, force_terminal=True, color_system="standard")
     assert "\x1b[1;32m0.910" in text and "\x1b[1;32m0.950" in text and "\x1b[1;32m0.900" not in text
     assert "F1 0.810" in text
+
+
+def test_other_kinds_share_a_table_with_the_answers_side_by_side():
+    names = {"a": ["spearman"], "b-clustering": ["v_measure"], "news": ["recall_1", "ndcg_10"], "shape": ["rankme"]}
+    similarity = {"kind": "similarity", "pairs": 1500, "available_pairs": 1600}
+    texts = {"columns": ["title", "text"], "queries": 98, "documents": 100, "distinct_documents": 100}
+    data = {
+        "news": {"kind": "retrieval", "dropped": {"empty text": 3}, **texts},
+        "a": similarity,
+        "b-clustering": {"kind": "clustering", "texts": 300, "distinct_texts": 2127, "classes": ["x", "y"]},
+        "shape": {"kind": "geometry", **texts},
+    }
+    values = {"recall_1": 0.7, "ndcg_10": 0.8, "spearman": -0.4, "v_measure": 0.6, "rankme": 123.4}
+
+    def answers(factor: float, *left_out: str) -> dict:
+        kept = {task: names[task] for task in data if task not in left_out}
+        return {task: {name: figure(values[name] * factor) for name in kept[task]} for task in kept}
+
+    baselines = {
+        "chance": answers(0.1, "shape"),
+        "tfidf": answers(1.01, "shape"),
+        "random_words": answers(0.5),
+        "random_init": answers(0.6),
+    }
+    text = shown({"draws": 1, "data": data, "tasks": answers(1), "baselines": baselines})
+    assert max(map(len, text.splitlines())) <= 80 and "\u2026" not in text
+    lines = [line.split() for line in text.splitlines()]
+    first = [line[0] for line in lines if line]
+    order = ["Texts", "Spearman", "a", "V-measure", "b", "news", "recall@1", "nDCG@10", "Geometry", "shape", "RankMe"]
+    assert [word for word in first if word in order] == order
+    assert ["nDCG@10", *["0.800", "±.012", "0.080", "0.808", "±.012", "0.400", "±.012", "0.480", "±.012"]] in lines
+    assert ["RankMe", *["123.4", "±0.0", "61.7", "±0.0", "74.0", "±0.0"]] in lines  # TF-IDF has no column there
+    assert "a: 1,500 pairs of 1,600" in text and "news: 98 x title, 100 x text; dropped 3 for empty text" in text
+    assert "b-clustering: 300 texts of 2,127, 2 classes" in text
+    coloured = shown(
+        {"draws": 1, "data": data, "tasks": answers(1), "baselines": baselines},
+        force_terminal=True,
+        color_system="standard",
+    )
+    best = re.findall(r"\x1b\[1;32m *(-?[\d.]+)", coloured)  # geometry has no best
+    assert best == ["-0.040", "0.606", "0.707", "0.808"]
+    alone = shown({"draws": 1, "data": data, "tasks": answers(1), "baselines": {}})
+    assert "this model" in alone and "TF-IDF" not in alone
+    assert "SVD" in legend({"draws": 1, "data": data}) and "Accuracy" not in legend({"draws": 1, "data": data})

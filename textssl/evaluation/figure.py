@@ -15,27 +15,26 @@ EXACT = "exact"  # the interval of a figure that is computed and not measured
 
 
 class Metric(NamedTuple):
-    """How a figure is called in tables, whether more (1) or less (-1) of it is better or neither (0), its range."""
+    """How a figure is called in tables, and its range."""
 
     words: str
-    better: int
     bounds: tuple[float, float]
 
 
 INFINITY = float("inf")
 SHARE = (0.0, 1.0)
 METRICS = {
-    "spearman": Metric("Spearman", 1, (-1.0, 1.0)),
-    "v_measure": Metric("V-measure", 1, SHARE),
-    "recall_1": Metric("recall@1", 1, SHARE),
-    "recall_10": Metric("recall@10", 1, SHARE),
-    "mrr_10": Metric("MRR@10", 1, SHARE),
-    "ndcg_10": Metric("nDCG@10", 1, SHARE),
-    "alignment": Metric("alignment", -1, (0.0, 4.0)),
-    "uniformity": Metric("uniformity", -1, (-8.0, 0.0)),
-    "rankme": Metric("RankMe", 1, (0.0, INFINITY)),
-    "mean_cosine": Metric("mean cosine", 0, (-1.0, 1.0)),
-    "normalised_std": Metric("spread", 1, (0.0, 1.0)),
+    "spearman": Metric("Spearman", (-1.0, 1.0)),
+    "v_measure": Metric("V-measure", SHARE),
+    "recall_1": Metric("recall@1", SHARE),
+    "recall_10": Metric("recall@10", SHARE),
+    "mrr_10": Metric("MRR@10", SHARE),
+    "ndcg_10": Metric("nDCG@10", SHARE),
+    "alignment": Metric("alignment", (0.0, 4.0)),
+    "uniformity": Metric("uniformity", (-8.0, 0.0)),
+    "rankme": Metric("RankMe", (0.0, INFINITY)),
+    "mean_cosine": Metric("mean cosine", (-1.0, 1.0)),
+    "normalised_std": Metric("spread", (0.0, 1.0)),
 }
 
 

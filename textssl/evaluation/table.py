@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -18,17 +19,17 @@ ROWS = {  # key in `baselines` -> words
     "random_words": "random words",
     "random_init": "same, untrained",
 }
-GROUPS = {  # kind -> heading; the metric is named there where a task of the kind has one only
-    "similarity": "similarity (Spearman)",
-    "word_similarity": "similarity (Spearman)",
-    "clustering": "clustering (V-measure)",
+GROUPS = {  # kind -> heading; "": the task is the heading, and the rows below are its figures
+    "similarity": "Spearman",
+    "word_similarity": "Spearman",
+    "clustering": "V-measure",
     "retrieval": "",
     "geometry": "",
 }
 IMBALANCED = 0.6  # share of the most frequent class from which accuracy alone misleads
 
 
-def result_tables(results: Mapping[str, Any]) -> list[Table]:
+def result_tables(results: Mapping[str, Any]) -> list[Group]:
     """A table for each classification task, one for similarity, clustering and retrieval, one for geometry.
 
     results: what `evaluate` returns and writes. The best mean among the answers to one question is bold.
@@ -38,10 +39,10 @@ def result_tables(results: Mapping[str, Any]) -> list[Table]:
     compared = [task for task, kind in kinds.items() if kind not in ("classification", "geometry")]
     if compared:
         compared.sort(key=lambda task: list(GROUPS).index(kinds[task]))
-        tables.append(_metrics("Texts compared by cosine", compared, results))
+        tables.append(_metrics("Texts compared by cosine", compared, results, ranked=True))
     geometry = [task for task, kind in kinds.items() if kind == "geometry"]
     if geometry:
-        tables.append(_metrics("Geometry of the features", geometry, results))
+        tables.append(_metrics("Geometry of the features", geometry, results, ranked=False))
     return tables
 
 
@@ -51,18 +52,22 @@ def _answers(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {"this model": results["tasks"], **named}
 
 
-def _table(title: str, captions: list[str]) -> Table:
-    table = Table(title=f"[bold]{title}[/]", caption="\n".join(captions), box=box.SIMPLE_HEAD, pad_edge=False)
-    table.title_justify = table.caption_justify = "left"
+def _table(title: str) -> Table:
+    table = Table(title=f"[bold]{title}[/]", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.add_column("", no_wrap=True)
     return table
 
 
-def _accuracies(task: str, results: Mapping[str, Any]) -> Table:
+def _with_captions(table: Table, captions: list[str]) -> Group:
+    """Below the table and not in it, where a narrow table would fold them."""
+    return Group(table, *(Text(words, style="table.caption") for words in captions))
+
+
+def _accuracies(task: str, results: Mapping[str, Any]) -> Group:
     """A row for the model and each baseline, a column for each figure with half its 95 % interval."""
     figures, facts = results["tasks"][task], results["data"][task]
     rows = {label: tasks[task] for label, tasks in _answers(results).items() if task in tasks}
-    table = _table(f"{task}: accuracy", [caption(facts)])
+    table = _table(f"{task}: accuracy")
     for name in figures:
         table.add_column(heading(name, facts), justify="right", no_wrap=True)
     with_f1 = facts.get("majority_share", 0.0) > IMBALANCED
@@ -75,43 +80,34 @@ def _accuracies(task: str, results: Mapping[str, Any]) -> Table:
                 cell.append(f"\nF1 {row[name]['macro_f1']['mean']:.3f}", style="not bold dim")
             cells.append(cell)
         table.add_row(label, *cells)
-    return table
+    return _with_captions(table, [caption(facts)])
 
 
-def _metrics(title: str, tasks: list[str], results: Mapping[str, Any]) -> Table:
-    """A row for each figure of each task, a column for the model and each baseline."""
+def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked: bool) -> Group:
+    """A row for each figure of each task, a column for the model and each baseline. ranked: the best is bold."""
     columns = {label: of for label, of in _answers(results).items() if any(of.get(task) for task in tasks)}
-    table = _table(title, [f"{task}: {caption(results['data'][task])}" for task in tasks])
+    table = _table(title)
+    table.padding = (0, 1, 0, 0)  # with five answers, a line of a terminal is full
     for label in columns:
-        table.add_column(label.replace(" ", "\n"), justify="right", no_wrap=True, vertical="bottom")
+        table.add_column(
+            label.replace(" ", "\n") if len(columns) > 1 else label, justify="right", no_wrap=True, vertical="bottom"
+        )
     above = None
-    for task, name, group in _metric_rows(tasks, results):
-        if group != above:
-            table.add_row(Text(group, style="bold"))
-            above = group
-        figures = [of.get(task, {}).get(name) for of in columns.values()]
-        metric = METRICS.get(name)
-        better = metric.better if metric else 1
-        values = [figure["mean"] for figure in figures if figure is not None]
-        best = max(values, key=lambda value: value * better) if better and len(values) > 1 else None
-        words = task if GROUPS[results["data"][task]["kind"]] else _words(name)
-        table.add_row(f"  {words}", *(_cell(figure, best) for figure in figures))
-    return table
-
-
-def _metric_rows(tasks: list[str], results: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(task, figure name, heading it stands under)."""
     for task in tasks:
+        common = GROUPS[results["data"][task]["kind"]]
         for name in results["tasks"][task]:
-            yield task, name, GROUPS[results["data"][task]["kind"]] or task
-
-
-def _words(name: str) -> str:
-    """A figure's name, with an arrow where less is better."""
-    metric = METRICS.get(name)
-    if metric is None:
-        return name
-    return f"{metric.words} (less is better)" if metric.better < 0 else metric.words
+            if above != (common or task):
+                above = common or task
+                table.add_row(Text(above, style="bold"))
+            figures = [of.get(task, {}).get(name) for of in columns.values()]
+            best = max((figure["mean"] for figure in figures if figure), default=None) if ranked else None
+            words = task.removesuffix("-clustering") if common else METRICS[name].words if name in METRICS else name
+            cells = (
+                _cell(figure, best, plain=label == ROWS["chance"])
+                for label, figure in zip(columns, figures, strict=True)
+            )
+            table.add_row(f"  {words}", *cells)
+    return _with_captions(table, [f"{task}: {caption(results['data'][task])}" for task in tasks])
 
 
 def heading(name: str, facts: Mapping[str, Any]) -> str:
@@ -164,24 +160,26 @@ def legend(results: Mapping[str, Any]) -> str:
         )
     if kinds - {"classification", "geometry"}:
         lines.append(
-            "Compared by cosine: intervals are over pairs, queries, and starts of k-means (TF-IDF: on its SVD)."
+            "Compared by cosine: intervals are over pairs, queries or starts of k-means (which TF-IDF does on its SVD)."
         )
     if "geometry" in kinds:
         lines.append(
-            "Geometry: spread is 1 for vectors in all directions alike and 0 for collapse, where the mean cosine is 1; "
-            "alignment is of texts that belong together and good only if uniformity is."
+            "Geometry: spread is 1 for vectors in all directions alike and 0 at collapse, where the mean cosine is 1; "
+            "RankMe counts directions. Of alignment (texts that belong together) and uniformity less is better, but "
+            "only of both: a collapsed model aligns everything."
         )
     return "\n".join(lines)
 
 
-def _cell(figure: Mapping[str, Any] | None, best: float | None) -> Text:
+def _cell(figure: Mapping[str, Any] | None, best: float | None, *, plain: bool = False) -> Text:
+    """Mean and half the interval; plain: the mean alone."""
     if figure is None:
         return Text("-", style="dim")
     style = "bold green" if figure["mean"] == best else ""
-    if abs(figure["mean"]) >= 10:
-        text, half = Text(f"{figure['mean']:.1f}", style=style), f"{(figure['high'] - figure['low']) / 2:.1f}"
-    else:
-        text, half = Text(f"{figure['mean']:.3f}", style=style), f"{(figure['high'] - figure['low']) / 2:.3f}"
-    if figure["low"] < figure["high"]:
-        text.append(f" \u00b1{half.removeprefix('0')}", style="not bold dim")
+    digits = 1 if abs(figure["mean"]) >= 10 else 3
+    text = Text(f"{figure['mean']:.{digits}f}", style=style)
+    half = f"{(figure['high'] - figure['low']) / 2:.{digits}f}"
+    half = half.removeprefix("0") if digits == 3 else half
+    if figure["low"] < figure["high"] and not plain:
+        text.append(f" \u00b1{half}", style="not bold dim")
     return text

@@ -5,14 +5,21 @@ import json
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding, Transformer
+from sentence_transformers.sentence_transformer.modules import (
+    Dense,
+    Normalize,
+    Pooling,
+    StaticEmbedding,
+    Transformer,
+)
+from torch import nn
 
 from tests.evaluation.folders import model, save_model
 from tests.tiny import texts, tiny_tokenizer
 from textssl.errors import UserError
-from textssl.evaluation.encoders import load_encoder, random_encoder
+from textssl.evaluation.encoders import load_encoder, load_sentence_model, random_encoder
 from textssl.evaluation.features import TransformerEncoder
-from textssl.evaluation.sentence import SentenceEncoder
+from textssl.evaluation.sentence import PaddedEncoder, SentenceEncoder, StaticEncoder, sentence_encoder
 
 TEXTS = ["The harbour.", "One word and another.", *texts()[:5]]
 
@@ -63,3 +70,66 @@ def test_sentence_folder_that_cannot_be_loaded(tmp_path):
     (tmp_path / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(UserError, match="could not be loaded by sentence-transformers"):
         load_encoder(tmp_path)
+
+
+def modules(kind: str, folder):
+    """A stack of stock modules."""
+    if kind == "static":
+        return [StaticEmbedding(tiny_tokenizer(), embedding_dim=16)]
+    if kind == "static with dense":
+        return [StaticEmbedding(tiny_tokenizer(), embedding_dim=16), Dense(16, 8)]
+    family = "gpt2" if kind == "decoder" else "bert"
+    transformer = Transformer(str(save_model(folder / "inner", family)), max_seq_length=32)
+    if kind == "dense and normalize":
+        return [transformer, Pooling(32, pooling_mode="mean"), Dense(32, 8, activation_function=nn.Tanh()), Normalize()]
+    return [transformer, Pooling(32, pooling_mode="lasttoken" if kind == "decoder" else ("mean", "max"))]
+
+
+@pytest.mark.parametrize("kind", ["static", "static with dense", "dense and normalize", "several poolings", "decoder"])
+def test_vectors_are_those_of_encode(kind, tmp_path):
+    SentenceTransformer(modules=modules(kind, tmp_path)).save(str(tmp_path / "model"))
+    peer = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    encoder = load_encoder(tmp_path / "model", max_tokens=None, normalize=None)
+    assert type(encoder) is (StaticEncoder if kind.startswith("static") else PaddedEncoder)
+    expected = peer.encode([*TEXTS, ""], show_progress_bar=False, batch_size=1)
+    np.testing.assert_allclose(encoder.embed([*TEXTS, ""]), expected, atol=1e-5)
+
+
+def test_prompts_by_default_by_name_and_as_text(tmp_path):
+    model = SentenceTransformer(
+        modules=modules("dense and normalize", tmp_path),
+        prompts={"query": "Find: ", "document": "Text: "},
+        default_prompt_name="query",
+    )
+    model.save(str(tmp_path / "model"))
+    for prompt, name in ((None, "query"), ("document", "document"), ("Text: ", "document")):
+        expected = model.encode(TEXTS, prompt_name=name, show_progress_bar=False)
+        encoder = load_encoder(tmp_path / "model", max_tokens=None, prompt=prompt)
+        np.testing.assert_allclose(encoder.embed(TEXTS), expected, atol=1e-5)
+    with pytest.raises(UserError, match="no prompt passage; it has query, document"):
+        load_encoder(tmp_path / "model", prompt="passage")
+
+
+def test_models_that_read_more_than_ids_go_through_their_own_encode(tmp_path):
+    model = SentenceTransformer(modules=modules("dense and normalize", tmp_path))
+    expected = model.encode(TEXTS, prompt="Find it: ", show_progress_bar=False)
+    model[1].include_prompt = False  # its pooling has to know where the prompt ends
+    encoder = sentence_encoder(model, max_tokens=None, unit_length=False, prompt="Find it: ")
+    assert type(encoder) is SentenceEncoder
+    vectors = encoder.embed(TEXTS)
+    np.testing.assert_allclose(vectors, model.encode(TEXTS, prompt="Find it: ", show_progress_bar=False), atol=1e-5)
+    assert np.abs(vectors - expected).max() > 1e-3
+
+
+def test_without_normalizing_the_lengths_are_those_of_the_layer_before(tmp_path):
+    SentenceTransformer(modules=modules("dense and normalize", tmp_path)).save(str(tmp_path / "model"))
+    bare = load_sentence_model(tmp_path / "model")
+    del bare[-1]
+    raw = load_encoder(tmp_path / "model", normalize=False).embed(TEXTS)
+    np.testing.assert_allclose(raw, bare.encode(TEXTS, show_progress_bar=False), atol=1e-5)
+    assert np.abs(np.linalg.norm(raw, axis=1) - 1).max() > 0.01
+
+
+def test_prompt_for_a_plain_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="--prompt is for sentence-transformers models"):
+        load_encoder(save_model(tmp_path, "bert"), prompt="query")

@@ -6,10 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.evaluation.folders import model
+from tests.evaluation.folders import model, save_model
 from tests.tiny import texts, tiny_tokenizer
 from textssl.errors import UserError
+from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Tokenized, TransformerEncoder, batches_by_length, mean_pool
+from textssl.evaluation.lanes import Lanes
 
 TEXTS = ["The harbour.", "", "One word and another, and then some more of them.", *texts()[:6]]
 
@@ -101,3 +103,40 @@ def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], budg
     batches = list(batches_by_length(sizes, budget))
     assert sorted(place for batch in batches for place in batch) == list(np.flatnonzero(sizes))
     assert all(len(batch) == 1 or sizes[batch].max() * len(batch) <= budget for batch in batches)
+
+
+@pytest.mark.parametrize("family", ["modernbert", "bert", "llama"])
+def test_bits_do_not_depend_on_the_number_of_threads(family: str, tmp_path):
+    encoder = load_encoder(save_model(tmp_path, family), max_tokens=64)
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(encoder.embed(TEXTS * 5))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+def test_windows_are_embedded_one_after_the_other_and_an_error_in_between_ends_it():
+    encoder = TransformerEncoder(model("bert"), tiny_tokenizer(), max_tokens=16)
+    found = list(encoder.embed_windows(iter([TEXTS[:3], TEXTS[3:]])))
+    np.testing.assert_allclose(np.concatenate([vectors for vectors, _ in found]), encoder.embed(TEXTS), atol=1e-6)
+    assert [reading.texts for _, reading in found] == [3, len(TEXTS) - 3]
+
+    def stop(count: int) -> None:
+        raise KeyError(count)
+
+    with pytest.raises(KeyError):
+        list(encoder.embed_windows(iter([TEXTS]), on_batch=stop))
+
+
+def test_lanes_keep_the_order_and_give_exceptions_on():
+    with Lanes(3) as lanes:
+        assert [result for _, result in lanes.map(lambda work: work * work, range(50))] == [n * n for n in range(50)]
+        assert {torch_threads for _, torch_threads in lanes.map(lambda _: torch.get_num_threads(), range(20))} == {1}
+        with pytest.raises(ZeroDivisionError):
+            list(lanes.map(lambda work: 1 // work, range(5)))

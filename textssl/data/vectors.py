@@ -56,6 +56,7 @@ class VectorWriter:
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self.lock.close()
             raise UserError(
                 f"another process is writing {self.out} now: wait for it, or choose another --out"
             ) from None

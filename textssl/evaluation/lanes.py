@@ -66,6 +66,7 @@ class Lanes:
 
 
 def _one_compute_thread(ready: Barrier) -> None:
+    torch.get_num_threads()  # a thread takes over the process's count the first time it is asked, and never again
     torch.set_num_threads(1)  # of this thread alone, as OpenMP and MKL count
     ready.wait()  # so that every lane gets one
 

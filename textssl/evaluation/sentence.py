@@ -54,7 +54,7 @@ def prompt_text(model: Any, prompt: str | None) -> str:
 def reads_plain_text(model: Any) -> bool:
     """Whether token ids and a mask are all that the model's first module takes from its tokenizer."""
     first = model[0]
-    return (
+    return bool(
         type(first) is Transformer
         and first.transformer_task == "feature-extraction"
         and isinstance(first.processor, PreTrainedTokenizerBase)

@@ -173,7 +173,8 @@ def write_vectors(
     Raises Stopped soon after a signal; the window under way is given up."""
     sources: deque[list[str]] = deque()
     columns = (SpinnerColumn(), TextColumn("embedding {task.completed:,} texts"), TextColumn("{task.fields[speed]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+    shown = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task("", total=None, completed=writer.resumed, speed="")
         embedded = 0
 

@@ -1,0 +1,137 @@
+"""Vectors of texts against SentenceTransformer.encode, on the same model, text and threads.
+
+python scripts/benchmark/embedding.py                   both models, sentences and documents
+python scripts/benchmark/embedding.py --model static --threads 1
+
+Sentences are those of news articles (sample:news) with their lines that stand alone, so of mixed length; documents are
+whole articles, cut at --max-tokens by both sides. Models: sample:minilm, and a static table of 256 numbers a word under
+its tokenizer. The peer runs with its default batch_size of 32 and with the best one of a list, found beforehand; ours
+is `load_encoder(...).embed`, which `textssl embed` writes down. The sides take turns; ratios are medians over rounds of
+a round's own ratio, so that a busy machine troubles both alike. Vectors have to agree to 1e-5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+BATCH_SIZES = (1, 4, 8, 16, 64, 128, 512)
+PROBE_TEXTS = 128  # for finding the peer's best batch size
+
+
+def sentences(articles: list[str], count: int) -> list[str]:
+    from textssl.data.sentences import sentence_starts
+
+    found: list[str] = []
+    for article in articles:
+        starts = [*sentence_starts(article), len(article)]
+        pieces = [article[begin:end].strip() for begin, end in itertools.pairwise(starts)]
+        found += [piece for piece in pieces if piece]
+        if len(found) >= count:
+            break
+    return found[:count]
+
+
+def model_folder(name: str, folder: Path) -> Path:
+    """The folder of a model; the static one is made."""
+    from textssl.data.samples import sample_path
+
+    minilm = sample_path("sample:minilm")
+    if name == "minilm":
+        return minilm
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    torch.manual_seed(0)
+    words = Tokenizer.from_file(str(minilm / "tokenizer.json"))
+    words.no_truncation()  # minilm's file cuts at 128, which a static model has no need of
+    SentenceTransformer(modules=[StaticEmbedding(words, embedding_dim=256)]).save(str(folder / name))
+    return folder / name
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: argparse.Namespace) -> dict:
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+    from textssl.evaluation.encoders import load_encoder
+
+    peer = SentenceTransformer(str(folder), device="cpu").eval()
+    limit = None if name == "static" else arguments.max_tokens
+    if limit is not None:
+        peer.max_seq_length = limit
+    ours = load_encoder(folder, max_tokens=limit, normalize=None)
+
+    def encode(size: int, some: list[str] = texts) -> np.ndarray:
+        return np.asarray(peer.encode(some, batch_size=size, show_progress_bar=False))
+
+    error = float(np.abs(encode(32, texts[:PROBE_TEXTS]) - ours.embed(texts[:PROBE_TEXTS])).max())
+    if error > 1e-5:
+        sys.exit(f"the vectors differ by {error:.1e}")
+    sizes = BATCH_SIZES if name == "minilm" else (64, 128, 512, 1024, 4096)
+    probe = texts[:PROBE_TEXTS] if name == "minilm" else texts
+    best = min(sizes, key=lambda size: min(seconds(lambda: encode(size, probe)) for _ in range(2)))
+    sides = {"ours": lambda: ours.embed(texts), "peer, 32": lambda: encode(32), f"peer, {best}": lambda: encode(best)}
+    taken: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(arguments.rounds):
+        for side, function in sides.items():
+            taken[side].append(seconds(function))
+    print(f"\n{name}, {len(texts):,} {kind}, largest difference {error:.0e}", flush=True)
+    result = {"model": name, "texts": kind, "count": len(texts), "error": error}
+    for side, times in taken.items():
+        ratio = statistics.median(own / other for own, other in zip(times, taken["ours"], strict=True))
+        speed = len(texts) / statistics.median(times)
+        print(f"  {side:<12} {speed:10,.1f} {kind}/s   ours is {ratio:.2f} times as fast", flush=True)
+        result[side] = {"per_second": speed, "ratio": ratio}
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=["minilm", "static", "both"], default="both")
+    parser.add_argument("--texts", choices=["sentences", "documents", "both"], default="both")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of both sides")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--max-tokens", type=int, default=256, help="of the transformer, both sides")
+    parser.add_argument("--share", type=float, default=1.0, help="of the texts, for a quick look")
+    arguments = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": str(arguments.threads), "RAYON_NUM_THREADS": str(arguments.threads)}
+
+    import torch
+
+    from textssl.data.samples import sample_path
+
+    torch.set_num_threads(arguments.threads)
+    lines = Path(sample_path("sample:news")).read_text(encoding="utf-8").splitlines()
+    articles = [json.loads(line)["text"] for line in lines]
+    names = ["minilm", "static"] if arguments.model == "both" else [arguments.model]
+    kinds = ["sentences", "documents"] if arguments.texts == "both" else [arguments.texts]
+    results = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in names:
+            folder = model_folder(name, Path(temporary))
+            for kind in kinds:
+                count = int(arguments.share * {"sentences": 2_000, "documents": 128}[kind])
+                count *= 20 if name == "static" else 1
+                texts = sentences(articles, count) if kind == "sentences" else articles[:count]
+                results.append(compare(name, kind, texts, folder, arguments))
+    print(json.dumps({"threads": arguments.threads, "results": results}))
+
+
+if __name__ == "__main__":
+    main()

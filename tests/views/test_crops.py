@@ -98,3 +98,29 @@ def test_a_word_near_the_end_does_not_shorten_a_span(overlap):
     marks = marks_of([9, 1, 9, 1])
     for seed in range(200):
         assert {end - begin for begin, end in draw(marks, (4, 4), overlap, seed)} == {4}
+
+
+@given(WORDS, LENGTHS, SEEDS, st.integers(0, 30))
+def test_no_more_than_the_gap_lies_between_them(words, lengths, seed, gap):
+    marks = marks_of(words)
+    spans = sorted(two_spans(marks, *lengths, "disjoint", np.random.default_rng(seed), max_gap=gap))
+    if len(marks) > 1:
+        (begin, left_end), (right_begin, end) = spans
+        assert 0 <= begin < left_end <= right_begin < end <= len(marks)
+        assert right_begin - left_end <= gap
+        if len(marks) >= 2 * lengths[1]:
+            assert all(lengths[0] <= stop - start <= lengths[1] for start, stop in spans)
+
+
+def test_near_spans_lie_anywhere_in_the_document():
+    marks = marks_of([1] * 100)
+    starts = [min(two_spans(marks, 5, 5, "disjoint", np.random.default_rng(seed), 4))[0] for seed in range(500)]
+    assert min(starts) < 5 and max(starts) > 80 and len(set(starts)) > 60
+
+
+def test_short_spans_are_as_usual_as_long_ones():
+    marks = marks_of([1] * 300)
+    spans = [draw(marks, (4, 64), "any", seed) for seed in range(1000)]
+    lengths = np.array([end - begin for pair in spans for begin, end in pair])
+    shares = [np.mean((lengths >= low) & (lengths < 2 * low)) for low in (4, 8, 16, 32)]
+    assert all(0.2 < share < 0.3 for share in shares) and lengths.max() == 64

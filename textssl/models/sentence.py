@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import scipy.sparse as sparse
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, StaticEmbedding, Transformer
@@ -21,6 +23,7 @@ from textssl.errors import UserError
 from textssl.models.build import build_model, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.heads import LanguageModel
+from textssl.models.lsa import lsa_table
 from textssl.models.presets import STATIC_PRESETS
 from textssl.models.static import StaticConfig, StaticTable, token_frequencies
 
@@ -156,26 +159,27 @@ def build_sentence_model(
     head: bool | None,
     sequence_length: int,
     seed: int,
-    token_counts: Tensor | None = None,
+    counts: sparse.csr_matrix | None = None,
 ) -> SentenceModel:
     """A sentence model from a preset, a configuration or a folder; the same seed gives the same weights.
 
     spec: as for `build_model`; also static presets, {model_type: static}, and sentence-transformers folders, whose
     pooling, dense layer and length stay unless spec says otherwise. head: the language-model head that another
-    objective on the same backbone needs: True causal, False masked, None for none. token_counts: (vocabulary,) of the
-    text to train on, for the first weights of a static encoder; None: all alike. Raises UserError.
+    objective on the same backbone needs: True causal, False masked, None for none. counts: (vocabulary, documents)
+    of the text to train on, from which a static encoder starts. Raises UserError.
     """
     folder = Path(spec.pretrained) if spec.pretrained is not None else None
     stock = load_stock(folder) if folder is not None and (folder / "modules.json").is_file() else None
     pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        static = build_static(spec, tokenizer, stock, head, token_counts)
+        static = build_static(spec, tokenizer, stock, head, counts, seed)
         if static is not None:
             backbone: LanguageModel | StaticTable = static
         else:
             model = build_model(spec, tokenizer, causal=head, sequence_length=sequence_length, seed=seed)
             backbone = LanguageModel(model)
+            check_pooling(spec, backbone)
         width = backbone.width if isinstance(backbone, StaticTable) else backbone.model.config.hidden_size
         tail = build_tail(spec, width, stock, static=static is not None)
     limit = None if stock is None or static is not None else int(stock[0].max_seq_length)  # type: ignore[union-attr]
@@ -200,23 +204,35 @@ def load_stock(folder: Path) -> SentenceTransformer:
     return model
 
 
+def is_static(spec: ModelConfig) -> bool:
+    """Whether spec asks for a new static encoder."""
+    if spec.config is not None:
+        return spec.config.get("model_type") == "static"
+    return spec.pretrained is None and spec.preset in STATIC_PRESETS
+
+
 def build_static(
     spec: ModelConfig,
     tokenizer: PreTrainedTokenizerBase,
     stock: SentenceTransformer | None,
     head: bool | None,
-    token_counts: Tensor | None,
+    counts: sparse.csr_matrix | None,
+    seed: int,
 ) -> StaticTable | None:
     """The table that spec asks for; None where it asks for a transformer."""
-    options = spec.config if spec.config is not None else STATIC_PRESETS.get(str(spec.preset))
     if stock is not None and isinstance(stock[0], StaticEmbedding):
         weights: Tensor = stock[0].embedding.weight.detach()  # type: ignore[operator, union-attr]
-        table = StaticTable(StaticConfig(hidden_size=weights.shape[1], sif=None), torch.ones(len(weights)))
-        table.embedding.weight.data.copy_(weights)
-    elif spec.pretrained is None and options is not None and options.get("model_type") == "static":
+        table = StaticTable(StaticConfig(hidden_size=weights.shape[1], sif=None), torch.ones(len(weights)), weights)
+    elif is_static(spec):
+        options = spec.config if spec.config is not None else STATIC_PRESETS[str(spec.preset)]
         fields = validate_options(StaticConfig, dict(options), "model.config")
-        counts = torch.zeros(len(tokenizer)) if token_counts is None else token_counts
-        table = StaticTable(StaticConfig(**fields), token_frequencies(counts))
+        config = StaticConfig(**fields)
+        if counts is None:
+            counts = sparse.csr_matrix((len(tokenizer), 1), dtype=np.int64)
+        start = None
+        if config.init == "lsa":
+            start = torch.from_numpy(lsa_table(counts, config.hidden_size - config.identity_size, seed))
+        table = StaticTable(config, token_frequencies(torch.from_numpy(np.asarray(counts.sum(1)).ravel())), start)
         if spec.dense_width is not None and table.config.identity_size:
             raise UserError(
                 "model.dense_width would mix the identity block with what is learned: leave one of them out"
@@ -233,6 +249,15 @@ def build_static(
             f"{table.embedding.num_embeddings}: use the tokenizer that the model was trained with"
         )
     return table
+
+
+def check_pooling(spec: ModelConfig, backbone: LanguageModel) -> None:
+    """UserError where every text would get the vector of its first token, which has seen nothing else."""
+    if spec.pooling == "cls" and backbone.causal:
+        raise UserError(
+            f"model.pooling is cls, but {backbone.model.config.model_type} reads from left to right, so that the first "
+            "token is the same for all texts: choose mean, weightedmean or lasttoken"
+        )
 
 
 def build_tail(spec: ModelConfig, width: int, stock: SentenceTransformer | None, *, static: bool) -> list[nn.Module]:

@@ -97,8 +97,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     **{f"gpt2-{size}": gpt2(*shape) for size, shape in SIZES.items()},
 }
 
-# Sentence encoders without a transformer: vocabulary x width parameters, trained in minutes and a hundred times faster.
+# Sentence encoders without a transformer: vocabulary x width parameters, trained in a minute.
+# The larger ones have an identity block of 512 or 1,024 dimensions (textssl.models.static).
 STATIC_PRESETS: dict[str, dict[str, Any]] = {
-    f"static-{size}": {"model_type": "static", "hidden_size": width}
-    for size, width in {"nano": 256, "micro": 384, "mini": 512, "small": 768, "base": 1024}.items()
+    "static-nano": {"model_type": "static", "hidden_size": 256},
+    "static-mini": {"model_type": "static", "hidden_size": 512},
+    "static-small": {"model_type": "static", "hidden_size": 768, "identity_size": 512},
+    "static-base": {"model_type": "static", "hidden_size": 1536, "identity_size": 1024},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +20,15 @@ class StaticConfig:
     """The shape of a static encoder and how it starts.
 
     hidden_size: width of a vector. identity_size: how much of it is an identity block, fixed random directions that
-    tell words apart; the rest learns. init_std: standard deviation of the table's first numbers; null: 1/sqrt(its width). A
-    larger one keeps more of each word's identity, since training turns the rows less.
+    tell words apart; the rest learns. init: lsa begins with latent semantic analysis of the text to train on, random
+    with normal numbers of standard deviation init_std (null: 1/sqrt(width)).
     sif, identity_sif: a token of frequency p starts with the weight a / (a + p) in the mean (Arora et al. 2017, eq. 3),
     and in the identity block keeps it; null: equal weights. Weights of the learned block are learned too.
     """
 
     hidden_size: int = 512
     identity_size: int = 0
+    init: Literal["lsa", "random"] = "lsa"
     init_std: float | None = None
     sif: float | None = 1e-3
     identity_sif: float | None = 3e-3
@@ -42,18 +44,22 @@ class StaticConfig:
 class StaticTable(nn.Module):
     """Token vectors and their weights. Reads texts without padding and without special tokens.
 
-    frequencies: (vocabulary,) share of each token in the text to be trained on.
+    frequencies: (vocabulary,) share of each token in the text to be trained on. table: (vocabulary, width of the
+    learned block), what that starts from; None: random numbers.
     """
 
     frequencies: Tensor
     identity: Tensor
 
-    def __init__(self, config: StaticConfig, frequencies: Tensor):
+    def __init__(self, config: StaticConfig, frequencies: Tensor, table: Tensor | None = None):
         super().__init__()
         self.config = config
         vocabulary, learned = len(frequencies), config.hidden_size - config.identity_size
         self.embedding = nn.EmbeddingBag(vocabulary, learned, mode="sum")
-        nn.init.normal_(self.embedding.weight, std=config.init_std or learned**-0.5)
+        if table is None:
+            nn.init.normal_(self.embedding.weight, std=config.init_std or learned**-0.5)
+        else:
+            self.embedding.weight.data.copy_(table)
         self.log_weights = nn.Parameter(sif_weights(frequencies, config.sif).log())
         self.register_buffer("frequencies", frequencies.clone())
         directions = torch.randn(

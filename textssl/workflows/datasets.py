@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import scipy.sparse as sparse
 from rich.console import Console
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
@@ -26,7 +26,7 @@ from textssl.objectives.base import Objective
 from textssl.training.held_out import HELD_OUT_SEED
 from textssl.training.tracking import announce
 
-COUNTED_TOKENS = 2**27
+COUNTED_TOKENS = 2**25
 
 
 @dataclass
@@ -36,23 +36,39 @@ class Data:
     corpora: list[tuple[Corpus, float]]
     pairs: PairOrder | None = None
 
-    def token_counts(self, size: int) -> Tensor:
-        """(size,) how often each token stands in the first COUNTED_TOKENS of each corpus, and in the pairs."""
-        counts = np.zeros(size, dtype=np.int64)
-        for corpus, _ in self.corpora:
-            left = COUNTED_TOKENS
-            for index in range(len(corpus.manifest["shards"])):
-                tokens = corpus.shard(index).tokens[:left]
-                counts += np.bincount(tokens, minlength=size)
-                left -= len(tokens)
-        for pair in self.pairs.pairs if self.pairs else ():
-            counts += np.bincount(np.concatenate([pair.left, pair.right]), minlength=size)
-        return torch.from_numpy(counts)
+    def counts(self, size: int) -> sparse.csr_matrix:
+        """(size, documents) how often each token stands in each document, of the first COUNTED_TOKENS.
+
+        Without a corpus each given pair is a document.
+        """
+        if self.pairs is not None and not self.corpora:
+            documents = iter(np.concatenate([pair.left, pair.right]) for pair in self.pairs.pairs)
+        else:
+            documents = (ids for corpus, _ in self.corpora for ids in corpus_documents(corpus))
+        ids, lengths, left = [], [], COUNTED_TOKENS
+        for document in documents:
+            ids.append(document)
+            lengths.append(len(document))
+            left -= len(document)
+            if left <= 0:
+                break
+        columns = np.repeat(np.arange(len(lengths)), lengths)
+        flat = np.concatenate(ids)
+        return sparse.csr_matrix((np.ones(len(flat)), (flat, columns)), shape=(size, len(lengths)))
 
     def fingerprints(self, config: Config) -> dict[str, str]:
         """Facts that a resumed run must share."""
         found = {str(corpus.path): corpus.fingerprint for corpus, _ in self.corpora}
         return found | ({str(config.data.pairs): self.pairs.fingerprint} if self.pairs else {})
+
+
+def corpus_documents(corpus: Corpus) -> Iterator[np.ndarray]:
+    """Token ids of every document, (tokens,) each."""
+    for index in range(len(corpus.manifest["shards"])):
+        shard = corpus.shard(index)
+        bounds = shard.bounds(0, len(shard.documents))
+        for begin, end in pairwise(bounds.tolist()):
+            yield np.asarray(shard.tokens[begin:end])
 
 
 def open_data(
@@ -63,9 +79,8 @@ def open_data(
     source: the tokenizer's name, for messages. Raises UserError.
     """
     pairs = given_pairs(config, objective, words, console)
-    needed = {part.objective.sample for part in objective.parts.values()} or {objective.sample}
     if not config.data.corpus:
-        if needed == {"pairs"}:
+        if sample_kinds(objective) == {"pairs"}:
             return Data([], pairs)
         raise UserError("data.corpus is missing: name a folder made by `textssl prepare`, e.g. data.corpus=DIR")
     corpora = [Corpus.open(share.path) for share in config.data.corpus]
@@ -106,7 +121,7 @@ def training_steps(config: Config, objective: Objective, data: Data, progress: C
 
 def held_out_steps(config: Config, objective: Objective, data: Data) -> tuple[Steps, Corpus] | None:
     """The samples of the held-out text and its corpus; None where there is none. Raises UserError."""
-    if not data.corpora or objective.sample == "pairs":
+    if not data.corpora or sample_kinds(objective) == {"pairs"}:
         return None
     corpus = held_out_corpus(config, data)
     if corpus is None:
@@ -189,6 +204,11 @@ def limits(config: Config, objective: Objective) -> Limits:
     texts = None if config.train.micro_batch_size is None else 2 * config.train.micro_batch_size
     tokens = config.train.micro_batch_tokens
     return Limits(texts, tokens, slack=0.0) if objective.backbone.static else Limits(texts, tokens)
+
+
+def sample_kinds(objective: Objective) -> set[str]:
+    """What an objective, or all parts of a mixture, draw."""
+    return {part.objective.sample for part in objective.parts.values()} or {objective.sample}
 
 
 def planned(steps: Steps) -> Sequence[StepDataset]:

@@ -20,7 +20,7 @@ from textssl.errors import UserError
 from textssl.evaluation.loading import find_model
 from textssl.models.build import build_model, count_parameters
 from textssl.models.heads import LanguageModel
-from textssl.models.sentence import SentenceModel, build_sentence_model
+from textssl.models.sentence import SentenceModel, build_sentence_model, is_static
 from textssl.models.static import StaticTable
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
@@ -177,8 +177,8 @@ def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
 def build_backbone(config: Config, objective: Objective, words: Any, data: Data) -> LanguageModel | SentenceModel:
     options: dict[str, Any] = {"sequence_length": config.data.sequence_length, "seed": config.seed}
     if objective.embeds:
-        counts = data.token_counts(len(words))
-        model = build_sentence_model(config.model, words, head=objective.head, token_counts=counts, **options)
+        counts = data.counts(len(words)) if is_static(config.model) else None
+        model = build_sentence_model(config.model, words, head=objective.head, counts=counts, **options)
         if isinstance(model.backbone, StaticTable):
             return model
         backbone = model.backbone

@@ -7,7 +7,9 @@ Sentences are those of news articles (sample:news) with their lines that stand a
 whole articles, cut at --max-tokens by both sides. Models: sample:minilm, and a static table of 256 numbers a word under
 its tokenizer. The peer runs with its default batch_size of 32 and with the best one of a list, found beforehand; ours
 is `load_encoder(...).embed`, which `textssl embed` writes down. The sides take turns; ratios are medians over rounds of
-a round's own ratio, so that a busy machine troubles both alike. Vectors have to agree to 1e-5.
+a round's own ratio, so that a busy machine troubles both alike; beside them stands the ratio of processor time, which
+other programs hardly change (with --threads 1 it says the same; with more, threads that wait for each other count).
+Vectors have to agree to 1e-5.
 """
 
 from __future__ import annotations
@@ -59,10 +61,11 @@ def model_folder(name: str, folder: Path) -> Path:
     return folder / name
 
 
-def seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def seconds(function: Callable[[], object]) -> tuple[float, float]:
+    """By the clock, and of processor time."""
+    start, used = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - used
 
 
 def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: argparse.Namespace) -> dict:
@@ -87,17 +90,19 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
     probe = texts[:PROBE_TEXTS] if name == "minilm" else texts
     best = min(sizes, key=lambda size: min(seconds(lambda: encode(size, probe)) for _ in range(2)))
     sides = {"ours": lambda: ours.embed(texts), "peer, 32": lambda: encode(32), f"peer, {best}": lambda: encode(best)}
-    taken: dict[str, list[float]] = {side: [] for side in sides}
+    taken: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
     for _ in range(arguments.rounds):
         for side, function in sides.items():
             taken[side].append(seconds(function))
     print(f"\n{name}, {len(texts):,} {kind}, largest difference {error:.0e}", flush=True)
     result = {"model": name, "texts": kind, "count": len(texts), "error": error}
     for side, times in taken.items():
-        ratio = statistics.median(own / other for own, other in zip(times, taken["ours"], strict=True))
-        speed = len(texts) / statistics.median(times)
-        print(f"  {side:<12} {speed:10,.1f} {kind}/s   ours is {ratio:.2f} times as fast", flush=True)
-        result[side] = {"per_second": speed, "ratio": ratio}
+        rounds = list(zip(times, taken["ours"], strict=True))
+        clock, processor = (statistics.median(own[by] / other[by] for own, other in rounds) for by in (0, 1))
+        speed = len(texts) / statistics.median(time for time, _ in times)
+        print(f"  {side:<12} {speed:10,.1f} {kind}/s   ours is {clock:.2f} times as fast ", end="")
+        print(f"({processor:.2f} by processor time)", flush=True)
+        result[side] = {"per_second": speed, "ratio": clock, "processor_ratio": processor}
     return result
 
 

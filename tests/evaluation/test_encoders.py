@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +74,7 @@ def test_sentence_folder_that_cannot_be_loaded(tmp_path):
         load_encoder(tmp_path)
 
 
-def modules(kind: str, folder):
+def modules(kind: str, folder: Path) -> list[nn.Module]:
     """A stack of stock modules."""
     if kind == "static":
         return [StaticEmbedding(tiny_tokenizer(), embedding_dim=16)]
@@ -113,7 +115,8 @@ def test_prompts_by_default_by_name_and_as_text(tmp_path):
 def test_models_that_read_more_than_ids_go_through_their_own_encode(tmp_path):
     model = SentenceTransformer(modules=modules("dense and normalize", tmp_path))
     expected = model.encode(TEXTS, prompt="Find it: ", show_progress_bar=False)
-    model[1].include_prompt = False  # its pooling has to know where the prompt ends
+    pooling: Any = model[1]
+    pooling.include_prompt = False  # its pooling has to know where the prompt ends
     encoder = sentence_encoder(model, max_tokens=None, unit_length=False, prompt="Find it: ")
     assert type(encoder) is SentenceEncoder
     vectors = encoder.embed(TEXTS)

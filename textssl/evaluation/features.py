@@ -26,7 +26,7 @@ from textssl.evaluation.tokens import TokenReader, padded
 
 DEFAULT_MAX_TOKENS = 512
 BATCH_TOKENS = {"cpu": 1_024, "gpu": 16_384}  # padded tokens of one forward pass; on a CPU what its cache holds
-SLICE_TEXTS = 16_384  # tokenized and sorted at a time, so that memory stays bounded
+SLICE_TEXTS = 16_384  # tokenized and sorted by length at a time, so that memory stays bounded
 
 
 @dataclass
@@ -66,6 +66,7 @@ class Encoder(ABC):
     max_tokens: int | None
     device: torch.device
     batch_tokens: int | None = None  # None: BATCH_TOKENS of the device
+    slice_texts: int = SLICE_TEXTS
     parallel: bool = True  # whether several threads may call `forward` at once
 
     def __init__(self, *, unit_length: bool = True) -> None:
@@ -87,10 +88,10 @@ class Encoder(ABC):
         Raises UserError where the model gives something other than finite numbers.
         """
         vectors = np.zeros((len(texts), self.width), dtype=np.float32)
-        starts = range(0, len(texts), SLICE_TEXTS)
+        starts = range(0, len(texts), self.slice_texts)
         with Progress(console=Console(stderr=True), transient=True, disable=no_bar(progress)) as bar:
             task = bar.add_task(progress or "", total=len(texts))
-            slices = (texts[start : start + SLICE_TEXTS] for start in starts)
+            slices = (texts[start : start + self.slice_texts] for start in starts)
             embedded = self.embed_windows(slices, on_batch=lambda count: bar.advance(task, count))
             for start, (window, _) in zip(starts, embedded, strict=True):
                 vectors[start : start + len(window)] = window

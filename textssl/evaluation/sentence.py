@@ -17,7 +17,7 @@ from textssl.errors import UserError
 from textssl.evaluation.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized
 from textssl.evaluation.tokens import TokenReader, fast_ids, padded
 
-STATIC_BATCH_TEXTS = 1_024  # a lookup and a mean: the batch only has to be large against its overhead
+STATIC_BATCH_TEXTS = 256  # a lookup and a mean: the batch only has to be large against its overhead
 
 
 def sentence_encoder(
@@ -152,6 +152,7 @@ class StaticEncoder(SentenceEncoder):
     """A table of word vectors: texts go in as they come, end to end, without padding."""
 
     parallel = False  # tokenizing is nearly all of the work, and has its own threads
+    slice_texts = STATIC_BATCH_TEXTS  # nothing to sort: small slices let the lookup overlap with tokenizing
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
         whole = [self.prompt + text for text in texts] if self.prompt else texts

@@ -22,7 +22,8 @@ def test_figure_is_that_of_scikit_learn_on_the_features(tmp_path):
     figure = dict(task.run(encoder))["v_measure"]
     features = encoder.embed(texts)
     expected = [
-        v_measure_score(labels, KMeans(3, n_init=1, random_state=seed).fit(features).labels_) for seed in (5, 6, 7)
+        v_measure_score(labels, KMeans(3, n_init=1, random_state=seed).fit(features).labels_)  # type: ignore[arg-type]
+        for seed in (5, 6, 7)
     ]
     assert figure.scores == pytest.approx(expected) and figure.mean == pytest.approx(np.mean(expected))
     assert (figure.interval, figure.test_examples, classes) == ("starts", 60, ["kitchen", "music", "sea"])

@@ -36,19 +36,19 @@ def test_figure_is_that_of_scipy_on_the_features(tmp_path):
     encoder = TransformerEncoder(model("bert"), tiny_tokenizer())
     [(name, figure)] = task.run(encoder)
     cosines = (encoder.embed(left) * encoder.embed(right)).sum(1)
-    assert name == "spearman" and figure.mean == pytest.approx(spearmanr(cosines, scores).statistic, abs=1e-3)
+    assert name == "spearman" and figure.mean == pytest.approx(spearmanr(cosines, scores)[0], abs=1e-3)
     assert figure.low < figure.mean < figure.high and figure.interval == "pairs" and figure.test_examples == 60
     [(_, counted)] = task.run(Tfidf(phrases=False, rare_words=True))
     vectorizer = TfidfVectorizer(sublinear_tf=True).fit(list(dict.fromkeys(left + right)))
     products = (vectorizer.transform(left).toarray() * vectorizer.transform(right).toarray()).sum(1)
-    assert counted.mean == pytest.approx(spearmanr(products, scores).statistic, abs=1e-3)
+    assert counted.mean == pytest.approx(spearmanr(products, scores)[0], abs=1e-3)
     assert counted.mean > 0.2 and dict(task.run_floor())["spearman"].mean == 0
 
 
 def test_rank_correlation_is_that_of_scipy_with_ties_and_collapse():
     rng = np.random.default_rng(0)
     left, right = rng.integers(0, 5, 40), rng.integers(0, 5, 40)
-    assert spearman(left, right) == pytest.approx(spearmanr(left, right).statistic)
+    assert spearman(left, right) == pytest.approx(spearmanr(left, right)[0])
     assert spearman(np.exp(left), right) == pytest.approx(spearman(left, right))
     assert spearman(np.ones(40), right) == 0
 

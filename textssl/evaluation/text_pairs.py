@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -55,8 +54,7 @@ def read_text_pairs(path: str, query: str, document: str, *, max_documents: int 
     for key, column in (("query", query), ("document", document)):
         if columns and column not in columns:
             raise UserError(
-                f"{Path(sources[0]).name if path != sources[0] else path}: there is no column {column}; there are "
-                f"{', '.join(columns)}; name one of them as {key}"
+                f"{path}: there is no column {column}; there are {', '.join(columns)}; name one of them as {key}"
             )
     documents = sorted({text for _, text in found}, key=text_hash)
     available = len(documents)

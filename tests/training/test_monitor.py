@@ -1,0 +1,136 @@
+"""The monitor: healthy features pass, a known collapse is announced with its cause, and may end the run."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny import make_corpus, sentence_config
+from textssl.errors import UserError
+from textssl.evaluation.geometry import mean_cosine, normalised_std, rankme
+from textssl.objectives.base import Watched
+from textssl.training.monitor import PATIENCE, Monitor
+from textssl.workflows.pretrain import pretrain
+
+ATTRACTING = "objective={name: 'tests.objectives.attracting:Attracting', min_tokens: 4, max_tokens: 20}"
+QUICK = ("optimizer={name: adamw, lr: 1e-2}", "schedule={name: constant, warmup_steps: 0}", "train.batch_size=16")
+
+
+def draw(rows=64, width=32, seed=0):
+    return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def watched(features, projector=None):
+    return Watched(features, projector, features, features + 0.1 * draw(*features.shape, seed=5))
+
+
+ONE_POINT = 1 + 0.01 * draw()
+FEW_DIRECTIONS = draw(width=2) @ draw(rows=2, seed=1)
+
+
+def alarms(monitor, features, looks):
+    found = []
+    for _ in range(looks):
+        monitor.look(watched(features))
+        found.append(monitor.alarm("crops"))
+    return found
+
+
+def test_figures_are_those_of_geometry_and_of_the_pairs():
+    features, projected = draw(), draw(width=8, seed=3)
+    seen = Watched(features, projected, projected, projected + draw(width=8, seed=4))
+    figures = Monitor().look(seen)
+    for name, sample in (("features", features.numpy()), ("projector", projected.numpy())):
+        assert figures[f"{name}/normalised_std"] == pytest.approx(normalised_std(sample))
+        assert figures[f"{name}/rankme"] == pytest.approx(rankme(sample))
+        assert figures[f"{name}/mean_cosine"] == pytest.approx(mean_cosine(sample))
+    anchors, positives = seen.anchors.numpy(), seen.positives.numpy()
+    cosines = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in positives] for a in anchors]
+    others = [cosines[i][j] for i in range(64) for j in range(64) if i != j]
+    assert figures["features/positive_similarity"] == pytest.approx(np.mean(np.diag(cosines)))
+    assert figures["features/negative_similarity"] == pytest.approx(np.mean(others))
+    assert "projector/rankme" not in Monitor().look(watched(features))
+
+
+def test_healthy_features_give_no_alarm():
+    monitor = Monitor()
+    assert alarms(monitor, draw(), 10) == [None] * 10
+    assert alarms(monitor, 0.5 + draw(), 10) == [None] * 10  # a common direction is no collapse
+    assert alarms(monitor, draw(rows=8), 10) == [None] * 10  # few rows cannot have a high rank
+
+
+@pytest.mark.parametrize(
+    ("features", "what", "why"),
+    [
+        (ONE_POINT, "all texts get nearly the same vector", "nothing in the loss keeps vectors apart"),
+        (FEW_DIRECTIONS, "the vectors lie in a few directions only", "the task can be solved with little information"),
+        (torch.zeros(64, 32), "all texts get nearly the same vector", "nothing in the loss keeps vectors apart"),
+    ],
+)
+def test_a_collapse_is_announced_once_with_its_likely_cause(features, what, why):
+    found = alarms(Monitor(), features, PATIENCE + 5)
+    assert found[: PATIENCE - 1] == [None] * (PATIENCE - 1) and found[PATIENCE:] == [None] * 5
+    message = found[PATIENCE - 1]
+    assert f"the features of crops have collapsed: {what} (spread" in message and f"Likely cause: {why}" in message
+
+
+def test_a_narrow_beginning_is_forgiven():
+    monitor = Monitor()
+    assert alarms(monitor, ONE_POINT, PATIENCE - 1) == [None] * (PATIENCE - 1)
+    assert alarms(monitor, draw(), 1) == alarms(monitor, ONE_POINT, 1) == [None]
+    assert alarms(monitor, ONE_POINT, PATIENCE - 1)[-1] is not None
+
+
+def test_a_single_row_has_figures_that_are_no_number_and_no_alarm_is_false():
+    figures = Monitor().look(watched(draw(rows=1)))
+    assert "features/positive_similarity" not in figures and np.isnan(figures["features/mean_cosine"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("monitor")
+    make_corpus(folder)
+    return folder
+
+
+def metrics(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if "train/loss" in line]
+
+
+def test_what_only_attracts_collapses_and_is_announced(folder, capsys):
+    pretrain(sentence_config(folder, "crops", ATTRACTING, *QUICK, "train.max_steps=40", out="collapse"))
+    lines = metrics(folder / "collapse")
+    for name, first, last in (("normalised_std", 0.5, 0.1), ("rankme", 8, 4)):
+        values = [line[f"features/{name}"] for line in lines]
+        assert values[0] > first and values[-1] < last
+    assert lines[-1]["features/mean_cosine"] > 0.98 and lines[-1]["features/negative_similarity"] > 0.98
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.count("COLLAPSE at step") == 1
+    assert "Likely cause: nothing in the loss keeps vectors apart" in shown
+
+
+def test_a_run_may_end_there_with_one_error(folder):
+    options = (ATTRACTING, *QUICK, "train.stop_on_collapse=true", "train.max_steps=40")
+    with pytest.raises(UserError, match=r"^step \d+: the features of .*Attracting have collapsed: .* Likely cause"):
+        pretrain(sentence_config(folder, "crops", *options, out="stopped"))
+    assert len(metrics(folder / "stopped")) < 40 and not (folder / "stopped" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("objective", ["simcse", "crops", "moco", "pairs"])
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_untrained_transformers_give_no_false_alarm(folder, objective, family, capsys):
+    shape = "hidden_size: 64, intermediate_size: 128, num_hidden_layers: 4, num_attention_heads: 4"
+    model = f"model={{config: {{model_type: {family}, {shape}}}, dropout: 0.1}}"
+    options = (model, "train.batch_size=32", "train.max_steps=6", "optimizer.lr=1e-3", "train.stop_on_collapse=true")
+    pretrain(sentence_config(folder, objective, *options, out=f"untrained-{objective}-{family}"))
+    assert "COLLAPSE" not in capsys.readouterr().err
+
+
+def test_the_projector_is_logged_beside_the_encoder(folder):
+    pretrain(sentence_config(folder, "crops", "objective.projector_width=12", "train.max_steps=3", out="projector"))
+    line = metrics(folder / "projector")[-1]
+    assert line["projector/rankme"] <= 8 and {"projector/normalised_std", "projector/mean_cosine"} <= line.keys()
+    pretrain(sentence_config(folder, "crops", "train.max_steps=3", out="no-projector"))
+    assert not any(name.startswith("projector/") for name in metrics(folder / "no-projector")[-1])

@@ -14,6 +14,7 @@ import typer.main
 
 import textssl
 from textssl import cli
+from textssl.arguments import spread
 from textssl.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,8 @@ COMMANDS = {  # words on the command line: public function
     "schema": "schema",
     "doctor": "doctor",
     "quickstart": "quickstart",
+    "embed": "embed",
+    "mine": "mine",
 }
 
 
@@ -196,7 +199,7 @@ def test_input_takes_several_paths_both_ways(workflow):
     ],
 )
 def test_spread(given: list[str], expected: list[str]):
-    assert cli.spread(given) == expected
+    assert spread(given) == expected
 
 
 @pytest.mark.parametrize(

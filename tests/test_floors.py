@@ -15,6 +15,7 @@ MAX_LINES = 350
 FLOORS = [  # top to bottom; a file imports from the floors below its own, and from its own room
     {"__main__"},
     {"cli"},
+    {"arguments"},
     {"workflows"},
     {"training", "report"},
     {"evaluation"},
@@ -36,7 +37,10 @@ HEAVY = {  # what `textssl --help` must not wait for
     *("torch", "transformers", "tokenizers", "datasets", "accelerate", "sentence_transformers"),
     *("sklearn", "scipy", "pandas", "pyarrow", "numpy"),
 }
-LIGHT_FILES = ("cli.py", "__main__.py", "config.py", "errors.py", "__init__.py", "workflows/__init__.py")
+LIGHT_FILES = (
+    *("cli.py", "arguments.py", "__main__.py", "config.py", "errors.py"),
+    *("__init__.py", "workflows/__init__.py"),
+)
 
 
 def room_of(module: str) -> str:

@@ -11,11 +11,23 @@ import typer
 from typer.core import TyperGroup
 
 import textssl
+from textssl.arguments import (
+    Algorithm,
+    DocumentUnit,
+    Input,
+    Model,
+    Normalization,
+    OneDocumentPer,
+    PairUnit,
+    Precision,
+    Strict,
+    TextColumn,
+    spread,
+)
 from textssl.errors import UserError
 
 WRONG_INPUT = 2
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: start again to continue
-SEVERAL_VALUES = ("--input",)  # options that take `--input a b c` as well as `--input a --input b --input c`
 
 ORDER = (  # of `--help`: the road from text to result, then what stands beside it
     *("quickstart", "samples", "tokenizer", "prepare", "mine", "pretrain", "evaluate", "embed"),
@@ -34,7 +46,7 @@ class InOrder(TyperGroup):
 app = typer.Typer(
     name="textssl",
     cls=InOrder,
-    help="From raw text to a trained, exported, evaluated language model. "
+    help="From raw text to a trained, exported, evaluated language model or sentence encoder. "
     "Every command is a Python function too: `textssl.prepare(...)`.",
     epilog="Start with `textssl quickstart`, or see what this machine has with `textssl doctor`.",
     no_args_is_help=True,
@@ -47,53 +59,6 @@ samples_app = typer.Typer(help="Real sample data, fetched once and cached.", no_
 tokenizer_app = typer.Typer(help="Make a tokenizer from your own text.", no_args_is_help=True)
 app.add_typer(samples_app, name="samples")
 app.add_typer(tokenizer_app, name="tokenizer")
-
-
-class Algorithm(StrEnum):
-    bpe = "bpe"
-    wordpiece = "wordpiece"
-    unigram = "unigram"
-
-
-class Normalization(StrEnum):
-    NFC = "NFC"
-    NFKC = "NFKC"
-    NFD = "NFD"
-    NFKD = "NFKD"
-    none = "none"
-
-
-class DocumentUnit(StrEnum):
-    blank_line = "blank-line"
-    line = "line"
-    file = "file"
-
-
-class PairUnit(StrEnum):
-    sentences = "sentences"
-    passages = "passages"
-
-
-class Precision(StrEnum):
-    float32 = "float32"
-    float16 = "float16"
-    int8 = "int8"
-
-
-Input = Annotated[
-    list[str],
-    typer.Option(
-        metavar="PATH...",
-        help="Files, folders or globs (.txt .jsonl .csv .parquet, also .gz .zst .bz2 .xz), sample:NAME, "
-        "hf://owner/name[:config][@split]. Several after one --input, or --input repeated.",
-    ),
-]
-TextColumn = Annotated[str, typer.Option(help="Column or key that holds the text, where a format has columns.")]
-OneDocumentPer = Annotated[DocumentUnit, typer.Option(help="What separates documents in .txt files.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken record instead of counting it.")]
-Model = Annotated[
-    str, typer.Option(metavar="DIR", help="Model folder, run folder, sample:minilm, or a name on the hub.")
-]
 
 
 def call(function: str, arguments: dict[str, Any]) -> Any:
@@ -350,39 +315,15 @@ def doctor(
 @app.command()
 def quickstart(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything goes.")] = Path("quickstart"),
-    train_seconds: Annotated[
-        float, typer.Option(min=1, help="Time for the training itself; longer is better.")
-    ] = 270.0,
+    train_steps: Annotated[int, typer.Option(min=1, help="Steps of the training itself.")] = 600,
 ) -> None:
-    """All of it on sample news, in a few minutes on two cores: tokenizer, corpus, training, evaluation.
+    """All of it on sample news, in a few minutes on two cores: tokenizer, corpus, sentence encoder, evaluation.
 
     Steps that are finished are reused. The model is DIR/encoder/model.
 
     Example: `textssl quickstart --out quickstart`
     """
     finish(call("quickstart", locals()))
-
-
-def spread(arguments: list[str]) -> list[str]:
-    """`--input a b --out c` as `--input a --input b --out c`, since an option takes one value in typer.
-
-    A value that begins with a dash ends the list; write ./-name for such a file.
-    """
-    spreaded: list[str] = []
-    option = None  # the option whose further values are being read
-    for place, argument in enumerate(arguments):
-        if argument == "--":
-            return spreaded + arguments[place:]
-        if argument.startswith("-") and argument != "-":
-            name, equals, _ = argument.partition("=")
-            option = name if name in SEVERAL_VALUES else None
-            waiting = option is not None and not equals  # the option itself is still to get its first value
-        elif option is not None:
-            if not waiting:
-                spreaded.append(option)
-            waiting = False
-        spreaded.append(argument)
-    return spreaded
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,21 +6,12 @@ import sys
 import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from textssl.data.corpus import CorpusWriter
 from textssl.errors import UserError
 from textssl.workflows import quickstart as module
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def write_split(folder: Path, ids: list[int], vocab_size: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    writer = CorpusWriter(folder, tokenizer_hash="none", vocab_size=vocab_size, split="train")
-    writer.add(np.array(ids), np.zeros(len(ids), np.uint8), 10)
-    writer.close({}, {})
 
 
 @pytest.fixture
@@ -34,8 +25,7 @@ def road(monkeypatch):
 
     def prepare(input, tokenizer, out, **options):
         state.calls.append("corpus")
-        write_split(Path(out), [5, 6, 6], 8)
-        write_split(Path(out) / "held-out", [5, 6], 8)
+        Path(out).mkdir(parents=True)
 
     def pretrain(config):
         run = Path(config).parent / "encoder"
@@ -45,11 +35,15 @@ def road(monkeypatch):
         (run / "summary.json").write_text(json.dumps(summary))
         return types.SimpleNamespace(**summary)
 
+    def demonstrate(model, out):
+        state.calls.append("neighbours")
+        Path(out).write_text("[]")
+
     def evaluate(model, suite, baselines, out):
         state.calls.append("evaluation")
         Path(out).write_text("{}")
 
-    for function in (train_tokenizer, prepare, pretrain, evaluate):
+    for function in (train_tokenizer, prepare, pretrain, demonstrate, evaluate):
         monkeypatch.setattr(module, function.__name__, function)
     monkeypatch.setattr(module.samples, "get", lambda name: state.calls.append("sample"))
     monkeypatch.setattr(module, "show_results", lambda results, console: state.calls.append("shown"))
@@ -58,13 +52,13 @@ def road(monkeypatch):
 
 def test_second_time_reuses_every_step(road, tmp_path, capsys):
     first = module.quickstart(tmp_path / "q")
-    assert road.calls == ["sample", "tokenizer", "corpus", "encoder", "evaluation"]
+    assert road.calls == ["sample", "tokenizer", "corpus", "encoder", "evaluation", "neighbours"]
     road.calls.clear()
     assert module.quickstart(tmp_path / "q") == first
     assert road.calls == ["sample", "shown"]
     printed = capsys.readouterr().out
-    assert all(f"{place}/5" in printed for place in range(1, 6))
-    assert printed.count("reused: ") == 4
+    assert all(f"{place}/6" in printed for place in range(1, 7))
+    assert printed.count("reused: ") == 5
     assert len([line for line in printed.split("next:")[-1].splitlines() if "textssl" in line]) == 3
 
 
@@ -75,18 +69,18 @@ def test_stopped_training_is_continued(road, tmp_path):
     road.stopped_by = None
     road.calls.clear()
     assert module.quickstart(tmp_path).stopped_by is None
-    assert road.calls == ["sample", "resume", "evaluation"]
+    assert road.calls == ["sample", "resume", "evaluation", "neighbours"]
 
 
 def test_other_settings_or_a_lost_result_renew_what_follows(road, tmp_path):
     module.quickstart(tmp_path)
     road.calls.clear()
-    module.quickstart(tmp_path, train_seconds=7)
-    assert road.calls == ["sample", "encoder", "evaluation"]
+    module.quickstart(tmp_path, train_steps=7)
+    assert road.calls == ["sample", "encoder", "evaluation", "neighbours"]
     (tmp_path / "tokenizer").rmdir()
     road.calls.clear()
-    module.quickstart(tmp_path, train_seconds=7)
-    assert road.calls == ["sample", "tokenizer", "corpus", "encoder", "evaluation"]
+    module.quickstart(tmp_path, train_steps=7)
+    assert road.calls == ["sample", "tokenizer", "corpus", "encoder", "evaluation", "neighbours"]
 
 
 def test_a_folder_of_somebody_else_is_never_removed(road, tmp_path):
@@ -97,18 +91,10 @@ def test_a_folder_of_somebody_else_is_never_removed(road, tmp_path):
     assert (tmp_path / "corpus" / "thesis.txt").exists()
 
 
-def test_unigram_loss_is_the_cross_entropy_of_the_frequencies(tmp_path):
-    write_split(tmp_path / "c", [5, 6, 6], 8)
-    write_split(tmp_path / "c" / "held-out", [5, 6, 7, 7], 8)
-    chances = np.array([1, 1, 1, 1, 1, 2, 3, 1]) / 11
-    expected = -np.log([chances[5], chances[6], chances[7], chances[7]]).mean()
-    assert module.unigram_loss(tmp_path / "c") == pytest.approx(expected)
-
-
 @pytest.mark.slow
 @pytest.mark.network
 def test_quickstart_runs_and_the_second_time_needs_no_training(tmp_path):
-    words = [sys.executable, "-m", "textssl", "quickstart", "--out", str(tmp_path / "q"), "--train-seconds", "5"]
+    words = [sys.executable, "-m", "textssl", "quickstart", "--out", str(tmp_path / "q"), "--train-steps", "5"]
     first = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert first.returncode == 0, first.stderr[-3000:]
     model = tmp_path / "q" / "encoder" / "model" / "model.safetensors"
@@ -116,5 +102,8 @@ def test_quickstart_runs_and_the_second_time_needs_no_training(tmp_path):
     second = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert second.returncode == 0, second.stderr[-3000:]
     assert model.stat().st_mtime_ns == made
-    assert second.stdout.count("reused: ") == 4
+    assert second.stdout.count("reused: ") == 5
+    assert all(sentence in first.stdout for sentence in module.SENTENCES)
+    near = json.loads((tmp_path / "q" / "neighbours.json").read_text())
+    assert all(1 >= one["nearest"][0]["cosine"] >= one["nearest"][1]["cosine"] > 0 for one in near)
     assert "TF-IDF" in first.stdout and "TF-IDF" in second.stdout

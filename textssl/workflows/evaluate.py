@@ -118,7 +118,7 @@ def describe_language(figure: dict[str, Any]) -> str:
     )
 
 
-def write_json(results: dict[str, Any], out: Path) -> None:
+def write_json(results: Any, out: Path) -> None:
     """Write aside and rename, so that no half file is left."""
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}.new")

@@ -20,7 +20,7 @@ BESIDE = [  # what stands beside the package, by hand
     ("  test.sh", "formatting, linting, types, all tests"),
     ("  verify.sh", "long campaigns: list, or NAME"),
     ("  verify/", "one file a campaign"),
-    ("  benchmark/", "our training against transformers.Trainer"),
+    ("  benchmark/", "against transformers.Trainer and sentence-transformers"),
     ("  install.sh", "make .venv with the tested set of packages"),
     ("  tree.py", "write this tree"),
     ("docs/", "all commands, recipes"),

@@ -11,6 +11,7 @@ time.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
@@ -52,7 +53,7 @@ def score(model: Path) -> dict[str, float]:
 def main(seeds: int, config: Path, overrides: list[str]) -> int:
     rows, times = [], []
     for seed in range(seeds):
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(sys.stderr):
             times.append(train(Path(name), seed, config, overrides))
             rows.append(score(Path(name) / "run" / "model"))
         figures = "  ".join(f"{task} {value:.3f}" for task, value in rows[-1].items())

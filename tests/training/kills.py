@@ -26,12 +26,13 @@ class Broken:
     same_metrics: bool
 
 
-def start(config: Config, *overrides: str) -> subprocess.Popen:
-    """`textssl pretrain` in a process group of its own."""
+def start(config: Config, *overrides: str, processes: int = 1) -> subprocess.Popen:
+    """`textssl pretrain` in a process group of its own; more than one process under torchrun."""
     file = Path(config.out).with_suffix(".yaml")
     file.write_text(config.to_yaml())
-    command = [sys.executable, "-m", "textssl", "pretrain", str(file), *overrides]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
+    command = [sys.executable, "-m", *(launcher if processes > 1 else []), "textssl", "pretrain", str(file), *overrides]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

@@ -1,8 +1,10 @@
+import json
+
 import pytest
 import torch
 from rich.console import Console
 
-from tests.tiny import make_corpus, tiny_config
+from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
 from textssl.objectives import resolve_objective
 from textssl.training.gradcache import StepGradient, seed_torch
 from textssl.workflows.pretrain import assemble, start_accelerator
@@ -11,14 +13,22 @@ CROPS = "tests.objectives.contrastive:TwoCrops"
 
 
 @pytest.fixture(scope="module")
-def trainer(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gradcache")
     make_corpus(folder)
-    config = tiny_config(folder, CROPS, "train.precision=float64", "model.dropout=0.2")
+    return folder
+
+
+def made(config):
     objective, config.objective = resolve_objective(config.objective)
     found, _, _ = assemble(config, objective, start_accelerator(config), Console())
     objective.train()
     return found
+
+
+@pytest.fixture(scope="module")
+def trainer(folder):
+    return made(tiny_config(folder, CROPS, "train.precision=float64", "model.dropout=0.2"))
 
 
 def gradients(objective, run):
@@ -50,3 +60,77 @@ def test_seeds_are_a_function_of_where_we_are():
         seed_torch(*place)
         assert torch.rand(4).tolist() == draws[place]
     assert len({tuple(draw) for draw in draws.values()}) == len(draws)
+
+
+def step_gradients(trainer, way, step=0):
+    """(gradients, features, totals) of a step of a trainer; way: the name of a method of StepGradient."""
+    objective, batches = trainer.objective, trainer.dataset[step]
+    counts: dict[str, float] = {}
+    for batch in batches:
+        for name, count in objective.counts(batch).items():
+            counts[name] = counts.get(name, 0) + count
+    one = StepGradient(objective, trainer.encode, counts, seed=3, step=1)
+    found = gradients(objective, lambda: getattr(one, way)(batches, lambda loss: loss.backward()))
+    return found, one.features, one.totals
+
+
+def assert_same(found, expected, tolerance):
+    assert found.keys() == expected.keys() and expected
+    for name, value in expected.items():
+        assert torch.allclose(found[name], value, rtol=0, atol=tolerance, equal_nan=True), name
+
+
+@pytest.mark.parametrize("objective", SENTENCE_MODELS)
+@pytest.mark.parametrize("micro", ["train.micro_batch_size=2", "train.micro_batch_tokens=60"])
+def test_caching_equals_one_graph_over_the_same_micro_batches_with_live_dropout(folder, objective, micro):
+    config = sentence_config(folder, objective, "train.precision=float64", "model.dropout=0.2", micro)
+    trainer = made(config)
+    assert len(trainer.dataset[0]) > 2
+    live, features, totals = step_gradients(trainer, "live")
+    cached, again, totals_again = step_gradients(trainer, "cached")
+    assert_same(cached, live, 1e-12)
+    assert_same(again, features, 1e-15)
+    assert_same(totals_again, totals, 1e-12)
+    assert max(gradient.abs().max() for gradient in live.values()) > 1e-3
+
+
+@pytest.mark.parametrize("objective", SENTENCE_MODELS)
+def test_micro_batches_of_any_size_give_one_gradient(folder, objective):
+    """Without dropout in the forward; the mode of the objective stays that of training."""
+    found = []
+    for micro in ("null", "1", "3"):
+        config = sentence_config(folder, objective, "train.precision=float64", f"train.micro_batch_size={micro}")
+        trainer = made(config)
+        for module in trainer.objective.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        switch_off_attention_dropout(trainer.objective)
+        found.append(step_gradients(trainer, "live" if micro == "null" else "cached"))
+    for gradient, features, totals in found[1:]:
+        assert_same(gradient, found[0][0], 1e-9)
+        assert_same(features, found[0][1], 1e-9)
+        assert_same(totals, found[0][2], 1e-9)
+
+
+def switch_off_attention_dropout(objective):
+    for module in objective.modules():
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
+
+
+@pytest.mark.parametrize("loss", ["contrast", "classification", "regression"])
+def test_given_pairs_and_what_learns_inside_their_loss_are_cached_exactly(folder, loss):
+    lines = [
+        {"text_a": f"question {n} and more", "text_b": f"answer {n}", "negative": f"no {n}", "label": n % 3, "score": n}
+        for n in range(8)
+    ]
+    column = {"contrast": (), "classification": ("label",), "regression": ("score",)}[loss]
+    keys = ("text_a", "text_b", "negative", *column)
+    file = folder / f"{loss}.jsonl"
+    file.write_text("".join(json.dumps({key: line[key] for key in keys}) + "\n" for line in lines))
+    options = ("train.precision=float64", "model.dropout=0.2", "train.micro_batch_size=2", f"data.pairs={file}")
+    trainer = made(sentence_config(folder, "pairs", *options, "objective.score_range=[0,7]"))
+    live, _, _ = step_gradients(trainer, "live")
+    cached, _, _ = step_gradients(trainer, "cached")
+    assert_same(cached, live, 1e-12)
+    assert ("classifier.weight" in live) == (loss == "classification")

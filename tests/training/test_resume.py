@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import make_corpus, tiny_config
+from tests.tiny import make_corpus, sentence_config, tiny_config
 from tests.training.kills import break_and_finish, checkpoints, digest, finish, losses, start
 from textssl.errors import UserError
 from textssl.objectives import OBJECTIVES, MaskedLM
@@ -28,13 +28,18 @@ def folder(tmp_path_factory):
     return folder
 
 
+def config_of(folder, objective, *overrides, out):
+    make = tiny_config if objective in ("mlm", "clm") else sentence_config
+    return make(folder, objective, *overrides, out=out)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("objective, workers", [("mlm", 0), ("clm", 2)])
+@pytest.mark.parametrize("objective, workers", [("mlm", 0), ("clm", 2), ("moco", 0), ("sum", 2)])
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
     options = ("train.max_steps=120", "train.checkpoint_every=15", DROPOUT, f"train.workers={workers}", WINDOWS)
-    whole = tiny_config(folder, objective, *options, out=f"whole-{objective}")
+    whole = config_of(folder, objective, *options, out=f"whole-{objective}")
     finish(start(whole))
-    config = tiny_config(folder, objective, *options, out=f"killed-{objective}")
+    config = config_of(folder, objective, *options, out=f"killed-{objective}")
     broken = break_and_finish(config, Path(whole.out), kills=2, seed=0)
     assert broken.kills >= 1
     assert broken.resumed_from and min(broken.resumed_from) > 0
@@ -77,6 +82,56 @@ def test_a_run_in_two_halves_equals_a_whole_one(folder, objective):
     assert summary.resumed_from == [11]
     assert digest(folder / f"one-{name}") == digest(folder / f"two-{name}")
     assert losses(folder / f"one-{name}") == losses(folder / f"two-{name}")
+
+
+STATIC = "model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"
+HALVES = {"simcse": (DROPOUT,), "crops": (STATIC,), "moco": (DROPOUT,), "pairs": (DROPOUT,), "sum": (DROPOUT,)}
+
+
+@pytest.mark.parametrize("objective", HALVES)
+def test_sentence_runs_in_two_halves_equal_whole_ones(folder, objective):
+    """Queue, teacher, projector and the places in the corpus come back, as do micro-batches with their dropout."""
+    options = (*HALVES[objective], SCHEDULE, "train.micro_batch_size=3", WINDOWS)
+    runs = {name: folder / f"{name}-{objective}" for name in ("one", "two")}
+    whole = pretrain(sentence_config(folder, objective, *options, out=runs["one"].name))
+    pretrain(sentence_config(folder, objective, *options, "train.max_steps=11", out=runs["two"].name))
+    summary = pretrain(sentence_config(folder, objective, *options, out=runs["two"].name))
+    assert summary.resumed_from == [11] and summary.loss == whole.loss
+    for file in ("model/model.safetensors", "checkpoints/step-00000020/objective.safetensors"):
+        assert (runs["one"] / file).read_bytes() == (runs["two"] / file).read_bytes()
+    assert losses(runs["one"]) == losses(runs["two"])
+
+
+@pytest.mark.parametrize("objective", ["crops", "moco", "pairs", "sum"])
+def test_a_run_goes_on_with_other_micro_batches(folder, objective):
+    """Without dropout the dealing changes nothing but the last digits."""
+    options = ("model.dropout=0", SCHEDULE)
+    pretrain(sentence_config(folder, objective, *options, out=f"straight-{objective}"))
+    for steps, micro in (
+        (7, "train.micro_batch_size=3"),
+        (14, "train.micro_batch_tokens=100"),
+        (20, "train.workers=1"),
+    ):
+        changed = (micro, f"train.max_steps={steps}")
+        summary = pretrain(sentence_config(folder, objective, *options, *changed, out=f"bent-{objective}"))
+    assert summary.resumed_from == [7, 14]
+    straight, bent = (losses(folder / f"{name}-{objective}") for name in ("straight", "bent"))
+    assert [step for step, _ in bent] == list(range(1, 21))
+    assert max(abs(a - b) for (_, a), (_, b) in zip(straight, bent, strict=True)) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["moco", "sum"])
+def test_a_run_goes_on_with_another_number_of_processes(folder, objective):
+    options = ("model.dropout=0", SCHEDULE)
+    pretrain(sentence_config(folder, objective, *options, out=f"single-{objective}"))
+    for steps, processes in ((7, 2), (14, 1), (20, 3)):
+        config = sentence_config(folder, objective, *options, f"train.max_steps={steps}", out=f"elastic-{objective}")
+        finish(start(config, processes=processes))
+    single, elastic = (losses(folder / f"{name}-{objective}") for name in ("single", "elastic"))
+    assert max(abs(a - b) for (_, a), (_, b) in zip(single, elastic, strict=True)) < 1e-5
+    summary = json.loads((folder / f"elastic-{objective}" / "summary.json").read_text())
+    assert summary["resumed_from"] == [7, 14] and summary["num_processes"] == 3
 
 
 def test_a_broken_checkpoint_is_named_and_the_one_before_is_used(folder, capsys):

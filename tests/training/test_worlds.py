@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from tests.tiny import make_corpus
-from tests.training.worlds import OBJECTIVES
+from tests.training.worlds import OBJECTIVES, SENTENCES
 
 ROOT = Path(__file__).parents[2]
 WORLDS = {(1, 8): "1 process, whole batch", (1, 2): "1 x 4", (2, 2): "2 x 2", (4, 2): "4 x 1", (3, 2): "3, uneven"}
@@ -32,19 +33,22 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", [*OBJECTIVES, *SENTENCES])
 @pytest.mark.parametrize("world", [world for world in WORLDS if world != (1, 8)], ids=lambda world: WORLDS[world])
-def test_gradients_in_float64_are_those_of_one_process(folder, objective, world):
+def test_gradients_and_three_steps_in_float64_are_those_of_one_process(folder, objective, world):
+    """Parameters, and what commit moves: queues, teachers, running means."""
     expected = load_file(folder / f"{objective}-1x8.safetensors")
     found = load_file(folder / f"{objective}-{world[0]}x{world[1]}.safetensors")
     assert expected.keys() == found.keys() and expected
-    for name, gradient in expected.items():
-        assert (found[name] - gradient).abs().max() < 1e-9, name
-    assert max(gradient.abs().max() for gradient in expected.values()) > 1e-3
+    for name, value in expected.items():
+        assert torch.allclose(found[name], value, rtol=0, atol=1e-9), name
+    assert max(value.abs().max() for name, value in expected.items() if name.startswith("gradient/")) > 1e-3
+    if objective == "moco":
+        assert expected["after/filled"] == 20 and expected["after/queue"].abs().sum() > 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", [*OBJECTIVES, *SENTENCES])
 @pytest.mark.parametrize("world", [world for world in WORLDS if world != (1, 8)], ids=lambda world: WORLDS[world])
 def test_loss_curves_in_float32_are_those_of_one_process(folder, objective, world):
     expected, found = (curve(folder, objective, *one) for one in ((1, 8), world))

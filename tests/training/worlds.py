@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
-from tests.tiny import tiny_config
+from tests.tiny import SENTENCE_MODELS, sentence_config, tiny_config
 from textssl import distributed
 from textssl.config import Config
 from textssl.objectives import resolve_objective
@@ -19,28 +19,46 @@ from textssl.training.signals import StopSignals
 from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
+SENTENCES = ("crops", "static", "moco", "pairs", "sum")  # simcse needs dropout, which differs by process
+SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
+STEPS = 3  # of a loop in float64, after the gradient of the first step
+
+
+def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: str = "run") -> Config:
+    micro = f"train.micro_batch_size={micro_batch}"
+    if name in OBJECTIVES:
+        return tiny_config(folder, OBJECTIVES[name], micro, *overrides, out=out)
+    static = ["model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"] if name == "static" else []
+    objective = "crops" if name == "static" else name
+    assert objective in SENTENCE_MODELS
+    return sentence_config(folder, objective, "model.dropout=0", *static, micro, *overrides, out=out)
 
 
 def gradients(config: Config) -> dict[str, torch.Tensor]:
-    """The summed gradient of the first step."""
+    """The summed gradient of the first step; then what STEPS steps make of parameters and buffers."""
     objective, config.objective = resolve_objective(config.objective)
     trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
     trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
+    objective.train()
     batches = trainer.dataset[0]
     trainer.gradient(batches, trainer.agree(batches))
-    return {name: p.grad for name, p in objective.named_parameters() if p.grad is not None}
+    found = {f"gradient/{name}": p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+    objective.zero_grad()
+    for step in range(STEPS):
+        batches = trainer.dataset[step]
+        trainer.train_step(batches, trainer.agree(batches))
+    state = [*objective.named_parameters(), *objective.named_buffers()]
+    return found | {f"after/{name}": value.detach().clone() for name, value in state}
 
 
 def main(folder: Path, micro_batch: int) -> None:
     world = int(os.environ["WORLD_SIZE"])
-    for name, objective in OBJECTIVES.items():
-        micro = f"train.micro_batch_size={micro_batch}"
-        found = gradients(tiny_config(folder, objective, micro, "train.precision=float64"))
+    for name in (*OBJECTIVES, *SENTENCES):
+        found = gradients(config_of(folder, name, micro_batch, "train.precision=float64", *SMOOTH))
         if distributed.rank() == 0:
             save_file(found, folder / f"{name}-{world}x{micro_batch}.safetensors")
-    for name, objective in OBJECTIVES.items():
-        out = f"run-{name}-{world}x{micro_batch}"
-        pretrain(tiny_config(folder, objective, f"train.micro_batch_size={micro_batch}", out=out))
+    for name in (*OBJECTIVES, *SENTENCES):
+        pretrain(config_of(folder, name, micro_batch, out=f"run-{name}-{world}x{micro_batch}"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.tiny import make_corpus, tiny_config
+from tests.tiny import MODELS, SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
 from textssl.errors import UserError
 from textssl.objectives import OBJECTIVES, MaskedLM, resolve_objective
 from textssl.objectives.base import Encoded, Term
@@ -106,6 +106,19 @@ def test_precision_and_recomputation_change_little(folder, objective, option):
     plain = pretrain(tiny_config(folder, objective, *options, out=f"plain-{name}"))
     other = pretrain(tiny_config(folder, objective, *options, f"train.{option}", out=f"other-{name}"))
     assert other.train_loss == pytest.approx(plain.train_loss, rel=1e-5 if "grad" in option else 2e-2)
+
+
+@pytest.mark.parametrize("objective, family", [*((name, "modernbert") for name in SENTENCE_MODELS), ("moco", "llama")])
+@pytest.mark.parametrize("option", ["precision=bfloat16", "gradient_checkpointing=true"])
+def test_precision_and_recomputation_change_little_for_sentences(folder, objective, family, option, recwarn):
+    name = f"{objective}-{family}-{option[:4]}"
+    model = f"model.config={json.dumps(MODELS[family])}"
+    options = (model, "train.max_steps=3", "train.micro_batch_size=4", "train.batch_size=8", "optimizer.lr=1e-4")
+    plain = pretrain(sentence_config(folder, objective, *options, out=f"plain-{name}"))
+    other = pretrain(sentence_config(folder, objective, *options, f"train.{option}", out=f"other-{name}"))
+    rel, least = (1e-5, 1e-6) if "grad" in option else (3e-2, 2e-3)
+    assert other.train_loss == pytest.approx(plain.train_loss, rel=rel, abs=least)
+    assert not recwarn.list
 
 
 def test_heads_depend_on_the_seed_alone(folder):

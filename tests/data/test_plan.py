@@ -1,6 +1,7 @@
 import json
 import time
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ MLM = RowFormat(prefix=(2,), suffix=(3,), pad=0)
 CLM = RowFormat(prefix=(2,), end=(3,), pad=0)
 
 
-def make(path, form=MLM, kind="rows", seed=0, **options):
+def make(path, form=MLM, kind="rows", seed=0, **options) -> Any:
     return Plan([(Corpus.open(path), 1.0)], kind=kind, length=32, form=form, seed=seed, **options)
 
 

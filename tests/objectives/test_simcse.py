@@ -93,7 +93,7 @@ def test_without_dropout_there_are_no_two_views():
     for spec in (ModelConfig(config=BERT, dropout=0.0), ModelConfig(config={"model_type": "static"})):
         objective, _ = resolve_objective({"name": "simcse"})
         model = build_sentence_model(spec, words, head=None, sequence_length=32, seed=0)
-        with pytest.raises(UserError, match=r"simcse makes its views by dropout .* set model.dropout=0.1"):
+        with pytest.raises(UserError, match="simcse makes its views by dropout"):
             objective.build(model, Vocabulary.of(words))
 
 

@@ -58,6 +58,7 @@ def test_healthy_features_give_no_alarm():
     assert alarms(monitor, draw(), 10) == [None] * 10
     assert alarms(monitor, 0.5 + draw(), 10) == [None] * 10  # a common direction is no collapse
     assert alarms(monitor, draw(rows=8), 10) == [None] * 10  # few rows cannot have a high rank
+    assert alarms(monitor, draw(width=4), 10) == [None] * 10  # nor can narrow vectors
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_healthy_features_give_no_alarm():
     [
         (ONE_POINT, "all texts get nearly the same vector", "nothing in the loss keeps vectors apart"),
         (FEW_DIRECTIONS, "the vectors lie in a few directions only", "the task can be solved with little information"),
-        (ONE_POINT[:8], "all texts get nearly the same vector", "nothing in the loss keeps vectors apart"),
+        (ONE_POINT[:, :8], "all texts get nearly the same vector", "nothing in the loss keeps vectors apart"),
         (torch.zeros(64, 32), "all texts get nearly the same vector", "nothing in the loss keeps vectors apart"),
     ],
 )

@@ -20,8 +20,9 @@ def marks_of(words):
     return marks
 
 
-def draw(marks, lengths, overlap, seed):
-    return two_spans(marks, *lengths, overlap, np.random.default_rng(seed))
+def draw(marks, lengths, overlap, seed, max_gap=None):
+    least, most = lengths
+    return two_spans(marks, least, most, overlap, np.random.default_rng(seed), max_gap)
 
 
 @given(WORDS, LENGTHS, SEEDS)
@@ -103,7 +104,7 @@ def test_a_word_near_the_end_does_not_shorten_a_span(overlap):
 @given(WORDS, LENGTHS, SEEDS, st.integers(0, 30))
 def test_no_more_than_the_gap_lies_between_them(words, lengths, seed, gap):
     marks = marks_of(words)
-    spans = sorted(two_spans(marks, *lengths, "disjoint", np.random.default_rng(seed), max_gap=gap))
+    spans = sorted(draw(marks, lengths, "disjoint", seed, gap))
     if len(marks) > 1:
         (begin, left_end), (right_begin, end) = spans
         assert 0 <= begin < left_end <= right_begin < end <= len(marks)

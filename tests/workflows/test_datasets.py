@@ -80,7 +80,7 @@ def test_held_out_steps_are_whole_and_do_not_depend_on_the_seed(folder, objectiv
     for seed in (0, 5):
         config = sentence_config(folder, objective, f"seed={seed}", "train.batch_size=4", "evaluation.max_rows=9")
         trainer, data = assembled(config)
-        steps, corpus = held_out_steps(config, trainer.objective, data) or pytest.fail("nothing held out")
+        steps, corpus = held_out_steps(config, trainer.objective, data, pytest.fail) or pytest.fail("nothing held out")
         assert corpus.manifest["split"] == "held-out"
         for part in planned(steps):
             if trainer.objective.gathers and part.texts is not None:

@@ -315,7 +315,7 @@ def doctor(
 @app.command()
 def quickstart(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything goes.")] = Path("quickstart"),
-    train_steps: Annotated[int, typer.Option(min=1, help="Steps of the training itself.")] = 600,
+    train_steps: Annotated[int, typer.Option(min=1, help="Steps of the training itself.")] = 400,
 ) -> None:
     """All of it on sample news, in a few minutes on two cores: tokenizer, corpus, sentence encoder, evaluation.
 

@@ -81,6 +81,13 @@ def from_first_rank(make: Callable[[], Any]) -> Any:
     return outcome
 
 
+def broadcast_module(module: torch.nn.Module) -> None:
+    """Rank 0's parameters and buffers on every rank: machines round differently, and replicas must start alike."""
+    if world_size() > 1:
+        for tensor in [*module.parameters(), *module.buffers()]:
+            dist.broadcast(tensor.data, src=0)
+
+
 def gather_rows(tensor: Tensor) -> Tensor:
     """(rows, ...) of every rank, which may differ in number, as (sum of rows, ...) in rank order; no gradient flows."""
     if world_size() == 1:

@@ -82,14 +82,16 @@ class JoinedSteps(Dataset):
         self.first = next(iter(parts.values()))
 
     def __len__(self) -> int:
-        """Steps that every part has; only for data that end."""
-        return min(len(part) for part in self.parts.values())
+        """Steps of the longest part; only for data that end."""
+        return max(len(part) for part in self.parts.values())
 
     def sample_range(self, step: int) -> range:
         return self.first.sample_range(step)
 
     def __getitem__(self, step: int) -> list[Batch]:
-        return [Part(name, batch) for name, part in self.parts.items() for batch in part[step]]
+        """A part whose data have ended gives nothing."""
+        going_on = {n: part for n, part in self.parts.items() if part.num_samples is None or step < len(part)}
+        return [Part(name, batch) for name, part in going_on.items() for batch in part[step]]
 
 
 Steps = StepDataset | JoinedSteps

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -58,19 +59,22 @@ def read_pairs(
     length: int,
     score_range: tuple[float, float],
     report: DropReport,
+    target: Literal["auto", "label", "score", "none"] = "auto",
 ) -> PairOrder:
     """Read a .jsonl, .csv or .parquet file (compressed or not), `sample:NAME` or a hub data set of pairs.
 
     encode: texts -> ids without special tokens. length: tokens at which a text is cut. score_range: lowest and highest
-    score. Records whose texts are empty, broken or without tokens are dropped and counted in `report`. Raises
-    UserError, with the place, for a missing column, a pair of one text, a label or score that is missing, a score out
-    of range, and a file without pairs.
+    score. target: the column that is used, the label before the score where the file may decide. Records whose texts
+    are empty, broken or without tokens are dropped and counted in `report`. Raises UserError, with the place, for a
+    missing column, a pair of one text, a label or score that is missing, a score out of range, and a file without
+    pairs.
     """
     records = pair_records(str(path), report)
     columns = dict.fromkeys(column for record in records for column in record.columns)
-    negatives = [column for column in columns if column in NEGATIVES]
-    labels = [label(record) for record in records] if "label" in columns else []
-    scores = [score(record, score_range) for record in records] if "score" in columns and not labels else []
+    negatives = negative_columns(columns, records)
+    labels = [label(record) for record in records] if "label" in columns and target in ("auto", "label") else []
+    scored = "score" in columns and not labels and target in ("auto", "score")
+    scores = [score(record, score_range) for record in records] if scored else []
     classes = tuple(sorted(set(labels)))
     if len(classes) == 1:
         raise UserError(
@@ -104,7 +108,8 @@ def pair_records(path: str, report: DropReport) -> list[Record]:
     drop = report.recorder(False)
     records = list(table_records(sources[0], [*COLUMNS, *NEGATIVES], drop))
     if not records:
-        raise UserError(f"data.pairs={path} holds no pair; {WANTED}")
+        dropped = f"; dropped were {report.summary()}" if report.total else ""
+        raise UserError(f"data.pairs={path} holds no pair{dropped}; {WANTED}")
     columns = dict.fromkeys(column for record in records for column in record.columns)
     for column in ("text_a", "text_b"):
         if column not in columns:
@@ -115,6 +120,20 @@ def pair_records(path: str, report: DropReport) -> list[Record]:
     if not kept:
         raise UserError(f"data.pairs={path} holds no pair that can be used; dropped were {report.summary()}")
     return kept
+
+
+def negative_columns(columns: Collection[str], records: list[Record]) -> list[str]:
+    """The columns of negatives. Raises UserError for a name that looks like one and is none, and for other values."""
+    for column in columns:
+        if column.startswith("negative") and column not in NEGATIVES:
+            raise UserError(f"{records[0].place}: the column {column} is unknown; {WANTED}")
+    found = [column for column in columns if column in NEGATIVES]
+    for record in records:
+        for column in found:
+            value = record.fields.get(column)
+            if value is not None and not isinstance(value, str):
+                raise UserError(f"{record.place}: {column} is a {type(value).__name__}; a negative is a text")
+    return found
 
 
 def usable(record: Record, drop: drops.Drop) -> bool:

@@ -67,6 +67,12 @@ def checked_config(fields: dict[str, Any], key: str) -> PreTrainedConfig:
 
 def check_kind(config: PreTrainedConfig, causal: bool | None) -> None:
     """The family must predict what the objective asks for: the next token, masked ones, or (None) nothing."""
+    known = type(config) in MODEL_FOR_MASKED_LM_MAPPING or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    if causal is None and (not known or config.is_encoder_decoder):
+        raise UserError(
+            f"model_type {config.model_type} does not embed text here: choose an encoder such as bert or modernbert, "
+            "or a decoder such as llama"
+        )
     if causal is None:
         return
     decoder = bool(getattr(config, "is_decoder", False))
@@ -106,7 +112,10 @@ def fit_tokenizer(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, 
 
 def position_capacity(config: PreTrainedConfig) -> int | None:
     """How many tokens the model has positions for; None where the configuration sets no limit."""
-    capacity = getattr(config, "max_position_embeddings", None)
+    try:
+        capacity = getattr(config, "max_position_embeddings", None)
+    except NotImplementedError:  # families with relative positions (xlnet) say it this way
+        capacity = None
     masking = MASKING.get(config.model_type)
     if capacity is not None and masking is not None and masking.offset:
         capacity -= config.pad_token_id + 1

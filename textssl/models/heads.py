@@ -81,7 +81,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.model = model
         self.transform = TRANSFORMS.get(model.config.model_type)
-        if not self.supports_partial_logits:
+        if not self.supports_partial_logits and model is not model.base_model:  # a bare backbone has no output layer
             log.warning(
                 "the %s family has no entry for its output layer: logits of every token are computed, "
                 "which is slower (textssl/models/heads.py, TRANSFORMS)",

@@ -35,7 +35,7 @@ class SentenceModel(nn.Module):
 
     backbone: a LanguageModel (encoder or decoder) or a StaticTable. tail: stock modules that follow (Pooling, Dense,
     Normalize). pad: id of the padding, which is masked. max_seq_length: where the exported folder cuts a text; None:
-    as many tokens as the backbone has positions.
+    as many tokens as the backbone has positions. prompts, similarity: passed on to the exported folder.
     """
 
     def __init__(
@@ -45,11 +45,14 @@ class SentenceModel(nn.Module):
         *,
         pad: int,
         max_seq_length: int | None = None,
+        prompts: dict[str, str] | None = None,
+        similarity: Any = "cosine",
     ):
         super().__init__()
         self.backbone = backbone
         self.tail = nn.ModuleList(tail)
         self.pad, self.max_seq_length = pad, max_seq_length
+        self.prompts, self.similarity = prompts or {}, similarity
 
     @property
     def static(self) -> bool:
@@ -112,7 +115,9 @@ class SentenceModel(nn.Module):
                 )
             else:
                 first = self.stock_transformer(Path(folder), tokenizer)
-            stock = SentenceTransformer(modules=[first, *tail], device="cpu", similarity_fn_name="cosine")
+            stock = SentenceTransformer(
+                modules=[first, *tail], device="cpu", prompts=self.prompts, similarity_fn_name=self.similarity
+            )
             stock.save(str(aside), create_model_card=False)
         if path.exists():
             shutil.rmtree(path)
@@ -183,7 +188,8 @@ def build_sentence_model(
         width = backbone.width if isinstance(backbone, StaticTable) else backbone.model.config.hidden_size
         tail = build_tail(spec, width, stock, static=static is not None)
     limit = None if stock is None or static is not None else int(stock[0].max_seq_length)  # type: ignore[union-attr]
-    return SentenceModel(backbone, tail, pad=pad, max_seq_length=limit)
+    kept = {} if stock is None else {"prompts": stock.prompts, "similarity": stock.similarity_fn_name}
+    return SentenceModel(backbone, tail, pad=pad, max_seq_length=limit, **kept)
 
 
 def load_stock(folder: Path) -> SentenceTransformer:
@@ -200,6 +206,11 @@ def load_stock(folder: Path) -> SentenceTransformer:
         raise UserError(
             f"{folder} is made of {kinds}; training goes on from Transformer or StaticEmbedding followed by Pooling, "
             "Dense and Normalize"
+        )
+    if model.default_prompt_name is not None:
+        raise UserError(
+            f"{folder} puts the prompt {model.default_prompt_name!r} before every text, which training does not do: "
+            "take default_prompt_name out of its config_sentence_transformers.json"
         )
     return model
 
@@ -239,6 +250,10 @@ def build_static(
             )
     else:
         return None
+    if spec.dropout is not None or spec.attention != "auto":
+        raise UserError(
+            "a static encoder has neither dropout nor attention: leave model.dropout and model.attention out"
+        )
     if head is not None:
         raise UserError(
             "a static encoder predicts no tokens: train it with objectives on sentences alone, such as crops"
@@ -262,24 +277,30 @@ def check_pooling(spec: ModelConfig, backbone: LanguageModel) -> None:
 
 def build_tail(spec: ModelConfig, width: int, stock: SentenceTransformer | None, *, static: bool) -> list[nn.Module]:
     """What follows the backbone: the folder's own modules, or mean pooling and Normalize, changed as spec says."""
-    own = list(stock.children())[1:] if stock is not None else []
-    pooling = next((module for module in own if isinstance(module, Pooling)), None)
-    dense = [module for module in own if isinstance(module, Dense)]
-    normalize = stock is None or any(isinstance(module, Normalize) for module in own)
-    tail: list[nn.Module] = []
+    tail: list[nn.Module] = list(stock.children())[1:] if stock is not None else [Normalize()]
     if static:
         if spec.pooling not in (None, "mean"):
             raise UserError(
                 f"model.pooling is {spec.pooling}, but a static encoder always takes the mean of its tokens"
             )
     else:
-        if spec.pooling is not None or pooling is None:
-            pooling = Pooling(width, pooling_mode=spec.pooling or "mean")
-        tail.append(pooling)
-        width = pooling.get_embedding_dimension()
+        width = put_pooling(tail, spec.pooling, width)
     if spec.dense_width is not None:
-        dense = [Dense(width, spec.dense_width, bias=False, activation_function=nn.Identity())]
-    tail += dense
-    if normalize if spec.normalize is None else spec.normalize:
+        tail = [module for module in tail if not isinstance(module, Dense)]
+        layer = Dense(width, spec.dense_width, bias=False, activation_function=nn.Identity())
+        tail.insert(0 if static else 1, layer)
+    if spec.normalize is False:
+        tail = [module for module in tail if not isinstance(module, Normalize)]
+    elif spec.normalize and not any(isinstance(module, Normalize) for module in tail):
         tail.append(Normalize())
     return tail
+
+
+def put_pooling(tail: list[nn.Module], mode: str | None, width: int) -> int:
+    """The pooling that is asked for (null: what is there, else mean) at the head of `tail`; returns its width."""
+    there = tail and isinstance(tail[0], Pooling)
+    if mode is not None or not there:
+        tail[: 1 if there else 0] = [Pooling(width, pooling_mode=mode or "mean")]  # type: ignore[arg-type]
+    pooling = tail[0]
+    assert isinstance(pooling, Pooling)
+    return pooling.get_embedding_dimension()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from textssl.batch import Texts
 from textssl.errors import UserError
 
 IDENTITY_SEED = 0  # the same directions in every run: nothing of the identity is learned or drawn anew
+
+
+Positive = Annotated[float, Field(gt=0)] | None
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,12 @@ class StaticConfig:
     and in the identity block keeps it; null: equal weights. Weights of the learned block are learned too.
     """
 
-    hidden_size: int = 512
-    identity_size: int = 0
+    hidden_size: Annotated[int, Field(gt=0)] = 512
+    identity_size: Annotated[int, Field(ge=0)] = 0
     init: Literal["lsa", "random"] = "lsa"
-    init_std: float | None = None
-    sif: float | None = 1e-3
-    identity_sif: float | None = 3e-3
+    init_std: Positive = None
+    sif: Positive = 1e-3
+    identity_sif: Positive = 3e-3
     model_type: str = "static"
 
     def __post_init__(self) -> None:

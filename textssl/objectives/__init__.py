@@ -43,12 +43,15 @@ def find_objective(name: str) -> type[Objective]:
     return found
 
 
-def resolve_objective(section: dict[str, Any]) -> tuple[Objective, dict[str, Any]]:
-    """The objective that a configuration's section describes, and the section with every default filled in."""
+def resolve_objective(section: dict[str, Any], key: str = "objective") -> tuple[Objective, dict[str, Any]]:
+    """The objective that a configuration's section describes, and the section with every default filled in.
+
+    key: the section's dotted name, for messages.
+    """
     if "name" not in section:
-        raise UserError(f"objective.name is missing; valid: {', '.join(OBJECTIVES)}")
+        raise UserError(f"{key}.name is missing; valid: {', '.join(OBJECTIVES)}")
     found = find_objective(section["name"])
-    options = validate_options(found, {k: v for k, v in section.items() if k != "name"}, "objective")
+    options = validate_options(found, {k: v for k, v in section.items() if k != "name"}, key)
     objective = found(**options)
     if isinstance(objective, Sum):
         options["parts"] = objective.resolve(resolve_objective)

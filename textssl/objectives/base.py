@@ -69,6 +69,7 @@ class Objective(nn.Module):
     causal: ClassVar[bool] = False  # the backbone must be a decoder
     embeds: bool = False  # works on vectors of texts: `corrupt` gives Views, the backbone is a SentenceModel
     gathers: bool = False  # encode returns features, and batch_loss is wanted
+    least_samples: int = 1  # of a step: a contrast needs another sample to repel
     codes_text: ClassVar[bool] = False  # its loss is the code length of all text, so bits per byte are defined
     vocabulary: Vocabulary
     backbone: Any  # textssl.models.heads.LanguageModel or textssl.models.sentence.SentenceModel
@@ -129,6 +130,13 @@ class Objective(nn.Module):
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars to add to the loss, from the features of the whole global batch, ordered by sample."""
         return {}
+
+    def check_length(self, tokens: int) -> None:
+        """UserError where a text is cut at so many tokens (special ones apart) and the options ask for more."""
+
+    def has_features(self, batch: Any) -> bool:
+        """Whether encode gives features for this batch (in a mixture, not every part does)."""
+        return self.gathers
 
     def watched(self, features: dict[str, Tensor]) -> Watched | None:
         """What the monitor looks at, from the gathered features of a step; None where there is nothing."""

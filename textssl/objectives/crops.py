@@ -37,6 +37,7 @@ class Crops(Objective):
 
     sample = "documents"
     embeds = gathers = True
+    least_samples = 2
 
     def __init__(
         self,
@@ -65,6 +66,9 @@ class Crops(Objective):
     def corrupt(self, sample: Document, rng: np.random.Generator, progress: float) -> Views:
         return crop_views(sample, self.min_tokens, self.max_tokens, self.overlap, rng, self.max_gap)
 
+    def check_length(self, tokens: int) -> None:
+        check_room(self.max_tokens, tokens)
+
     def encode(self, batch: Texts) -> Encoded:
         return encode_texts(self.backbone, self.projector, batch)
 
@@ -86,6 +90,13 @@ def crop_views(
     """Two spans of a document as views (see views.crops); documents of equal text have one source."""
     spans = two_spans(document.marks, min_tokens, max_tokens, overlap, rng, max_gap)
     return Views([document.ids[begin:end] for begin, end in spans], source=content_key(document.ids))
+
+
+def check_room(max_tokens: int, tokens: int) -> None:
+    if max_tokens > tokens:
+        raise UserError(
+            f"objective.max_tokens is {max_tokens}, but texts are cut at {tokens} tokens: raise data.sequence_length"
+        )
 
 
 def check_lengths(min_tokens: int, max_tokens: int) -> None:

@@ -14,7 +14,7 @@ from textssl.batch import Document, Texts, Views, Vocabulary, content_key
 from textssl.losses import info_nce
 from textssl.models.teacher import follow, momentum_copy
 from textssl.objectives.base import Encoded, Objective, Watched
-from textssl.objectives.crops import Gap, Tokens, check_lengths, crop_views
+from textssl.objectives.crops import Gap, Tokens, check_lengths, check_room, crop_views
 from textssl.objectives.embedding import (
     Temperature,
     Widths,
@@ -36,6 +36,7 @@ class MoCo(Objective):
     """
 
     embeds = gathers = True
+    least_samples = 2
     teacher: Any
     queue: Tensor
     queue_content: Tensor
@@ -74,6 +75,10 @@ class MoCo(Objective):
         if self.view == "sentences":
             return Views([sample.ids, sample.ids], source=content_key(sample.ids))
         return crop_views(sample, self.min_tokens, self.max_tokens, self.overlap, rng, self.max_gap)
+
+    def check_length(self, tokens: int) -> None:
+        if self.view == "crops":
+            check_room(self.max_tokens, tokens)
 
     def encode(self, batch: Texts) -> Encoded:
         encoded = encode_texts(self.backbone, nn.Identity(), batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -47,7 +48,7 @@ class Pairs(Objective):
         matryoshka: Widths = [],  # noqa: B006 (read as a schema, never changed)
     ):
         super().__init__()
-        if score_range[0] >= score_range[1]:
+        if not (score_range[0] < score_range[1] and all(map(math.isfinite, score_range))):
             raise UserError(f"objective.score_range is {list(score_range)}: the lowest score comes first")
         self.loss: Loss = loss
         self.temperature, self.symmetric = temperature, symmetric
@@ -56,6 +57,17 @@ class Pairs(Objective):
 
     def take_pairs(self, facts: PairFacts) -> None:
         self.facts, self.sample = facts, "pairs"
+
+    @property
+    def target(self) -> Literal["auto", "label", "score", "none"]:
+        """The column of a pair file that it uses."""
+        columns: dict[str, Literal["auto", "label", "score", "none"]]
+        columns = {"auto": "auto", "classification": "label", "regression": "score", "contrast": "none"}
+        return columns[self.loss]
+
+    @property
+    def least_samples(self) -> int:  # type: ignore[override]
+        return 2 if self.chosen_loss == "contrast" else 1
 
     @property
     def chosen_loss(self) -> Loss:

@@ -33,6 +33,7 @@ class SimCSE(Objective):
 
     sample = "sentences"
     embeds = gathers = True
+    least_samples = 2
 
     def __init__(
         self,
@@ -47,6 +48,8 @@ class SimCSE(Objective):
 
     def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
         super().build(backbone, vocabulary)
+        if self.backbone.static:
+            raise UserError("simcse makes its views by dropout, which a static encoder does not have: take crops")
         if not has_dropout(backbone):
             raise UserError("simcse makes its views by dropout and this model has none: set model.dropout=0.1")
         self.projector = build_projector(self.backbone.learned_width, self.projector_width)

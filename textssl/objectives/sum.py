@@ -13,7 +13,7 @@ from textssl.batch import Part, Vocabulary
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective, PartOf, Term, Watched
 
-Resolve = Callable[[dict[str, Any]], tuple[Objective, dict[str, Any]]]
+Resolve = Callable[[dict[str, Any], str], tuple[Objective, dict[str, Any]]]
 
 
 class PartOptions(BaseModel):
@@ -42,12 +42,12 @@ class Sum(Objective):
     def resolve(self, resolve: Resolve) -> list[dict[str, Any]]:
         """Make the parts, and return their options with every default filled in."""
         resolved = []
-        for part in self.options:
+        for number, part in enumerate(self.options):
             section = dict(part)
             weight, batch_size = section.pop("weight", 1.0), section.pop("batch_size", None)
             if section["name"] in self.parts or section["name"] == "sum":
                 raise UserError(f"objective.parts names {section['name']} twice, or a sum in a sum")
-            objective, options = resolve(section)
+            objective, options = resolve(section, f"objective.parts.{number}")
             self.parts[options["name"]] = PartOf(objective, weight, batch_size)
             resolved.append({**options, "weight": weight, "batch_size": batch_size})
         self.members = nn.ModuleList(part.objective for part in self.parts.values())
@@ -82,6 +82,9 @@ class Sum(Objective):
 
     def places(self, batch: Part) -> int:
         return self.parts[batch.name].objective.places(batch.batch)
+
+    def has_features(self, batch: Part) -> bool:
+        return self.parts[batch.name].objective.gathers
 
     def encode(self, batch: Part) -> Encoded:
         part = self.parts[batch.name]

@@ -117,7 +117,10 @@ class StepGradient:
     def cached(self, batches: Sequence[Batch], backward: Callable[[Tensor], None]) -> None:
         """A forward without gradient, then one micro-batch after another again."""
         with torch.no_grad():
-            encoded = [self.seeded_encode(batch, place).features for place, batch in enumerate(batches)]
+            encoded = [
+                self.seeded_encode(batch, place).features if self.objective.has_features(batch) else {}
+                for place, batch in enumerate(batches)
+            ]
         slopes = self.feature_gradients(encoded, batches, backward)
         for place, batch in enumerate(batches):
             again = self.seeded_encode(batch, place)

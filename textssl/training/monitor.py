@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,6 +27,13 @@ class Monitor:
         self.figures: dict[str, float] = {}
 
     @torch.no_grad()
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, so that a run that is stopped again and again still sees a collapse."""
+        return {"collapsed_in_row": self.collapsed_in_row, "announced": self.announced}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.collapsed_in_row, self.announced = state["collapsed_in_row"], state["announced"]
+
     def look(self, watched: Watched) -> dict[str, float]:
         """Figures by name: `features/...` of the encoder's vectors, `projector/...` where there is a projector.
 
@@ -45,13 +54,14 @@ class Monitor:
             others = similarities.sum() - np.trace(similarities)
             figures["features/negative_similarity"] = float(others / (count * (count - 1)))
         self.figures = figures
-        low = figures["features/normalised_std"] < SMALLEST_STD or self.narrow(watched)
+        few = len(watched.encoder) < FEW_ROWS  # tell nothing
+        low = not few and (figures["features/normalised_std"] < SMALLEST_STD or self.narrow(watched))
         self.collapsed_in_row = self.collapsed_in_row + 1 if low else 0
         return figures
 
     def narrow(self, watched: Watched) -> bool:
         """Whether the features have all but a few directions lost."""
-        return min(watched.encoder.shape) >= FEW_ROWS and self.figures["features/rankme"] < SMALLEST_RANK
+        return watched.encoder.shape[1] >= FEW_ROWS and self.figures["features/rankme"] < SMALLEST_RANK
 
     def alarm(self, objective: str) -> str | None:
         """What has happened and why, most likely, once; None while all is well."""

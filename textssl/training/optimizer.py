@@ -19,7 +19,7 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> list[Optimize
     """The optimizers of a run; each group's `peak_lr` is what the schedule scales.
 
     Matrices decay, vectors (norms, biases) and embeddings do not. With muon, hidden matrices go to Muon; embeddings,
-    output layers and vectors go to AdamW.
+    output layers (of language models) and vectors go to AdamW.
     """
     matrices, decayed, undecayed = parameter_groups(module)
     adamw_lr = config.lr

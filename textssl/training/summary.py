@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from textssl import distributed
-from textssl.models.build import count_parameters
 from textssl.training.tracking import duration
 from textssl.training.trainer import Trainer
 
@@ -61,7 +60,7 @@ def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:
         tokens=spent.tokens,
         seconds=round(spent.seconds, 3),
         tokens_per_second=round(spent.tokens / max(spent.seconds, 1e-9), 1),
-        parameters=count_parameters(trainer.objective),
+        parameters=sum(parameter.numel() for parameter in trainer.parameters),
         num_processes=distributed.world_size(),
         skipped_steps=trainer.skipped_steps,
         resumed_from=trainer.resumed_from,

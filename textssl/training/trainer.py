@@ -227,7 +227,7 @@ class Trainer:
         alarm = self.monitor.alarm(self.config.objective["name"])
         if alarm is not None:
             if self.config.train.stop_on_collapse:
-                raise UserError(f"step {self.spent.steps}: {alarm}")
+                raise UserError(f"step {self.spent.steps}: {alarm}; the newest checkpoint is untouched")
             if rank() == 0:
                 announce(self.console, f"COLLAPSE at step {self.spent.steps}: {alarm}", style="bold red")
         return figures
@@ -263,6 +263,7 @@ class Trainer:
                 "resumed_from": self.resumed_from,
                 "num_processes": world_size(),
                 "identity": self.identity,
+                "monitor": self.monitor.state(),
             }
             checkpoint.save_checkpoint(
                 self.checkpoints,
@@ -285,6 +286,7 @@ class Trainer:
         checkpoint.restore_checkpoint(newest, self.objective, self.optimizers)
         self.spent = Spent(state["step"], state["tokens"], state["seconds"])
         self.skipped_steps, self.skipped_in_row = state["skipped_steps"], state["skipped_in_row"]
+        self.monitor.restore(state["monitor"])
         self.saved_at = state["step"]
         self.done = self.done_before = progress(self.config.train, self.spent)
         self.on_progress(self.done)

@@ -39,19 +39,20 @@ class Data:
     def counts(self, size: int) -> sparse.csr_matrix:
         """(size, documents) how often each token stands in each document, of the first COUNTED_TOKENS.
 
-        Without a corpus each given pair is a document.
+        Corpora share that number; a given pair counts as a document.
         """
-        if self.pairs is not None and not self.corpora:
-            documents = iter(np.concatenate([pair.left, pair.right]) for pair in self.pairs.pairs)
-        else:
-            documents = (ids for corpus, _ in self.corpora for ids in corpus_documents(corpus))
-        ids, lengths, left = [], [], COUNTED_TOKENS
-        for document in documents:
-            ids.append(document)
-            lengths.append(len(document))
-            left -= len(document)
-            if left <= 0:
-                break
+        sources = [corpus_documents(corpus) for corpus, _ in self.corpora]
+        if self.pairs is not None:
+            sources.append(np.concatenate([pair.left, pair.right]) for pair in self.pairs.pairs)
+        ids, lengths = [], []
+        for documents in sources:
+            left = COUNTED_TOKENS // len(sources)
+            for document in documents:
+                ids.append(document)
+                lengths.append(len(document))
+                left -= len(document)
+                if left <= 0:
+                    break
         columns = np.repeat(np.arange(len(lengths)), lengths)
         flat = np.concatenate(ids)
         return sparse.csr_matrix((np.ones(len(flat)), (flat, columns)), shape=(size, len(lengths)))
@@ -106,6 +107,7 @@ def given_pairs(
         seed=config.seed,
         length=config.data.sequence_length,
         score_range=getattr(taker, "score_range", (0.0, 1.0)),
+        target=getattr(taker, "target", "none"),
         report=report,
     )
     if report.total and distributed.rank() == 0:
@@ -119,15 +121,26 @@ def training_steps(config: Config, objective: Objective, data: Data, progress: C
     return build_steps(config, objective, data, config.seed, progress=progress)
 
 
-def held_out_steps(config: Config, objective: Objective, data: Data) -> tuple[Steps, Corpus] | None:
-    """The samples of the held-out text and its corpus; None where there is none. Raises UserError."""
+def held_out_steps(
+    config: Config, objective: Objective, data: Data, warn: Callable[[str], None]
+) -> tuple[Steps, Corpus] | None:
+    """The samples of the held-out text and its corpus; None where there is none.
+
+    A small default split may hold no such sample: `warn` is told, and there is no evaluation. Raises UserError.
+    """
     if not data.corpora or sample_kinds(objective) == {"pairs"}:
         return None
     corpus = held_out_corpus(config, data)
     if corpus is None:
         return None
     held_out = Data([(corpus, 1.0)], data.pairs)
-    steps = build_steps(config, objective, held_out, HELD_OUT_SEED, most=config.evaluation.max_rows)
+    try:
+        steps = build_steps(config, objective, held_out, HELD_OUT_SEED, most=config.evaluation.max_rows)
+    except UserError as error:
+        if config.data.held_out:
+            raise
+        warn(f"no held-out loss: {error}")
+        return None
     return (steps, corpus) if len(steps) else None
 
 
@@ -167,6 +180,9 @@ def build_part(
     options: dict[str, Any],
 ) -> StepDataset:
     form, order = objective.row_format(), sample_order(config, objective, data, seed)
+    objective.check_length(config.data.sequence_length - form.overhead)
+    if batch_size < objective.least_samples:
+        raise UserError(f"train.batch_size is {batch_size}: this objective contrasts samples, it needs 2 or more")
     if most is not None:
         options = {**options, "num_samples": min(len(order), most)}
         if objective.gathers:  # a smaller last step would have fewer negatives, and another loss

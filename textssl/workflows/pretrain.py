@@ -105,6 +105,7 @@ def assemble(
         torch.manual_seed(config.seed)
         objective.build(backbone, Vocabulary.of(words))
     objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
+    distributed.broadcast_module(objective)
     clock = multiprocessing.Value("d", 0.0)
     progress = StepProgress(config.train, config.train.batch_size * config.data.sequence_length, clock)
     dataset = training_steps(config, objective, data, progress)
@@ -180,6 +181,9 @@ def build_backbone(config: Config, objective: Objective, words: Any, data: Data)
         counts = data.counts(len(words)) if is_static(config.model) else None
         model = build_sentence_model(config.model, words, head=objective.head, counts=counts, **options)
         if isinstance(model.backbone, StaticTable):
+            for key in ("gradient_checkpointing", "compile"):
+                if getattr(config.train, key):
+                    raise UserError(f"train.{key} does nothing for a static encoder: leave it out")
             return model
         backbone = model.backbone
     else:
@@ -195,7 +199,12 @@ def held_out_evaluator(
     config: Config, objective: Objective, data: Data, trainer: Trainer, words: PreTrainedTokenizerFast
 ):
     """() -> held-out figures, or None where there is no held-out text."""
-    found = held_out_steps(config, objective, data)
+
+    def warn(text: str) -> None:
+        if distributed.rank() == 0:
+            announce(trainer.console, text, style="yellow")
+
+    found = held_out_steps(config, objective, data, warn)
     if found is None:
         return None
     steps, corpus = found
@@ -209,8 +218,9 @@ def describe(trainer: Trainer, data: Data, accelerator: Accelerator) -> str:
     config, processes = trainer.config, accelerator.num_processes
     tokens = sum(corpus.tokens for corpus, _ in data.corpora)
     text = f"{tokens:,} tokens of text" if tokens else f"the pairs of {config.data.pairs}"
+    names = {"adjacent": "pairs of neighbouring sentences", "pairs": "given pairs"}
     samples = [
-        f"{len(steps.plan):,} {part.sample} an epoch, {steps.batch_size} a step"
+        f"{len(steps.plan):,} {names.get(part.sample, part.sample)} an epoch, {steps.batch_size} a step"
         for steps, part in zip(planned(trainer.dataset), leaves(trainer.objective), strict=True)
     ]
     return (

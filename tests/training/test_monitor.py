@@ -84,6 +84,16 @@ def test_a_narrow_beginning_is_forgiven():
     assert alarms(monitor, ONE_POINT, PATIENCE - 1)[-1] is not None
 
 
+def test_the_count_of_narrow_looks_survives_a_resume():
+    first, second = Monitor(), Monitor()
+    assert alarms(first, ONE_POINT, PATIENCE - 1) == [None] * (PATIENCE - 1)
+    second.restore(json.loads(json.dumps(first.state())))
+    assert alarms(second, ONE_POINT, 1)[0] is not None
+    third = Monitor()
+    third.restore(second.state())
+    assert alarms(third, ONE_POINT, PATIENCE + 1) == [None] * (PATIENCE + 1)  # said before
+
+
 def test_a_single_row_has_figures_that_are_no_number_and_no_alarm_is_false():
     figures = Monitor().look(watched(draw(rows=1)))
     assert "features/positive_similarity" not in figures and np.isnan(figures["features/mean_cosine"])

@@ -26,7 +26,6 @@ class Monitor:
         self.announced = False
         self.figures: dict[str, float] = {}
 
-    @torch.no_grad()
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that a run that is stopped again and again still sees a collapse."""
         return {"collapsed_in_row": self.collapsed_in_row, "announced": self.announced}
@@ -34,6 +33,7 @@ class Monitor:
     def restore(self, state: dict[str, Any]) -> None:
         self.collapsed_in_row, self.announced = state["collapsed_in_row"], state["announced"]
 
+    @torch.no_grad()
     def look(self, watched: Watched) -> dict[str, float]:
         """Figures by name: `features/...` of the encoder's vectors, `projector/...` where there is a projector.
 

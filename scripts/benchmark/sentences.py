@@ -49,6 +49,10 @@ def make_inputs(folder: Path, preset: str) -> None:
     model.export(folder / "model", words)
 
 
+def static(folder: Path) -> bool:
+    return not (folder / "model" / "config.json").is_file()
+
+
 def ours(folder: Path, seconds: float, warmup: float) -> dict:
     from textssl.config import parse_config
     from textssl.workflows.pretrain import pretrain
@@ -61,7 +65,12 @@ def ours(folder: Path, seconds: float, warmup: float) -> dict:
             "model": {"pretrained": str(folder / "model")},
             "objective": {"name": "pairs", "temperature": TEMPERATURE},
             "optimizer": {"name": "adamw", "lr": 1e-3},
-            "train": {"max_seconds": seconds, "batch_size": BATCH, "log_every": 2, "checkpoint_every": None},
+            "train": {
+                "max_seconds": seconds,
+                "batch_size": BATCH,
+                "log_every": 10 if static(folder) else 2,
+                "checkpoint_every": None,
+            },
         }
         pretrain(parse_config(values))
         lines = [json.loads(line) for line in Path(out, "metrics.jsonl").read_text().splitlines()]

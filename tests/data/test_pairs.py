@@ -205,3 +205,23 @@ def test_the_fingerprint_follows_texts_negatives_and_targets(tmp_path):
     prints = [read(jsonl(tmp_path / "p.jsonl", *records))[0].fingerprint for records in variants]
     assert len(set(prints)) == len(variants)
     assert read(jsonl(tmp_path / "q.jsonl", *variants[0]))[0].fingerprint == prints[0]
+
+
+def test_only_the_column_that_is_learned_is_judged(tmp_path):
+    rows = [PAIR | {"label": "same", "score": 9}, PAIR | {"label": None, "score": 3}]
+    path = jsonl(tmp_path / "p.jsonl", *rows)
+    options = {"seed": 0, "length": 9, "score_range": (0.0, 10.0), "report": DropReport()}
+    assert read_pairs(path, encode, target="none", **options).facts == PairFacts()
+    scored = read_pairs(path, encode, target="score", **options)
+    assert scored.facts.scored and [pair.target for pair in scored.pairs] == [9.0, 3.0]
+    with pytest.raises(UserError, match="the pair has no label"):
+        read_pairs(path, encode, **options)
+
+
+def test_columns_that_look_like_negatives_are_not_passed_over(tmp_path):
+    for row, message in (
+        (PAIR | {"negatives": ["x"]}, "the column negatives is unknown"),
+        (PAIR | {"negative": 5}, "negative is a int; a negative is a text"),
+    ):
+        with pytest.raises(UserError, match=f"n.jsonl:1: {message}"):
+            read(jsonl(tmp_path / "n.jsonl", row))

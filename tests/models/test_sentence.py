@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
 from transformers import AutoModel
 
 from tests.models.small import CONFIGS, FOUR
@@ -176,6 +177,29 @@ def test_training_goes_on_from_an_exported_sentence_encoder(name, tmp_path):
         assert loaded(tmp_path / "again").max_seq_length == loaded(tmp_path / "model").max_seq_length
         other = build(ModelConfig(pretrained=str(tmp_path / "model"), pooling="max"))
         assert not np.allclose(live(other), live(model), atol=1e-2)
+
+
+def test_the_order_and_the_prompts_of_a_folder_are_kept(tmp_path):
+    build(spec_of("bert")).export(tmp_path / "model", tiny_tokenizer())
+    transformer, pooling, normalize = loaded(tmp_path / "model").children()
+    dense = Dense(pooling.get_embedding_dimension(), 5, bias=False)  # type: ignore[operator]
+    stock = SentenceTransformer(
+        modules=[transformer, pooling, normalize, dense],
+        prompts={"query": "query: "},
+        similarity_fn_name="dot",
+        device="cpu",
+    )
+    stock.save(str(tmp_path / "other"), create_model_card=False)
+    model = build(ModelConfig(pretrained=str(tmp_path / "other")))
+    model.export(tmp_path / "again", tiny_tokenizer())
+    again = loaded(tmp_path / "again")
+    assert [type(module).__name__ for module in again.children()] == ["Transformer", "Pooling", "Normalize", "Dense"]
+    assert np.allclose(encode(tmp_path / "again"), encode(tmp_path / "other"), atol=1e-5)
+    assert again.prompts["query"] == "query: " and again.similarity_fn_name == "dot"
+    stock.default_prompt_name = "query"
+    stock.save(str(tmp_path / "prompted"), create_model_card=False)
+    with pytest.raises(UserError, match="puts the prompt 'query' before every text"):
+        build(ModelConfig(pretrained=str(tmp_path / "prompted")))
 
 
 def test_the_length_of_a_folder_is_kept_and_may_be_missing(tmp_path):

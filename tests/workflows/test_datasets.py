@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.tiny import make_corpus, sentence_config, tiny_config
+from tests.tiny import make_corpus, sentence_config, texts, tiny_config, write_corpus
 from textssl.errors import UserError
 from textssl.objectives import resolve_objective
 from textssl.workflows.datasets import Data, held_out_steps, planned
@@ -90,6 +90,29 @@ def test_held_out_steps_are_whole_and_do_not_depend_on_the_seed(folder, objectiv
     assert found[:2] == found[2:]
 
 
+def test_the_held_out_text_of_a_mixture_is_read_by_every_part(folder):
+    config = sentence_config(folder, "sum", "train.batch_size=4", "evaluation.max_rows=16")
+    trainer, data = assembled(config)
+    steps, _ = held_out_steps(config, trainer.objective, data, pytest.fail) or pytest.fail("nothing held out")
+    crops, mlm = planned(steps)
+    assert len(crops) < len(mlm) == len(steps)  # the shorter part ends, the longer one goes on
+    rows = [len(batch) for step in range(len(steps)) for batch in steps[step] if batch.name == "mlm"]  # pyright: ignore
+    assert sum(rows) == mlm.num_samples
+
+
+def test_a_default_split_without_such_samples_is_said_and_a_named_one_refused(folder, tmp_path):
+    write_corpus(tmp_path / "corpus", texts()[:20], "train")
+    write_corpus(tmp_path / "corpus" / "held-out", ["one sentence"], "held-out")
+    said: list[str] = []
+    config = sentence_config(folder, "pairs", f"data.corpus={tmp_path / 'corpus'}", "train.batch_size=4")
+    trainer, data = assembled(config)
+    assert held_out_steps(config, trainer.objective, data, said.append) is None
+    assert "holds no two sentences in one document" in said[0]
+    config.data.held_out = str(tmp_path / "corpus" / "held-out")
+    with pytest.raises(UserError, match="no two sentences"):
+        held_out_steps(config, trainer.objective, data, pytest.fail)
+
+
 @pytest.mark.parametrize(
     ("objective", "override", "message"),
     [
@@ -105,6 +128,14 @@ def test_held_out_steps_are_whole_and_do_not_depend_on_the_seed(folder, objectiv
         ("sum", "model={preset: static-nano}", "a static encoder predicts no tokens"),
         ("crops", "model={preset: statc-nano}", "did you mean static-nano"),
         ("crops", "data.sequence_length=1", "data.sequence_length"),
+        ("crops", "data.sequence_length=16", "objective.max_tokens is 20, but texts are cut at 14 tokens"),
+        ("crops", "train.batch_size=1", "it needs 2 or more"),
+        ("pairs", "train.batch_size=1", "it needs 2 or more"),
+        ("crops", "model={config: {model_type: static, sif: 0}}", "model.config.sif"),
+        ("crops", "model={config: {model_type: static, hidden_size: -4}}", "model.config.hidden_size"),
+        ("crops", "model={preset: static-nano, dropout: 0.1}", "neither dropout nor attention"),
+        ("crops", "model={config: {model_type: t5}}", "t5 does not embed text here"),
+        ("sum", "objective.parts=[{name: crops, min_token: 2}]", "did you mean objective.parts.0.min_tokens"),
     ],
 )
 def test_what_does_not_go_together_is_said_before_anything_is_written(folder, objective, override, message):

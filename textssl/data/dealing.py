@@ -9,7 +9,7 @@ import numpy as np
 
 from textssl.batch import RowFormat, Texts, Views, stack_texts
 
-SMALLEST_GROUP_TOKENS = 2048  # below this a forward on a CPU costs more than the padding that a finer cut saves
+SMALLEST_GROUP_TOKENS = 512  # below this a forward on a CPU costs more than the padding that a finer cut saves
 
 
 def deal(count: int, world_size: int, rank: int, micro_batch_size: int | None) -> list[range]:

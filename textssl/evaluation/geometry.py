@@ -18,7 +18,9 @@ def rankme(features: np.ndarray) -> float:
     Between 1 (all rows on one line) and min(rows, width), 0 for zeros alone; features are neither centred nor scaled,
     as in the paper. It is bounded by the number of rows, so compare values of one number of rows.
     """
-    values = np.linalg.svd(np.asarray(features, dtype=np.float64), compute_uv=False)
+    matrix = np.asarray(features, dtype=np.float64)
+    gram = matrix @ matrix.T if len(matrix) < matrix.shape[1] else matrix.T @ matrix
+    values = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0))  # singular values, in a fraction of an SVD's time
     total = values.sum()
     if total == 0:
         return 0.0

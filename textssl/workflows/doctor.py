@@ -27,7 +27,10 @@ EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "report": (("plotly", "umap-learn"), "HTML pages of a run"),
     "track": (("tensorboard", "trackio", "wandb"), "live curves"),
     "gpu": (("liger-kernel", "flash-attn"), "faster kernels on NVIDIA GPUs"),
-    "dev": (("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard"), "work on textssl itself"),
+    "dev": (
+        ("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard", "mteb"),
+        "work on textssl itself",
+    ),
 }
 GIB = 2**30
 

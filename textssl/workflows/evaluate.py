@@ -73,7 +73,7 @@ def evaluate(
     show_results(results, console)
     if out is not None:
         write_json(results, Path(out))
-        console.print(f"Every figure: {out}", highlight=False)
+        console.print(f"Every figure: {out}", highlight=False, soft_wrap=True)
     return results
 
 

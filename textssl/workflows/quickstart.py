@@ -30,9 +30,9 @@ RECORD = "quickstart.json"
 STEPS = ("sample", "tokenizer", "corpus", "encoder", "evaluation", "neighbours")
 SENTENCES = (
     "The central bank raised interest rates to slow inflation.",
-    "She won the final in three sets.",
-    "Thousands fled their homes after the earthquake.",
-    "A new phone with a better camera goes on sale.",
+    "Doctors are testing a new vaccine against the virus.",
+    "Britain's exit from the European Union worries car makers.",
+    "He scored twice and his team won the match.",
 )
 NEIGHBOURS = 3
 

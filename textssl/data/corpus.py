@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,13 @@ class Corpus:
 
     def shard(self, index: int) -> Shard:
         return open_shard(str(self.path), index)
+
+    def document_bounds(self) -> Iterator[tuple[int, int, int]]:
+        """(shard, first token, end) of every document, in corpus order; places count within the shard."""
+        for index in range(len(self.manifest["shards"])):
+            shard = self.shard(index)
+            for first, end in pairwise(shard.bounds(0, len(shard.documents)).tolist()):
+                yield index, first, end
 
     def check(self) -> None:
         """Read every shard and compare its sha256; UserError naming the first file that differs."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -62,16 +61,12 @@ def corpus_pairs(
     document with as many that follow. Pairs with a text below MIN_TOKENS are counted in `report`.
     """
     spans: Reservoir[tuple[int, int, int, int, int]] = Reservoir(size, np.random.default_rng(seed))
-    number = 0
-    for index in range(len(corpus.manifest["shards"])):
-        shard = corpus.shard(index)
-        for first, last in pairwise(shard.bounds(0, len(shard.documents)).tolist()):
-            for start, middle, stop in document_spans(shard, first, last, unit):
-                if min(middle - start, stop - middle) < MIN_TOKENS:
-                    report.add(TOO_SHORT, f"document {number + 1}")
-                else:
-                    spans.add((index, start, middle, stop, number))
-            number += 1
+    for number, (index, first, last) in enumerate(corpus.document_bounds()):
+        for start, middle, stop in document_spans(corpus.shard(index), first, last, unit):
+            if min(middle - start, stop - middle) < MIN_TOKENS:
+                report.add(TOO_SHORT, f"document {number + 1}")
+            else:
+                spans.add((index, start, middle, stop, number))
     drawn = spans.items()
     halves = [(index, span) for index, start, middle, stop, _ in drawn for span in ((start, middle), (middle, stop))]
     texts = decode(corpus, tokenizer, halves)

@@ -11,7 +11,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from textssl.errors import UserError
-from textssl.evaluation.figure import Accuracy, over_examples
+from textssl.evaluation.figure import Accuracy, trained_once
 
 RANDOM_WIDTH = 300
 LSA_WIDTH = 50
@@ -96,15 +96,4 @@ def lsa(features: Any, seed: int, width: int = LSA_WIDTH) -> np.ndarray:
 def majority(train_labels: np.ndarray, test_labels: np.ndarray, *, seed: int = 0) -> Accuracy:
     """Always the most frequent class of all training examples."""
     predicted = np.full_like(test_labels, np.bincount(train_labels).argmax())
-    accuracy, f1 = over_examples(test_labels, predicted, seed)
-    return Accuracy(
-        mean=accuracy.mean,
-        low=accuracy.low,
-        high=accuracy.high,
-        interval="test examples",
-        draws=1,
-        train_examples=len(train_labels),
-        test_examples=len(test_labels),
-        scores=[accuracy.mean],
-        macro_f1=f1,
-    )
+    return trained_once(test_labels, predicted, len(train_labels), seed)

@@ -91,6 +91,25 @@ def exact(value: float, test_examples: int) -> Figure:
     return measured(Score(value, value, value), EXACT, test_examples)
 
 
+def trained_once(
+    truth: np.ndarray, predicted: np.ndarray, train_examples: int, seed: int, settings: dict[str, Any] | None = None
+) -> Accuracy:
+    """The accuracy of one classifier; its interval is over the test examples. truth, predicted: as in over_examples."""
+    accuracy, f1 = over_examples(truth, predicted, seed)
+    return Accuracy(
+        mean=accuracy.mean,
+        low=accuracy.low,
+        high=accuracy.high,
+        interval="test examples",
+        draws=1,
+        train_examples=train_examples,
+        test_examples=len(truth),
+        scores=[accuracy.mean],
+        macro_f1=f1,
+        settings=settings or {},
+    )
+
+
 def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[Score, Score]:
     """Accuracy and macro F1 of one classifier with 95 % bootstrap intervals over the test examples.
 

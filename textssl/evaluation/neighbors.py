@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from textssl.evaluation.figure import Accuracy, over_examples
+from textssl.evaluation.figure import Accuracy, trained_once
 
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 BLOCK_ROWS = 1_024  # rows of the similarity matrix that are in memory at once
@@ -24,19 +24,7 @@ def nearest_neighbours(
     left_out = votes(train, train_labels, train, sizes, leave_one_out=True)  # (sizes, train)
     k = sizes[int((left_out == train_labels).sum(1).argmax())]
     predicted = votes(train, train_labels, test, [k])[0]
-    accuracy, f1 = over_examples(test_labels, predicted, seed)
-    return Accuracy(
-        mean=accuracy.mean,
-        low=accuracy.low,
-        high=accuracy.high,
-        interval="test examples",
-        draws=1,
-        train_examples=len(train_labels),
-        test_examples=len(test_labels),
-        scores=[accuracy.mean],
-        macro_f1=f1,
-        settings={"k": k},
-    )
+    return trained_once(test_labels, predicted, len(train_labels), seed, {"k": k})
 
 
 def votes(train: Any, labels: np.ndarray, queries: Any, sizes: list[int], *, leave_one_out: bool = False) -> np.ndarray:

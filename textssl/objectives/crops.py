@@ -18,9 +18,9 @@ from textssl.objectives.embedding import (
     build_projector,
     check_widths,
     encode_texts,
+    two_view_loss,
     watch_views,
 )
-from textssl.objectives.simcse import two_view_loss
 from textssl.views.crops import Overlap, two_spans
 
 Tokens = Annotated[int, Field(ge=1)]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from textssl.batch import Texts
 from textssl.errors import UserError
+from textssl.losses import info_nce, nt_xent
 from textssl.objectives.base import Encoded, Watched
 
 Temperature = Annotated[float, Field(gt=0)]
@@ -79,3 +80,15 @@ def over_widths(matryoshka: Sequence[int], loss: Callable[[Callable[[Tensor], Te
 def cosines(first: Tensor, second: Tensor) -> Tensor:
     """(rows,) cosine of row i with row i."""
     return (F.normalize(first, dim=1) * F.normalize(second, dim=1)).sum(1)
+
+
+def two_view_loss(features: dict[str, Tensor], temperature: float, symmetric: bool, matryoshka: list[int]) -> Tensor:
+    """InfoNCE from the first views to the second, or NT-Xent; equal contents never repel each other."""
+    first, second = two_views(features)
+    keys = two_views(features, "content")
+    if symmetric:
+        both = torch.cat(keys)
+        same = equal_contents(both, both)
+        return over_widths(matryoshka, lambda short: nt_xent(short(first), short(second), temperature, same=same))
+    same = equal_contents(*keys)
+    return over_widths(matryoshka, lambda short: info_nce(short(first), short(second), temperature, same=same))

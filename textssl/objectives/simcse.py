@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from textssl.batch import Document, Texts, Views, Vocabulary, content_key
 from textssl.errors import UserError
-from textssl.losses import info_nce, nt_xent
 from textssl.objectives.base import Encoded, Objective, Watched
 from textssl.objectives.embedding import (
     ProjectorWidth,
@@ -17,9 +15,7 @@ from textssl.objectives.embedding import (
     build_projector,
     check_widths,
     encode_texts,
-    equal_contents,
-    over_widths,
-    two_views,
+    two_view_loss,
     watch_views,
 )
 
@@ -62,23 +58,10 @@ class SimCSE(Objective):
         return encode_texts(self.backbone, self.projector, batch)  # dropout differs from text to text
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        loss = two_view_loss(features, self.temperature, self.symmetric, self.matryoshka)
-        return {"simcse": loss}
+        return {"simcse": two_view_loss(features, self.temperature, self.symmetric, self.matryoshka)}
 
     def watched(self, features: dict[str, Tensor]) -> Watched:
         return watch_views(features)
-
-
-def two_view_loss(features: dict[str, Tensor], temperature: float, symmetric: bool, matryoshka: list[int]) -> Tensor:
-    """InfoNCE from the first views to the second, or NT-Xent; equal contents never repel each other."""
-    first, second = two_views(features)
-    keys = two_views(features, "content")
-    if symmetric:
-        both = torch.cat(keys)
-        same = equal_contents(both, both)
-        return over_widths(matryoshka, lambda short: nt_xent(short(first), short(second), temperature, same=same))
-    same = equal_contents(*keys)
-    return over_widths(matryoshka, lambda short: info_nce(short(first), short(second), temperature, same=same))
 
 
 def has_dropout(model: nn.Module) -> bool:

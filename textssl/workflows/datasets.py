@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +64,8 @@ class Data:
 
 def corpus_documents(corpus: Corpus) -> Iterator[np.ndarray]:
     """Token ids of every document, (tokens,) each."""
-    for index in range(len(corpus.manifest["shards"])):
-        shard = corpus.shard(index)
-        bounds = shard.bounds(0, len(shard.documents))
-        for begin, end in pairwise(bounds.tolist()):
-            yield np.asarray(shard.tokens[begin:end])
+    for shard, begin, end in corpus.document_bounds():
+        yield np.asarray(corpus.shard(shard).tokens[begin:end])
 
 
 def open_data(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +149,8 @@ def held_out_texts(source: str | Path, tokenizer: PreTrainedTokenizerBase) -> It
         corpus = Corpus.open(corpus.held_out)
     if corpus.tokenizer_hash != tokenizer_hash(tokenizer):  # type: ignore[arg-type]
         raise UserError(f"{source} was prepared with another tokenizer than the model's: give the text itself")
-    for index in range(len(corpus.manifest["shards"])):
-        shard = corpus.shard(index)
-        bounds = shard.bounds(0, len(shard.documents))
-        for start, stop in pairwise(bounds):
-            yield str(tokenizer.decode(shard.tokens[start:stop].tolist())).strip()
+    for shard, start, stop in corpus.document_bounds():
+        yield str(tokenizer.decode(corpus.shard(shard).tokens[start:stop].tolist())).strip()
 
 
 def first_bytes(texts: Iterator[str], limit: int) -> list[str]:

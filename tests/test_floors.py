@@ -23,6 +23,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"models", "data"},
     {"views", "losses", "tokenizer"},
     {"distributed", "config", "batch"},
+    {"sections"},
     {"__init__"},  # the package itself: the version, and names that load when asked for
     {"errors"},
 ]
@@ -38,7 +39,7 @@ HEAVY = {  # what `textssl --help` must not wait for
     *("sklearn", "scipy", "pandas", "pyarrow", "numpy"),
 }
 LIGHT_FILES = (
-    *("cli.py", "arguments.py", "__main__.py", "config.py", "errors.py"),
+    *("cli.py", "arguments.py", "__main__.py", "config.py", "sections.py", "errors.py"),
     *("__init__.py", "workflows/__init__.py"),
 )
 

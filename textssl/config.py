@@ -10,154 +10,13 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import BaseModel, ValidationError, create_model
 
 from textssl.errors import UserError
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-class CorpusShare(Section):
-    """One corpus of a mixture: a prepared folder and its share of the samples (relative to the other weights)."""
-
-    path: str
-    weight: float = Field(default=1.0, gt=0)
-
-
-class DataConfig(Section):
-    corpus: list[CorpusShare] = Field(default=[], description="prepared folder, or a list of {path, weight}")
-    held_out: str | None = Field(default=None, description="prepared folder to evaluate on; default: CORPUS/held-out")
-    pairs: str | None = Field(
-        default=None, description="file of text_a, text_b, and where known negative(_N), label or score"
-    )
-    sequence_length: int = Field(default=128, ge=8, description="tokens in a row, special tokens included")
-    window_tokens: int = Field(default=2**22, gt=0, description="tokens that are shuffled and packed together")
-
-    @field_validator("corpus", mode="before")
-    @classmethod
-    def one_or_many(cls, value: Any) -> Any:
-        return [{"path": value}] if isinstance(value, str) else value
-
-
-class ModelConfig(Section):
-    """Exactly one of preset, config and pretrained says what the backbone is."""
-
-    preset: str | None = Field(default=None, description="a named size, e.g. modernbert-nano or llama-nano")
-    config: dict[str, Any] | None = Field(
-        default=None, description="any transformers configuration, e.g. {model_type: bert}"
-    )
-    pretrained: str | None = Field(default=None, description="a model folder to start from")
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
-    dropout: float | None = Field(default=None, ge=0, lt=1, description="null keeps the configuration's own")
-    pooling: Literal["mean", "cls", "lasttoken", "weightedmean", "max"] | None = Field(
-        default=None, description="sentence encoders: tokens to one vector; null: the folder's own, else mean"
-    )
-    dense_width: int | None = Field(
-        default=None, gt=0, description="sentence encoders: a linear layer behind the pooling, of this width"
-    )
-    normalize: bool | None = Field(
-        default=None, description="sentence encoders: vectors of length 1; null: the folder's own, else true"
-    )
-
-    @model_validator(mode="after")
-    def one_source(self):
-        given = [key for key in ("preset", "config", "pretrained") if getattr(self, key) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one of preset, config and pretrained, not {' and '.join(given)}")
-        if not given:
-            self.preset = "modernbert-nano"
-        return self
-
-
-class OptimizerConfig(Section):
-    name: Literal["adamw", "muon"] = "muon"
-    lr: float = Field(
-        default=3e-3, gt=0, description="peak learning rate of the matrices (muon) or of everything (adamw)"
-    )
-    adamw_lr: float | None = Field(
-        default=None, gt=0, description="muon: peak rate of embeddings, norms and heads; null: lr"
-    )
-    weight_decay: float = Field(default=0.01, ge=0)
-    momentum: float = Field(default=0.95, ge=0, lt=1, description="muon's Nesterov momentum")
-    betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = Field(default=1e-8, gt=0)
-
-
-class ScheduleConfig(Section):
-    name: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
-    warmup_steps: int | None = Field(
-        default=None, ge=0, description="steps of linear warmup; null: warmup_fraction instead"
-    )
-    warmup_fraction: float = Field(default=0.05, ge=0, le=1, description="share of the run's length spent on warmup")
-    decay_fraction: float = Field(
-        default=0.4, gt=0, le=1, description="wsd: share of the run's length spent on the decay"
-    )
-    final_ratio: float = Field(default=0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak")
-
-
-class TrainConfig(Section):
-    max_steps: int | None = Field(default=None, gt=0)
-    max_tokens: int | None = Field(default=None, gt=0, description="non-padding tokens through the backbone")
-    max_seconds: float | None = Field(default=None, gt=0, description="seconds of training, evaluation apart")
-    batch_size: int = Field(default=32, gt=0, description="rows, sentences or documents of one global step")
-    micro_batch_size: int | None = Field(
-        default=None, gt=0, description="samples of one forward on one process; null: all"
-    )
-    micro_batch_tokens: int | None = Field(
-        default=None, gt=0, description="sentences: tokens of one forward on one process, padding included; null: all"
-    )
-    max_grad_norm: float | None = Field(default=1.0, gt=0)
-    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    compile: bool = False
-    gradient_checkpointing: bool = False
-    workers: int | None = Field(default=None, ge=0, description="loader processes; null: 0 on CPU, 2 on a GPU")
-    log_every: int = Field(default=10, gt=0, description="steps")
-    checkpoint_every: int | None = Field(default=500, gt=0, description="steps; null: only at the end")
-    keep_checkpoints: int = Field(default=2, ge=1)
-    resume: Literal["auto", "never", "restart"] = "auto"
-    stop_on_collapse: bool = Field(default=False, description="end the run where features collapse, not only warn")
-    max_skipped_steps: int = Field(default=5, ge=1, description="non-finite steps in a row before the run stops")
-    tensorboard: bool = False
-
-    @model_validator(mode="after")
-    def some_end(self):
-        if self.max_steps is None and self.max_tokens is None and self.max_seconds is None:
-            self.max_steps = 1000
-        return self
-
-
-class EvaluationConfig(Section):
-    every: int | None = Field(
-        default=200, gt=0, description="steps between held-out evaluations; null: only at the end"
-    )
-    max_rows: int = Field(default=512, gt=0, description="samples of one held-out evaluation")
-
-
-class Config(Section):
-    """A whole run."""
-
-    name: str = "run"
-    out: str = Field(default="runs/run", description="the run folder")
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    tokenizer: str | None = Field(
-        default=None, description="tokenizer folder; with model.pretrained its own is the default"
-    )
-    data: DataConfig = Field(default_factory=DataConfig)
-    model: ModelConfig = Field(default_factory=ModelConfig)
-    objective: dict[str, Any] = Field(default_factory=lambda: {"name": "mlm"})
-    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
-    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
-
-    def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+from textssl.sections import Config, Section
 
 
 class _Loader(yaml.SafeLoader):
@@ -189,8 +48,12 @@ def parse_yaml(text: str, source: str) -> Any:
         raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), defaults: dict[str, dict[str, Any]] | None = None
+) -> Config:
     """Read a YAML file, apply `key.sub=value` overrides in order, and validate.
+
+    defaults: {section: {key: value}} of a command that wants others than pretraining has.
 
     Raises UserError for a missing file, YAML that does not parse, an unknown key (with the nearest valid one),
     or a value of the wrong kind.
@@ -205,6 +68,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"{path} must hold sections such as `train:` at its top level, not a {type(values).__name__}")
     for override in overrides:
         apply_override(values, override)
+    for section, keys in (defaults or {}).items():
+        given = values.get(section)
+        if given is None or isinstance(given, dict):
+            values[section] = {**keys, **(given or {})}
     return parse_config(values, str(path))
 
 
@@ -299,9 +166,10 @@ def valid_keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:
 
 
 FREE_ON_RESUME = (  # keys that change nothing in the mathematics of the steps already made
-    *("name", "out", "evaluation"),
-    *(f"train.{key}" for key in ("max_steps", "max_tokens", "max_seconds", "device", "workers", "stop_on_collapse")),
-    *(f"train.{key}" for key in ("micro_batch_size", "micro_batch_tokens")),
+    *("name", "out"),
+    *(f"evaluation.{key}" for key in ("every", "max_rows", "suite", "suite_every", "tasks", "baselines")),
+    *(f"train.{key}" for key in ("max_steps", "max_tokens", "max_seconds", "max_epochs", "device", "workers")),
+    *(f"train.{key}" for key in ("micro_batch_size", "micro_batch_tokens", "stop_on_collapse")),
     *(f"train.{key}" for key in ("log_every", "checkpoint_every", "keep_checkpoints", "resume", "tensorboard")),
 )
 

@@ -29,10 +29,10 @@ LENGTH, BATCH, TEMPERATURE, VOCABULARY = 128, 128, 0.05, 8192
 def make_inputs(folder: Path, preset: str) -> None:
     """FOLDER/tokenizer, FOLDER/pairs.jsonl from sample:news, and FOLDER/model, the untrained sentence encoder."""
     from textssl import tokenizer
-    from textssl.config import ModelConfig
     from textssl.data.documents import DropReport, read_documents
     from textssl.data.sentences import sentence_starts
     from textssl.models.sentence import build_sentence_model
+    from textssl.sections import ModelConfig
     from textssl.workflows.tokenizer import train_tokenizer
 
     train_tokenizer(input=["sample:news"], out=folder / "tokenizer", vocab_size=VOCABULARY)

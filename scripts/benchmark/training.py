@@ -69,8 +69,8 @@ def theirs(folder: Path, objective: str, seconds: float, lr: float) -> dict:
     from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
 
     from textssl import tokenizer
-    from textssl.config import ModelConfig
     from textssl.models.build import build_model
+    from textssl.sections import ModelConfig
 
     words = tokenizer.load(folder / "tokenizer")
     causal = objective == "clm"
@@ -175,8 +175,8 @@ def matrix_rate() -> float:
 def flops_per_token(folder: Path, objective: str) -> float:
     """Useful operations of a training step for each token: 6 for every matrix weight it meets, attention, the head."""
     from textssl import tokenizer
-    from textssl.config import ModelConfig
     from textssl.models.build import build_model
+    from textssl.sections import ModelConfig
 
     words = tokenizer.load(folder / "tokenizer")
     spec = ModelConfig(preset=PRESET[objective])

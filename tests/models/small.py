@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from textssl.batch import IGNORE, Rows
-from textssl.config import ModelConfig
 from textssl.models.build import build_model
+from textssl.sections import ModelConfig
 
 VOCABULARY = 48
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

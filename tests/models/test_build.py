@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.models.small import VOCABULARY, make_rows, small_model, word_tokenizer
-from textssl.config import ModelConfig
 from textssl.errors import UserError
 from textssl.models import build
 from textssl.models.build import build_model, count_parameters, describe
 from textssl.models.configuration import DROPOUTS, position_capacity, preset_config, set_dropout
 from textssl.models.heads import LanguageModel
 from textssl.models.presets import PRESETS
+from textssl.sections import ModelConfig
 
 NANO = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32}
 FAMILIES = {

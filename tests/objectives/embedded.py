@@ -9,9 +9,9 @@ from torch import Tensor
 
 from tests.tiny import tiny_tokenizer
 from textssl.batch import PairFacts, Vocabulary
-from textssl.config import ModelConfig
 from textssl.models.sentence import build_sentence_model
 from textssl.objectives import resolve_objective
+from textssl.sections import ModelConfig
 
 WIDTH = 8
 BERT = {

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from textssl.config import Config
+from textssl.sections import Config
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from textssl.config import OptimizerConfig
+from textssl.sections import OptimizerConfig
 from textssl.training.optimizer import (
     Muon,
     build_optimizer,

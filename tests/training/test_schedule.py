@@ -1,6 +1,6 @@
 import pytest
 
-from textssl.config import ScheduleConfig, TrainConfig
+from textssl.sections import ScheduleConfig, TrainConfig
 from textssl.training.schedule import Spent, expected_progress, lr_factor, progress
 
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from tests.tiny import SENTENCE_MODELS, sentence_config, tiny_config
 from textssl import distributed
-from textssl.config import Config
 from textssl.objectives import resolve_objective
+from textssl.sections import Config
 from textssl.training.signals import StopSignals
 from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
 

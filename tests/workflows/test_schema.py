@@ -4,8 +4,8 @@ import inspect
 import json
 
 import textssl
-from textssl.config import Config
 from textssl.objectives import OBJECTIVES
+from textssl.sections import Config
 
 
 def test_schema_has_every_section_and_every_option_of_every_objective():

@@ -34,7 +34,7 @@ from textssl.models.configuration import (
 )
 
 if TYPE_CHECKING:
-    from textssl.config import ModelConfig
+    from textssl.sections import ModelConfig
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.batch import Texts
-from textssl.config import ModelConfig, validate_options
+from textssl.config import validate_options
 from textssl.errors import UserError
 from textssl.models.build import build_model, quiet
 from textssl.models.configuration import position_capacity
@@ -26,6 +26,7 @@ from textssl.models.heads import LanguageModel
 from textssl.models.lsa import lsa_table
 from textssl.models.presets import STATIC_PRESETS
 from textssl.models.static import StaticConfig, StaticTable, token_frequencies
+from textssl.sections import ModelConfig
 
 POOLED = ("pooler",)  # weights that a stock class adds to its backbone and mean pooling does not use
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from textssl.config import ScheduleConfig, TrainConfig
+from textssl.sections import ScheduleConfig, TrainConfig
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from textssl.batch import Batch
-from textssl.config import Config
 from textssl.data.loader import Steps, load_steps
 from textssl.distributed import barrier, broadcast_object, rank, sum_gradients, sum_over_ranks, world_size
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective
+from textssl.sections import Config
 from textssl.training import checkpoint
 from textssl.training.gradcache import StepGradient
 from textssl.training.monitor import Monitor

@@ -13,7 +13,6 @@ from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
-from textssl.config import Config
 from textssl.data.corpus import Corpus
 from textssl.data.dealing import Limits, TextDealing
 from textssl.data.drops import DropReport
@@ -22,6 +21,7 @@ from textssl.data.pairs import PairOrder, read_pairs
 from textssl.data.plan import Order, Plan
 from textssl.errors import UserError
 from textssl.objectives.base import Objective
+from textssl.sections import Config
 from textssl.training.held_out import HELD_OUT_SEED
 from textssl.training.tracking import announce
 

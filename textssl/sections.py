@@ -1,0 +1,185 @@
+"""The sections of a configuration: their keys, types, defaults and what they mean."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class CorpusShare(Section):
+    """One corpus of a mixture: a prepared folder and its share of the samples (relative to the other weights)."""
+
+    path: str
+    weight: float = Field(default=1.0, gt=0)
+
+
+class DataConfig(Section):
+    corpus: list[CorpusShare] = Field(default=[], description="prepared folder, or a list of {path, weight}")
+    held_out: str | None = Field(default=None, description="prepared folder to evaluate on; default: CORPUS/held-out")
+    pairs: str | None = Field(
+        default=None, description="file of text_a, text_b, and where known negative(_N), label or score"
+    )
+    train: str | None = Field(default=None, description="finetune: labelled file (text and label or score, or pairs)")
+    validation: str | None = Field(default=None, description="finetune: labelled file to choose the checkpoint by")
+    test: str | None = Field(default=None, description="finetune: labelled file that is looked at once, at the end")
+    validation_share: float = Field(
+        default=0.1, gt=0, lt=1, description="of the training texts, without such a file"
+    )
+    test_share: float = Field(default=0.2, gt=0, lt=1, description="of data.train, where no test file is given")
+    shots: int | None = Field(default=None, gt=0, description="finetune: train on so many texts of each class alone")
+    sequence_length: int = Field(default=128, ge=8, description="tokens in a row, special tokens included")
+    window_tokens: int = Field(default=2**22, gt=0, description="tokens that are shuffled and packed together")
+
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def one_or_many(cls, value: Any) -> Any:
+        return [{"path": value}] if isinstance(value, str) else value
+
+
+class ModelConfig(Section):
+    """Exactly one of preset, config and pretrained says what the backbone is."""
+
+    preset: str | None = Field(default=None, description="a named size, e.g. modernbert-nano or llama-nano")
+    config: dict[str, Any] | None = Field(
+        default=None, description="any transformers configuration, e.g. {model_type: bert}"
+    )
+    pretrained: str | None = Field(default=None, description="a model folder to start from")
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="null keeps the configuration's own")
+    reinitialise: bool = Field(default=False, description="with pretrained: its architecture with random weights")
+    frozen_layers: int = Field(
+        default=0, ge=0, description="the embeddings and so many lowest layers keep their weights; 0: all learn"
+    )
+    pooling: Literal["mean", "cls", "lasttoken", "weightedmean", "max"] | None = Field(
+        default=None, description="sentence encoders: tokens to one vector; null: the folder's own, else mean"
+    )
+    dense_width: int | None = Field(
+        default=None, gt=0, description="sentence encoders: a linear layer behind the pooling, of this width"
+    )
+    normalize: bool | None = Field(
+        default=None, description="sentence encoders: vectors of length 1; null: the folder's own, else true"
+    )
+
+    @model_validator(mode="after")
+    def one_source(self):
+        given = [key for key in ("preset", "config", "pretrained") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of preset, config and pretrained, not {' and '.join(given)}")
+        if not given:
+            self.preset = "modernbert-nano"
+        return self
+
+
+class OptimizerConfig(Section):
+    name: Literal["adamw", "muon"] = "muon"
+    lr: float = Field(
+        default=3e-3, gt=0, description="peak learning rate of the matrices (muon) or of everything (adamw)"
+    )
+    adamw_lr: float | None = Field(
+        default=None, gt=0, description="muon: peak rate of embeddings, norms and heads; null: lr"
+    )
+    layer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="the rate of each layer as a share of the one above it; 1: all alike"
+    )
+    weight_decay: float = Field(default=0.01, ge=0)
+    momentum: float = Field(default=0.95, ge=0, lt=1, description="muon's Nesterov momentum")
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = Field(default=1e-8, gt=0)
+
+
+class ScheduleConfig(Section):
+    name: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
+    warmup_steps: int | None = Field(
+        default=None, ge=0, description="steps of linear warmup; null: warmup_fraction instead"
+    )
+    warmup_fraction: float = Field(default=0.05, ge=0, le=1, description="share of the run's length spent on warmup")
+    decay_fraction: float = Field(
+        default=0.4, gt=0, le=1, description="wsd: share of the run's length spent on the decay"
+    )
+    final_ratio: float = Field(default=0.0, ge=0, le=1, description="learning rate at the end, as a share of the peak")
+
+
+class TrainConfig(Section):
+    max_steps: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0, description="non-padding tokens through the backbone")
+    max_seconds: float | None = Field(default=None, gt=0, description="seconds of training, evaluation apart")
+    max_epochs: float | None = Field(default=None, gt=0, description="passes over the data, rounded up to steps")
+    num_seeds: int = Field(default=1, gt=0, description="finetune: runs with the seeds seed, seed + 1, ...")
+    batch_size: int = Field(default=32, gt=0, description="rows, sentences or documents of one global step")
+    micro_batch_size: int | None = Field(
+        default=None, gt=0, description="samples of one forward on one process; null: all"
+    )
+    micro_batch_tokens: int | None = Field(
+        default=None, gt=0, description="sentences: tokens of one forward on one process, padding included; null: all"
+    )
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    workers: int | None = Field(default=None, ge=0, description="loader processes; null: 0 on CPU, 2 on a GPU")
+    log_every: int = Field(default=10, gt=0, description="steps")
+    checkpoint_every: int | None = Field(default=500, gt=0, description="steps; null: only at the end")
+    keep_checkpoints: int = Field(default=2, ge=1)
+    resume: Literal["auto", "never", "restart"] = "auto"
+    stop_on_collapse: bool = Field(default=False, description="end the run where features collapse, not only warn")
+    max_skipped_steps: int = Field(default=5, ge=1, description="non-finite steps in a row before the run stops")
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def some_end(self):
+        if all(end is None for end in (self.max_steps, self.max_tokens, self.max_seconds, self.max_epochs)):
+            self.max_steps = 1000
+        return self
+
+
+class EvaluationConfig(Section):
+    every: int | None = Field(
+        default=200, gt=0, description="steps between held-out evaluations; null: only at the end"
+    )
+    max_rows: int = Field(default=512, gt=0, description="samples of one held-out evaluation")
+    best: str | None = Field(
+        default=None, description="figure by which the checkpoint to export is chosen, e.g. eval/loss; null: the last"
+    )
+    patience: int | None = Field(
+        default=None, gt=0, description="end after so many evaluations without a better `best`; null: never early"
+    )
+    suite: str | None = Field(default=None, description="quick, full or FILE.yaml: tasks to evaluate during the run")
+    suite_every: int | None = Field(default=None, gt=0, description="steps between them; null: only at the end")
+    tasks: list[str] | None = Field(default=None, description="which tasks of the suite; null: all")
+    baselines: list[Literal["majority", "tfidf", "scratch"]] = Field(
+        default=["majority", "tfidf"], description="finetune: what stands beside the result on the test texts"
+    )
+
+    @model_validator(mode="after")
+    def patience_needs_a_figure(self):
+        if self.patience is not None and self.best is None:
+            raise ValueError("patience needs evaluation.best, the figure that has to get better")
+        return self
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: str = "run"
+    out: str = Field(default="runs/run", description="the run folder")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    tokenizer: str | None = Field(
+        default=None, description="tokenizer folder; with model.pretrained its own is the default"
+    )
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    objective: dict[str, Any] = Field(default_factory=lambda: {"name": "mlm"})
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

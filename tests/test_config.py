@@ -72,6 +72,14 @@ def test_only_free_keys_may_differ_on_resume():
     assert differing_keys(old, new) == ["data.sequence_length", "optimizer.lr"]
 
 
+def test_a_key_that_an_older_version_did_not_write_has_its_default():
+    old, new = Config().model_dump(mode="json"), Config().model_dump(mode="json")
+    del old["optimizer"]["layer_decay"]
+    assert differing_keys(old, new) == []
+    new["optimizer"]["layer_decay"] = 0.9
+    assert differing_keys(old, new) == ["optimizer.layer_decay"]
+
+
 class Method:
     def __init__(self, rate: Annotated[float, Field(le=1)] = 0.3, unit: Literal["token", "word"] = "token"):
         pass

@@ -71,12 +71,14 @@ class Pair:
     """A given pair of texts, their ids without special tokens, and what is known of it.
 
     negatives: texts that are no match for the first. target: a class number, or a score; None where there is neither.
+    source: equal for pairs that must not repel each other (of one class); None: that of the first text.
     """
 
     left: np.ndarray
     right: np.ndarray
     negatives: list[np.ndarray]
     target: float | None = None
+    source: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,19 +159,16 @@ class Rows(Batch):
 
 
 @dataclass
-class Texts(Batch):
-    """Texts of any length, one after another without padding: views of samples, to be embedded.
+class Ragged(Batch):
+    """Texts of any length, one after another without padding.
 
     ids: (tokens,) int64. lengths: (texts,) int64, tokens of each. samples: (texts,) int64, the place of the text in the
-    global step: sample * views + view. text, source: (texts,) int64, equal for equal texts, and for texts of samples of
-    equal content. targets: (texts,) float64, the sample's class number or score, NaN where there is none.
+    global step. targets: (texts,) float64, a class number or score, NaN where there is none.
     """
 
     ids: Tensor
     lengths: Tensor
     samples: Tensor
-    text: Tensor
-    source: Tensor
     targets: Tensor
 
     @property
@@ -186,10 +185,67 @@ class Texts(Batch):
         longest = int(self.lengths.max()) if len(self) else 0
         return torch.arange(longest, device=self.lengths.device) < self.lengths.unsqueeze(1)
 
-    def padded(self, pad: int) -> Tensor:
-        """(texts, longest) int64 ids, padded at the end."""
-        mask = self.mask
-        return torch.full(mask.shape, pad, dtype=self.ids.dtype, device=self.ids.device).masked_scatter_(mask, self.ids)
+    def padded(self, pad: int, values: Tensor | None = None) -> Tensor:
+        """(texts, longest) the ids, or other int64 values of the tokens, padded at the end."""
+        mask, values = self.mask, self.ids if values is None else values
+        return torch.full(mask.shape, pad, dtype=values.dtype, device=values.device).masked_scatter_(mask, values)
+
+
+@dataclass
+class Texts(Ragged):
+    """Views of samples, to be embedded.
+
+    samples: sample * views + view. text, source: (texts,) int64, equal for equal texts, and for texts of samples of
+    equal content.
+    """
+
+    text: Tensor
+    source: Tensor
+
+
+@dataclass
+class Example:
+    """One labelled text, or pair of texts, as a classifier reads it.
+
+    ids, types: (tokens,) int64, special tokens included; types are 1 on the second text of a pair. target: class number
+    or score.
+    """
+
+    ids: np.ndarray
+    types: np.ndarray
+    target: float
+
+
+@dataclass
+class Examples(Ragged):
+    """Labelled texts. types: (tokens,) int64, as in Example."""
+
+    types: Tensor
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """What a classifier is to learn: classes with the training examples of each, or (no classes) scores.
+
+    mean, deviation: of the training scores.
+    """
+
+    classes: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    mean: float = 0.0
+    deviation: float = 1.0
+
+
+def stack_examples(places: Sequence[int], examples: Sequence[Example]) -> Examples:
+    """Examples and their places in the step as a batch; there may be none."""
+    empty = np.zeros(0, np.int64)
+    return Examples(
+        ids=torch.from_numpy(np.concatenate([one.ids for one in examples] or [empty])),
+        lengths=torch.tensor([len(one.ids) for one in examples], dtype=torch.int64),
+        samples=torch.tensor(places, dtype=torch.int64),
+        targets=torch.tensor([one.target for one in examples], dtype=torch.float64),
+        types=torch.from_numpy(np.concatenate([one.types for one in examples] or [empty])),
+    )
 
 
 def stack_texts(texts: Sequence[tuple[int, np.ndarray, int, float]]) -> Texts:

@@ -175,8 +175,11 @@ FREE_ON_RESUME = (  # keys that change nothing in the mathematics of the steps a
 
 
 def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Dotted keys, other than those free to change on resume, in which two dumped configurations differ."""
-    flat_old, flat_new = flatten(old), flatten(new)
+    """Dotted keys, other than those free to change on resume, in which two dumped configurations differ.
+
+    A key that `old` does not have, since an older version wrote it, has its default there.
+    """
+    flat_old, flat_new = flatten(Config().model_dump(mode="json")) | flatten(old), flatten(new)
     changed = [key for key in {**flat_old, **flat_new} if flat_old.get(key) != flat_new.get(key)]
     return [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)]
 

@@ -115,7 +115,7 @@ def test_scores_that_are_none(tmp_path):
             r"a\.jsonl:1: there is no column label; there are text, class; a lab",
         ),
         ([{"body": "a", "label": "x"}], r"a\.jsonl:1: there is no column text; there are body, label"),
-        ([{"text_a": "a", "text_b": "b"}], r"no column label; there are text_a, text_b; .* score \(or label\)"),
+        ([{"text_a": "a", "text_b": "b"}], r"no column label; there are text_a, text_b; .* label or score"),
         ([{"text_a": "a", "score": 1}], "there is no column text;"),
         (rows(["a", "a"]), "all 2 records have the label 'a'; at least two"),
         ([{"text_a": "a", "text_b": "b", "score": 1}] * 3, "all 3 records have the score 1.0"),

@@ -14,7 +14,7 @@ from transformers import AutoModel
 
 from tests.models.small import CONFIGS, FOUR
 from tests.tiny import texts, tiny_tokenizer
-from textssl.batch import RowFormat, Texts, Views, Vocabulary
+from textssl.batch import RowFormat, Texts, Views, Vocabulary, empty_like
 from textssl.data.dealing import Limits, TextDealing
 from textssl.errors import UserError
 from textssl.models.build import build_model
@@ -62,7 +62,7 @@ def batch_of(model: SentenceModel, written: list[str]) -> Texts:
     order = torch.argsort(batch.samples)
     pieces = batch.ids.split(batch.lengths.tolist())
     sorted_ids = torch.cat([pieces[at] for at in order])
-    fields = (batch.lengths, batch.samples, batch.text, batch.source, batch.targets)
+    fields = (batch.lengths, batch.samples, batch.targets, batch.text, batch.source)
     return Texts(sorted_ids, *(field[order] for field in fields))
 
 
@@ -135,11 +135,7 @@ def test_padding_changes_no_vector(name):
 def test_no_texts_give_no_vectors_and_gradients_of_zero(name):
     model = build(spec_of(name) if name in CONFIGS else static())
     whole = batch_of(model, sentences())
-    empty = Texts(
-        whole.ids[:0],
-        *(field[:0] for field in (whole.lengths, whole.samples, whole.text)),
-        *[whole.source[:0], whole.targets[:0]],
-    )
+    empty = empty_like(whole)
     model(whole).sum().backward()
     used = {name for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()

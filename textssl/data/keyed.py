@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-WINDOW, SAMPLE, MIXTURE, PAIRS = 1, 2, 3, 4  # what a stream is for; part of its key
+WINDOW, SAMPLE, MIXTURE, PAIRS, LABELLED = 1, 2, 3, 4, 5  # what a stream is for; part of its key
 
 _MASK64 = (1 << 64) - 1
 

@@ -1,11 +1,12 @@
 """Labelled sets: texts with a class, or pairs of texts with a score, from any table that documents are read from."""
 
+import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from textssl.data import drops
 from textssl.data.documents import is_usable
@@ -15,7 +16,9 @@ from textssl.data.inputs import expand_inputs, file_format
 from textssl.data.samples import PREFIX
 from textssl.errors import UserError
 
-_WANTED = "a labelled set has the columns text and label, or text_a, text_b and score (or label)"
+Target = Literal["auto", "label", "score"]
+MOST_CLASSES = 10_000
+_WANTED = "a labelled set has the columns text (or text_a and text_b) and label or score"
 _COLUMNS = ("text", "text_a", "text_b", "label", "score")
 
 
@@ -42,14 +45,47 @@ class Labeled:
         """The classes, sorted: the order of a classifier's outputs."""
         return sorted(set(self.labels))
 
+    @property
+    def kind(self) -> str:
+        """What the set has, in words."""
+        return (
+            f"{'pairs of texts' if self.text_b is not None else 'texts'} with {'labels' if self.labels else 'scores'}"
+        )
 
-def read_labeled(path: str | Path, *, strict: bool = False, report: DropReport | None = None) -> Labeled:
+    def key(self, place: int) -> str:
+        """The text of a record, or its two texts as one: records of one key say the same."""
+        return self.texts[place] if self.text_b is None else f"{self.texts[place]}\0{self.text_b[place]}"
+
+    def take(self, places: Sequence[int]) -> "Labeled":
+        """The records at these places, in this order."""
+        columns = {}
+        for name in ("texts", "labels", "text_b", "scores"):
+            values = getattr(self, name)
+            columns[name] = [values[place] for place in places] if values else values
+        return replace(self, **columns)
+
+
+def text_hash(text: str) -> int:
+    """The first 8 bytes of sha256 as a number below 2^64."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+def read_labeled(
+    path: str | Path,
+    *,
+    strict: bool = False,
+    report: DropReport | None = None,
+    target: Target = "auto",
+    varied: bool = True,
+) -> Labeled:
     """Read a labelled .jsonl, .csv or .parquet file (compressed or not), `sample:NAME` or a hub data set.
 
-    Records without a label, without a text or otherwise broken are dropped and counted in `report`.
+    Records without a label, without a text or otherwise broken are dropped and counted in `report`. target: which
+    column to read; auto takes the score of pairs and of texts without a label, else the label.
 
-    Raises UserError for a missing file or column, an empty set, a set of one class (or one score) only, labels that
-    are numbers in one record and strings in another, and with `strict` at the first broken record.
+    Raises UserError for a missing file or column, an empty set, labels that are numbers in one record and strings in
+    another, more classes than MOST_CLASSES or than half the records; where `varied`, for a set of one class (or one
+    score) only; and with `strict` at the first broken record.
     """
     report = report if report is not None else DropReport()
     source = _single_source(str(path), report)
@@ -59,7 +95,8 @@ def read_labeled(path: str | Path, *, strict: bool = False, report: DropReport |
         raise UserError(f"{path} holds no labelled record{_because(report)}")
     columns = dict.fromkeys(column for record in records for column in record.columns)
     pairs = "text_a" in columns and "text_b" in columns
-    target = "score" if pairs and "score" in columns else "label"
+    if target == "auto":
+        target = "score" if "score" in columns and (pairs or "label" not in columns) else "label"
     for column in (*(("text_a", "text_b") if pairs else ("text",)), target):
         if column not in columns:
             found = ", ".join(map(str, columns)) or "none"
@@ -77,7 +114,7 @@ def read_labeled(path: str | Path, *, strict: bool = False, report: DropReport |
             result.scores.append(float(value))
         else:
             result.labels.append(str(value))
-    _check_variety(str(path), result)
+    _check_variety(str(path), result, varied)
     return result
 
 
@@ -155,12 +192,18 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _check_variety(path: str, labeled: Labeled) -> None:
-    """Raises UserError when nothing is left to learn: no record, or one class or score only."""
+def _check_variety(path: str, labeled: Labeled, varied: bool) -> None:
+    """Raises UserError when nothing is left to learn: no record, one class or score only, a class for every text."""
     if not labeled.texts:
         raise UserError(f"{path} holds no labelled record{_because(labeled.report)}")
     counts = Counter(labeled.labels if labeled.scores is None else labeled.scores)
-    if len(counts) == 1:
+    if labeled.scores is None and (len(counts) > MOST_CLASSES or len(counts) > max(len(labeled) / 2, 10)):
+        raise UserError(
+            f"{path}: the column label has {len(counts):,} different values in {len(labeled):,} records, such as "
+            f"{labeled.labels[0]!r}: classes have several records each, and there are at most {MOST_CLASSES:,}; "
+            "is it the right column? Numbers to be predicted stand in a column score"
+        )
+    if len(counts) == 1 and varied:
         value, count = counts.most_common(1)[0]
         what = "label" if labeled.scores is None else "score"
         raise UserError(f"{path}: all {count:,} records have the {what} {value!r}; at least two are needed")

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Collection, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +17,8 @@ from textssl.data.documents import is_usable
 from textssl.data.drops import DropReport
 from textssl.data.formats import Record, table_records
 from textssl.data.inputs import expand_inputs, file_format
-from textssl.data.keyed import PAIRS, SAMPLE, generator, philox, shuffled
+from textssl.data.keyed import PAIRS
+from textssl.data.listed import Listed
 from textssl.errors import UserError
 
 COLUMNS = ("text_a", "text_b", "label", "score")
@@ -27,28 +27,19 @@ WANTED = "a pair file has the columns text_a and text_b, and where known negativ
 Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 
 
-class PairOrder:
-    """Pairs in a new keyed order every epoch, without end (data.plan.Order).
+class PairOrder(Listed):
+    """Pairs in a new keyed order every epoch.
 
     facts: what all pairs have. fingerprint: changes when any text, label or score does.
     """
 
     def __init__(self, pairs: list[Pair], facts: PairFacts, seed: int, fingerprint: str):
-        self.pairs, self.facts, self.seed, self.fingerprint = pairs, facts, seed, fingerprint
-        self._order = lru_cache(maxsize=2)(self._order)
+        super().__init__(pairs, seed, PAIRS)
+        self.facts, self.fingerprint = facts, fingerprint
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def sample(self, index: int) -> Pair:
-        epoch, place = divmod(index, len(self.pairs))
-        return self.pairs[int(self._order(epoch)[place])]
-
-    def rng(self, index: int) -> np.random.Generator:
-        return generator(self.seed, SAMPLE, index, 0, PAIRS)
-
-    def _order(self, epoch: int) -> np.ndarray:
-        return shuffled(len(self.pairs), philox(self.seed, PAIRS, epoch))
+    @property
+    def pairs(self) -> Sequence[Pair]:
+        return self.items
 
 
 def read_pairs(

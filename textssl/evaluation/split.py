@@ -5,12 +5,12 @@ So every model sees the same examples, whatever the order of the file.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from textssl.data.labeled import text_hash
 from textssl.errors import UserError
 
 TEST_SHARE = 0.3
@@ -86,11 +86,6 @@ def _by_hash(texts: Sequence[str], labels: Sequence[str]) -> list[tuple[int, str
     for text, label in zip(texts, labels, strict=True):
         distinct.setdefault(text, label)
     return sorted((text_hash(text), text, label) for text, label in distinct.items())
-
-
-def text_hash(text: str) -> int:
-    """The first 8 bytes of sha256 as a number below 2^64."""
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
 def few_label_draws(labels: np.ndarray, shots: int, draws: int, seed: int) -> Iterator[np.ndarray]:

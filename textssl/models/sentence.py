@@ -155,7 +155,7 @@ class SentenceModel(nn.Module):
 def one_token(texts: Texts) -> Texts:
     """A text of one token, for a batch that has none."""
     one = torch.ones(1, dtype=torch.int64, device=texts.ids.device)
-    return Texts(one * 0, one, one * 0, one * 0, one * 0, one.double())
+    return Texts(one * 0, one, one * 0, one.double(), one * 0, one * 0)
 
 
 def build_sentence_model(

@@ -91,7 +91,8 @@ class Pairs(Objective):
         empty = [None] * (self.facts.num_negatives - len(sample.negatives))
         texts = [sample.left, sample.right, *sample.negatives, *empty]
         target = float("nan") if sample.target is None else sample.target
-        return Views(texts, source=content_key(sample.left), target=target)
+        source = content_key(sample.left) if sample.source is None else sample.source
+        return Views(texts, source=source, target=target)
 
     def encode(self, batch: Texts) -> Encoded:
         content = torch.stack([batch.text, batch.source], dim=1)

@@ -1,0 +1,75 @@
+"""Labelled texts as a classifier reads them: tokenized, in an order, dealt to micro-batches and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from textssl.batch import Example, Examples, LabelFacts, Pair, stack_examples
+from textssl.data.dealing import Limits, deal_by_length
+from textssl.data.keyed import PAIRS
+from textssl.data.labeled import Labeled
+from textssl.data.listed import Listed
+from textssl.data.splits import by_class
+
+
+def encode_examples(
+    labeled: Labeled, tokenizer: PreTrainedTokenizerBase, length: int, facts: LabelFacts
+) -> tuple[list[Example], int]:
+    """The examples of a labelled set, and how many of them were cut at `length` tokens, special ones included.
+
+    A pair is cut where it is longer at the time, as the tokenizer does.
+    """
+    pairs = [] if labeled.text_b is None else [labeled.text_b]
+    whole = tokenizer(labeled.texts, *pairs, truncation=False, verbose=False)
+    cut = tokenizer(labeled.texts, *pairs, truncation=True, max_length=length, return_token_type_ids=True)
+    targets = labeled.scores if labeled.scores is not None else [facts.classes.index(one) for one in labeled.labels]
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+    examples = [
+        Example(np.array(ids or [pad], np.int64), np.array(types or [0], np.int64), float(target))
+        for ids, types, target in zip(cut["input_ids"], cut["token_type_ids"], targets, strict=True)
+    ]
+    return examples, sum(len(ids) > length for ids in whole["input_ids"])
+
+
+@dataclass(frozen=True)
+class ExampleDealing:
+    """How the examples of a step are dealt: of similar length together, within limits."""
+
+    limits: Limits
+
+    def deal(self, views: Sequence[Example], world_size: int, rank: int) -> list[Examples]:
+        """The micro-batches of this rank, from all examples of the step in their order."""
+        lengths = np.array([len(one.ids) for one in views], dtype=np.int64)
+        dealt = deal_by_length(lengths, world_size, rank, self.limits)
+        return [stack_examples(places.tolist(), [views[place] for place in places]) for places in dealt]
+
+
+class LabelPairs(Listed):
+    """Pairs of training texts by their labels, without end: contrastive tuning (SetFit, arXiv:2209.11055, section 3).
+
+    Each text in turn, beside another of its class drawn at random (itself, with other dropout, where there is none).
+    Pairs of one class never repel each other. scored: every second pair is of two classes instead, and pairs have the
+    scores 1 and 0.
+    """
+
+    def __init__(self, texts: Sequence[np.ndarray], labels: Sequence[str], seed: int, *, scored: bool):
+        super().__init__(range(len(texts)), seed, PAIRS)
+        self.texts, self.labels, self.scored = texts, labels, scored
+        self.places = by_class(labels)
+        self.numbers = {name: number for number, name in enumerate(self.places)}
+
+    def sample(self, index: int) -> Pair:
+        left = super().sample(index // 2 if self.scored else index)
+        rng, label = self.rng(index), self.labels[left]
+        alike = not self.scored or index % 2 == 0
+        if alike:
+            others = [place for place in self.places[label] if place != left] or [left]
+        else:
+            others = [place for place, other in enumerate(self.labels) if other != label]
+        right = others[int(rng.integers(len(others)))]
+        target = float(alike) if self.scored else None
+        return Pair(self.texts[left], self.texts[right], [], target, source=self.numbers[label])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.evaluation.folders import model
 from tests.tiny import texts, tiny_tokenizer
 from textssl.errors import UserError
-from textssl.evaluation.language import bits_per_byte, pseudo_bits_per_byte, special_tokens_around, windows
+from textssl.evaluation.language import bits_per_byte, pseudo_bits_per_byte
+from textssl.evaluation.likelihood import special_tokens_around, windows
 from textssl.tokenizer import for_causal
 
 TEXTS = ["A harbour.", *[text[:400] for text in texts()[:4]], "é"]  # more bytes than characters
@@ -50,7 +51,7 @@ def test_bits_per_byte_equal_those_of_a_plain_loop(family: str, context: int, st
 
 def test_small_batches_change_nothing(monkeypatch):
     whole = bits_per_byte(model("llama"), tiny_tokenizer(), TEXTS)
-    monkeypatch.setattr("textssl.evaluation.language.LOGITS", 1)
+    monkeypatch.setattr("textssl.evaluation.likelihood.LOGITS", 1)
     assert bits_per_byte(model("llama"), tiny_tokenizer(), TEXTS).bits_per_byte == pytest.approx(whole.bits_per_byte)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from textssl.models.sentence import SentenceModel, build_sentence_model, is_stat
 from textssl.models.static import StaticTable
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
+from textssl.report.card import write_card
+from textssl.report.facts import run_facts
 from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
 from textssl.training.held_out import held_out_loss
 from textssl.training.precision import choose_precision, native_bfloat16
@@ -72,6 +75,11 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
     if distributed.rank() == 0:
         if stopped_by is None:
             objective.export(run / "model", words)
+            given = len(data.pairs.pairs) if data.pairs else 0
+            facts = run_facts(
+                config, objective, asdict(summary), corpora=data.corpora, pairs=given, figures=trainer.figures
+            )
+            write_card(run / "model", facts)
         summary.write()
         announce(console, summary.line())
     distributed.barrier()

@@ -1,0 +1,176 @@
+"""What a model folder says of itself: its kind, family, size, limits, and the code that loads it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import safe_open
+from tokenizers import Tokenizer
+
+Kind = Literal["masked", "causal", "sentence", "static", "classifier", "regressor", "encoder", "other"]
+HEADS: tuple[tuple[str, Kind], ...] = (  # end of a class name in config.json -> kind
+    ("ForMaskedLM", "masked"),
+    ("ForPreTraining", "masked"),
+    ("ForCausalLM", "causal"),
+    ("LMHeadModel", "causal"),
+    ("ForSequenceClassification", "classifier"),
+)
+PIPELINES: dict[Kind, str] = {
+    "masked": "fill-mask",
+    "causal": "text-generation",
+    "sentence": "sentence-similarity",
+    "static": "sentence-similarity",
+    "classifier": "text-classification",
+    "regressor": "text-classification",
+    "encoder": "feature-extraction",
+}
+FAMILIES = {"modernbert": "ModernBERT", "bert": "BERT", "roberta": "RoBERTa", "llama": "Llama", "gpt2": "GPT-2"}
+UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 10^30
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFolder:
+    """Facts of a folder, read from its files without loading the model.
+
+    kind: "other" for a folder that neither transformers nor sentence-transformers loads. shape: of the backbone in
+    words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the mask token.
+    """
+
+    kind: Kind
+    family: str
+    shape: str
+    parameters: int
+    vocabulary: int
+    max_tokens: int | None
+    lowercases: bool
+    mask: str | None
+
+    @classmethod
+    def read(cls, folder: str | Path) -> ModelFolder:
+        folder = Path(folder)
+        modules = read_json(folder / "modules.json")
+        config = read_json(folder / "config.json") or {}
+        static = bool(modules) and "StaticEmbedding" in str(modules)
+        tokenizer = next(iter(sorted(folder.rglob("tokenizer.json"))), None)
+        words = None if tokenizer is None else Tokenizer.from_file(str(tokenizer))
+        settings = (tokenizer and read_json(tokenizer.parent / "tokenizer_config.json")) or {}
+        weights = shapes(folder)
+        widths = [shape[-1] for shape in weights.values() if len(shape) == 2]
+        return cls(
+            kind="static" if static else "sentence" if modules else kind_of(config),
+            family="" if static else FAMILIES.get(name := config.get("model_type", "unknown family"), name),
+            shape=f"a vector of {widths[0]:,} numbers for each token" if static else shape_of(config),
+            parameters=sum(product(shape) for shape in weights.values()),
+            vocabulary=words.get_vocab_size() if words else config.get("vocab_size", 0),
+            max_tokens=None if static else longest(config, settings),
+            lowercases=words is not None
+            and words.normalizer is not None
+            and words.normalizer.normalize_str("A") == "a",
+            mask=token_text(settings.get("mask_token")),
+        )
+
+    @property
+    def library(self) -> str:
+        return "sentence-transformers" if self.kind in ("sentence", "static") else "transformers"
+
+    @property
+    def pipeline(self) -> str | None:
+        """The hub's name of the task."""
+        return PIPELINES.get(self.kind)
+
+    def code(self, pairs: bool = False) -> str | None:
+        """Python that loads the folder and uses it; it runs inside the folder as it is. pairs: it reads two texts."""
+        if self.kind == "other":
+            return None
+        texts = PAIRS if pairs else TEXTS
+        return USAGE[self.kind].replace("MASK", self.mask or "[MASK]").replace("TEXTS", texts)
+
+
+def read_json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def kind_of(config: dict[str, Any]) -> Kind:
+    if not config:
+        return "other"
+    architecture = (config.get("architectures") or [""])[0]
+    kind = next((kind for end, kind in HEADS if architecture.endswith(end)), "encoder")
+    regression = config.get("problem_type") == "regression" or len(config.get("id2label") or "..") == 1
+    return "regressor" if kind == "classifier" and regression else kind
+
+
+def shape_of(config: dict[str, Any]) -> str:
+    layers, width = (
+        next((config[key] for key in keys if key in config), "?")
+        for keys in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"))
+    )
+    return f"{layers} layers of width {width}"
+
+
+def longest(config: dict[str, Any], settings: dict[str, Any]) -> int | None:
+    limits = [config.get("max_position_embeddings"), config.get("n_positions"), settings.get("model_max_length")]
+    return min((int(limit) for limit in limits if limit and limit < UNLIMITED_TOKENS), default=None)
+
+
+def shapes(folder: Path) -> dict[str, list[int]]:
+    """Name -> shape of every stored weight; shared weights are stored once."""
+    found = {}
+    for file in sorted(folder.rglob("*.safetensors")):
+        with safe_open(file, framework="numpy") as weights:
+            found |= {f"{file.parent.name}/{name}": weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+    return found
+
+
+def product(shape: list[int]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def token_text(token: Any) -> str | None:
+    return token.get("content") if isinstance(token, dict) else token
+
+
+FOLDER = 'folder = "."  # where this file lies, or the name of the model on the hub\n'
+SENTENCES = f"""from sentence_transformers import SentenceTransformer
+
+{FOLDER}encoder = SentenceTransformer(folder)
+vectors = encoder.encode(["The boat crossed the river.", "A ship on the water.", "Prices rose again."])
+print(encoder.similarity(vectors, vectors))
+"""
+TEXTS = '["The boat crossed the river.", "Prices rose again."]'
+PAIRS = '[{"text": "A boat crosses the river.", "text_pair": "A ship on the water."}]'
+USAGE: dict[Kind, str] = {
+    "masked": f"""from transformers import pipeline
+
+{FOLDER}fill = pipeline("fill-mask", model=folder)
+for guess in fill("The MASK said on Monday"):
+    print(guess["token_str"], round(guess["score"], 3))
+""",
+    "causal": f"""from transformers import pipeline
+
+{FOLDER}write = pipeline("text-generation", model=folder)
+print(write("The", max_new_tokens=40, do_sample=True)[0]["generated_text"])
+""",
+    "sentence": SENTENCES,
+    "static": SENTENCES,
+    "classifier": f"""from transformers import pipeline
+
+{FOLDER}classify = pipeline("text-classification", model=folder)
+print(classify(TEXTS, truncation=True))
+""",
+    "regressor": f"""from transformers import pipeline
+
+{FOLDER}score = pipeline("text-classification", model=folder, function_to_apply="none")
+print(score(TEXTS, truncation=True))
+""",
+    "encoder": f"""from transformers import AutoModel, AutoTokenizer
+
+{FOLDER}model, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+print(model(**tokenizer("The boat crossed the river.", return_tensors="pt")).last_hidden_state.shape)
+""",
+}

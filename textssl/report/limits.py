@@ -1,0 +1,65 @@
+"""What a reader of a card must not expect: sentences that follow from the facts of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textssl.report.facts import Facts
+from textssl.report.folder import ModelFolder
+
+FEW_EXAMPLES = 20  # of a class, below which its figures say little
+
+
+def limits(model: ModelFolder, facts: Facts) -> list[str]:
+    """Each a whole sentence, the most important first."""
+    return [*amount(facts), *of_labels(facts), *of_reading(model, facts), *of_behaviour(model), *facts.limits]
+
+
+def amount(facts: Facts) -> Iterator[str]:
+    if facts.texts:
+        size = sum(text.bytes for text in facts.texts)
+        if facts.started_from:
+            yield f"Beyond {facts.started_from} it has seen {size / 1e6:,.1f} MB of text; other text suits it less."
+        else:
+            yield f"It has seen {size / 1e6:,.1f} MB of text and nothing else: it knows nothing of what is not in there."
+        if any(text.held_out_documents for text in facts.texts):
+            yield "Held-out figures are of text from the same sources; on other text expect less."
+    if facts.texts or facts.pairs or facts.labelled:
+        yield "The language of the text was not checked or filtered."
+    if not facts.figures and not (facts.labelled and facts.labelled.test):
+        yield "No text was held out, so nothing here says how well it does on new text."
+
+
+def of_labels(facts: Facts) -> Iterator[str]:
+    if not facts.labelled:
+        return
+    if facts.labelled.classes:
+        yield (
+            f"It knows {len(facts.labelled.classes)} labels and gives one of them to every text, also to those that "
+            "belong to none."
+        )
+    few = [name for name, count in facts.labelled.classes.items() if count < FEW_EXAMPLES]
+    if few:
+        yield f"These labels had fewer than {FEW_EXAMPLES} training examples: {', '.join(few)}."
+    yield "Its test examples come from the same source as its training examples; on other text expect less."
+
+
+def of_reading(model: ModelFolder, facts: Facts) -> Iterator[str]:
+    trained = facts.config["data"]["sequence_length"]
+    if model.kind == "static":
+        yield "It does not see the order of words: a text is the set of its tokens."
+    elif model.max_tokens is not None:
+        longer = f", and it was trained on at most {trained:,}" if trained < model.max_tokens else ""
+        yield f"It reads at most {model.max_tokens:,} tokens of a text{longer}."
+    if model.lowercases:
+        yield "The tokenizer lowercases, so capital letters play no part."
+
+
+def of_behaviour(model: ModelFolder) -> Iterator[str]:
+    if model.kind == "causal":
+        yield (
+            "It was not tuned to follow instructions or for safety: what it writes may be false, offensive, or a "
+            "passage of its training text."
+        )
+    else:
+        yield "It was not examined for bias: it repeats the associations of the text that it was trained on."

@@ -3,12 +3,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.evaluation.folders import topics
 from textssl.errors import UserError
 from textssl.evaluation.baselines import Tfidf
 from textssl.evaluation.classification import Classification
+from textssl.evaluation.split import few_label_draws
 
 
 def write_labelled(path: Path, texts: list[str], labels: list[str]) -> str:
@@ -49,3 +51,31 @@ def test_pairs_are_not_for_classification(tmp_path):
     (tmp_path / "pairs.csv").write_text("text_a,text_b,score\na,b,1\nc,d,2\n")
     with pytest.raises(UserError, match="holds pairs or scores"):
         Classification("t", str(tmp_path / "pairs.csv")).facts()
+
+
+def test_tuned_figures_see_the_draws_of_the_probe(tmp_path):
+    path = write_labelled(tmp_path / "t.csv", *topics(90))
+    task = Classification("t", path, tuned=("finetune_8", "finetune_all", "contrast_99"), tuned_draws=2, seed=3)
+    split, seen = task.split, []
+
+    def tune(method, train_texts, train_labels, test_texts, seed):
+        seen.append((method, list(train_texts), train_labels.tolist(), seed))
+        return split.test_labels if method == "finetune" and seed == 3 else 0 * split.test_labels
+
+    figures = dict(task.run_tuned(tune))
+    assert list(figures) == ["finetune_8", "finetune_all"]  # there are no 99 texts of a class
+    draws = [*few_label_draws(split.train_labels, 8, 2, 3), np.arange(len(split.train_texts))]
+    expected = [([split.train_texts[place] for place in draw], split.train_labels[draw].tolist()) for draw in draws]
+    assert seen == [("finetune", *expected[0], 3), ("finetune", *expected[1], 4), ("finetune", *expected[2], 3)]
+    share = float((split.test_labels == 0).mean())
+    assert figures["finetune_8"].scores == [1.0, share] and figures["finetune_8"].interval == "draws"
+    assert (figures["finetune_8"].train_examples, figures["finetune_8"].draws) == (24, 2)
+    assert figures["finetune_all"].scores == [1.0] and figures["finetune_all"].interval == "test examples"
+
+
+@pytest.mark.parametrize("wanted", ["tune_8", "finetune", "finetune_0", "finetune_8_8"])
+def test_tuned_names_are_checked(wanted: str):
+    with pytest.raises(UserError, match=f"t: tuned names '{wanted}'; it takes finetune or contrast"):
+        Classification("t", "sample:bbc", tuned=(wanted,))
+    with pytest.raises(UserError, match="tuned_draws is 0"):
+        Classification("t", "sample:bbc", tuned_draws=0)

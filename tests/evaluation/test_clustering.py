@@ -3,7 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import v_measure_score
+from sklearn.mixture import GaussianMixture
+from sklearn.preprocessing import normalize
 
 from tests.evaluation.folders import blobs, model, topics
 from tests.evaluation.test_classification import write_labelled
@@ -11,7 +15,7 @@ from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.baselines import Tfidf
 from textssl.evaluation.classification import Classification
-from textssl.evaluation.clustering import Clustering, v_measure
+from textssl.evaluation.clustering import Clustering, gaussian_mixture, v_measure
 from textssl.evaluation.features import TransformerEncoder
 
 
@@ -36,10 +40,23 @@ def test_word_counts_find_the_topics_and_chance_does_not(tmp_path):
     assert counted.low > chance.high and chance.mean < 0.05 and len(chance.scores) == 10
 
 
+def test_mixture_is_that_of_scikit_learn_on_the_singular_directions(tmp_path):
+    task = Clustering("topics", write_labelled(tmp_path / "t.csv", *topics(200, noise=0.6)), starts=2)
+    texts, _, labels = task.examples
+    figure = dict(task.run_mixture(Tfidf(phrases=False)))["v_measure"]
+    counted = TfidfVectorizer(sublinear_tf=True, min_df=2, dtype=np.float32).fit_transform(texts)  # type: ignore
+    reduced = normalize(TruncatedSVD(min(50, counted.shape[1] - 1), random_state=0).fit_transform(counted))
+    found = [GaussianMixture(3, covariance_type="diag", random_state=seed).fit_predict(reduced) for seed in (0, 1)]
+    assert figure.scores == pytest.approx([v_measure_score(labels, clusters) for clusters in found], abs=0.02)
+    assert 0.1 < figure.mean < 1
+
+
 def test_clear_and_collapsed_groups():
     features, labels = blobs(90, 3, 16, 0.05)
     assert v_measure(features, labels, 3, seed=0) == pytest.approx(1)
     assert v_measure(np.ones((90, 16)), labels, 3, seed=0) == 0
+    assert v_measure(features, labels, 3, 0, gaussian_mixture) == pytest.approx(1)
+    assert v_measure(np.ones((90, 16)), labels, 3, 0, gaussian_mixture) == pytest.approx(0)
 
 
 def test_capped_texts_are_the_test_texts_of_the_classification_task(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from textssl.evaluation.intervals import Score, bootstrap, jackknife, over_draws
+from textssl.evaluation.intervals import Score, bootstrap, jackknife, over_draws, without_parts
 
 
 def test_interval_over_draws_is_students():
@@ -27,9 +27,10 @@ def test_bootstrap_of_a_mean_is_the_normal_interval():
 
 def test_jackknife_of_a_mean_is_students_interval_of_the_parts():
     rows = np.random.default_rng(0).normal(3, 2, (100, 1))
-    score = jackknife(lambda kept: float(kept.mean()), rows, 0, (-9, 9))
+    left_out = without_parts(lambda kept: float(kept.mean()), rows, 0)
+    score = jackknife(float(rows.mean()), left_out, (-9, 9))
     parts = np.random.default_rng(0).permutation(100) % 10
     means = [rows[parts == part].mean() for part in range(10)]
     low, high = stats.t.interval(0.95, 9, loc=rows.mean(), scale=stats.sem(means))
     assert (score.mean, score.low, score.high) == pytest.approx((rows.mean(), low, high))
-    assert jackknife(lambda kept: float(kept.mean()), rows, 0, (2.99, 3.01)).high == 3.01
+    assert jackknife(float(rows.mean()), left_out, (2.99, 3.01)).high == 3.01

@@ -64,13 +64,43 @@ def test_texts_of_several_tasks_are_read_once(suite, monkeypatch):
 def test_baselines_where_they_are_defined(suite, tmp_path):
     baselines = dict(run_baselines(save_model(tmp_path / "model", "bert"), suite, progress=False))
     found = {name: {task: list(figures) for task, figures in tasks.items()} for name, tasks in baselines.items()}
-    assert list(found) == ["majority", "chance", "tfidf", "random_words", "random_init"]
+    assert list(found) == ["majority", "chance", "tfidf", "lsa_mixture", "random_words", "random_init"]
     assert found["majority"] == {"mine": FIGURES["mine"]}
     assert found["chance"] == {task: FIGURES[task] for task in ("pairs", "words", "groups", "titles")}
     assert found["tfidf"] == {task: FIGURES[task] for task in ("mine", "pairs", "groups", "titles")}
+    assert found["lsa_mixture"] == {"groups": FIGURES["groups"]}
     assert found["random_words"] == found["random_init"] == FIGURES
     untrained = baselines["random_init"]["mine"]["probe_4"]
     assert untrained.interval == "initialisations" and len(untrained.scores) == 6
     assert np.isfinite([untrained.low, untrained.high]).all()
     assert baselines["tfidf"]["mine"]["probe_all"].mean > baselines["majority"]["mine"]["probe_all"].mean
     assert baselines["random_words"]["shape"]["rankme"].mean > baselines["random_init"]["shape"]["rankme"].mean
+
+
+def test_the_tuner_is_asked_where_tasks_want_it_and_stands_beside_baselines(suite, tmp_path):
+    task = suite.tasks[0]
+    task.tuned, task.tuned_draws = ("finetune_all", "contrast_4"), 2
+    asked = []
+
+    def tuner(name: str):
+        def tune(method, train_texts, train_labels, test_texts, seed):
+            asked.append((name, method, len(train_texts), seed))
+            return np.full(len(test_texts), train_labels[0])
+
+        return tune
+
+    encoder = TransformerEncoder(model("modernbert"), tiny_tokenizer(), max_tokens=suite.max_tokens)
+    assert list(dict(run_suite(encoder, suite))["mine"]) == FIGURES["mine"]
+    figures = dict(run_suite(encoder, suite, tuner=tuner("model")))
+    assert list(figures["mine"]) == [*FIGURES["mine"], "finetune_all", "contrast_4"]
+    baselines = dict(
+        run_baselines(save_model(tmp_path / "model", "bert"), suite, progress=False, scratch_tuner=tuner("scratch"))
+    )
+    train = len(task.split.train_texts)
+    calls = [("finetune", train, 0), ("contrast", 12, 0), ("contrast", 12, 1)]
+    assert asked == [(name, *call) for name in ("model", "scratch") for call in calls]  # once, of two initialisations
+    for beside in ("tfidf", "majority"):
+        found = baselines[beside]["mine"]
+        assert (found["finetune_all"], found["contrast_4"]) == (found["probe_all"], found["probe_4"])
+    assert baselines["random_init"]["mine"]["finetune_all"].interval == "test examples"
+    assert "finetune_all" not in baselines["random_words"]["mine"]

@@ -1,8 +1,9 @@
-"""Classification as a task: few-label probes and nearest neighbours on one labelled set."""
+"""Classification as a task: few-label probes, nearest neighbours and fine-tuning on one labelled set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,10 +12,14 @@ import numpy as np
 from textssl.data.labeled import read_labeled
 from textssl.errors import UserError
 from textssl.evaluation.baselines import majority
-from textssl.evaluation.figure import Accuracy
+from textssl.evaluation.figure import Accuracy, trained_repeatedly
 from textssl.evaluation.neighbors import nearest_neighbours
 from textssl.evaluation.probe import probe
-from textssl.evaluation.split import Split, split_by_hash
+from textssl.evaluation.split import Split, few_label_draws, split_by_hash
+
+# method ("finetune" or "contrast"), training texts, their class numbers, test texts, seed -> (test,) class numbers
+Tuner = Callable[[str, Sequence[str], np.ndarray, Sequence[str], int], np.ndarray]
+TUNED = re.compile(r"(finetune|contrast)_([1-9]\d*|all)")
 
 
 class Classification:
@@ -22,6 +27,8 @@ class Classification:
 
     name: the task's. path: a labelled set (text, label). test: another one, to test on; without it the hash of the text
     decides. max_train, max_test: caps, which `facts` tells. The set is read when it is first needed.
+    tuned: further figures of training the whole model, METHOD_LABELS such as `finetune_all`, `finetune_8`, `contrast_8`
+    (labels: so many a class, or all), the mean of `tuned_draws` draws, which are the probe's first ones.
     """
 
     kind = "classification"
@@ -38,11 +45,23 @@ class Classification:
         max_test: int | None = None,
         shots: tuple[int, ...] = (8, 64),
         draws: int = 10,
+        tuned: tuple[str, ...] = (),
+        tuned_draws: int = 3,
         seed: int = 0,
     ) -> None:
+        """Raises UserError where `tuned` names what there is not."""
         self.name, self.path, self.test = name, path, test
         self.max_train, self.max_test = max_train, max_test
         self.shots, self.draws, self.seed = shots, draws, seed
+        self.tuned, self.tuned_draws = tuned, tuned_draws
+        for wanted in tuned:
+            if not TUNED.fullmatch(wanted):
+                raise UserError(
+                    f"{name}: tuned names {wanted!r}; it takes finetune or contrast with a number of labels a class or "
+                    "all, such as finetune_all, finetune_8, contrast_8"
+                )
+        if tuned_draws < 1:
+            raise UserError(f"{name}: tuned_draws is {tuned_draws}, it must be at least 1")
 
     @cached_property
     def split(self) -> Split:
@@ -79,6 +98,25 @@ class Classification:
             if figure is not None:
                 yield f"probe_{shots or 'all'}", figure
         yield "knn", nearest_neighbours(*sides, seed=self.seed)
+
+    def run_tuned(self, tuner: Tuner) -> Iterator[tuple[str, Accuracy]]:
+        """(name, figure) of the figures in `tuned`; as with the probe, there is none for more labels than there are."""
+        split = self.split
+        counts = np.bincount(split.train_labels)
+        for name in self.tuned:
+            method, labels = name.split("_")
+            if labels == "all":
+                chosen = [np.arange(len(split.train_labels))]
+            elif counts.max() <= int(labels):
+                continue
+            else:
+                chosen = list(few_label_draws(split.train_labels, int(labels), self.tuned_draws, self.seed))
+            predictions = []
+            for draw, places in enumerate(chosen):
+                texts = [split.train_texts[place] for place in places]
+                seed = self.seed + draw
+                predictions.append(np.asarray(tuner(method, texts, split.train_labels[places], split.test_texts, seed)))
+            yield name, trained_repeatedly(split.test_labels, predictions, len(chosen[0]), self.seed)
 
     def run_floor(self) -> Iterator[tuple[str, Accuracy]]:
         """The same names for an answer that reads nothing."""

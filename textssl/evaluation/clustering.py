@@ -1,9 +1,9 @@
-"""Clustering as a task: do groups that k-means finds without labels agree with the classes?"""
+"""Clustering as a task: do groups that are found without labels agree with the classes?"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import v_measure_score
+from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from textssl.data.labeled import read_labeled
@@ -19,6 +20,22 @@ from textssl.evaluation.baselines import lsa
 from textssl.evaluation.figure import Figure, measured
 from textssl.evaluation.intervals import over_draws
 from textssl.evaluation.split import text_hash
+
+Finder = Callable[[np.ndarray, int, int], np.ndarray]  # features, clusters, seed -> (texts,) cluster numbers
+
+
+def k_means(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """(texts,) clusters of one run of k-means."""
+    return KMeans(clusters, n_init=1, random_state=seed).fit_predict(features)  # type: ignore[arg-type]
+
+
+def gaussian_mixture(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """(texts,) likeliest components of a mixture of Gaussians, started from k-means.
+
+    Covariances are diagonal: a class has fewer texts than a full covariance has entries.
+    """
+    mixture = GaussianMixture(clusters, covariance_type="diag", random_state=seed)
+    return mixture.fit_predict(features.astype(np.float64))
 
 
 class Clustering:
@@ -76,13 +93,20 @@ class Clustering:
 
     def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
         """(name, figure) of an encoder; sparse features (TF-IDF) are clustered by their leading directions."""
+        yield self._found_by(k_means, encoder, progress)
+
+    def run_mixture(self, encoder: Any) -> Iterator[tuple[str, Figure]]:
+        """The same of a Gaussian mixture in the place of k-means."""
+        yield self._found_by(gaussian_mixture, encoder)
+
+    def _found_by(self, find: Finder, encoder: Any, progress: str | None = None) -> tuple[str, Figure]:
         texts, classes, labels = self.examples
         encoder.fit(texts)
         features = encoder.embed(texts, progress=progress)
         if hasattr(features, "tocsr"):
             features = lsa(features, self.seed)
         seeds = range(self.seed, self.seed + self.starts)
-        yield self._figure([v_measure(features, labels, len(classes), seed) for seed in seeds])
+        return self._figure([v_measure(features, labels, len(classes), seed, find) for seed in seeds])
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
         """Clusters drawn at random."""
@@ -95,10 +119,10 @@ class Clustering:
         return "v_measure", measured(over_draws(scores), "starts", len(self.examples[0]), scores)
 
 
-def v_measure(features: np.ndarray, labels: np.ndarray, clusters: int, seed: int) -> float:
-    """Harmonic mean of homogeneity and completeness (Rosenberg and Hirschberg 2007) of one run of k-means."""
+def v_measure(features: np.ndarray, labels: np.ndarray, clusters: int, seed: int, find: Finder = k_means) -> float:
+    """Harmonic mean of homogeneity and completeness (Rosenberg and Hirschberg 2007) of the clusters found."""
     # one thread: the sums of several come in any order, and the figure would not repeat
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # collapsed features have fewer points than clusters
-        found = KMeans(clusters, n_init=1, random_state=seed).fit(features).labels_  # type: ignore[arg-type]
+        found = find(features, clusters, seed)
     return float(v_measure_score(labels, found))

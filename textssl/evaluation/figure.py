@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +15,11 @@ EXACT = "exact"  # the interval of a figure that is computed and not measured
 
 
 class Metric(NamedTuple):
-    """How a figure is called in tables, and its range."""
+    """How a figure is called in tables, its range, and whether less of it is better."""
 
     words: str
     bounds: tuple[float, float]
+    less_is_better: bool = False
 
 
 INFINITY = float("inf")
@@ -35,6 +36,13 @@ METRICS = {
     "rankme": Metric("RankMe", (0.0, INFINITY)),
     "mean_cosine": Metric("mean cosine", (-1.0, 1.0)),
     "normalised_std": Metric("spread", (0.0, 1.0)),
+    "bits_per_byte": Metric("bits per byte", (0.0, INFINITY), True),
+    "pseudo_bits_per_byte": Metric("pseudo bits per byte", (0.0, INFINITY), True),
+    "nats_per_token": Metric("nats a token", (0.0, INFINITY), True),
+    "pseudo_nats_per_token": Metric("pseudo nats a token", (0.0, INFINITY), True),
+    "perplexity": Metric("perplexity", (0.0, INFINITY), True),
+    "word_perplexity": Metric("word perplexity", (0.0, INFINITY), True),
+    "byte_perplexity": Metric("byte perplexity", (0.0, INFINITY), True),
 }
 
 
@@ -44,13 +52,30 @@ def bounds(name: str) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What a figure is made of, so that two models' figures can be compared on the same examples (paired.py).
+
+    One of: scores, the value of each repetition; values, (examples,) numbers that the figure is the mean of (booleans:
+    right or wrong); statistic, the figure of `examples` examples drawn by their places, a callable; left_out, the
+    figure without each part of a jackknife.
+    """
+
+    scores: Sequence[float] | None = None
+    values: np.ndarray | None = None
+    statistic: Callable[[np.ndarray], float] | None = None
+    examples: int = 0
+    left_out: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """One number about a model, with its 95 % interval [low, high].
 
     interval: what varies inside it: "draws" of training examples, "starts" of k-means, "test examples", "pairs",
     "queries", "texts", "initialisations", or "exact" (nothing does). test_examples: how many pairs, queries or texts
     it was measured on. scores: the value of each repetition; every model sees the same ones, so that two models
-    compare one by one. settings: what was chosen on the way (C of each draw, or k).
+    compare one by one. settings: what was chosen on the way (C of each draw, or k). outcomes: for comparisons in the
+    same program, never written.
     """
 
     mean: float
@@ -60,9 +85,13 @@ class Figure:
     test_examples: int
     scores: list[float] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    outcomes: Outcomes | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """What is written: everything but the outcomes."""
+        plain = asdict(replace(self, outcomes=None))
+        del plain["outcomes"]
+        return plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +101,21 @@ class Accuracy(Figure):
     draws: int
     train_examples: int
     macro_f1: Score
+    f1_outcomes: Outcomes | None = field(default=None, repr=False, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        plain = Figure.as_dict(replace(self, f1_outcomes=None))
+        del plain["f1_outcomes"]
+        return plain
 
 
-def measured(score: Score, interval: str, test_examples: int, scores: Sequence[float] = ()) -> Figure:
+def measured(
+    score: Score,
+    interval: str,
+    test_examples: int,
+    scores: Sequence[float] = (),
+    outcomes: Outcomes | None = None,
+) -> Figure:
     """A figure from its mean and interval; scores: of the repetitions, if there were any."""
     return Figure(
         mean=score.mean,
@@ -83,6 +124,7 @@ def measured(score: Score, interval: str, test_examples: int, scores: Sequence[f
         interval=interval,
         test_examples=test_examples,
         scores=list(scores) or [score.mean],
+        outcomes=Outcomes(scores=list(scores)) if outcomes is None and len(scores) > 1 else outcomes,
     )
 
 
@@ -107,6 +149,41 @@ def trained_once(
         scores=[accuracy.mean],
         macro_f1=f1,
         settings=settings or {},
+        outcomes=Outcomes(values=truth == predicted),
+        f1_outcomes=Outcomes(statistic=_drawn_macro_f1(truth, predicted), examples=len(truth)),
+    )
+
+
+def trained_repeatedly(
+    truth: np.ndarray,
+    predictions: Sequence[np.ndarray],
+    train_examples: int,
+    seed: int,
+    settings: dict[str, Any] | None = None,
+) -> Accuracy:
+    """The accuracy of classifiers trained on several draws of examples; its interval is over the draws.
+
+    truth: (examples,) class numbers. predictions: the same of each draw; of a single one the interval is over the test
+    examples, since a single draw says nothing of others.
+    """
+    if len(predictions) == 1:
+        return trained_once(truth, predictions[0], train_examples, seed, settings)
+    scores = [float((predicted == truth).mean()) for predicted in predictions]
+    f1_scores = [macro_f1(truth, predicted) for predicted in predictions]
+    accuracy, f1 = over_draws(scores), over_draws(f1_scores)
+    return Accuracy(
+        mean=accuracy.mean,
+        low=accuracy.low,
+        high=accuracy.high,
+        interval="draws",
+        draws=len(predictions),
+        train_examples=train_examples,
+        test_examples=len(truth),
+        scores=scores,
+        macro_f1=f1,
+        settings=settings or {},
+        outcomes=Outcomes(scores=scores),
+        f1_outcomes=Outcomes(scores=f1_scores),
     )
 
 
@@ -115,10 +192,10 @@ def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[
 
     truth, predicted: (examples,) class numbers.
     """
-    classes = int(max(truth.max(), predicted.max())) + 1
+    cells, classes = _cells(truth, predicted)
     rng = np.random.default_rng(seed)
     # a resample is a draw of the confusion matrix's cells
-    confusion = np.bincount(truth * classes + predicted, minlength=classes * classes)
+    confusion = np.bincount(cells, minlength=classes * classes)
     resampled = rng.multinomial(len(truth), confusion / len(truth), size=RESAMPLES).reshape(-1, classes, classes)
     accuracy = resampled.trace(axis1=1, axis2=2) / len(truth)
     f1 = _macro_f1(resampled)
@@ -131,6 +208,22 @@ def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[
 def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     """The mean of the classes' F1 scores; a class that is neither there nor predicted does not count."""
     return float(f1_score(truth, predicted, average="macro", zero_division=0))  # type: ignore
+
+
+def _cells(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, int]:
+    """(examples,) the cell of the confusion matrix that each example is in, and the number of classes."""
+    classes = int(max(truth.max(), predicted.max())) + 1
+    return truth * classes + predicted, classes
+
+
+def _drawn_macro_f1(truth: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray], float]:
+    cells, classes = _cells(truth, predicted)
+
+    def statistic(drawn: np.ndarray) -> float:
+        confusion = np.bincount(cells[drawn], minlength=classes * classes)
+        return float(_macro_f1(confusion.reshape(1, classes, classes))[0])
+
+    return statistic
 
 
 def _macro_f1(confusion: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from textssl.errors import UserError
-from textssl.evaluation.figure import Figure, bounds, measured
+from textssl.evaluation.figure import Figure, Outcomes, bounds, measured
 from textssl.evaluation.geometry import mean_cosine, normalised_std, pair_distances, rankme, uniformity
-from textssl.evaluation.intervals import Score, bootstrap, jackknife
+from textssl.evaluation.intervals import Score, bootstrap, jackknife, without_parts
 from textssl.evaluation.retrieval import pair_facts
 from textssl.evaluation.text_pairs import TextPairs, read_text_pairs
 
@@ -69,9 +69,12 @@ class Geometry:
         distances = pair_distances(queries[texts.pairs[:, 0]], documents[texts.pairs[:, 1]])
         low, high = bootstrap(lambda drawn: float(distances[drawn].mean()), len(distances), self.seed)
         value = float(distances.mean())
-        yield "alignment", measured(Score(value, low, high), "pairs", len(distances))
+        outcomes = Outcomes(values=distances)
+        yield "alignment", measured(Score(value, low, high), "pairs", len(distances), outcomes=outcomes)
         for name, statistic in FIGURES.items():
-            yield name, measured(jackknife(statistic, documents, self.seed, bounds(name)), "texts", len(documents))
+            left_out = without_parts(statistic, documents, self.seed)
+            score = jackknife(statistic(documents), left_out, bounds(name))
+            yield name, measured(score, "texts", len(documents), outcomes=Outcomes(left_out=left_out))
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
         """Nothing."""

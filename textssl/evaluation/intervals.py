@@ -40,20 +40,24 @@ def bootstrap(statistic: Callable[[np.ndarray], float], examples: int, seed: int
     return percentiles(np.array([statistic(rng.integers(examples, size=examples)) for _ in range(RESAMPLES)]))
 
 
-def jackknife(
-    statistic: Callable[[np.ndarray], float], rows: np.ndarray, seed: int, bounds: tuple[float, float]
-) -> Score:
-    """A statistic of all rows, and Student's 95 % interval from leaving out each of PARTS random parts of them.
+def jackknife(value: float, left_out: np.ndarray, bounds: tuple[float, float]) -> Score:
+    """A statistic of all rows, and Student's 95 % interval from its values without each part, as `without_parts` gives.
 
     For statistics over pairs of rows: drawn with replacement, a row would stand beside itself at distance 0.
     """
-    value = statistic(rows)
-    parts = np.random.default_rng(seed).permutation(len(rows)) % PARTS
-    used = min(PARTS, len(rows))
-    left_out = np.array([statistic(rows[parts != part]) for part in range(used)])
-    error = np.sqrt((used - 1) / used * ((left_out - left_out.mean()) ** 2).sum())
-    half = float(stats.t.ppf(0.975, used - 1) * error)
+    half = float(stats.t.ppf(0.975, len(left_out) - 1) * jackknife_error(left_out))
     return Score(value, max(value - half, bounds[0]), min(value + half, bounds[1]))
+
+
+def without_parts(statistic: Callable[[np.ndarray], float], rows: np.ndarray, seed: int) -> np.ndarray:
+    """(parts,) values of a statistic without each of PARTS random parts of the rows; fewer rows are a part each."""
+    parts = np.random.default_rng(seed).permutation(len(rows)) % PARTS
+    return np.array([statistic(rows[parts != part]) for part in range(min(PARTS, len(rows)))])
+
+
+def jackknife_error(left_out: np.ndarray) -> float:
+    """The standard error that values without each part tell."""
+    return float(np.sqrt((len(left_out) - 1) / len(left_out) * ((left_out - left_out.mean()) ** 2).sum()))
 
 
 def percentiles(values: np.ndarray) -> tuple[float, float]:

@@ -9,29 +9,46 @@ from pathlib import Path
 from typing import Any
 
 from textssl.evaluation.baselines import RandomWords, Tfidf
+from textssl.evaluation.classification import Classification, Tuner
+from textssl.evaluation.clustering import Clustering
 from textssl.evaluation.encoders import random_encoder
 from textssl.evaluation.features import Encoder
 from textssl.evaluation.figure import Accuracy, Figure, merge
 from textssl.evaluation.remembered import Remembered
-from textssl.evaluation.suite import Suite
+from textssl.evaluation.scorer import Scorer, random_scorer
+from textssl.evaluation.suite import Suite, reads_vectors
 
 PACKAGES = ("textssl", "torch", "transformers", "sentence-transformers", "scikit-learn", "scipy", "numpy")
 
 Figures = dict[str, Figure]  # figure name -> figure
 
 
-def run_suite(encoder: Any, suite: Suite, progress: str | None = None) -> Iterator[tuple[str, Figures]]:
-    """(task, figures) of anything with `fit` and `embed`."""
-    for task in suite.tasks:
-        yield task.name, dict(task.run(encoder, progress and f"{progress}: {task.name}"))
+def run_suite(
+    encoder: Any,
+    suite: Suite,
+    progress: str | None = None,
+    tuner: Tuner | None = None,
+    scorer: Scorer | None = None,
+) -> Iterator[tuple[str, Figures]]:
+    """(task, figures) of anything with `fit` and `embed`.
+
+    scorer: the model as a language model; the tasks that it cannot do are left out (`Suite.suited` says which and why),
+    None leaves out all that read one. tuner: trains the model itself on labelled texts, for the figures that a task's `tuned` names; None leaves them out.
+    """
+    for task in suite.suited(scorer)[0].tasks:
+        reader = encoder if reads_vectors(task) else scorer
+        figures = dict(task.run(reader, progress and f"{progress}: {task.name}"))
+        if tuner is not None and isinstance(task, Classification):
+            figures |= dict(task.run_tuned(tuner))
+        yield task.name, figures
 
 
-def named_values(encoder: Encoder, suite: Suite) -> Iterator[tuple[str, float]]:
+def named_values(encoder: Encoder, suite: Suite, scorer: Scorer | None = None) -> Iterator[tuple[str, float]]:
     """("eval/bbc/probe_8", accuracy), ("eval/sts/spearman", ...) for a training loop to write down.
 
-    The macro F1 of an accuracy follows it as eval/bbc/probe_8/macro_f1.
+    scorer: as in run_suite. The macro F1 of an accuracy follows it as eval/bbc/probe_8/macro_f1.
     """
-    for task, figures in run_suite(Remembered(encoder), suite):
+    for task, figures in run_suite(Remembered(encoder), suite, scorer=scorer):
         for name, figure in figures.items():
             yield f"eval/{task}/{name}", figure.mean
             if isinstance(figure, Accuracy):
@@ -39,32 +56,54 @@ def named_values(encoder: Encoder, suite: Suite) -> Iterator[tuple[str, float]]:
 
 
 def run_baselines(
-    model: str | Path, suite: Suite, *, progress: bool = True
+    model: str | Path, suite: Suite, *, progress: bool = True, scratch_tuner: Tuner | None = None
 ) -> Iterator[tuple[str, dict[str, Figures]]]:
     """(baseline, {task: figures}) for every task that the baseline is defined for.
 
-    "majority" of classes or "chance": nothing is read; "tfidf" (for clustering its SVD, LSA); "random_words": a random
-    vector a word; "random_init": the model untrained.
+    "majority" of classes or "chance": nothing is read; "tfidf": words counted (for clustering its SVD, LSA, with
+    k-means); "lsa_mixture": the same with a Gaussian mixture, for clustering; "random_words": a random vector a word;
+    "random_init": the model untrained. scratch_tuner: trains the untrained model on labelled texts, for the figures
+    that a task's `tuned` names; beside those, TF-IDF and the majority show the probe's figure on as many labels.
     """
     for floor in ("majority", "chance"):
         tasks = {task.name: dict(task.run_floor()) for task in suite.tasks if task.floor == floor}
         if tasks:
-            yield floor, tasks
+            yield floor, _beside_tuned(tasks, suite, scratch_tuner)
     counted = {task.name: dict(task.run(Tfidf(**task.tfidf))) for task in suite.tasks if task.tfidf is not None}
     if counted:
-        yield "tfidf", counted
+        yield "tfidf", _beside_tuned(counted, suite, scratch_tuner)
+    mixtures = {
+        task.name: dict(task.run_mixture(Tfidf(**task.tfidf)))
+        for task in suite.tasks
+        if isinstance(task, Clustering) and task.tfidf is not None
+    }
+    if mixtures:
+        yield "lsa_mixture", mixtures
     seeds = range(suite.seed, suite.seed + suite.initialisations)
-    yield "random_words", _merge([dict(run_suite(RandomWords(seed=seed), suite)) for seed in seeds])
+    if any(map(reads_vectors, suite.tasks)):
+        yield "random_words", _merge([dict(run_suite(RandomWords(seed=seed), suite)) for seed in seeds])
     runs = []
     for seed in seeds:
         encoder = Remembered(random_encoder(model, seed=seed, max_tokens=suite.max_tokens))
-        runs.append(dict(run_suite(encoder, suite, "untrained" if progress else None)))
+        tuner = scratch_tuner if seed == suite.seed else None  # training from scratch is dear: once
+        scorer = random_scorer(model, seed=seed)
+        runs.append(dict(run_suite(encoder, suite, "untrained" if progress else None, tuner, scorer)))
     yield "random_init", _merge(runs)
+
+
+def _beside_tuned(tasks: dict[str, Figures], suite: Suite, tuner: Tuner | None) -> dict[str, Figures]:
+    """The same with the probe's figures also under the names of tuned ones on as many labels."""
+    for task in suite.tasks:
+        if tuner is not None and isinstance(task, Classification) and task.name in tasks:
+            figures = tasks[task.name]
+            probes = {name: f"probe_{name.split('_')[1]}" for name in task.tuned}
+            figures |= {name: figures[probe] for name, probe in probes.items() if probe in figures}
+    return tasks
 
 
 def _merge(runs: list[dict[str, Figures]]) -> dict[str, Figures]:
     return {
-        task: {name: merge([run[task][name] for run in runs], name) for name in figures}
+        task: {name: merge([run[task][name] for run in runs if name in run[task]], name) for name in figures}
         for task, figures in runs[0].items()
     }
 

@@ -9,8 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from textssl.evaluation.figure import Accuracy, macro_f1, over_examples
-from textssl.evaluation.intervals import over_draws
+from textssl.evaluation.figure import Accuracy, trained_once, trained_repeatedly
 from textssl.evaluation.split import few_label_draws
 
 INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # C, for features of mean 0 and mean squared length 1
@@ -35,34 +34,22 @@ def probe(
     shots: None trains once on all; the interval is then over test examples, else over draws.
     Returns None where `shots` asks for more than there is of every class: that is the probe on all.
     """
+    counts = np.bincount(train_labels)
     if shots is None:
         predicted, C = predict(train, train_labels, test, seed=seed)
-        accuracy, f1 = over_examples(test_labels, predicted, seed)
-        examples, interval, scores, settings = len(train_labels), "test examples", [accuracy.mean], {"C": [C]}
-        draws = 1
-    else:
-        counts = np.bincount(train_labels)
-        if counts.max() <= shots:
-            return None
-        results = []
-        for places in few_label_draws(train_labels, shots, draws, seed):
-            predicted, C = predict(train[places], train_labels[places], test, seed=seed)
-            results.append((float((predicted == test_labels).mean()), macro_f1(test_labels, predicted), C))
-        scores = [result[0] for result in results]
-        accuracy, f1 = over_draws(scores), over_draws([result[1] for result in results])
-        examples, interval = int(np.minimum(counts, shots).sum()), "draws"
-        settings = {"C": [result[2] for result in results]}
-    return Accuracy(
-        mean=accuracy.mean,
-        low=accuracy.low,
-        high=accuracy.high,
-        interval=interval,
-        draws=draws,
-        train_examples=examples,
-        test_examples=len(test_labels),
-        scores=scores,
-        macro_f1=f1,
-        settings=settings,
+        return trained_once(test_labels, predicted, len(train_labels), seed, {"C": [C]})
+    if counts.max() <= shots:
+        return None
+    results = [
+        predict(train[places], train_labels[places], test, seed=seed)
+        for places in few_label_draws(train_labels, shots, draws, seed)
+    ]
+    return trained_repeatedly(
+        test_labels,
+        [predicted for predicted, _ in results],
+        int(np.minimum(counts, shots).sum()),
+        seed,
+        {"C": [C for _, C in results]},
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from textssl.evaluation.figure import Figure, exact, measured
+from textssl.evaluation.figure import Figure, Outcomes, exact, measured
 from textssl.evaluation.intervals import Score, bootstrap
 from textssl.evaluation.text_pairs import TextPairs, read_text_pairs
 
@@ -57,7 +57,7 @@ class Retrieval:
         for name, values in query_scores(ranks(queries, documents, texts.pairs), texts.pairs[:, 0]).items():
             low, high = bootstrap(lambda drawn, values=values: float(values[drawn].mean()), len(values), self.seed)
             value = float(values.mean())
-            yield name, measured(Score(value, low, high), "queries", len(values))
+            yield name, measured(Score(value, low, high), "queries", len(values), outcomes=Outcomes(values=values))
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
         """What documents in any order give on average, for queries with one right document."""

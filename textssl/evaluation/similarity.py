@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from textssl.data.labeled import Labeled, read_labeled
 from textssl.errors import UserError
-from textssl.evaluation.figure import Figure, exact, measured
+from textssl.evaluation.figure import Figure, Outcomes, exact, measured
 from textssl.evaluation.intervals import Score, bootstrap
 
 
@@ -67,9 +67,14 @@ class Similarity:
         encoder.fit(texts)
         features = encoder.embed(texts, progress=progress)
         cosines = row_cosines(features[[place[text] for text in left]], features[[place[text] for text in right]])
-        low, high = bootstrap(lambda drawn: spearman(cosines[drawn], scores[drawn]), len(scores), self.seed)
+
+        def statistic(drawn: np.ndarray) -> float:
+            return spearman(cosines[drawn], scores[drawn])
+
+        outcomes = Outcomes(statistic=statistic, examples=len(scores))
+        low, high = bootstrap(statistic, len(scores), self.seed)
         value = spearman(cosines, scores)
-        yield "spearman", measured(Score(value, low, high), "pairs", len(scores))
+        yield "spearman", measured(Score(value, low, high), "pairs", len(scores), outcomes=outcomes)
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
         """The figure of an answer that reads nothing."""

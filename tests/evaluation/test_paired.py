@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.stats.contingency import crosstab
+from sklearn.metrics import f1_score
+
+from textssl.evaluation.figure import Figure, Outcomes, exact, measured, trained_once, trained_repeatedly
+from textssl.evaluation.intervals import Score
+from textssl.evaluation.paired import (
+    compare,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    paired_difference,
+    paired_jackknife,
+    paired_t,
+)
+
+
+def answers(accuracy: float, seed: int, examples: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Class numbers and predictions, right with that probability."""
+    truth = np.random.default_rng(0).integers(3, size=examples)
+    right = np.random.default_rng(seed).random(examples) < accuracy
+    return truth, np.where(right, truth, (truth + 1) % 3)
+
+
+def once(accuracy: float, seed: int) -> Figure:
+    return trained_once(*answers(accuracy, seed), train_examples=9, seed=0)
+
+
+def of_values(values: np.ndarray) -> Figure:
+    mean = float(values.mean())
+    return measured(Score(mean, mean, mean), "queries", len(values), outcomes=Outcomes(values=values))
+
+
+def test_repetitions_are_compared_by_a_paired_t():
+    ours, theirs = np.random.default_rng(0).normal([[0.6], [0.58]], 0.05, (2, 10))
+    low, high, p = paired_t(ours - theirs)
+    reference = stats.ttest_rel(ours, theirs)
+    interval = reference.confidence_interval(0.95)  # type: ignore
+    assert (low, high, p) == pytest.approx((interval.low, interval.high, reference.pvalue))  # type: ignore
+
+
+def test_right_and_wrong_answers_are_compared_by_mcnemar():
+    ours, theirs = np.random.default_rng(0).random((2, 200)) < [[0.8], [0.7]]
+    table = crosstab(ours, theirs).count
+    assert mcnemar(ours, theirs) == pytest.approx(stats.binomtest(table[0, 1], table[0, 1] + table[1, 0]).pvalue)
+    assert mcnemar(ours, theirs) == mcnemar(theirs, ours)
+
+
+def test_bootstrap_draws_the_same_examples_of_both():
+    """So that what both find hard cancels: the interval is that of the differences, not of two lone means."""
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 10, 300)
+    gaps = rng.normal(0.2, 1, 300)
+    difference = paired_difference(of_values(hard + gaps), of_values(hard))
+    assert difference is not None and difference.test == "paired bootstrap"
+    expected = stats.t.interval(0.95, 299, loc=gaps.mean(), scale=stats.sem(gaps))
+    assert (difference.low, difference.high) == pytest.approx(expected, abs=0.02)
+    assert difference.p == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue, abs=0.01)  # type: ignore
+
+
+def test_smallest_p_of_a_bootstrap_survives_many_comparisons():
+    *_, p = paired_bootstrap(lambda drawn: 1.0, 5, seed=0)
+    assert 100 * p < 0.05
+
+
+def test_parts_left_out_give_students_interval():
+    gaps = np.random.default_rng(1).normal(0.1, 0.05, 10)
+    low, high, p = paired_jackknife(1.0, gaps)
+    error = np.sqrt(0.9 * ((gaps - gaps.mean()) ** 2).sum())
+    assert (low, high) == pytest.approx(stats.t.interval(0.95, 9, loc=1.0, scale=error))
+    assert p == pytest.approx(2 * stats.t.sf(1.0 / error, 9))
+
+
+def test_macro_f1_of_the_same_predictions_is_compared_too():
+    truth, predicted = answers(0.8, 1)
+    _, other = answers(0.7, 2)
+    found = paired_difference(trained_once(truth, predicted, 9, 0), trained_once(truth, other, 9, 0))
+    assert found is not None and found.macro_f1 is not None
+    expected = f1_score(truth, predicted, average="macro") - f1_score(truth, other, average="macro")
+    assert found.macro_f1.difference == pytest.approx(expected)
+    assert found.macro_f1.low < expected < found.macro_f1.high and found.macro_f1.p < 0.05
+    assert (found.test, found.macro_f1.test) == ("McNemar", "paired bootstrap")
+    draws = [answers(0.8, seed)[1] for seed in range(4)]
+    others = [answers(0.7, seed + 9)[1] for seed in range(4)]
+    repeated = paired_difference(trained_repeatedly(truth, draws, 9, 0), trained_repeatedly(truth, others, 9, 0))
+    assert repeated is not None and repeated.macro_f1 is not None
+    assert repeated.test == repeated.macro_f1.test == "paired t" and repeated.p < 0.05
+    assert set(repeated.as_dict()["macro_f1"]) == {"difference", "low", "high", "p", "test", "p_holm"}
+
+
+def test_a_model_against_itself_differs_nowhere():
+    values = np.random.default_rng(0).random(50)
+    figures = {
+        "once": once(0.8, 1),
+        "values": of_values(values),
+        "draws": measured(Score(0.5, 0.4, 0.6), "draws", 9, [0.4, 0.6]),
+        "parts": measured(Score(2, 1, 3), "texts", 9, outcomes=Outcomes(left_out=values)),
+        "rank": measured(
+            Score(0.5, 0.4, 0.6),
+            "pairs",
+            50,
+            outcomes=Outcomes(statistic=lambda drawn: float(np.median(values[drawn])), examples=50),
+        ),
+    }
+    found = compare({"task": figures}, {"task": figures})["task"]
+    assert found.keys() == figures.keys()
+    assert {(one.difference, one.low, one.high, one.p, one.p_holm) for one in found.values()} == {(0, 0, 0, 1, 1)}
+
+
+def test_figures_of_one_model_alone_and_exact_ones_are_not_compared():
+    ours = {"a": {"x": once(0.8, 1), "chance": exact(0.5, 9)}, "b": {"x": once(0.8, 1)}}
+    assert {task: list(found) for task, found in compare(ours, {"a": ours["a"]}).items()} == {"a": ["x"]}
+
+
+def test_adjusted_p_are_those_of_holm():
+    # the example of Holm 1979 by hand: 0.01 * 4, 0.02 * 3, then the larger of what came before
+    assert holm(np.array([0.03, 0.01, 0.04, 0.02])) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    ours = {"task": {"good": once(0.9, 1), "even": once(0.7, 2), "worse": once(0.6, 3)}}
+    theirs = {"task": {"good": once(0.7, 4), "even": once(0.7, 5), "worse": once(0.7, 6)}}
+    found = compare(ours, theirs)["task"]
+    expected = holm(np.array([one.p for one in found.values()]))
+    assert [one.p_holm for one in found.values()] == pytest.approx(expected)
+    assert found["good"].p_holm is not None and found["good"].p < found["good"].p_holm < 0.001
+    assert found["good"].difference > 0 > found["worse"].difference
+
+
+def test_outcomes_are_never_written():
+    plain = once(0.8, 1).as_dict()
+    assert not {"outcomes", "f1_outcomes"} & plain.keys() and plain["macro_f1"].keys() == {"mean", "low", "high"}
+    assert "outcomes" not in of_values(np.ones(3)).as_dict()

@@ -7,10 +7,9 @@ import pytest
 from tests.evaluation.folders import save_model, topics
 from tests.evaluation.test_classification import write_labelled
 from tests.evaluation.test_similarity import write_pairs
-from tests.tiny import make_corpus, texts, tiny_tokenizer
-from textssl import tokenizer
+from tests.tiny import texts
 from textssl.errors import UserError
-from textssl.workflows.evaluate import evaluate, first_bytes, held_out_texts
+from textssl.workflows.evaluate import evaluate
 
 
 @pytest.fixture
@@ -50,20 +49,6 @@ def test_held_out_text_is_scored(family: str, words: str, suite, tmp_path, capfd
     results = evaluate(save_model(tmp_path / "m", family), suite, held_out=tmp_path / "text.txt")
     assert 1 < results["language"]["bits_per_byte"] < 10 and results["language"]["texts"] >= 3
     assert words in capfd.readouterr().out
-
-
-def test_held_out_split_of_a_prepared_corpus_is_decoded(tmp_path):
-    make_corpus(tmp_path)
-    found = list(held_out_texts(tmp_path / "corpus", tiny_tokenizer()))
-    assert [text.split() for text in found] == [text.split() for text in texts()[-10:]]
-    other = tokenizer.train_tokenizer(iter(texts()[:5]), algorithm="bpe", vocab_size=300)
-    with pytest.raises(UserError, match="another tokenizer"):
-        list(held_out_texts(tmp_path / "corpus", other))
-
-
-def test_first_bytes_keeps_whole_texts():
-    assert first_bytes(iter(["ab", "cd", "ef"]), 5) == ["ab", "cd"]
-    assert first_bytes(iter(["abcdéf", "x"]), 5) == ["abcd"]
 
 
 def test_mistakes_stop_before_any_work(suite, tmp_path):

@@ -48,7 +48,15 @@ METRICS = {
 
 def bounds(name: str) -> tuple[float, float]:
     """The range of a figure; of one that METRICS does not hold (accuracies of probes) 0 to 1."""
-    return METRICS[name].bounds if name in METRICS else SHARE
+    if name in METRICS:
+        return METRICS[name].bounds
+    return (-INFINITY, INFINITY) if "/" in name else SHARE  # TASK/METRIC of a harness, which may be any number
+
+
+def less_is_better(name: str) -> bool:
+    """Whether the lowest value of a figure, or of TASK/FIGURE, is the best."""
+    metric = METRICS.get(name.rpartition("/")[2])
+    return metric is not None and metric.less_is_better
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,8 @@ def run_suite(
     """(task, figures) of anything with `fit` and `embed`.
 
     scorer: the model as a language model; the tasks that it cannot do are left out (`Suite.suited` says which and why),
-    None leaves out all that read one. tuner: trains the model itself on labelled texts, for the figures that a task's `tuned` names; None leaves them out.
+    None leaves out all that read one. tuner: trains the model itself on labelled texts, for the figures that a task's
+    `tuned` names; None leaves them out.
     """
     for task in suite.suited(scorer)[0].tasks:
         reader = encoder if reads_vectors(task) else scorer

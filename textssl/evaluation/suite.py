@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,14 +17,22 @@ from textssl.evaluation.clustering import Clustering
 from textssl.evaluation.features import DEFAULT_MAX_TOKENS
 from textssl.evaluation.figure import Figure
 from textssl.evaluation.geometry_task import Geometry
+from textssl.evaluation.language_task import Language
+from textssl.evaluation.minimal_pairs import MinimalPairs
 from textssl.evaluation.retrieval import Retrieval
+from textssl.evaluation.scorer import VECTORS, Scorer
 from textssl.evaluation.similarity import Similarity, WordSimilarity
 
 KINDS: dict[str, Callable[..., Any]] = {
-    kind.kind: kind for kind in (Classification, Similarity, WordSimilarity, Clustering, Retrieval, Geometry)
+    kind.kind: kind
+    for kind in (
+        *(Classification, Similarity, WordSimilarity, Clustering, Retrieval, Geometry),
+        *(Language, MinimalPairs),
+    )
 }
 QUICK_CAPS = {"bbc": (400, 300), "trec": (2000, 700), "sms": (800, 500), "movies": (800, 500)}
 FULL_TASKS = ("bbc", "trec", "sms", "movies")
+FULL_TEXTS = ("bbc", "movies", "aws-docs")
 QUICK_CLUSTERED, QUICK_DOCUMENTS = 300, 500
 
 
@@ -32,7 +40,8 @@ class Task(Protocol):
     """A kind of task: one file with one class, which stands in KINDS.
 
     floor: which answer reads nothing, "majority" or "chance", or None. tfidf: the options of the Tfidf that stands
-    beside it, or None where counting words gives no answer.
+    beside it, or None where counting words gives no answer. A task that reads a language model and no vectors says so
+    with `reads`, and with `models` of which kinds ("causal", "masked"); its `run` takes a Scorer.
     """
 
     name: str
@@ -71,6 +80,31 @@ class Suite:
     def facts(self) -> dict[str, Any]:
         return {task.name: task.facts() for task in self.tasks}
 
+    def suited(self, scorer: Scorer | None) -> tuple[Suite, dict[str, str]]:
+        """The suite without the tasks that a model cannot do, and of those {task: why not}.
+
+        scorer: the model as a language model; None for one without a causal or masked language-model head.
+        """
+        reasons = {task.name: why_not(task, scorer) for task in self.tasks}
+        left_out = {name: reason for name, reason in reasons.items() if reason is not None}
+        return replace(self, tasks=[task for task in self.tasks if task.name not in left_out]), left_out
+
+
+def reads_vectors(task: Any) -> bool:
+    """Whether a task reads vectors of texts, and no language model."""
+    return getattr(task, "reads", VECTORS) == VECTORS
+
+
+def why_not(task: Any, scorer: Scorer | None) -> str | None:
+    """Why a model cannot do a task; None where it can."""
+    if reads_vectors(task):
+        return None
+    if scorer is None:
+        return "the model has no causal or masked language-model head"
+    if scorer.kind not in task.models:
+        return f"{task.kind} is for {' or '.join(task.models)} models, this one is {scorer.kind}"
+    return None
+
 
 def quick() -> Suite:
     """Capped, 128 tokens of each text: a minute for a small model."""
@@ -86,6 +120,8 @@ def quick() -> Suite:
             Clustering("bbc-clustering", "sample:bbc", max_texts=QUICK_CLUSTERED),
             Retrieval("news-retrieval", "sample:news", max_documents=QUICK_DOCUMENTS),
             Geometry("news-geometry", "sample:news", max_documents=QUICK_DOCUMENTS),
+            Language("bbc-text", "sample:bbc", domain="out", max_bytes=64_000, max_masked_bytes=4_000),
+            MinimalPairs("agreement"),
         ],
         max_tokens=128,
     )
@@ -104,6 +140,8 @@ def full() -> Suite:
             Clustering("newsgroups-clustering", "sample:newsgroups/test"),
             Retrieval("news-retrieval", "sample:news"),
             Geometry("news-geometry", "sample:news"),
+            *(Language(f"{name}-text", f"sample:{name}", domain="out") for name in FULL_TEXTS),
+            MinimalPairs("agreement"),
         ],
         initialisations=3,
     )

@@ -10,12 +10,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from textssl.evaluation.figure import METRICS
+from textssl.evaluation.figure import METRICS, less_is_better
 
 ROWS = {  # key in `baselines` -> words
     "majority": "majority class",
     "chance": "chance",
     "tfidf": "TF-IDF",
+    "lsa_mixture": "LSA, mixture",
     "random_words": "random words",
     "random_init": "same, untrained",
 }
@@ -25,31 +26,48 @@ GROUPS = {  # kind -> heading; "": the task is the heading, and the rows below a
     "clustering": "V-measure",
     "retrieval": "",
     "geometry": "",
+    "language": "",
+    "minimal_pairs": "",
+    "lm_eval": "",
 }
+LANGUAGE = ("language", "minimal_pairs", "lm_eval")  # kinds that read a language model
+OTHER = "other model"
+LEVEL = 0.05  # of the adjusted p, from which a difference is marked
 IMBALANCED = 0.6  # share of the most frequent class from which accuracy alone misleads
 
 
 def result_tables(results: Mapping[str, Any]) -> list[Group]:
-    """A table for each classification task, one for similarity, clustering and retrieval, one for geometry.
+    """A table for each classification task, one for similarity and retrieval, one for clustering, one for geometry, one
+    for language modelling, and one of the differences to another model.
 
     results: what `evaluate` returns and writes. The best mean among the answers to one question is bold.
     """
     kinds = {task: results["data"][task].get("kind", "classification") for task in results["tasks"]}
-    tables = [_accuracies(task, results) for task, kind in kinds.items() if kind == "classification"]
-    compared = [task for task, kind in kinds.items() if kind not in ("classification", "geometry")]
+    apart = ("classification", "clustering", "geometry", *LANGUAGE)
+    tables = [table for task, kind in kinds.items() if kind == "classification" for table in _accuracies(task, results)]
+    compared = [task for task, kind in kinds.items() if kind not in apart]
     if compared:
         compared.sort(key=lambda task: list(GROUPS).index(kinds[task]))
         tables.append(_metrics("Texts compared by cosine", compared, results, ranked=True))
+    clustered = [task for task, kind in kinds.items() if kind == "clustering"]
+    if clustered:
+        tables.append(_clusterings(clustered, results))
     geometry = [task for task, kind in kinds.items() if kind == "geometry"]
     if geometry:
         tables.append(_metrics("Geometry of the features", geometry, results, ranked=False))
+    language = [task for task, kind in kinds.items() if kind in LANGUAGE]
+    if language:
+        tables.append(_metrics("Language modelling", language, results, ranked=True))
+    if results.get("differences"):
+        tables.append(_differences(results))
     return tables
 
 
 def _answers(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Words -> {task: figures} of the model and of each baseline."""
+    """Words -> {task: figures} of the model, of the one it is compared with and of each baseline."""
+    other = {OTHER: results["against"]["tasks"]} if results.get("against") else {}
     named = {ROWS.get(name) or name: tasks for name, tasks in results.get("baselines", {}).items()}
-    return {"this model": results["tasks"], **named}
+    return {"this model": results["tasks"], **other, **named}
 
 
 def _table(title: str) -> Table:
@@ -63,24 +81,81 @@ def _with_captions(table: Table, captions: list[str]) -> Group:
     return Group(table, *(Text(words, style="table.caption") for words in captions))
 
 
-def _accuracies(task: str, results: Mapping[str, Any]) -> Group:
-    """A row for the model and each baseline, a column for each figure with half its 95 % interval."""
-    figures, facts = results["tasks"][task], results["data"][task]
-    rows = {label: tasks[task] for label, tasks in _answers(results).items() if task in tasks}
-    table = _table(f"{task}: accuracy")
-    for name in figures:
-        table.add_column(heading(name, facts), justify="right", no_wrap=True)
+def _accuracies(task: str, results: Mapping[str, Any]) -> list[Group]:
+    """Of probes and neighbours, and of fine-tuning where there is any: a row for the model and each baseline."""
+    facts = results["data"][task]
+    columns = {heading(name, facts): (task, name) for name in results["tasks"][task]}
+    tuned = {words: place for words, place in columns.items() if _is_tuned(place[1])}
+    frozen = {words: place for words, place in columns.items() if words not in tuned}
     with_f1 = facts.get("majority_share", 0.0) > IMBALANCED
-    best = {name: max(row[name]["mean"] for row in rows.values() if name in row) for name in figures}
-    for label, row in rows.items():
+    tables = [_with_captions(_by_row(f"{task}: accuracy", frozen, results, with_f1=with_f1), [caption(facts)])]
+    if tuned:
+        title = f"{task}: accuracy of the whole model, trained"
+        named = {ROWS["tfidf"]: "TF-IDF, probe", ROWS["random_init"]: "from scratch"}
+        tables.append(_with_captions(_by_row(title, tuned, results, with_f1=with_f1, named=named), []))
+    return tables
+
+
+def _clusterings(tasks: list[str], results: Mapping[str, Any]) -> Group:
+    """A row for the model and each baseline, a column for each task."""
+    columns = {task.removesuffix("-clustering"): (task, "v_measure") for task in tasks}
+    named = {ROWS["tfidf"]: "LSA, k-means"}
+    table = _by_row("Clusters against classes: V-measure", columns, results, named=named)
+    return _with_captions(table, [f"{task}: {caption(results['data'][task])}" for task in tasks])
+
+
+def _by_row(
+    title: str,
+    columns: Mapping[str, tuple[str, str]],
+    results: Mapping[str, Any],
+    *,
+    with_f1: bool = False,
+    named: Mapping[str, str] | None = None,
+) -> Table:
+    """A row for the model and each baseline. columns: heading -> (task, figure). named: other words for rows."""
+    table = _table(title)
+    for words in columns:
+        table.add_column(words, justify="right", no_wrap=True)
+    rows = {
+        label: [of.get(task, {}).get(name) for task, name in columns.values()]
+        for label, of in _answers(results).items()
+    }
+    best = [max((one["mean"] for one in column if one), default=None) for column in zip(*rows.values(), strict=True)]
+    for label, figures in rows.items():
+        if not any(figures):
+            continue
         cells = []
-        for name in figures:
-            cell = _cell(row.get(name), best[name])
-            if with_f1 and name in row:
-                cell.append(f"\nF1 {row[name]['macro_f1']['mean']:.3f}", style="not bold dim")
+        for figure, highest in zip(figures, best, strict=True):
+            cell = _cell(figure, highest)
+            if with_f1 and figure is not None:
+                cell.append(f"\nF1 {figure['macro_f1']['mean']:.3f}", style="not bold dim")
             cells.append(cell)
-        table.add_row(label, *cells)
-    return _with_captions(table, [caption(facts)])
+        table.add_row((named or {}).get(label, label), *cells)
+    return table
+
+
+def _differences(results: Mapping[str, Any]) -> Group:
+    """A row for each figure of both models: this one's minus the other's, with interval and p."""
+    table = _table(f"This model minus {results['against']['model']}")
+    for words in ("difference", "95 % interval", "p", "p adjusted"):
+        table.add_column(words, justify="right", no_wrap=True)
+    for task, figures in results["differences"].items():
+        facts = results["data"][task]
+        table.add_row(Text(task, style="bold"))
+        for name, one in figures.items():
+            shown = {_words(name, facts): one}
+            if facts.get("majority_share", 0.0) > IMBALANCED and one.get("macro_f1"):
+                shown[f"{_words(name, facts)}, F1"] = one["macro_f1"]
+            for words, difference in shown.items():
+                style = "bold" if difference["p_holm"] < LEVEL else ""
+                interval = f"[{difference['low']:+.3f}, {difference['high']:+.3f}]"
+                numbers = (f"{difference['difference']:+.3f}", interval, _p(difference["p"]), _p(difference["p_holm"]))
+                table.add_row(f"  {words}", *(Text(number, style=style) for number in numbers))
+    return _with_captions(table, [])
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked: bool) -> Group:
@@ -100,8 +175,9 @@ def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked
                 above = common or task
                 table.add_row(Text(above, style="bold"))
             figures = [of.get(task, {}).get(name) for of in columns.values()]
-            best = max((figure["mean"] for figure in figures if figure), default=None) if ranked else None
-            words = task.removesuffix("-clustering") if common else METRICS[name].words if name in METRICS else name
+            choose = min if less_is_better(name) else max
+            best = choose((figure["mean"] for figure in figures if figure), default=None) if ranked else None
+            words = task if common else _words(name, results["data"][task])
             cells = (
                 _cell(figure, best, plain=label == ROWS["chance"])
                 for label, figure in zip(columns, figures, strict=True)
@@ -110,8 +186,20 @@ def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked
     return _with_captions(table, [f"{task}: {caption(results['data'][task])}" for task in tasks])
 
 
+def _words(name: str, facts: Mapping[str, Any]) -> str:
+    return METRICS[name].words if name in METRICS else heading(name, facts)
+
+
+def _is_tuned(name: str) -> bool:
+    return name.startswith(("finetune_", "contrast_"))
+
+
 def heading(name: str, facts: Mapping[str, Any]) -> str:
-    """`probe_8` -> "8 a class"."""
+    """`probe_8` -> "8 a class", `finetune_all` -> "fine-tuned, all 1,000"."""
+    if _is_tuned(name):
+        method, labels = name.split("_")
+        words = {"finetune": "fine-tuned", "contrast": "contrastive"}[method]
+        return f"{words}, {heading(f'probe_{labels}', facts)}"
     if name == "probe_all":
         return f"all {facts['train_examples']:,}"
     if name.startswith("probe_"):
@@ -129,8 +217,13 @@ def caption(facts: Mapping[str, Any]) -> str:
         )
     elif kind == "clustering":
         words = f"{facts['texts']:,} texts of {facts['distinct_texts']:,}, {len(facts['classes'])} classes"
-    elif kind in ("similarity", "word_similarity"):
+    elif kind in ("similarity", "word_similarity", "minimal_pairs"):
         words = f"{facts['pairs']:,} pairs" + _of(facts["pairs"], facts["available_pairs"])
+    elif kind == "language":
+        words = {"in": "in domain, ", "out": "out of domain, "}.get(facts["domain"], "")
+        words += f"{facts['texts']:,} texts, {facts['tokens']:,} tokens, {facts['bytes']:,} bytes"
+    elif kind == "lm_eval":
+        words = f"lm-eval tasks {', '.join(facts['tasks'])}" + (f", {facts['limit']:,} each" if facts["limit"] else "")
     else:
         query, document = facts["columns"]
         words = f"{facts['queries']:,} x {query}, {facts['documents']:,} x {document}"
@@ -158,15 +251,33 @@ def legend(results: Mapping[str, Any]) -> str:
             f"Accuracy: logistic regression on frozen features; for few labels the interval is over {results['draws']} "
             "draws of them, else over the test texts."
         )
-    if kinds - {"classification", "geometry"}:
+    if any(_is_tuned(name) for figures in results.get("tasks", {}).values() for name in figures):
         lines.append(
-            "Compared by cosine: intervals are over pairs, queries or starts of k-means (which TF-IDF does on its SVD)."
+            "Trained: all weights, with the labels alone (fine-tuned) or first as pairs of texts that share a label "
+            "(contrastive); TF-IDF has a probe on as many labels."
+        )
+    if kinds - {"classification", "geometry", *LANGUAGE}:
+        lines.append(
+            "Compared by cosine: intervals are over pairs or queries. V-measure: over starts of k-means, or of a mixture "
+            "of Gaussians with diagonal covariances; LSA is the SVD of TF-IDF."
         )
     if "geometry" in kinds:
         lines.append(
             "Geometry: spread is 1 for vectors in all directions alike and 0 at collapse, where the mean cosine is 1; "
             "RankMe counts directions. Of alignment (texts that belong together) and uniformity less is better, but "
             "only of both: a collapsed model aligns everything."
+        )
+    if "language" in kinds:
+        lines.append("Bits per byte: less is better; pseudo ones (each token hidden in turn) compare among masked models.")
+    if "minimal_pairs" in kinds:
+        lines.append("Minimal pairs: the share whose right sentence is the more probable one; chance is 0.5.")
+    if results.get("differences"):
+        count = sum(map(len, results["differences"].values()))
+        lines.append(
+            "p: how likely so large a difference is where both models are equally good, by McNemar's exact test (right or "
+            "wrong on test texts), a paired bootstrap (pairs, queries, texts), a jackknife (geometry) or a paired t test "
+            f"(draws, starts). {count} figures are compared, and of so many some differ by chance: p adjusted allows for "
+            f"it (Holm), and a difference is bold where it is below {LEVEL}."
         )
     return "\n".join(lines)
 

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerBase
 
-from textssl.data.corpus import Corpus
-from textssl.data.documents import DropReport, read_documents
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
-from textssl.evaluation.language import LanguageFigure, bits_per_byte, pseudo_bits_per_byte
-from textssl.evaluation.loading import (
-    find_model,
-    is_sentence_model,
-    language_model_kind,
-    load_config,
-    load_tokenizer,
-    load_weights,
-    weights_hash,
-)
+from textssl.evaluation.language import LanguageFigure, language_figure
+from textssl.evaluation.loading import find_model, weights_hash
 from textssl.evaluation.measure import run_baselines, run_suite, versions
 from textssl.evaluation.remembered import Remembered
+from textssl.evaluation.running_text import first_bytes, running_texts
+from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import Suite, load_suite
-from textssl.evaluation.table import legend, result_tables
-from textssl.tokenizer import tokenizer_hash
+from textssl.evaluation.table import LANGUAGE, legend, result_tables
 
 HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
 
@@ -48,7 +37,9 @@ def evaluate(
     model has not seen (a file, a folder, a prepared corpus, `sample:NAME`), for bits per byte. Raises UserError.
     """
     console = Console()
-    folder, plan = find_model(model), load_suite(suite)
+    folder = find_model(model)
+    scorer = folder_scorer(folder)
+    plan, skipped = load_suite(suite).suited(scorer)
     if out is not None and Path(out).is_dir():
         raise UserError(f"--out is the folder {out}; it must name a file, such as {Path(out) / 'evaluation.json'}")
     results: dict[str, Any] = {
@@ -60,12 +51,13 @@ def evaluate(
         "seeds": {"draws": plan.seed, "initialisations": [plan.seed + place for place in range(plan.initialisations)]},
         "versions": versions(),
         "data": plan.facts(),
+        "skipped": skipped,
         "tasks": {},
         "baselines": {},
     }
     if held_out is not None:  # first: a mistake here should not wait for the probes
-        results["language"] = language_figure(folder, held_out).as_dict()
-    run_tasks(folder, plan, results)
+        results["language"] = held_out_figure(folder, scorer, held_out).as_dict()
+    run_tasks(folder, plan, results, scorer)
     if baselines:
         for name, tasks in run_baselines(folder, plan):
             results["baselines"][name] = _plain(tasks)
@@ -76,11 +68,14 @@ def evaluate(
     return results
 
 
-def run_tasks(folder: Path, suite: Suite, results: dict[str, Any]) -> None:
+def run_tasks(folder: Path, suite: Suite, results: dict[str, Any], scorer: Scorer | None = None) -> None:
     """Fill in results["tasks"], and in results["data"] how much of each text the model has read."""
     encoder = Remembered(load_encoder(folder, max_tokens=suite.max_tokens))
-    for task, figures in run_suite(encoder, suite, progress="embedding"):
+    for task, figures in run_suite(encoder, suite, progress="reading", scorer=scorer):
         results["tasks"] |= _plain({task: figures})
+        if results["data"][task]["kind"] in LANGUAGE:
+            results["data"][task] |= next(iter(figures.values())).settings
+            continue
         reading = encoder.take_reading()
         results["data"][task] |= {
             "truncated_share": reading.truncated_share,
@@ -99,6 +94,9 @@ def show_results(results: dict[str, Any], console: Console) -> None:
         console.print(table)
         console.print()
     console.print(legend(results), style="dim", highlight=False)
+    for reason in dict.fromkeys(results.get("skipped", {}).values()):
+        tasks = ", ".join(task for task, why in results["skipped"].items() if why == reason)
+        console.print(f"Left out: {tasks} ({reason}).", highlight=False)
     if "language" in results:
         console.print(describe_language(results["language"]), highlight=False)
 
@@ -125,44 +123,9 @@ def write_json(results: Any, out: Path) -> None:
     os.replace(aside, out)
 
 
-def language_figure(folder: Path, held_out: str | Path) -> LanguageFigure:
+def held_out_figure(folder: Path, scorer: Scorer | None, held_out: str | Path) -> LanguageFigure:
     """Bits per byte of a causal model, pseudo bits per byte of a masked one, on the first part of the held-out text."""
-    kind = None if is_sentence_model(folder) else language_model_kind(load_config(folder))
-    if kind not in HELD_OUT_BYTES:
+    if scorer is None:
         raise UserError(f"{folder} has no language model head to score held-out text with: leave held_out out")
-    tokenizer = load_tokenizer(folder)
-    texts = first_bytes(held_out_texts(held_out, tokenizer), HELD_OUT_BYTES[kind])
-    if kind == "causal":
-        weights = load_weights(folder, AutoModelForCausalLM)
-        return bits_per_byte(weights, tokenizer, texts, progress="held-out text")
-    weights = load_weights(folder, AutoModelForMaskedLM)
-    return pseudo_bits_per_byte(weights, tokenizer, texts, progress="held-out text")
-
-
-def held_out_texts(source: str | Path, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
-    """Texts of a prepared corpus (its held-out split, decoded) or of any document input. Raises UserError."""
-    if not (Path(source) / "corpus.json").is_file():
-        yield from (document.text for document in read_documents([source], report=DropReport()))
-        return
-    corpus = Corpus.open(source)
-    if corpus.held_out.is_dir():
-        corpus = Corpus.open(corpus.held_out)
-    if corpus.tokenizer_hash != tokenizer_hash(tokenizer):  # type: ignore[arg-type]
-        raise UserError(f"{source} was prepared with another tokenizer than the model's: give the text itself")
-    for shard, start, stop in corpus.document_bounds():
-        yield str(tokenizer.decode(corpus.shard(shard).tokens[start:stop].tolist())).strip()
-
-
-def first_bytes(texts: Iterator[str], limit: int) -> list[str]:
-    """Whole texts from the start, until they hold `limit` UTF-8 bytes; at least one, which is cut if it is longer."""
-    kept, total = [], 0
-    for text in texts:
-        size = len(text.encode())
-        if kept and total + size > limit:
-            break
-        if size > limit:
-            text = text.encode()[:limit].decode("utf-8", "ignore")
-            size = limit
-        kept.append(text)
-        total += size
-    return kept
+    texts = first_bytes(running_texts(held_out, scorer.tokenizer), HELD_OUT_BYTES[scorer.kind])
+    return language_figure(scorer.likelihood(texts, progress="held-out text"), texts, scorer.tokenizer)

@@ -21,7 +21,7 @@ def amount(facts: Facts) -> Iterator[str]:
         if facts.started_from:
             yield f"Beyond {facts.started_from} it has seen {size / 1e6:,.1f} MB of text; other text suits it less."
         else:
-            yield f"It has seen {size / 1e6:,.1f} MB of text and nothing else: it knows nothing of what is not in there."
+            yield f"It has seen {size / 1e6:,.1f} MB of text and knows nothing else."
         if any(text.held_out_documents for text in facts.texts):
             yield "Held-out figures are of text from the same sources; on other text expect less."
     if facts.texts or facts.pairs or facts.labelled:

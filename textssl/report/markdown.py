@@ -18,7 +18,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 
 
 
 def cell(text: str) -> str:
-    return " ".join(text.replace("\n", "<br>").replace("|", "\\|").split()) or " "
+    return " ".join(text.replace("\n", "<br>").replace("|", "\\|").split())
 
 
 def from_rich(shown: Any) -> str:

@@ -1,0 +1,55 @@
+"""The results of `textssl evaluate` in a model's card."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from textssl.errors import UserError
+from textssl.evaluation.table import legend, result_tables
+from textssl.report.card import CARD, replace
+from textssl.report.markdown import from_rich
+from textssl.report.paths import shown
+
+BEGIN, END = "<!-- textssl evaluate: begin -->", "<!-- textssl evaluate: end -->"
+BEFORE = "\n## Limits\n"  # where the section goes in a card of ours; at the end of others
+
+
+def add_evaluation(folder: str | Path, results: Mapping[str, Any], notes: Sequence[str] = ()) -> Path:
+    """Put the tables of results into FOLDER/README.md, in the place of those that an earlier evaluation left there.
+
+    results: what `evaluate` returns and writes. notes: lines to set below the tables. Raises UserError where the card
+    is no text, or where somebody broke the marks around the section.
+    """
+    folder = Path(folder)
+    file = folder / CARD
+    try:
+        card = file.read_text(encoding="utf-8") if file.is_file() else f"# {folder.resolve().name}\n"
+    except UnicodeDecodeError:
+        raise UserError(f"{file} is not UTF-8 text, so no evaluation can be added to it") from None
+    section = f"{BEGIN}\n{evaluation_section(results, notes)}\n{END}"
+    if BEGIN in card or END in card:
+        before, begin, rest = card.partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise UserError(f"{file} has only one of the lines {BEGIN} and {END}: put the other back, or remove both")
+        return replace(file, before + section + after)
+    if BEFORE in card:
+        return replace(file, card.replace(BEFORE, f"\n{section}\n{BEFORE}", 1))
+    return replace(file, f"{card.rstrip()}\n\n{section}\n")
+
+
+def evaluation_section(results: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
+    """A heading, the command, a table a task beside the baselines, and what the figures are."""
+    command = ["textssl", "evaluate", "--model", shown(results["model"]), "--suite", shown(results["suite"])]
+    command += ["--baselines"] if results.get("baselines") else []
+    parts = [
+        "## Evaluation",
+        f"`{shlex.join(command)}`, on the weights with hash {results['weights_hash']}.",
+        *(from_rich(table) for table in result_tables(results)),
+        from_rich(legend(results)),
+        *notes,
+    ]
+    return "\n\n".join(parts)

@@ -180,8 +180,11 @@ def evaluate(
     held_out: Annotated[
         str | None, typer.Option(metavar="PATH", help="Unseen text or a prepared corpus, for bits per byte.")
     ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Another model: differences on the same examples, with p.")
+    ] = None,
 ) -> None:
-    """Show what a model's features are worth on labelled tasks, with intervals.
+    """Show what a model is worth on the tasks of a suite, with intervals.
 
     Example: `textssl evaluate --model runs/mlm/model --baselines`
     """

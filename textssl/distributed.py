@@ -29,6 +29,11 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def launched_rank() -> int:
+    """The rank that torchrun gave this process, whether or not the processes have found each other."""
+    return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else rank()
+
+
 def check_world(processes: int) -> None:
     """Refuse a launch that made several worlds of one process (WORLD_SIZE without a process group)."""
     expected = int(os.environ.get("WORLD_SIZE", "1"))

@@ -82,19 +82,77 @@ def test_other_kinds_share_a_table_with_the_answers_side_by_side():
     assert max(map(len, text.splitlines())) <= 80 and "\u2026" not in text
     lines = [line.split() for line in text.splitlines()]
     first = [line[0] for line in lines if line]
-    order = ["Texts", "Spearman", "a", "V-measure", "b", "news", "recall@1", "nDCG@10", "Geometry", "shape", "RankMe"]
+    order = ["Texts", "Spearman", "a", "news", "recall@1", "nDCG@10", "Clusters", "Geometry", "shape", "RankMe"]
     assert [word for word in first if word in order] == order
     assert ["nDCG@10", *["0.800", "±.012", "0.080", "0.808", "±.012", "0.400", "±.012", "0.480", "±.012"]] in lines
     assert ["RankMe", *["123.4", "±0.0", "61.7", "±0.0", "74.0", "±0.0"]] in lines  # TF-IDF has no column there
     assert "a: 1,500 pairs of 1,600" in text and "news: 98 x title, 100 x text; dropped 3 for empty text" in text
     assert "b-clustering: 300 texts of 2,127, 2 classes" in text
+    clusters = [" ".join(line) for line in lines if "0.606" in line or "0.300" in line]
+    assert clusters == ["LSA, k-means 0.606 ±.012", "random words 0.300 ±.012"]
     coloured = shown(
         {"draws": 1, "data": data, "tasks": answers(1), "baselines": baselines},
         force_terminal=True,
         color_system="standard",
     )
     best = re.findall(r"\x1b\[1;32m *(-?[\d.]+)", coloured)  # geometry has no best
-    assert best == ["-0.040", "0.606", "0.707", "0.808"]
+    assert best == ["-0.040", "0.707", "0.808", "0.606"]
     alone = shown({"draws": 1, "data": data, "tasks": answers(1), "baselines": {}})
     assert "this model" in alone and "TF-IDF" not in alone
     assert "SVD" in legend({"draws": 1, "data": data}) and "Accuracy" not in legend({"draws": 1, "data": data})
+
+
+def test_another_model_stands_in_every_table_and_differences_in_their_own():
+    difference = {"difference": 0.0123, "low": -0.0101, "high": 0.0347, "test": "McNemar"}
+    results = {
+        **RESULTS,
+        "data": {"sms": {**FACTS, "majority_share": 0.9}},
+        "against": {"model": "runs/other", "tasks": {"sms": {"probe_all": figure(0.94), "knn": figure(0.8)}}},
+        "differences": {
+            "sms": {
+                "probe_all": {
+                    **difference,
+                    "p": 0.0002,
+                    "p_holm": 0.0004,
+                    "macro_f1": {**difference, "p": 1, "p_holm": 1},
+                },
+                "knn": {**difference, "p": 0.25, "p_holm": 0.25},
+            }
+        },
+    }
+    text = shown(results)
+    assert max(map(len, text.splitlines())) <= 80 and "\u2026" not in text
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "other model - 0.940 ±.012 0.800 ±.012" in rows
+    assert "This model minus runs/other" in rows
+    assert "all 1,000 +0.012 [-0.010, +0.035] <0.001 <0.001" in rows
+    assert "all 1,000, F1 +0.012 [-0.010, +0.035] 1.000 1.000" in rows
+    assert "k-NN +0.012 [-0.010, +0.035] 0.250 0.250" in rows
+    assert "McNemar" in legend(results) and "2 figures" in legend(results) and "Holm" in legend(results)
+    coloured = shown(results, force_terminal=True, color_system="standard")
+    assert "\x1b[1m+0.012" in coloured.replace(" ", "") and coloured.replace(" ", "").count("\x1b[1m+0.012") == 1
+
+
+def test_fine_tuned_figures_have_their_own_table():
+    names = ["probe_all", "finetune_all", "contrast_8"]
+    tasks = {"sms": {name: figure(0.9) for name in names}}
+    results = {**RESULTS, "tasks": tasks, "baselines": {"tfidf": tasks, "random_init": tasks}}
+    text = shown(results)
+    assert "sms: accuracy of the whole model, trained" in text
+    assert "fine-tuned, all 1,000" in text and "contrastive, 8 a class" in text
+    assert "TF-IDF, probe" in text and "from scratch" in text and "same, untrained" in text
+    assert "contrastive" in legend(results) and "contrastive" not in legend(RESULTS)
+
+
+def test_six_answers_fit_eighty_columns():
+    names = ["chance", "tfidf", "random_words", "random_init"]
+    tasks = {"news-retrieval": {"recall_10": figure(0.5)}, "wordsim": {"spearman": figure(-0.4)}}
+    texts = {"columns": ["title", "text"], "queries": 98, "documents": 100, "distinct_documents": 100}
+    data = {
+        "news-retrieval": {"kind": "retrieval", **texts},
+        "wordsim": {"kind": "word_similarity", "pairs": 9, "available_pairs": 9},
+    }
+    against = {"model": "other", "tasks": tasks}
+    baselines = dict.fromkeys(names, tasks)
+    text = shown({"draws": 1, "data": data, "tasks": tasks, "against": against, "baselines": baselines})
+    assert max(map(len, text.splitlines())) <= 80 and "\u2026" not in text

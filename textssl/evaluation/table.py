@@ -163,6 +163,7 @@ def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked
     columns = {label: of for label, of in _answers(results).items() if any(of.get(task) for task in tasks)}
     table = _table(title)
     table.padding = (0, 1, 0, 0)  # with five answers, a line of a terminal is full
+    full = len(columns) > 5  # with more, intervals of baselines are in the written figures only
     for label in columns:
         table.add_column(
             label.replace(" ", "\n") if len(columns) > 1 else label, justify="right", no_wrap=True, vertical="bottom"
@@ -179,7 +180,7 @@ def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked
             best = choose((figure["mean"] for figure in figures if figure), default=None) if ranked else None
             words = task if common else _words(name, results["data"][task])
             cells = (
-                _cell(figure, best, plain=label == ROWS["chance"])
+                _cell(figure, best, plain=label == ROWS["chance"] or (full and label in ROWS.values()))
                 for label, figure in zip(columns, figures, strict=True)
             )
             table.add_row(f"  {words}", *cells)
@@ -258,8 +259,8 @@ def legend(results: Mapping[str, Any]) -> str:
         )
     if kinds - {"classification", "geometry", *LANGUAGE}:
         lines.append(
-            "Compared by cosine: intervals are over pairs or queries. V-measure: over starts of k-means, or of a mixture "
-            "of Gaussians with diagonal covariances; LSA is the SVD of TF-IDF."
+            "Compared by cosine: intervals are over pairs or queries. V-measure: over starts of k-means or a mixture of "
+            "Gaussians with diagonal covariances; LSA is the SVD of TF-IDF."
         )
     if "geometry" in kinds:
         lines.append(
@@ -268,16 +269,18 @@ def legend(results: Mapping[str, Any]) -> str:
             "only of both: a collapsed model aligns everything."
         )
     if "language" in kinds:
-        lines.append("Bits per byte: less is better; pseudo ones (each token hidden in turn) compare among masked models.")
+        lines.append(
+            "Bits per byte: less is better; pseudo ones (each token hidden in turn) compare among masked models."
+        )
     if "minimal_pairs" in kinds:
         lines.append("Minimal pairs: the share whose right sentence is the more probable one; chance is 0.5.")
     if results.get("differences"):
         count = sum(map(len, results["differences"].values()))
         lines.append(
-            "p: how likely so large a difference is where both models are equally good, by McNemar's exact test (right or "
-            "wrong on test texts), a paired bootstrap (pairs, queries, texts), a jackknife (geometry) or a paired t test "
-            f"(draws, starts). {count} figures are compared, and of so many some differ by chance: p adjusted allows for "
-            f"it (Holm), and a difference is bold where it is below {LEVEL}."
+            "p: how likely so large a difference is where both models are equally good, by McNemar's exact test (right "
+            "or wrong on test texts), a paired bootstrap (pairs, queries, texts), a jackknife (geometry) or a paired t "
+            f"test (draws, starts). {count} figures are compared, and of so many some differ by chance: p adjusted "
+            f"allows for it (Holm), and a difference is bold where it is below {LEVEL}."
         )
     return "\n".join(lines)
 

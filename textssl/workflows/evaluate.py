@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from textssl.distributed import launched_rank
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.language import LanguageFigure, language_figure
 from textssl.evaluation.loading import find_model, weights_hash
-from textssl.evaluation.measure import run_baselines, run_suite, versions
+from textssl.evaluation.measure import Figures, run_baselines, run_suite, versions
+from textssl.evaluation.paired import compare
 from textssl.evaluation.remembered import Remembered
 from textssl.evaluation.running_text import first_bytes, running_texts
 from textssl.evaluation.scorer import Scorer, folder_scorer
@@ -29,15 +32,21 @@ def evaluate(
     baselines: bool = False,
     out: str | Path | None = None,
     held_out: str | Path | None = None,
+    against: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Probe a model's frozen features on labelled tasks, print a table a task, and return (and write) every figure.
+    """Measure a model on the tasks of a suite, print a table a task, and return (and write) every figure.
 
     model: a model folder, a run folder, `sample:minilm`, or a hub name. suite: quick, full or FILE.yaml.
     baselines: also the majority class, TF-IDF and the same model untrained. out: FILE.json. held_out: text that the
-    model has not seen (a file, a folder, a prepared corpus, `sample:NAME`), for bits per byte. Raises UserError.
+    model has not seen (a file, a folder, a prepared corpus, `sample:NAME`), for bits per byte. against: another model,
+    measured on the same examples; every difference has an interval and a p. Of several processes the first does all of
+    it, and the others return an empty dictionary at once. Raises UserError.
     """
+    if launched_rank() > 0:
+        return {}
     console = Console()
     folder = find_model(model)
+    other = None if against is None else find_model(against)
     scorer = folder_scorer(folder)
     plan, skipped = load_suite(suite).suited(scorer)
     if out is not None and Path(out).is_dir():
@@ -57,7 +66,10 @@ def evaluate(
     }
     if held_out is not None:  # first: a mistake here should not wait for the probes
         results["language"] = held_out_figure(folder, scorer, held_out).as_dict()
-    run_tasks(folder, plan, results, scorer)
+    figures = run_tasks(folder, plan, results, scorer)
+    if other is not None:
+        results["against"], theirs = measure_other(other, str(against), plan)
+        results["differences"] = _plain(compare(figures, theirs, plan.seed))
     if baselines:
         for name, tasks in run_baselines(folder, plan):
             results["baselines"][name] = _plain(tasks)
@@ -68,11 +80,12 @@ def evaluate(
     return results
 
 
-def run_tasks(folder: Path, suite: Suite, results: dict[str, Any], scorer: Scorer | None = None) -> None:
-    """Fill in results["tasks"], and in results["data"] how much of each text the model has read."""
+def run_tasks(folder: Path, suite: Suite, results: dict[str, Any], scorer: Scorer | None = None) -> dict[str, Figures]:
+    """Every figure; fills in results["tasks"], and in results["data"] how much of each text the model has read."""
     encoder = Remembered(load_encoder(folder, max_tokens=suite.max_tokens))
+    found: dict[str, Figures] = {}
     for task, figures in run_suite(encoder, suite, progress="reading", scorer=scorer):
-        results["tasks"] |= _plain({task: figures})
+        found[task] = figures
         if results["data"][task]["kind"] in LANGUAGE:
             results["data"][task] |= next(iter(figures.values())).settings
             continue
@@ -82,9 +95,21 @@ def run_tasks(folder: Path, suite: Suite, results: dict[str, Any], scorer: Score
             "max_tokens": encoder.max_tokens,
             "tokens": reading.tokens,
         }
+    results["tasks"] = _plain(found)
+    return found
 
 
-def _plain(tasks: dict[str, Any]) -> dict[str, Any]:
+def measure_other(folder: Path, name: str, suite: Suite) -> tuple[dict[str, Any], dict[str, Figures]]:
+    """What is written of the model that another is compared with, and its figures of the tasks that both can do."""
+    scorer = folder_scorer(folder)
+    plan, skipped = suite.suited(scorer)
+    results: dict[str, Any] = {"model": name, "weights_hash": weights_hash(folder), "skipped": skipped}
+    results["data"] = plan.facts()
+    figures = run_tasks(folder, plan, results, scorer)
+    return results, figures
+
+
+def _plain(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {task: {name: figure.as_dict() for name, figure in figures.items()} for task, figures in tasks.items()}
 
 
@@ -94,9 +119,11 @@ def show_results(results: dict[str, Any], console: Console) -> None:
         console.print(table)
         console.print()
     console.print(legend(results), style="dim", highlight=False)
-    for reason in dict.fromkeys(results.get("skipped", {}).values()):
-        tasks = ", ".join(task for task, why in results["skipped"].items() if why == reason)
-        console.print(f"Left out: {tasks} ({reason}).", highlight=False)
+    for who, of in (("", results), (" of the other model", results.get("against", {}))):
+        skipped = of.get("skipped", {})
+        for reason in dict.fromkeys(skipped.values()):
+            tasks = ", ".join(task for task, why in skipped.items() if why == reason)
+            console.print(f"Left out{who}: {tasks} ({reason}).", highlight=False)
     if "language" in results:
         console.print(describe_language(results["language"]), highlight=False)
 

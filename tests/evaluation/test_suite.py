@@ -5,6 +5,7 @@ import pytest
 from tests.evaluation.folders import topics
 from tests.evaluation.test_classification import write_labelled
 from textssl.errors import UserError
+from textssl.evaluation.scorer import Scorer
 from textssl.evaluation.suite import KINDS, full, load_suite, quick
 
 
@@ -33,24 +34,43 @@ def test_every_kind_in_a_file_with_its_own_options_and_the_shared_seed(tmp_path)
         "- {name: d, path: d.csv, kind: clustering, starts: 2}\n"
         "- {name: e, path: e.csv, kind: retrieval, query: question, document: answer}\n"
         "- {name: f, path: f.csv, kind: geometry, query: question, document: answer, max_documents: 9, seed: 1}\n"
+        "- {name: g, path: g.txt, kind: language, max_bytes: 900, domain: in}\n"
+        "- {name: h, kind: minimal_pairs}\n"
     )
-    a, b, c, d, e, f = load_suite(tmp_path / "own.yaml").tasks
-    assert [task.kind for task in (a, b, c, d, e, f)] == list(KINDS)
-    assert [task.seed for task in (a, b, c, d, e, f)] == [7, 7, 7, 7, 7, 1]
+    tasks = load_suite(tmp_path / "own.yaml").tasks
+    a, b, c, d, e, f, g, h = tasks
+    assert [task.kind for task in tasks] == list(KINDS)
+    assert [task.seed for task in tasks] == [7, 7, 7, 7, 7, 1, 7, 7]
+    assert (g.path, g.limits["causal"], g.domain) == (str(tmp_path / "g.txt"), 900, "in")
+    assert h.path is None and h.hide_rest
     assert a.shots == (4,) and b.max_pairs == 5 and d.starts == 2 and f.max_documents == 9
     assert (e.query, e.document, e.path, c.path) == ("question", "answer", str(tmp_path / "e.csv"), "sample:wordsim")
 
 
 def test_named_suites_are_known_without_reading_anything():
     assert [task.name for task in load_suite("quick").tasks] == [
-        *("bbc", "trec", "sms", "movies", "sts", "wordsim", "bbc-clustering", "news-retrieval", "news-geometry")
+        *("bbc", "trec", "sms", "movies", "sts", "wordsim", "bbc-clustering", "news-retrieval", "news-geometry"),
+        *("bbc-text", "agreement"),
     ]
     names = [task.name for task in load_suite("full").tasks]
-    assert {"newsgroups", "newsgroups-clustering", "sts"} <= set(names) and len(set(names)) == 11
+    assert {"newsgroups", "newsgroups-clustering", "sts"} <= set(names) and len(set(names)) == 15
     assert quick().max_tokens < full().max_tokens and quick().draws >= 10
     caps = ("max_test", "max_texts", "max_documents")
     assert not any(getattr(task, cap, None) for task in full().tasks for cap in caps)
-    assert all(any(getattr(task, cap, None) for cap in caps) for task in quick().tasks if "similarity" not in task.kind)
+    uncapped = {"similarity", "word_similarity", "language", "minimal_pairs"}
+    assert all(any(getattr(task, cap, None) for cap in caps) for task in quick().tasks if task.kind not in uncapped)
+    text = {suite.name: next(task for task in suite.tasks if task.name == "bbc-text") for suite in (quick(), full())}
+    assert text["quick"].limits["causal"] < text["full"].limits["causal"]
+    assert text["quick"].limits["masked"] < text["full"].limits["masked"]
+
+
+def test_tasks_that_a_model_cannot_do_are_left_out_with_the_reason():
+    suite, left_out = quick().suited(None)
+    assert left_out == dict.fromkeys(("bbc-text", "agreement"), "the model has no causal or masked language-model head")
+    assert [task.name for task in suite.tasks] == [task.name for task in quick().tasks if task.name not in left_out]
+    assert suite.max_tokens == quick().max_tokens
+    whole, nothing = quick().suited(Scorer("masked", lambda: pytest.fail("no weights are needed to know")))
+    assert len(whole.tasks) == len(quick().tasks) and not nothing
 
 
 @pytest.mark.parametrize(
@@ -63,6 +83,9 @@ def test_named_suites_are_known_without_reading_anything():
         ("tasks: [{name: a, path: b.csv, kind: retrieval, querry: x}]", "unknown key tasks.0.querry.*query"),
         ("tasks: [{name: a, path: b.csv, kind: clustering, starts: 0}]", "tasks.0.starts is 0, it must be at least 1"),
         ("tasks: [{name: a, path: b.csv, kind: geometry, max_documents: 0}]", "tasks.0.max_documents is 0"),
+        ("tasks: [{name: a, path: b.txt, kind: language, domain: near}]", "tasks.0.domain: input should be 'in' or 'out'"),
+        ("tasks: [{name: a, path: b.txt, kind: language, max_bytes: 0}]", "tasks.0.max_bytes is 0"),
+        ("tasks: [{name: a, kind: minimal_pairs, hide: true}]", "unknown key tasks.0.hide.*hide_rest"),
         ("tasks: [{name: a, kind: similarity}]", "tasks.0.path is missing"),
         ("tasks: [{name: a, pth: b.csv}]", "pth.*path"),
         ("tasks: [{name: a, path: b.csv}]\ndrws: 3", "drws.*draws"),

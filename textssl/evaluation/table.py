@@ -259,7 +259,7 @@ def legend(results: Mapping[str, Any]) -> str:
         )
     if kinds - {"classification", "geometry", *LANGUAGE}:
         lines.append(
-            "Compared by cosine: intervals are over pairs or queries. V-measure: over starts of k-means or a mixture of "
+            "Compared by cosine: intervals are over pairs or queries. V-measure: over starts of k-means or mixtures of "
             "Gaussians with diagonal covariances; LSA is the SVD of TF-IDF."
         )
     if "geometry" in kinds:

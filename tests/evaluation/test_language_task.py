@@ -61,7 +61,9 @@ def test_a_tokenizer_that_loses_text_gives_nats_a_token(kind: str, prefix: str, 
         live_scorer(kind, model(family), lossy)
     )
     assert name == f"{prefix}nats_per_token" and 4 < figure.mean < 30
-    scored = Language("mine", source, max_bytes=3_000, max_masked_bytes=800).texts(live_scorer(kind, model(family), lossy))
+    scored = Language("mine", source, max_bytes=3_000, max_masked_bytes=800).texts(
+        live_scorer(kind, model(family), lossy)
+    )
     reference = bits_per_byte if kind == "causal" else pseudo_bits_per_byte
     assert figure.mean == pytest.approx(reference(model(family), lossy, scored).nats_per_token, rel=1e-6)
 

@@ -48,7 +48,9 @@ def test_long_texts_in_parts_keep_words_hidden_inside_their_part():
     text = " ".join(SENTENCES)
     found = pseudo_likelihood(model("bert"), tiny_tokenizer(), [text, "A"], context=16, hide_rest=True)
     assert np.isfinite(found.nats).all() and found.context == 16
-    assert found.tokens.tolist() == [len(tiny_tokenizer()(t, add_special_tokens=False)["input_ids"]) for t in (text, "A")]
+    assert found.tokens.tolist() == [
+        len(tiny_tokenizer()(t, add_special_tokens=False)["input_ids"]) for t in (text, "A")
+    ]
 
 
 def test_an_empty_text_among_others_costs_nothing():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,11 @@ from tests.evaluation.folders import model, save_model, topics
 from tests.evaluation.test_classification import write_labelled
 from tests.evaluation.test_retrieval import write_titles
 from tests.evaluation.test_similarity import write_pairs
-from tests.tiny import tiny_tokenizer
+from tests.tiny import texts, tiny_tokenizer
+from textssl.evaluation.agreement import PHENOMENA
 from textssl.evaluation.features import TransformerEncoder
 from textssl.evaluation.measure import named_values, run_baselines, run_suite
+from textssl.evaluation.scorer import live_scorer
 from textssl.evaluation.suite import load_suite
 
 FIGURES = {
@@ -104,3 +108,45 @@ def test_the_tuner_is_asked_where_tasks_want_it_and_stands_beside_baselines(suit
         assert (found["finetune_all"], found["contrast_4"]) == (found["probe_all"], found["probe_4"])
     assert baselines["random_init"]["mine"]["finetune_all"].interval == "test examples"
     assert "finetune_all" not in baselines["random_words"]["mine"]
+
+
+@pytest.fixture
+def language_suite(tmp_path):
+    """A task that reads vectors, and two that read a language model."""
+    write_pairs(tmp_path / "pairs.csv")
+    (tmp_path / "text.txt").write_text("\n\n".join(text.replace("\n\n", "\n") for text in texts()[:20]))
+    (tmp_path / "language.yaml").write_text(
+        "tasks:\n- {name: pairs, path: pairs.csv, kind: similarity}\n"
+        "- {name: text, path: text.txt, kind: language, max_bytes: 2000, max_masked_bytes: 500}\n"
+        "- {name: agreement, kind: minimal_pairs}\ninitialisations: 2\n"
+    )
+    return load_suite(tmp_path / "language.yaml")
+
+
+AGREEMENT = ["accuracy", *PHENOMENA]
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "name"), [("llama", "causal", "bits_per_byte"), ("bert", "masked", "pseudo_bits_per_byte")]
+)
+def test_a_training_loop_gets_figures_of_a_live_language_model(family: str, kind: str, name: str, language_suite):
+    encoder = TransformerEncoder(model(family), tiny_tokenizer(), max_tokens=language_suite.max_tokens)
+    scorer = live_scorer(kind, model(family), tiny_tokenizer())
+    values = dict(named_values(encoder, language_suite, scorer))
+    assert list(values) == ["eval/pairs/spearman", f"eval/text/{name}", *(f"eval/agreement/{n}" for n in AGREEMENT)]
+    figures = dict(run_suite(encoder, language_suite, scorer=scorer))
+    assert values[f"eval/text/{name}"] == pytest.approx(figures["text"][name].mean)
+    assert list(dict(named_values(encoder, language_suite))) == ["eval/pairs/spearman"]  # without a head
+
+
+def test_baselines_of_a_language_model(language_suite, tmp_path):
+    folder = save_model(tmp_path / "model", "llama")
+    baselines = dict(run_baselines(folder, language_suite, progress=False))
+    found = {name: {task: list(figures) for task, figures in tasks.items()} for name, tasks in baselines.items()}
+    assert found["chance"]["agreement"] == AGREEMENT
+    assert found["random_init"] == {"pairs": ["spearman"], "text": ["bits_per_byte"], "agreement": AGREEMENT}
+    assert all("text" not in found[name] and "agreement" not in found[name] for name in ("tfidf", "random_words"))
+    untrained = baselines["random_init"]["text"]["bits_per_byte"]
+    assert untrained.interval == "initialisations" and untrained.high > untrained.mean > 1
+    alone = replace(language_suite, tasks=language_suite.tasks[1:])
+    assert list(dict(run_baselines(folder, alone, progress=False))) == ["chance", "random_init"]

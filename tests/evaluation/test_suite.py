@@ -83,7 +83,10 @@ def test_tasks_that_a_model_cannot_do_are_left_out_with_the_reason():
         ("tasks: [{name: a, path: b.csv, kind: retrieval, querry: x}]", "unknown key tasks.0.querry.*query"),
         ("tasks: [{name: a, path: b.csv, kind: clustering, starts: 0}]", "tasks.0.starts is 0, it must be at least 1"),
         ("tasks: [{name: a, path: b.csv, kind: geometry, max_documents: 0}]", "tasks.0.max_documents is 0"),
-        ("tasks: [{name: a, path: b.txt, kind: language, domain: near}]", "tasks.0.domain: input should be 'in' or 'out'"),
+        (
+            "tasks: [{name: a, path: b.txt, kind: language, domain: near}]",
+            "tasks.0.domain: input should be 'in' or 'out'",
+        ),
         ("tasks: [{name: a, path: b.txt, kind: language, max_bytes: 0}]", "tasks.0.max_bytes is 0"),
         ("tasks: [{name: a, kind: minimal_pairs, hide: true}]", "unknown key tasks.0.hide.*hide_rest"),
         ("tasks: [{name: a, kind: similarity}]", "tasks.0.path is missing"),

@@ -156,3 +156,21 @@ def test_six_answers_fit_eighty_columns():
     baselines = dict.fromkeys(names, tasks)
     text = shown({"draws": 1, "data": data, "tasks": tasks, "against": against, "baselines": baselines})
     assert max(map(len, text.splitlines())) <= 80 and "\u2026" not in text
+
+
+def test_of_bits_per_byte_the_lowest_is_the_best_and_of_accuracies_the_highest():
+    data = {
+        "bbc-text": {"kind": "language", "domain": "out", "texts": 28, "tokens": 17000, "bytes": 62000},
+        "agreement": {"kind": "minimal_pairs", "pairs": 360, "available_pairs": 360},
+    }
+    tasks = {"bbc-text": {"bits_per_byte": figure(1.9)}, "agreement": {"accuracy": figure(0.7), "simple": figure(0.5)}}
+    worse = {"bbc-text": {"bits_per_byte": figure(4.2)}, "agreement": {"accuracy": figure(0.5), "simple": figure(0.52)}}
+    chance = {"agreement": {"accuracy": figure(0.5), "simple": figure(0.5)}}
+    results = {"draws": 1, "data": data, "tasks": tasks, "baselines": {"chance": chance, "random_init": worse}}
+    text = " ".join(shown(results).split())
+    assert "Language modelling" in text and "bits per byte 1.900 ±.012 - 4.200 ±.012" in text
+    assert "bbc-text: out of domain, 28 texts, 17,000 tokens, 62,000 bytes" in text and "agreement: 360 pairs" in text
+    coloured = shown(results, force_terminal=True, color_system="standard")
+    assert re.findall(r"\x1b\[1;32m *(-?[\d.]+)", coloured) == ["1.900", "0.700", "0.520"]
+    assert "less is better" in legend(results) and "chance is 0.5" in legend(results)
+    assert "cosine" not in legend(results)

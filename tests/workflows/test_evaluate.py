@@ -51,6 +51,30 @@ def test_held_out_text_is_scored(family: str, words: str, suite, tmp_path, capfd
     assert words in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("family", ["llama", "bert", "t5"])
+def test_language_tasks_are_measured_or_left_out_with_the_reason(family: str, tmp_path, capfd):
+    write_pairs(tmp_path / "pairs.csv", 20)
+    (tmp_path / "text.txt").write_text("\n\n".join(text[:300].replace("\n\n", " ") for text in texts()[:20]))
+    (tmp_path / "own.yaml").write_text(
+        "tasks: [{name: pairs, path: pairs.csv, kind: similarity}, {name: agreement, kind: minimal_pairs},\n"
+        " {name: text, path: text.txt, kind: language, max_bytes: 3000, max_masked_bytes: 400, domain: in}]\n"
+    )
+    results = evaluate(save_model(tmp_path / "m", family), tmp_path / "own.yaml", out=tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text())["skipped"] == results["skipped"]
+    shown = " ".join(capfd.readouterr().out.split())
+    if family == "t5":
+        reason = "the model has no causal or masked language-model head"
+        assert results["skipped"] == {"agreement": reason, "text": reason}
+        assert list(results["tasks"]) == list(results["data"]) == ["pairs"]
+        assert f"Left out: agreement, text ({reason})." in shown
+        return
+    name = "bits_per_byte" if family == "llama" else "pseudo_bits_per_byte"
+    assert not results["skipped"] and 1 < results["tasks"]["text"][name]["mean"] < 10
+    assert results["tasks"]["agreement"]["accuracy"]["test_examples"] == 360
+    assert "Language modelling" in shown and "Left out" not in shown
+    assert f"in domain, {results['data']['text']['texts']} texts" in shown and "agreement: 360 pairs" in shown
+
+
 def test_mistakes_stop_before_any_work(suite, tmp_path):
     with pytest.raises(UserError, match="no model folder"):
         evaluate(tmp_path / "nowhere", suite)

@@ -87,7 +87,8 @@ class Language:
             "dropped": report.as_dict(),
         }
         name = ("" if found.kind == "causal" else "pseudo_") + ("bits_per_byte" if keeps else "nats_per_token")
-        outcomes = Outcomes(statistic=ratio, examples=len(texts))
+        # nats a token of two tokenizers say nothing about each other: no paired comparison
+        outcomes = Outcomes(statistic=ratio, examples=len(texts)) if keeps else None
         figure = measured(Score(value, low, high), "texts", len(texts), outcomes=outcomes)
         yield name, replace(figure, settings=settings)
 

@@ -47,9 +47,7 @@ class Scorer:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return self._loaded[1]
 
-    def likelihood(
-        self, texts: Sequence[str], *, hide_rest: bool = False, progress: str | None = None
-    ) -> Likelihood:
+    def likelihood(self, texts: Sequence[str], *, hide_rest: bool = False, progress: str | None = None) -> Likelihood:
         """Of a causal model the log-probability of each text, of a masked one the pseudo-log-likelihood.
 
         hide_rest: as in `pseudo_likelihood`; a causal model has no use for it.

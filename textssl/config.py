@@ -166,8 +166,7 @@ def valid_keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:
 
 
 FREE_ON_RESUME = (  # keys that change nothing in the mathematics of the steps already made
-    *("name", "out"),
-    *(f"evaluation.{key}" for key in ("every", "max_rows", "suite", "suite_every", "tasks", "baselines")),
+    *("name", "out", "evaluation"),
     *(f"train.{key}" for key in ("max_steps", "max_tokens", "max_seconds", "max_epochs", "device", "workers")),
     *(f"train.{key}" for key in ("micro_batch_size", "micro_batch_tokens", "stop_on_collapse")),
     *(f"train.{key}" for key in ("log_every", "checkpoint_every", "keep_checkpoints", "resume", "tensorboard")),
@@ -179,8 +178,10 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
     A key that `old` does not have, since an older version wrote it, has its default there.
     """
-    flat_old, flat_new = flatten(Config().model_dump(mode="json")) | flatten(old), flatten(new)
-    changed = [key for key in {**flat_old, **flat_new} if flat_old.get(key) != flat_new.get(key)]
+    flat_old, flat_new = flatten(old), flatten(new)
+    defaults = flatten(Config().model_dump(mode="json"))
+    keys = {**flat_old, **flat_new}
+    changed = [key for key in keys if flat_old.get(key, defaults.get(key)) != flat_new.get(key)]
     return [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)]
 
 

@@ -28,9 +28,7 @@ class DataConfig(Section):
     train: str | None = Field(default=None, description="finetune: labelled file (text and label or score, or pairs)")
     validation: str | None = Field(default=None, description="finetune: labelled file to choose the checkpoint by")
     test: str | None = Field(default=None, description="finetune: labelled file that is looked at once, at the end")
-    validation_share: float = Field(
-        default=0.1, gt=0, lt=1, description="of the training texts, without such a file"
-    )
+    validation_share: float = Field(default=0.1, gt=0, lt=1, description="of the training texts, without such a file")
     test_share: float = Field(default=0.2, gt=0, lt=1, description="of data.train, where no test file is given")
     shots: int | None = Field(default=None, gt=0, description="finetune: train on so many texts of each class alone")
     sequence_length: int = Field(default=128, ge=8, description="tokens in a row, special tokens included")
@@ -71,6 +69,8 @@ class ModelConfig(Section):
         given = [key for key in ("preset", "config", "pretrained") if getattr(self, key) is not None]
         if len(given) > 1:
             raise ValueError(f"give one of preset, config and pretrained, not {' and '.join(given)}")
+        if self.reinitialise and self.pretrained is None:
+            raise ValueError("reinitialise is for pretrained: a preset or config always starts from random weights")
         if not given:
             self.preset = "modernbert-nano"
         return self

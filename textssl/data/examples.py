@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -23,11 +24,11 @@ def encode_examples(
 
     A pair is cut where it is longer at the time, as the tokenizer does.
     """
-    pairs = [] if labeled.text_b is None else [labeled.text_b]
-    whole = tokenizer(labeled.texts, *pairs, truncation=False, verbose=False)
-    cut = tokenizer(labeled.texts, *pairs, truncation=True, max_length=length, return_token_type_ids=True)
+    second: Any = labeled.text_b
+    whole: Any = tokenizer(labeled.texts, second, truncation=False, verbose=False)
+    cut: Any = tokenizer(labeled.texts, second, truncation=True, max_length=length, return_token_type_ids=True)
     targets = labeled.scores if labeled.scores is not None else [facts.classes.index(one) for one in labeled.labels]
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+    pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     examples = [
         Example(np.array(ids or [pad], np.int64), np.array(types or [0], np.int64), float(target))
         for ids, types, target in zip(cut["input_ids"], cut["token_type_ids"], targets, strict=True)
@@ -63,7 +64,7 @@ class LabelPairs(Listed):
         self.numbers = {name: number for number, name in enumerate(self.places)}
 
     def sample(self, index: int) -> Pair:
-        left = super().sample(index // 2 if self.scored else index)
+        left = int(super().sample(index // 2 if self.scored else index))
         rng, label = self.rng(index), self.labels[left]
         alike = not self.scored or index % 2 == 0
         if alike:

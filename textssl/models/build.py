@@ -40,21 +40,32 @@ log = logging.getLogger(__name__)
 
 
 def build_model(
-    spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, *, causal: bool | None, sequence_length: int, seed: int
+    spec: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    causal: bool | None,
+    sequence_length: int,
+    seed: int,
+    factory: Any = None,
+    adapt: Callable[[Any], None] = lambda config: None,
 ) -> PreTrainedModel:
     """A model with float32 weights on the CPU; the same seed gives the same weights.
 
     spec: one of preset, config (a dictionary with model_type) and pretrained (a folder).
     causal: True for a model of the next token, False for a masked one, None for a bare backbone of any family.
-    sequence_length: tokens in a row, which the positions of the model must hold.
+    sequence_length: tokens in a row, which the positions of the model must hold. factory: an Auto class, instead of the
+    one that follows from causal; its heads start anew. adapt: changes the configuration in place before building.
     Raises UserError, naming the key, for unknown names and fields, a model of the wrong kind, positions or embeddings
     that are too few, and folders that are missing or incomplete. The global random generator is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        factory = factory or FACTORIES[causal]
+        if spec.pretrained is not None and not spec.reinitialise:
+            return load_pretrained(spec, tokenizer, causal, sequence_length, factory, adapt)
         if spec.pretrained is not None:
-            return load_pretrained(spec, tokenizer, causal, sequence_length)
-        if spec.config is not None:
+            config, given = folder_config(spec), {"vocab_size"}
+        elif spec.config is not None:
             config = checked_config(spec.config, "model.config")
             given = set(spec.config)
         else:
@@ -63,9 +74,10 @@ def build_model(
         fit_tokenizer(config, tokenizer, given)
         fit_positions(config, sequence_length, "max_position_embeddings" in given)
         set_dropout(config, spec.dropout)
+        adapt(config)
         return with_attention(
             spec.attention,
-            lambda name: FACTORIES[causal].from_config(
+            lambda name: factory.from_config(
                 config, attn_implementation=name, dtype=torch.float32, trust_remote_code=False
             ),
         )
@@ -101,18 +113,28 @@ def with_attention(attention: str, build: Callable[[str], PreTrainedModel]) -> P
         raise UserError(f"{what}: {message}") from None
 
 
-def load_pretrained(
-    spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, causal: bool | None, sequence_length: int
-) -> PreTrainedModel:
-    """A model from a folder, with every weight of its backbone found there."""
+def folder_config(spec: ModelConfig) -> Any:
+    """The transformers configuration in the folder spec.pretrained. Raises UserError."""
     folder = Path(str(spec.pretrained))
     if not (folder / "config.json").is_file():
         what = "has no config.json" if folder.is_dir() else "is not a folder"
         raise UserError(f"model.pretrained={spec.pretrained} {what}: give the folder of a saved transformers model")
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, StrictDataclassError, TypeError, ValueError) as error:
         raise UserError(f"{folder / 'config.json'} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def load_pretrained(
+    spec: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    causal: bool | None,
+    sequence_length: int,
+    factory: Any,
+    adapt: Callable[[Any], None],
+) -> PreTrainedModel:
+    """A model from a folder, with every weight of its backbone found there."""
+    folder, config = Path(str(spec.pretrained)), folder_config(spec)
     check_kind(config, causal)
     if len(tokenizer) > config.vocab_size:
         raise UserError(
@@ -122,10 +144,12 @@ def load_pretrained(
     fit_tokenizer(config, tokenizer, {"vocab_size"})
     fit_positions(config, sequence_length, config.model_type in LEARNED_POSITIONS)
     set_dropout(config, spec.dropout)
+    adapt(config)
     found: dict[str, Any] = {}
+    own_heads = factory in FACTORIES.values()
 
     def load(name: str) -> PreTrainedModel:
-        model, report = FACTORIES[causal].from_pretrained(
+        model, report = factory.from_pretrained(
             folder,
             config=config,
             attn_implementation=name,
@@ -133,6 +157,7 @@ def load_pretrained(
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=not own_heads,
         )
         found.update(report)
         return model
@@ -142,24 +167,27 @@ def load_pretrained(
             model = with_attention(spec.attention, load)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UserError(f"the weights in {folder} cannot be loaded: {' '.join(str(error).split())}") from None
-    check_loaded(folder, model, found)
+    check_loaded(folder, model, found, own_heads)
     model.config.name_or_path = ""  # a result must not carry the paths of the machine that made it
     return model.train()
 
 
-def check_loaded(folder: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
-    """UserError for backbone weights that the checkpoint lacks; a missing head starts fresh, and is said."""
+def check_loaded(folder: Path, model: PreTrainedModel, report: dict[str, Any], own_heads: bool) -> None:
+    """UserError for backbone weights that the checkpoint lacks; a missing head starts fresh, and is said.
+
+    own_heads: the heads are those of pretraining; else new ones are what was asked for.
+    """
     missing = sorted(report.get("missing_keys", ()))
     prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
-    absent = [name for name in missing if name.startswith(prefix) and "pooler" not in name] + sorted(
-        map(str, report.get("mismatched_keys", ()))
-    )
+    other_shape = sorted(str(key if isinstance(key, str) else key[0]) for key in report.get("mismatched_keys", ()))
+    absent = [name for name in missing if name.startswith(prefix) and "pooler" not in name]
+    absent += [name for name in other_shape if own_heads or name.startswith(prefix)]
     if absent:
         raise UserError(
             f"the checkpoint in {folder} does not fit its config.json: {len(absent)} weights of the backbone are "
             f"missing or have another shape, {', '.join(absent[:3])}{' ...' if len(absent) > 3 else ''}"
         )
-    if missing and prefix:
+    if missing and prefix and own_heads:
         log.warning("%s has no language model head: %s start from random weights", folder, ", ".join(missing))
 
 

@@ -233,6 +233,8 @@ def build_static(
 ) -> StaticTable | None:
     """The table that spec asks for; None where it asks for a transformer."""
     if stock is not None and isinstance(stock[0], StaticEmbedding):
+        if spec.reinitialise:
+            raise UserError("model.reinitialise has no meaning for a static encoder: choose a static preset instead")
         weights: Tensor = stock[0].embedding.weight.detach()  # type: ignore[operator, union-attr]
         table = StaticTable(StaticConfig(hidden_size=weights.shape[1], sif=None), torch.ones(len(weights)), weights)
     elif is_static(spec):

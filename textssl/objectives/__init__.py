@@ -15,6 +15,7 @@ from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
 from textssl.objectives.simcse import SimCSE
 from textssl.objectives.sum import Sum
+from textssl.objectives.supervised import Classification, Regression, Supervised
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "mlm": MaskedLM,
@@ -25,12 +26,13 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "pairs": Pairs,
     "sum": Sum,
 }
+SUPERVISED: dict[str, type[Supervised]] = {"classification": Classification, "regression": Regression}
 
 
 def find_objective(name: str) -> type[Objective]:
-    """The class behind a name of OBJECTIVES, or behind `package.module:Class`."""
-    if name in OBJECTIVES:
-        return OBJECTIVES[name]
+    """The class behind a name of OBJECTIVES or SUPERVISED, or behind `package.module:Class`."""
+    if name in OBJECTIVES or name in SUPERVISED:
+        return {**OBJECTIVES, **SUPERVISED}[name]
     module, colon, attribute = name.partition(":")
     if not colon:
         raise UserError(f"unknown objective.name {name!r}{nearest(name, list(OBJECTIVES))} (or package.module:Class)")

@@ -7,7 +7,7 @@ computed), or both. Nothing here or in a method knows about processes, accumulat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -59,7 +59,7 @@ class Watched(NamedTuple):
     positives: Tensor
 
 
-Sample = Literal["rows", "documents", "sentences", "adjacent", "pairs"]
+Sample = Literal["rows", "documents", "sentences", "adjacent", "pairs", "labelled"]
 
 
 class Objective(nn.Module):
@@ -115,8 +115,8 @@ class Objective(nn.Module):
         """Views of the samples of a micro-batch as one batch."""
         return stack_rows(views, samples)
 
-    def counts(self, batch: Any) -> dict[str, int]:
-        """Items of each term, known from the batch alone."""
+    def counts(self, batch: Any) -> Mapping[str, float]:
+        """Items of each term (or the sum of their weights), known from the batch alone."""
         return {}
 
     def places(self, batch: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -77,7 +77,7 @@ class Sum(Objective):
     def corrupt(self, sample: Any, rng: np.random.Generator, progress: float) -> Any:
         raise AssertionError("every part corrupts its own samples")
 
-    def counts(self, batch: Part) -> dict[str, int]:
+    def counts(self, batch: Part) -> Mapping[str, float]:
         return self.parts[batch.name].objective.counts(batch.batch)
 
     def places(self, batch: Part) -> int:

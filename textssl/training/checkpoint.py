@@ -25,13 +25,19 @@ OLD = ".replaced-"  # prefix of one that another is about to replace
 
 
 def save_checkpoint(
-    folder: Path, step: int, module: nn.Module, optimizers: Sequence[Optimizer], state: dict[str, Any], keep: int
+    folder: Path,
+    step: int,
+    module: nn.Module,
+    optimizers: Sequence[Optimizer],
+    state: dict[str, Any],
+    keep: int,
+    best: int | None = None,
 ) -> Path:
-    """Write `folder/step-XXXXXXXX` and remove all but the newest `keep`.
+    """Write `folder/step-XXXXXXXX` and remove all but the newest `keep` and that of step `best`.
 
     state: JSON values (step, tokens, seconds, the configuration, ...).
     """
-    final = folder / f"step-{step:08d}"
+    final = step_folder(folder, step)
     side = folder / f"{SIDE}{final.name}"
     shutil.rmtree(side, ignore_errors=True)
     side.mkdir(parents=True)
@@ -50,8 +56,13 @@ def save_checkpoint(
     shutil.rmtree(old, ignore_errors=True)
     older = [path for path in sorted(folder.glob("step-*")) if path.name <= final.name]  # later ones are broken
     for old in older[:-keep]:
-        shutil.rmtree(old)
+        if best is None or old != step_folder(folder, best):
+            shutil.rmtree(old)
     return final
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:08d}"
 
 
 def flush(path: Path) -> None:
@@ -111,7 +122,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def restore_checkpoint(path: Path, module: nn.Module, optimizers: Sequence[Optimizer]) -> None:
     """Put weights, buffers and optimizer state back, in place. Raises UserError where names or shapes differ."""
-    fill(module_tensors(module), load_file(path / WEIGHTS), path / WEIGHTS)
+    restore_weights(path, module)
     saved = load_file(path / OPTIMIZER)
     names = parameter_names(module)
     taken = 0
@@ -125,6 +136,11 @@ def restore_checkpoint(path: Path, module: nn.Module, optimizers: Sequence[Optim
                     taken += 1
     if taken != len(saved):
         raise UserError(f"{path / OPTIMIZER} belongs to another optimizer: start with train.resume=restart")
+
+
+def restore_weights(path: Path, module: nn.Module) -> None:
+    """Put weights and buffers back, in place. Raises UserError where names or shapes differ."""
+    fill(module_tensors(module), load_file(path / WEIGHTS), path / WEIGHTS)
 
 
 def fill(target: dict[str, Tensor], saved: dict[str, Tensor], source: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from textssl.errors import UserError
+from textssl.models.layers import layer_depths
 from textssl.sections import OptimizerConfig
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
@@ -24,22 +27,45 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> list[Optimize
     matrices, decayed, undecayed = parameter_groups(module)
     adamw_lr = config.lr
     optimizers: list[Optimizer] = []
+    scales = layer_scales(module, config.layer_decay)
     if config.name == "muon":
         adamw_lr = config.adamw_lr or config.lr
         if matrices:
-            optimizers.append(Muon(matrices, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay))
+            groups = by_scale(matrices, scales, config.lr)
+            optimizers.append(Muon(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay))
         matrices = []
-    groups = [
-        {"params": matrices + decayed, "weight_decay": config.weight_decay},
-        {"params": undecayed, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    groups = by_scale(matrices + decayed, scales, adamw_lr, weight_decay=config.weight_decay)
+    groups += by_scale(undecayed, scales, adamw_lr, weight_decay=0.0)
     if groups:
         optimizers.append(torch.optim.AdamW(groups, lr=adamw_lr, betas=config.betas, eps=config.eps, fused=True))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
+
+
+def layer_scales(module: nn.Module, decay: float) -> dict[int, float]:
+    """The rate of each parameter, by its id, as a share of the peak: decay to the power of the layers above it.
+
+    Layer-wise decay (ULMFiT's discriminative rates, arXiv:1801.06146, section 3.2): heads have 1, the top layer
+    `decay`, the embeddings least. Raises UserError where there are no layers.
+    """
+    if decay == 1.0:
+        return {}
+    depths, layers = layer_depths(module)
+    if not layers:
+        raise UserError("optimizer.layer_decay is below 1, but the model has no layers: leave it out")
+    return {id(parameter): decay ** (layers + 1 - depths[name]) for name, parameter in module.named_parameters()}
+
+
+def by_scale(
+    parameters: list[nn.Parameter], scales: dict[int, float], lr: float, **options: Any
+) -> list[dict[str, Any]]:
+    """A group of an optimizer for each rate."""
+    groups: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for parameter in parameters:
+        groups[scales.get(id(parameter), 1.0)].append(parameter)
+    return [{"params": same, "lr": lr * scale, **options} for scale, same in groups.items()]
 
 
 def parameter_groups(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
@@ -80,7 +106,7 @@ class Muon(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         lr: float,
         momentum: float = 0.95,
         weight_decay: float = 0.0,

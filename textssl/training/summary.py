@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from textssl import distributed
 from textssl.training.tracking import duration
@@ -16,7 +17,9 @@ class Summary:
     """The final figures of a run, as in RUN/summary.json.
 
     loss: on held-out text where there is any (else the last training loss), in nats an item. bits_per_byte: None where
-    the loss is not a code length. tokens: non-padding tokens through the trained backbone. seconds: of training.
+    the loss is not a code length. tokens: non-padding tokens through the trained backbone. seconds: of training. best:
+    figure, value and step of the checkpoint that was exported, where evaluation.best names a figure; the losses are
+    then those of that step. stopped_early: evaluation.patience ended the run.
     """
 
     run: str
@@ -34,6 +37,8 @@ class Summary:
     stopped_by: str | None
     device: str
     precision: str
+    best: dict[str, Any] | None = None
+    stopped_early: bool = False
 
     def write(self) -> None:
         (Path(self.run) / "summary.json").write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
@@ -49,7 +54,8 @@ class Summary:
 
 
 def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:
-    figures, spent = trainer.figures, trainer.spent
+    best, spent = trainer.best, trainer.spent
+    figures = {**trainer.figures, **best.figures}
     train_loss = figures.get("train/loss")
     return Summary(
         run=str(trainer.run),
@@ -67,4 +73,6 @@ def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:
         stopped_by=stopped_by,
         device=str(trainer.device),
         precision=trainer.precision,
+        best=best.summary(),
+        stopped_early=best.exhausted,
     )

@@ -144,3 +144,9 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def shown(figures: dict[str, float], most: int = 8) -> str:
+    """The first figures of an evaluation on one line, without the time it took."""
+    values = [f"{name} {value:.4f}" for name, value in figures.items() if not name.endswith("seconds")]
+    return "  ".join(values[:most]) + (f"  and {len(values) - most} more" if len(values) > most else "")

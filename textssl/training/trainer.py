@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,25 @@ from rich.console import Console
 
 from textssl.batch import Batch
 from textssl.data.loader import Steps, load_steps
-from textssl.distributed import barrier, broadcast_object, rank, sum_gradients, sum_over_ranks, world_size
+from textssl.distributed import (
+    barrier,
+    broadcast_object,
+    rank,
+    sum_gradients,
+    sum_over_ranks,
+    world_size,
+)
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective
 from textssl.sections import Config
 from textssl.training import checkpoint
+from textssl.training.evaluations import Best, Evaluation, restore_best
 from textssl.training.gradcache import StepGradient
 from textssl.training.monitor import Monitor
 from textssl.training.optimizer import build_optimizer, set_lr
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
-from textssl.training.tracking import Recent, Tracker, announce, cut_metrics, duration
+from textssl.training.tracking import Recent, Tracker, announce, cut_metrics, duration, shown
 
 
 @dataclass
@@ -43,11 +51,10 @@ class Agreed:
 class Trainer:
     """Trains an objective on a dataset of steps.
 
-    objective: built, on the accelerator's device. dataset: `dataset[step]` gives this rank's micro-batches. evaluate:
-    () -> figures of the held-out text; called on every rank. precision: float32, bfloat16 (mixed) or float64.
-    resume_from: the checkpoint to go on from. identity: JSON facts that a resumed run must share
-    (the corpus, the resolved configuration). on_progress: told before each step how much of the run will be done after
-    it, for schedules inside the data that follow the clock.
+    objective: built, on the accelerator's device. dataset: `dataset[step]` gives this rank's micro-batches. precision:
+    float32, bfloat16 (mixed) or float64. resume_from: the checkpoint to go on from. identity: JSON facts that a resumed
+    run must share (the corpus, the resolved configuration). on_progress: told before each step how much of the run will
+    be done after it, for schedules inside the data that follow the clock. evaluations: may be added until `fit`.
     """
 
     def __init__(
@@ -60,13 +67,15 @@ class Trainer:
         *,
         precision: str = "float32",
         resume_from: Path | None = None,
-        evaluate: Callable[[], dict[str, float]] | None = None,
         identity: dict[str, Any] | None = None,
         on_progress: Callable[[float], None] = lambda done: None,
         console: Console | None = None,
     ):
         self.objective, self.dataset, self.config, self.run = objective, dataset, config, run
-        self.accelerator, self.evaluate, self.identity = accelerator, evaluate, identity or {}
+        self.accelerator, self.identity = accelerator, identity or {}
+        self.evaluations: list[Evaluation] = []
+        self.best = Best(config.evaluation.best, config.evaluation.patience)
+        self.seen: set[str] = set()  # names of figures
         self.precision, self.resume_from, self.on_progress = precision, resume_from, on_progress
         self.console = console or Console(stderr=True)
         self.checkpoints = run / "checkpoints"
@@ -85,15 +94,24 @@ class Trainer:
     def fit(self) -> str | None:
         """Train to the end, or until a signal; returns the signal's name. The state is saved either way."""
         self.restore()
-        with Tracker(self.run if rank() == 0 else None, self.console, self.config.train.tensorboard) as self.tracker:
-            with StopSignals() as self.signals:
-                self.clock_started = time.perf_counter()
-                self.seconds_before = self.spent.seconds
-                self.recent = Recent(since=self.spent.seconds)
-                stopped = self.loop() if self.done < 1.0 else None
-            if not stopped and self.evaluate and "eval/loss" not in self.figures:
-                self.run_evaluation()
+        tracker = Tracker(self.run if rank() == 0 else None, self.console, self.config.train.tensorboard)
+        with tracker as self.tracker, StopSignals() as self.signals:
+            self.clock_started = time.perf_counter()
+            self.seconds_before = self.spent.seconds
+            self.recent = Recent(since=self.spent.seconds)
+            unfinished = self.done < 1.0 and not self.best.exhausted
+            stopped = self.loop() if unfinished else None
+            if not stopped:
+                self.finish(unfinished)
         return stopped
+
+    def finish(self, unfinished: bool) -> None:
+        """What is measured at the end, and the last checkpoint."""
+        missing = [one for one in self.evaluations if one.mark not in self.figures]
+        improved = bool(missing) and self.run_evaluation(missing)
+        by_clock = unfinished and self.config.train.max_seconds is not None
+        if improved or self.spent.steps != self.saved_at or by_clock:
+            self.save()  # by the clock a run ends after its last step, and what is saved must know that it has ended
 
     def loop(self) -> str | None:
         """Steps until the end or a signal."""
@@ -112,8 +130,8 @@ class Trainer:
             self.step_seconds = (agreed.seconds - self.seconds_before) / max(self.spent.steps - first, 1)
             self.train_step(batches, agreed)
             self.after_step()
-        if self.spent.steps != self.saved_at or self.config.train.max_seconds is not None:
-            self.save()  # by the clock a run ends after its last step, and what is saved must know that it has ended
+            if self.best.exhausted:
+                break
         return None
 
     def agree(self, batches: list[Batch]) -> Agreed:
@@ -196,9 +214,9 @@ class Trainer:
         self.figures = {name: value for name, value in self.figures.items() if not name.startswith("eval/")}
         if step % train.log_every == 0:
             self.log()
-        if self.evaluate and self.config.evaluation.every and step % self.config.evaluation.every == 0:
-            self.run_evaluation()
-        if train.checkpoint_every and step % train.checkpoint_every == 0:
+        due = [one for one in self.evaluations if one.due(step)]
+        improved = bool(due) and self.run_evaluation(due)
+        if improved or (train.checkpoint_every and step % train.checkpoint_every == 0):
             self.save()
 
     def log(self) -> None:
@@ -232,17 +250,29 @@ class Trainer:
                 announce(self.console, f"COLLAPSE at step {self.spent.steps}: {alarm}", style="bold red")
         return figures
 
-    def run_evaluation(self) -> None:
-        """Held-out figures into metrics.jsonl; the training clock stands still meanwhile."""
-        assert self.evaluate
+    def run_evaluation(self, evaluations: Sequence[Evaluation]) -> bool:
+        """Figures into metrics.jsonl, the training clock standing still; returns whether they are the best so far."""
         started = time.perf_counter()
-        figures = self.evaluate()
+        figures: dict[str, float] = {}
+        for evaluation in evaluations:
+            figures |= evaluation.run()
+            evaluation.ran = True
         self.clock_started += time.perf_counter() - started
         figures["eval/seconds"] = time.perf_counter() - started
         self.figures.update(figures)
+        self.seen |= set(figures)
+        self.best.check(self.seen, self.evaluations)
+        improved = self.best.look(figures, self.spent.steps)
         self.tracker.write(self.position(self.spent.seconds), figures)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name != "eval/seconds")
-        self.tracker.show(self.done, f"step {self.spent.steps:>6}  {shown}", keep=True)
+        self.tracker.show(self.done, f"step {self.spent.steps:>6}  {shown(figures)}{'  best' * improved}", keep=True)
+        return improved
+
+    def take_best(self) -> None:
+        """The weights of the best checkpoint in the objective, on every rank, where it is not the last one."""
+        if self.best.step not in (None, self.spent.steps):
+            words = restore_best(self.best, self.checkpoints, self.objective)
+            if rank() == 0:
+                announce(self.console, words)
 
     def position(self, seconds: float) -> dict[str, Any]:
         return {"step": self.spent.steps, "tokens": self.spent.tokens, "seconds": round(seconds, 3)}
@@ -264,6 +294,7 @@ class Trainer:
                 "num_processes": world_size(),
                 "identity": self.identity,
                 "monitor": self.monitor.state(),
+                "best": self.best.state(),
             }
             checkpoint.save_checkpoint(
                 self.checkpoints,
@@ -272,6 +303,7 @@ class Trainer:
                 self.optimizers,
                 state,
                 self.config.train.keep_checkpoints,
+                self.best.step,
             )
         barrier()
 
@@ -287,6 +319,7 @@ class Trainer:
         self.spent = Spent(state["step"], state["tokens"], state["seconds"])
         self.skipped_steps, self.skipped_in_row = state["skipped_steps"], state["skipped_in_row"]
         self.monitor.restore(state["monitor"])
+        self.best.restore(state.get("best"))
         self.saved_at = state["step"]
         self.done = self.done_before = progress(self.config.train, self.spent)
         self.on_progress(self.done)

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
-from textssl.batch import Vocabulary
-from textssl.config import Config, differing_keys, load_config
+from textssl.config import Config, load_config
 from textssl.errors import UserError
-from textssl.evaluation.loading import find_model
 from textssl.models.build import build_model, count_parameters
 from textssl.models.heads import LanguageModel
+from textssl.models.layers import freeze_layers
 from textssl.models.sentence import SentenceModel, build_sentence_model, is_static
 from textssl.models.static import StaticTable
-from textssl.objectives import resolve_objective
+from textssl.objectives import SUPERVISED, resolve_objective
 from textssl.objectives.base import Objective
 from textssl.report.card import write_card
 from textssl.report.facts import run_facts
-from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
+from textssl.training.evaluations import Evaluation
 from textssl.training.held_out import held_out_loss
-from textssl.training.precision import choose_precision, native_bfloat16
-from textssl.training.schedule import StepProgress
-from textssl.training.summary import Summary, summarize
-from textssl.training.tracking import announce, check_tensorboard
+from textssl.training.summary import Summary
+from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
 from textssl.workflows.datasets import Data, held_out_steps, open_data, planned, training_steps
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+from textssl.workflows.in_loop import suite_evaluation
+from textssl.workflows.runs import choose_run, conduct, make_trainer, open_tokenizer, start_accelerator
 
 
 def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Summary:
@@ -47,33 +41,18 @@ def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console
     """
     config = config.model_copy(deep=True) if isinstance(config, Config) else load_config(config, overrides)
     console = console or Console(stderr=True)
+    if config.objective.get("name") in SUPERVISED:
+        raise UserError(f"objective.name is {config.objective['name']}, which learns labels: use `textssl finetune`")
     objective, config.objective = resolve_objective(config.objective)
     return train(config, objective, start_accelerator(config), console)
-
-
-def start_accelerator(config: Config) -> Accelerator:
-    """Accelerate's view of the devices and processes."""
-    if config.train.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
-    cpu = config.train.device == "cpu" or not torch.cuda.is_available()
-    # Mixed precision is Trainer.encode's: Accelerate fixes one for the whole life of a process.
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False)
-    distributed.check_world(accelerator.num_processes)
-    distributed.leave_at_exit()
-    return accelerator
 
 
 def train(config: Config, objective: Objective, accelerator: Accelerator, console: Console) -> Summary:
     trainer, data, words = assemble(config, objective, accelerator, console)
     run = trainer.run
+    summary = conduct(trainer, config, describe(trainer, data, accelerator))
     if distributed.rank() == 0:
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-        announce(console, describe(trainer, data, accelerator))
-    stopped_by = trainer.fit()
-    summary = summarize(trainer, stopped_by)
-    if distributed.rank() == 0:
-        if stopped_by is None:
+        if summary.stopped_by is None:
             objective.export(run / "model", words)
             given = len(data.pairs.pairs) if data.pairs else 0
             facts = run_facts(
@@ -90,46 +69,22 @@ def assemble(
     config: Config, objective: Objective, accelerator: Accelerator, console: Console
 ) -> tuple[Trainer, Data, PreTrainedTokenizerFast]:
     """Every object that a run needs, checked against each other; nothing is written."""
-    if config.train.tensorboard:
-        check_tensorboard()
-    if config.model.pretrained is not None and config.model.pretrained.startswith("sample:"):
-        config.model.pretrained = str(find_model(config.model.pretrained))
-    source = config.tokenizer or config.model.pretrained
-    if source is None:
-        raise UserError("tokenizer is missing: name a folder made by `textssl tokenizer train`, e.g. tokenizer=DIR")
-    words = tokenizer.load(source)
+    words, source = open_tokenizer(config)
     data = open_data(config, objective, words, source, console)
-    run, newest, identity = choose_run(config, data, console)
-    config.out, config.train.resume = str(run), "auto"  # so that RUN/config.yaml goes on with this very run
-    cuda = accelerator.device.type == "cuda"
-    precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
+    found = choose_run(config, data.fingerprints(config), console)
     backbone = build_backbone(config, objective, words, data)
-    warnings = check_family(words, backbone)
-    if precision == "bfloat16" and not native_bfloat16(cuda):
-        warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
-    for warning in warnings if distributed.rank() == 0 else ():
-        announce(console, warning, style="yellow")
-    with torch.random.fork_rng(devices=[]):  # every rank and every run of a seed makes the same heads
-        torch.manual_seed(config.seed)
-        objective.build(backbone, Vocabulary.of(words))
-    objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
-    distributed.broadcast_module(objective)
-    clock = multiprocessing.Value("d", 0.0)
-    progress = StepProgress(config.train, config.train.batch_size * config.data.sequence_length, clock)
-    dataset = training_steps(config, objective, data, progress)
-    trainer = Trainer(
-        objective,
-        dataset,
-        config,
-        run,
-        accelerator,
-        precision=precision,
-        resume_from=newest,
-        identity=identity,
-        console=console,
-        on_progress=lambda done: setattr(clock, "value", done),
+    trainer = make_trainer(
+        *(config, objective, backbone),
+        lambda progress: training_steps(config, objective, data, progress),
+        *(words, accelerator, console),
+        found=found,
+        samples_an_epoch=lambda steps: len(planned(steps)[0].plan),
+        warnings=check_family(words, backbone),
     )
-    trainer.evaluate = held_out_evaluator(config, objective, data, trainer, words)
+    held_out = held_out_evaluator(config, objective, data, trainer, words)
+    if held_out is not None:
+        trainer.evaluations.append(Evaluation(held_out, config.evaluation.every, "eval/loss"))
+    trainer.evaluations += suite_evaluation(config, objective, words)
     return trainer, data, words
 
 
@@ -137,50 +92,6 @@ def check_family(words: PreTrainedTokenizerFast, backbone: LanguageModel | Sente
     """What the tokenizer lacks for this backbone; a static encoder needs nothing."""
     inner = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
     return tokenizer.check_family(words, inner.model.config.model_type) if isinstance(inner, LanguageModel) else []
-
-
-def choose_run(config: Config, data: Data, console: Console) -> tuple[Path, Path | None, dict[str, Any]]:
-    """The run folder after `train.resume`, the checkpoint to go on from, and the facts that a resumed run must share.
-
-    Raises UserError naming the keys in which a run to be continued differs.
-    """
-    identity = {
-        "config": config.model_dump(mode="json"),
-        "corpora": data.fingerprints(config),
-    }
-    run, newest = distributed.from_first_rank(lambda: find_run(config, console))
-    if newest is None:
-        return run, None, identity
-    before = read_state(newest)["identity"]
-    changed = differing_keys(before["config"], identity["config"])
-    if changed:
-        raise UserError(
-            f"{run} was trained with another configuration; these keys differ: {', '.join(changed)}. "
-            "Put them back, choose another out, or begin anew with train.resume=restart"
-        )
-    if before["corpora"] != identity["corpora"]:
-        raise UserError(f"{run} was trained on other text than {', '.join(identity['corpora'])} holds now")
-    return run, newest, identity
-
-
-def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
-    """The run folder and its newest complete checkpoint; what a killed writer left there is cleared away."""
-    run = Path(config.out)
-    if run.exists() and not run.is_dir():
-        raise UserError(f"out={run} is a file, it must be a folder to make")
-    if run.is_dir() and any(run.iterdir()) and not (run / "config.yaml").is_file():
-        raise UserError(f"out={run} holds other files and no run: choose a new folder")
-    remove_unfinished(run / "checkpoints")
-    if not any((run / "checkpoints").glob("step-*")):
-        return run, None
-    if config.train.resume == "never":
-        raise UserError(f"{run} holds checkpoints and train.resume is never: choose another out, or train.resume=auto")
-    if config.train.resume == "restart":
-        number = 1
-        while (run / f"restart-{number}").exists():
-            number += 1
-        return run / f"restart-{number}", None
-    return run, newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
 
 
 def build_backbone(config: Config, objective: Objective, words: Any, data: Data) -> LanguageModel | SentenceModel:
@@ -196,6 +107,7 @@ def build_backbone(config: Config, objective: Objective, words: Any, data: Data)
         backbone = model.backbone
     else:
         model = backbone = LanguageModel(build_model(config.model, words, causal=objective.head, **options))
+    freeze_layers(backbone.backbone, config.model.frozen_layers)
     if config.train.gradient_checkpointing:
         backbone.checkpoint_gradients()
     if config.train.compile:

@@ -1,0 +1,117 @@
+"""Stock sequence classifiers: labelled texts in, logits out; what is trained is what transformers loads."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from textssl.batch import Examples, LabelFacts
+from textssl.models.build import build_model, quiet
+from textssl.models.layers import freeze_layers
+from textssl.sections import ModelConfig
+
+
+class TextClassifier(nn.Module):
+    """An AutoModelForSequenceClassification that reads ragged batches.
+
+    pad: id of the padding, which is masked. takes_types: whether the tokenizer gives token types, so that the model
+    gets them in training as it does in transformers' pipeline. max_tokens: where texts are cut.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, pad: int, takes_types: bool, max_tokens: int):
+        super().__init__()
+        self.model = model
+        self.pad, self.takes_types, self.max_tokens = pad, takes_types, max_tokens
+
+    def forward(self, batch: Examples) -> Tensor:
+        """(texts, classes) logits, or (texts, 1) scores. No texts still give every parameter a gradient of zero."""
+        if not len(batch):
+            return self(one_token(batch))[:0]
+        arguments: dict[str, Any] = {"input_ids": batch.padded(self.pad), "attention_mask": batch.mask.long()}
+        if self.takes_types:
+            arguments["token_type_ids"] = batch.padded(0, batch.types)
+        if self.model.can_generate() or hasattr(self.model.config, "use_cache"):
+            arguments["use_cache"] = False
+        return self.model(**arguments).logits
+
+    def checkpoint_gradients(self) -> None:
+        """Recompute activations in the backward."""
+        self.model.activation_checkpointing_enable({"use_reentrant": False})
+
+    def compile(self, **options: Any) -> None:
+        self.model.base_model.compile(**options)
+
+    def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:
+        """Write a stock folder, whole or not at all; its tokenizer cuts where training did (model_max_length)."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.model_max_length = self.max_tokens
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        with quiet():
+            self.model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        if path.exists():
+            shutil.rmtree(path)
+        aside.rename(path)
+        return path
+
+
+def one_token(batch: Examples) -> Examples:
+    """A text of one token, for a batch that has none."""
+    one = torch.ones(1, dtype=torch.int64, device=batch.ids.device)
+    return Examples(one * 0, one, one * 0, one.double(), one * 0)
+
+
+def build_classifier(
+    spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, facts: LabelFacts, *, sequence_length: int, seed: int
+) -> TextClassifier:
+    """A classifier (or, where facts have no classes, a regressor) on a preset, a configuration or a folder.
+
+    The folder may hold a language model, a bare backbone, a sentence encoder or another classifier; weights of its
+    backbone must all be there, the output layer starts anew. Vectors of ModernBERT are the mean of the tokens rather
+    than the first token, which no pretraining here taught anything. Raises UserError.
+    """
+    pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+
+    def adapt(config: Any) -> None:
+        names = facts.classes or ("score",)
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: number for number, name in enumerate(names)}
+        config.problem_type = "single_label_classification" if facts.classes else "regression"
+        if config.pad_token_id is None:
+            config.pad_token_id = pad
+        classified = (config.architectures or [""])[0].endswith("ForSequenceClassification")
+        if hasattr(config, "classifier_pooling") and not classified:
+            config.classifier_pooling = "mean"
+
+    model = build_model(
+        *(spec, tokenizer),
+        causal=None,
+        sequence_length=sequence_length,
+        seed=seed,
+        factory=AutoModelForSequenceClassification,
+        adapt=adapt,
+    )
+    freeze_layers(model, spec.frozen_layers)
+    if not facts.classes:
+        start_at(model, facts.mean)
+    takes_types = "token_type_ids" in tokenizer.model_input_names
+    return TextClassifier(model, pad=pad, takes_types=takes_types, max_tokens=sequence_length)
+
+
+def start_at(model: nn.Module, mean: float) -> None:
+    """The bias of the output layer, where it has one, as the mean of the scores, in place."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == 1]
+    if layers and layers[-1].bias is not None:
+        with torch.no_grad():
+            layers[-1].bias.fill_(mean)

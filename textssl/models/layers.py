@@ -1,0 +1,50 @@
+"""The depth of each parameter in a transformer, for rates that fall towards the embeddings and for frozen layers."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from textssl.errors import UserError
+
+EMBEDDINGS = ("embed", "wte", "wpe", "tok_", "word_")  # how the names of embedding modules begin
+
+
+def layer_depths(module: nn.Module) -> tuple[dict[str, int], int]:
+    """(depth of each parameter by name, layers): 0 for embeddings, 1 to `layers` for layers, one more for the rest.
+
+    The layers are the longest list of modules of one class inside; without one there are 0, and all depths are 1.
+    """
+    path, count = longest_list(module)
+    depths = {}
+    for name, _ in module.named_parameters():
+        parts = name.split(".")
+        below = parts[len(path)] if path and parts[: len(path)] == path else ""
+        if below.isdigit():
+            depths[name] = 1 + int(below)
+        elif count and any(part.startswith(EMBEDDINGS) for part in parts):
+            depths[name] = 0
+        else:
+            depths[name] = count + 1
+    return depths, count
+
+
+def longest_list(module: nn.Module) -> tuple[list[str], int]:
+    """Path and length of the stack of layers: the ModuleList of one class that holds most parameters."""
+    best: tuple[int, list[str], int] = (0, [], 0)
+    for name, part in module.named_modules():
+        if isinstance(part, nn.ModuleList) and len({type(layer) for layer in part}) == 1:
+            size = sum(parameter.numel() for parameter in part.parameters())
+            best = max(best, (size, name.split("."), len(part)), key=lambda found: found[0])
+    return best[1], best[2]
+
+
+def freeze_layers(module: nn.Module, count: int) -> None:
+    """Embeddings and the lowest `count` layers stop learning, in place; 0 does nothing. Raises UserError."""
+    if not count:
+        return
+    depths, layers = layer_depths(module)
+    if count > layers:
+        raise UserError(f"model.frozen_layers is {count}, but the model has {layers} layers")
+    for name, parameter in module.named_parameters():
+        if depths[name] <= count:
+            parameter.requires_grad_(False)

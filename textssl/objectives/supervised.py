@@ -1,0 +1,107 @@
+"""Labels as the training signal: what pretraining was for, behind the same contract as the pretext tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from textssl.batch import Batch, Example, Examples, LabelFacts, Vocabulary, stack_examples
+from textssl.errors import UserError
+from textssl.objectives.base import Encoded, Objective, Term
+
+Weights = Literal["balanced"] | dict[str, float] | None
+
+
+class Supervised(Objective):
+    """What classification and regression share; the backbone is a TextClassifier, the samples are Examples."""
+
+    sample = "labelled"
+    facts: LabelFacts
+
+    def take_labels(self, facts: LabelFacts) -> None:
+        """Learn what there is to predict, before `build`. Raises UserError where it does not suit the method."""
+        self.facts = facts
+
+    def corrupt(self, sample: Example, rng: np.random.Generator, progress: float) -> Example:
+        """The sample as it is."""
+        return sample
+
+    def collate(self, views: Any, samples: Any) -> Batch:
+        return stack_examples(samples, views)
+
+
+class Classification(Supervised):
+    """Cross entropy of the class of a text, or of a pair of texts (ULMFiT, arXiv:1801.06146; BERT, arXiv:1810.04805).
+
+    class_weights: balanced weighs each class by examples / (classes * examples of the class), as scikit-learn does; or
+    the weight of each label by name. label_smoothing: the share of probability that is spread over all classes
+    (arXiv:1512.00567, section 7).
+    """
+
+    def __init__(
+        self,
+        class_weights: Weights = None,
+        label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    ):
+        super().__init__()
+        self.class_weights, self.label_smoothing = class_weights, label_smoothing
+
+    def take_labels(self, facts: LabelFacts) -> None:
+        if not facts.classes:
+            raise UserError("objective.name is classification, but data.train has scores: choose regression")
+        if isinstance(self.class_weights, dict) and set(self.class_weights) != set(facts.classes):
+            wrong = sorted(set(self.class_weights) ^ set(facts.classes))
+            raise UserError(
+                f"objective.class_weights must name every label once; the labels are {', '.join(facts.classes)}, "
+                f"and {wrong[0]!r} is in one of the two only"
+            )
+        if isinstance(self.class_weights, dict) and not all(weight > 0 for weight in self.class_weights.values()):
+            raise UserError("objective.class_weights must be above 0")
+        super().take_labels(facts)
+
+    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
+        super().build(backbone, vocabulary)
+        self.register_buffer("weights", torch.tensor(self.weight_of_classes()), persistent=False)
+
+    def weight_of_classes(self) -> list[float]:
+        if self.class_weights is None:
+            return [1.0] * len(self.facts.classes)
+        if isinstance(self.class_weights, dict):
+            return [self.class_weights[name] for name in self.facts.classes]
+        mean = sum(self.facts.counts) / len(self.facts.counts)
+        return [mean / count for count in self.facts.counts]
+
+    def counts(self, batch: Examples) -> dict[str, float]:
+        """The sum of the examples' weights, by which torch's weighted mean divides."""
+        weights: Any = self.weights
+        return {"classification": float(weights[batch.targets.long().to(weights.device)].sum())}
+
+    def encode(self, batch: Examples) -> Encoded:
+        weights: Any = self.weights
+        logits = self.backbone(batch).to(weights.dtype)
+        total = F.cross_entropy(
+            logits, batch.targets.long(), weight=weights, reduction="sum", label_smoothing=self.label_smoothing
+        )
+        return Encoded({"classification": Term(total)}, {"logits": logits})
+
+
+class Regression(Supervised):
+    """Squared error of the score of a text, or of a pair of texts, over the variance of the training scores."""
+
+    def take_labels(self, facts: LabelFacts) -> None:
+        if facts.classes:
+            raise UserError("objective.name is regression, which needs data.train with a column score")
+        super().take_labels(facts)
+
+    def counts(self, batch: Examples) -> dict[str, int]:
+        return {"regression": len(batch)}
+
+    def encode(self, batch: Examples) -> Encoded:
+        logits: Tensor = self.backbone(batch)
+        error = (logits.squeeze(-1) - batch.targets.to(logits.dtype)) / self.facts.deviation
+        return Encoded({"regression": Term((error**2).sum())}, {"logits": logits})

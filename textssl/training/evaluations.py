@@ -1,0 +1,102 @@
+"""What is measured during a run, at which period, and which figure says that a checkpoint is the best so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from textssl.distributed import broadcast_module, from_first_rank
+from textssl.errors import UserError
+from textssl.training import checkpoint
+
+LOWER_IS_BETTER = ("loss", "bits_per_byte", "nats_per_token", "calibration_error", "mse", "mae", "alignment")
+
+
+@dataclass
+class Evaluation:
+    """Figures named eval/...; `run` is called on every rank and gives the same on all.
+
+    every: steps; None: at the end alone. mark: a figure that it always gives.
+    """
+
+    run: Callable[[], dict[str, float]]
+    every: int | None
+    mark: str
+    ran: bool = False
+
+    def due(self, step: int) -> bool:
+        return self.every is not None and step % self.every == 0
+
+
+@dataclass
+class Best:
+    """The best value so far of one figure; without a figure nothing is ever better.
+
+    patience: evaluations without a better value after which a run ends. step, figures: of the best evaluation. stale:
+    evaluations since.
+    """
+
+    figure: str | None
+    patience: int | None = None
+    step: int | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+    stale: int = 0
+
+    def look(self, figures: Mapping[str, float], step: int) -> bool:
+        """Whether these figures are better than all before; those without the figure do not count."""
+        if self.figure is None or self.figure not in figures:
+            return False
+        value = figures[self.figure]
+        if self.step is None or better(self.figure, value, self.figures[self.figure]):
+            self.step, self.figures, self.stale = step, dict(figures), 0
+            return True
+        self.stale += 1
+        return False
+
+    @property
+    def exhausted(self) -> bool:
+        return self.patience is not None and self.stale >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        return {"figure": self.figure, "step": self.step, "figures": self.figures, "stale": self.stale}
+
+    def restore(self, state: Mapping[str, Any] | None) -> None:
+        """Take a saved state up again, unless another figure was looked at then."""
+        if state and state["figure"] == self.figure:
+            self.step, self.figures, self.stale = state["step"], dict(state["figures"]), state["stale"]
+
+    def summary(self) -> dict[str, Any] | None:
+        """Figure, value and step; None where nothing was looked for."""
+        if self.step is None:
+            return None
+        return {"figure": self.figure, "value": self.figures[str(self.figure)], "step": self.step}
+
+    def check(self, seen: set[str], evaluations: list[Evaluation]) -> None:
+        """UserError where every evaluation has run and none gives the figure."""
+        if self.figure is not None and self.figure not in seen and all(one.ran for one in evaluations):
+            found = ", ".join(sorted(name for name in seen if not name.endswith("seconds"))) or "none"
+            raise UserError(f"evaluation.best is {self.figure}, but the figures of this run are {found}")
+
+
+def better(figure: str, value: float, than: float) -> bool:
+    """Whether a value is strictly better; not a number never is."""
+    return value < than if figure.rpartition("/")[2] in LOWER_IS_BETTER else value > than
+
+
+def restore_best(best: Best, folder: Path, module: nn.Module) -> str:
+    """The best checkpoint's weights on every rank, read by the first; says so in words. Raises UserError."""
+    path = checkpoint.step_folder(folder, int(best.step or 0))
+
+    def load() -> None:
+        reason = checkpoint.broken(path)
+        if reason is not None:
+            raise UserError(f"the best checkpoint {path} is broken ({reason}): begin anew with train.resume=restart")
+        checkpoint.restore_weights(path, module)
+
+    from_first_rank(load)
+    broadcast_module(module)
+    return f"taking the weights of step {best.step}, the best by {best.figure} {best.figures[str(best.figure)]:.4f}"

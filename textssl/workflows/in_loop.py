@@ -1,0 +1,62 @@
+"""Tasks of an evaluation suite during a run: on the model as it would be exported at that moment."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from textssl import distributed
+from textssl.errors import UserError
+from textssl.evaluation.encoders import load_encoder
+from textssl.evaluation.measure import named_values
+from textssl.evaluation.suite import Suite, load_suite
+from textssl.objectives.base import Objective
+from textssl.sections import Config
+from textssl.training.evaluations import Evaluation
+
+SECONDS = "eval/suite_seconds"
+
+
+def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[Evaluation]:
+    """evaluation.suite as an evaluation of the trainer; none where it is not given. Raises UserError.
+
+    Every rank does its share of the tasks, on the same weights. The figures are those that `textssl evaluate` gives on
+    the exported folder.
+    """
+    if config.evaluation.suite is None:
+        if config.evaluation.tasks is not None:
+            raise UserError("evaluation.tasks chooses among the tasks of evaluation.suite: name one, such as quick")
+        return []
+    suite = chosen_tasks(load_suite(config.evaluation.suite), config.evaluation.tasks)
+    suite.facts()  # a task whose data are not as they should be stops the run before its first step
+
+    def run() -> dict[str, float]:
+        started = time.perf_counter()
+        mine = suite.tasks[distributed.rank() :: distributed.world_size()]
+        figures: dict[str, float] = {}
+        if mine:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "model"
+                objective.export(path, words)
+                encoder = load_encoder(path, max_tokens=suite.max_tokens)
+                figures = dict(named_values(encoder, replace(suite, tasks=mine)))
+        shared = distributed.gather_objects(figures)
+        together = {name: value for part in shared for name, value in part.items()}
+        return {**together, SECONDS: time.perf_counter() - started}
+
+    return [Evaluation(run, config.evaluation.suite_every, SECONDS)]
+
+
+def chosen_tasks(suite: Suite, names: list[str] | None) -> Suite:
+    if names is None:
+        return suite
+    known = {task.name: task for task in suite.tasks}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(
+            f"evaluation.tasks: there is no {unknown[0]} in the suite {suite.name}; it has {', '.join(known)}"
+        )
+    return replace(suite, tasks=[known[name] for name in names])

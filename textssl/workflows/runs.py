@@ -1,0 +1,162 @@
+"""What every command that trains does around the trainer: devices, the run folder, precision, the result."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from textssl import distributed, tokenizer
+from textssl.batch import Vocabulary
+from textssl.config import differing_keys
+from textssl.data.loader import Steps
+from textssl.errors import UserError
+from textssl.evaluation.loading import find_model
+from textssl.objectives.base import Objective
+from textssl.sections import Config
+from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
+from textssl.training.precision import choose_precision, native_bfloat16
+from textssl.training.schedule import StepProgress
+from textssl.training.summary import Summary, summarize
+from textssl.training.tracking import announce, check_tensorboard
+from textssl.training.trainer import Trainer
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def start_accelerator(config: Config) -> Accelerator:
+    """Accelerate's view of the devices and processes."""
+    if config.train.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
+    cpu = config.train.device == "cpu" or not torch.cuda.is_available()
+    # Mixed precision is Trainer.encode's: Accelerate fixes one for the whole life of a process.
+    accelerator = Accelerator(cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False)
+    distributed.check_world(accelerator.num_processes)
+    distributed.leave_at_exit()
+    return accelerator
+
+
+def open_tokenizer(config: Config) -> tuple[PreTrainedTokenizerFast, str]:
+    """The tokenizer of a run and its name; model.pretrained becomes a folder where it was a sample. UserError."""
+    if config.model.pretrained is not None and config.model.pretrained.startswith("sample:"):
+        config.model.pretrained = str(find_model(config.model.pretrained))
+    source = config.tokenizer or config.model.pretrained
+    if source is None:
+        raise UserError("tokenizer is missing: name a folder made by `textssl tokenizer train`, e.g. tokenizer=DIR")
+    return tokenizer.load(source), source
+
+
+def choose_run(
+    config: Config, fingerprints: dict[str, str], console: Console
+) -> tuple[Path, Path | None, dict[str, Any]]:
+    """The run folder after `train.resume`, the checkpoint to go on from, and the facts that a resumed run must share.
+
+    fingerprints: of the data, by name. The configuration is changed to go on with this very run. Raises UserError
+    naming the keys in which a run to be continued differs.
+    """
+    identity = {
+        "config": config.model_dump(mode="json"),
+        "corpora": fingerprints,
+    }
+    run, newest = distributed.from_first_rank(lambda: find_run(config, console))
+    config.out, config.train.resume = str(run), "auto"
+    if newest is None:
+        return run, None, identity
+    before = read_state(newest)["identity"]
+    changed = differing_keys(before["config"], identity["config"])
+    if changed:
+        raise UserError(
+            f"{run} was trained with another configuration; these keys differ: {', '.join(changed)}. "
+            "Put them back, choose another out, or begin anew with train.resume=restart"
+        )
+    if before["corpora"] != identity["corpora"]:
+        raise UserError(f"{run} was trained on other text than {', '.join(identity['corpora'])} holds now")
+    return run, newest, identity
+
+
+def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
+    """The run folder and its newest complete checkpoint; what a killed writer left there is cleared away."""
+    run = Path(config.out)
+    if run.exists() and not run.is_dir():
+        raise UserError(f"out={run} is a file, it must be a folder to make")
+    if run.is_dir() and any(run.iterdir()) and not (run / "config.yaml").is_file():
+        raise UserError(f"out={run} holds other files and no run: choose a new folder")
+    remove_unfinished(run / "checkpoints")
+    if not any((run / "checkpoints").glob("step-*")):
+        return run, None
+    if config.train.resume == "never":
+        raise UserError(f"{run} holds checkpoints and train.resume is never: choose another out, or train.resume=auto")
+    if config.train.resume == "restart":
+        number = 1
+        while (run / f"restart-{number}").exists():
+            number += 1
+        return run / f"restart-{number}", None
+    return run, newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
+
+
+def make_trainer(
+    config: Config,
+    objective: Objective,
+    backbone: nn.Module,
+    steps_of: Callable[[Callable[[int], float]], Steps],
+    words: PreTrainedTokenizerFast,
+    accelerator: Accelerator,
+    console: Console,
+    *,
+    found: tuple[Path, Path | None, dict[str, Any]],
+    samples_an_epoch: Callable[[Steps], int],
+    warnings: Sequence[str] = (),
+) -> Trainer:
+    """The trainer of a run: the objective built on its device, the same on every rank, and the steps to train on.
+
+    steps_of: (step -> progress) -> this rank's steps. found: what `choose_run` gave. warnings: said on the first rank.
+    """
+    if config.train.tensorboard:
+        check_tensorboard()
+    cuda = accelerator.device.type == "cuda"
+    precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
+    if precision == "bfloat16" and not native_bfloat16(cuda):
+        warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
+    for warning in warnings if distributed.rank() == 0 else ():
+        announce(console, warning, style="yellow")
+    with torch.random.fork_rng(devices=[]):  # every rank and every run of a seed makes the same heads
+        torch.manual_seed(config.seed)
+        objective.build(backbone, Vocabulary.of(words))
+    objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
+    distributed.broadcast_module(objective)
+    clock = multiprocessing.Value("d", 0.0)
+    own = config.model_copy(update={"train": config.train.model_copy()})  # whose length becomes steps
+    steps = steps_of(StepProgress(own.train, config.train.batch_size * config.data.sequence_length, clock))
+    if own.train.max_epochs is not None:
+        in_steps = math.ceil(own.train.max_epochs * samples_an_epoch(steps) / own.train.batch_size)
+        own.train.max_steps = max(1, min(in_steps, own.train.max_steps or in_steps))
+    run, newest, identity = found
+    return Trainer(
+        *(objective, steps, own, run, accelerator),
+        precision=precision,
+        resume_from=newest,
+        identity=identity,
+        console=console,
+        on_progress=lambda done: setattr(clock, "value", done),
+    )
+
+
+def conduct(trainer: Trainer, config: Config, header: str) -> Summary:
+    """Train; the run folder gets its configuration first, and the objective the best weights at the end."""
+    if distributed.rank() == 0:
+        trainer.run.mkdir(parents=True, exist_ok=True)
+        (trainer.run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        announce(trainer.console, header)
+    stopped_by = trainer.fit()
+    if not stopped_by:
+        trainer.take_best()
+    return summarize(trainer, stopped_by)

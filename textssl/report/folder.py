@@ -57,11 +57,11 @@ class ModelFolder:
         tokenizer = next(iter(sorted(folder.rglob("tokenizer.json"))), None)
         words = None if tokenizer is None else Tokenizer.from_file(str(tokenizer))
         settings = (tokenizer and read_json(tokenizer.parent / "tokenizer_config.json")) or {}
-        weights = shapes(folder)
+        weights, family = shapes(folder), str(config.get("model_type", "unknown family"))
         widths = [shape[-1] for shape in weights.values() if len(shape) == 2]
         return cls(
             kind="static" if static else "sentence" if modules else kind_of(config),
-            family="" if static else FAMILIES.get(name := config.get("model_type", "unknown family"), name),
+            family="" if static else FAMILIES.get(family, family),
             shape=f"a vector of {widths[0]:,} numbers for each token" if static else shape_of(config),
             parameters=sum(product(shape) for shape in weights.values()),
             vocabulary=words.get_vocab_size() if words else config.get("vocab_size", 0),
@@ -97,9 +97,12 @@ def kind_of(config: dict[str, Any]) -> Kind:
     if not config:
         return "other"
     architecture = (config.get("architectures") or [""])[0]
-    kind = next((kind for end, kind in HEADS if architecture.endswith(end)), "encoder")
+    found: list[Kind] = [kind for end, kind in HEADS if architecture.endswith(end)]
+    kind = found[0] if found else "encoder"
+    if kind != "classifier":
+        return kind
     regression = config.get("problem_type") == "regression" or len(config.get("id2label") or "..") == 1
-    return "regressor" if kind == "classifier" and regression else kind
+    return "regressor" if regression else "classifier"
 
 
 def shape_of(config: dict[str, Any]) -> str:

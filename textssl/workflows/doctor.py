@@ -26,9 +26,13 @@ EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "eval": (("mteb", "lm-eval"), "standard benchmarks"),
     "report": (("plotly", "umap-learn"), "HTML pages of a run"),
     "track": (("tensorboard", "trackio", "wandb"), "live curves"),
+    "notebooks": (("matplotlib", "nbformat", "nbclient", "ipykernel"), "notebooks and their pictures"),
     "gpu": (("liger-kernel", "flash-attn"), "faster kernels on NVIDIA GPUs"),
     "dev": (
-        ("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard", "mteb"),
+        (
+            *("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard", "mteb"),
+            *("matplotlib", "nbformat"),
+        ),
         "work on textssl itself",
     ),
 }

@@ -183,6 +183,7 @@ def evaluate(
     against: Annotated[
         str | None, typer.Option(metavar="DIR", help="Another model: differences on the same examples, with p.")
     ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Put the tables into the model's card, README.md.")] = False,
 ) -> None:
     """Show what a model is worth on the tasks of a suite, with intervals.
 

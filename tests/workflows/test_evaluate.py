@@ -83,3 +83,20 @@ def test_mistakes_stop_before_any_work(suite, tmp_path):
         evaluate(folder, suite, out=tmp_path)
     with pytest.raises(UserError, match="no language model head"):
         evaluate(folder, suite, held_out=tmp_path / "text.txt")
+
+
+def test_card_holds_the_tables_that_were_printed(suite, tmp_path, capsys):
+    folder = save_model(tmp_path / "model", "modernbert")
+    results = evaluate(folder, suite, against=folder, card=True)
+    card = (folder / "README.md").read_text()
+    assert f"{results['tasks']['mine']['probe_8']['mean']:.3f}" in card and "### mine: accuracy" in card
+    assert str(tmp_path) not in card and "--against model" in card
+    assert "README.md" in capsys.readouterr().out
+
+
+def test_card_of_a_model_that_is_not_the_users_own_is_refused_at_once(suite, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXTSSL_CACHE", str(tmp_path / "cache"))
+    folder = save_model(tmp_path / "cache" / "samples" / "x" / "model", "modernbert")
+    with pytest.raises(UserError, match="--card writes into the model's folder"):
+        evaluate(folder, suite, card=True)
+    assert not (folder / "README.md").exists()

@@ -39,7 +39,7 @@ def road(monkeypatch):
         state.calls.append("neighbours")
         Path(out).write_text("[]")
 
-    def evaluate(model, suite, baselines, out):
+    def evaluate(model, suite, baselines, out, card):
         state.calls.append("evaluation")
         Path(out).write_text("{}")
 

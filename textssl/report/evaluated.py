@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from textssl.data.samples import cache_folder
 from textssl.errors import UserError
 from textssl.evaluation.table import legend, result_tables
 from textssl.report.card import CARD, replace
 from textssl.report.markdown import from_rich
-from textssl.report.paths import shown
+from textssl.report.paths import shown_values
 
 BEGIN, END = "<!-- textssl evaluate: begin -->", "<!-- textssl evaluate: end -->"
 BEFORE = "\n## Limits\n"  # where the section goes in a card of ours; at the end of others
@@ -41,10 +42,20 @@ def add_evaluation(folder: str | Path, results: Mapping[str, Any], notes: Sequen
     return replace(file, f"{card.rstrip()}\n\n{section}\n")
 
 
+def check_own(model: str | Path, folder: Path) -> None:
+    """UserError where the folder of a model is no place of the user's: a cached sample or a download."""
+    if not Path(model).exists() or folder.resolve().is_relative_to(cache_folder().resolve()):
+        raise UserError(
+            f"--card writes into the model's folder, and {model} is none of yours: give a folder of your own"
+        )
+
+
 def evaluation_section(results: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
     """A heading, the command, a table a task beside the baselines, and what the figures are."""
-    command = ["textssl", "evaluate", "--model", shown(results["model"]), "--suite", shown(results["suite"])]
+    results = shown_values(dict(results))
+    command = ["textssl", "evaluate", "--model", results["model"], "--suite", results["suite"]]
     command += ["--baselines"] if results.get("baselines") else []
+    command += ["--against", results["against"]["model"]] if "against" in results else []
     parts = [
         "## Evaluation",
         f"`{shlex.join(command)}`, on the weights with hash {results['weights_hash']}.",

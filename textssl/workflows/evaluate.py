@@ -22,6 +22,7 @@ from textssl.evaluation.running_text import first_bytes, running_texts
 from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import Suite, load_suite
 from textssl.evaluation.table import LANGUAGE, legend, result_tables
+from textssl.report.evaluated import add_evaluation, check_own
 
 HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
 
@@ -33,20 +34,24 @@ def evaluate(
     out: str | Path | None = None,
     held_out: str | Path | None = None,
     against: str | Path | None = None,
+    card: bool = False,
 ) -> dict[str, Any]:
     """Measure a model on the tasks of a suite, print a table a task, and return (and write) every figure.
 
     model: a model folder, a run folder, `sample:minilm`, or a hub name. suite: quick, full or FILE.yaml.
     baselines: also the majority class, TF-IDF and the same model untrained. out: FILE.json. held_out: text that the
     model has not seen (a file, a folder, a prepared corpus, `sample:NAME`), for bits per byte. against: another model,
-    measured on the same examples; every difference has an interval and a p. Of several processes the first does all of
-    it, and the others return an empty dictionary at once. Raises UserError.
+    measured on the same examples; every difference has an interval and a p. card: put the tables into the model's
+    card (README.md) too. Of several processes the first does all of it, and the others return an empty dictionary at
+    once. Raises UserError.
     """
     if launched_rank() > 0:
         return {}
     console = Console()
     folder = find_model(model)
     other = None if against is None else find_model(against)
+    if card:
+        check_own(model, folder)
     scorer = folder_scorer(folder)
     plan, skipped = load_suite(suite).suited(scorer)
     if out is not None and Path(out).is_dir():
@@ -77,6 +82,10 @@ def evaluate(
     if out is not None:
         write_json(results, Path(out))
         console.print(f"Every figure: {out}", highlight=False, soft_wrap=True)
+    if card:
+        notes = [describe_language(results["language"])] if "language" in results else []
+        written = add_evaluation(folder, results, notes)
+        console.print(f"The tables are in the model's card: {written}", highlight=False, soft_wrap=True)
     return results
 
 

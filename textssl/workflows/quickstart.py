@@ -84,7 +84,7 @@ def quickstart(out: str | Path = "quickstart", train_steps: int = TRAIN_STEPS) -
     report = out / "evaluation.json"
     steps.run(
         *("evaluation", "Compare what it learned with plain baselines", {"suite": "quick"}, report),
-        lambda: evaluate(model=result.model, suite="quick", baselines=True, out=report),
+        lambda: evaluate(model=result.model, suite="quick", baselines=True, out=report, card=True),
         again=lambda: show_results(json.loads(report.read_text(encoding="utf-8")), steps.console),
     )
     near = out / "neighbours.json"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,6 +22,7 @@ from textssl import tokenizer
 from textssl.config import load_config
 from textssl.data.samples import cache_folder
 from textssl.models.build import quiet
+from textssl.models.linear_head import LinearHead
 from textssl.objectives import resolve_objective
 from textssl.report.card import render, write_card
 from textssl.report.facts import Labelled, run_facts
@@ -203,6 +206,23 @@ def test_card_of_a_fine_tuned_folder(folder: Path, tmp_path: Path, labels: list[
     ran = subprocess.run([sys.executable, "-c", code], cwd=made, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert labels[-1] in ran.stdout or labels[0] in ran.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["crops", "static"])
+def test_card_of_a_sentence_encoder_with_a_linear_layer(folder: Path, tmp_path: Path, kind: str):
+    card_of(folder, kind)
+    made = shutil.copytree(folder / kind / "model", tmp_path / "model")
+    LinearHead(["news", "sport"], np.zeros((2, 32)), np.array([0.0, 1.0])).save(made)
+    facts = facts_of(config_of(folder, kind), summary_of(folder, kind), command="finetune")
+    card = write_card(made, facts).read_text()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["pipeline_tag"] == "text-classification" and front["library_name"] == "sentence-transformers"
+    (code,) = blocks(card, "python")
+    ran = subprocess.run([sys.executable, "-c", code], cwd=made, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "['sport', 'sport']" in ran.stdout
+    assert ("a vector of 32 numbers" in card) == (kind == "static")
 
 
 def test_the_card_takes_its_configuration_from_the_run(folder: Path):

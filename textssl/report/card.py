@@ -27,6 +27,7 @@ WHAT = {  # kind -> the first words of a card
     "static": "A static sentence encoder (the weighted mean of token vectors)",
     "classifier": "A text classifier",
     "regressor": "A model that gives a text a score",
+    "headed": "A text classifier, which is a sentence encoder and a linear layer on its vectors",
     "encoder": "A text encoder",
     "other": "A model",
 }

@@ -55,7 +55,7 @@ def evaluation_section(results: Mapping[str, Any], notes: Sequence[str] = ()) ->
     results = shown_values(dict(results))
     command = ["textssl", "evaluate", "--model", results["model"], "--suite", results["suite"]]
     command += ["--baselines"] if results.get("baselines") else []
-    command += ["--against", results["against"]["model"]] if "against" in results else []
+    command += ["--against", results["against"]["model"]] if results.get("against") else []
     parts = [
         "## Evaluation",
         f"`{shlex.join(command)}`, on the weights with hash {results['weights_hash']}.",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-Kind = Literal["masked", "causal", "sentence", "static", "classifier", "regressor", "encoder", "other"]
+Kind = Literal["masked", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"]
 HEADS: tuple[tuple[str, Kind], ...] = (  # end of a class name in config.json -> kind
     ("ForMaskedLM", "masked"),
     ("ForPreTraining", "masked"),
@@ -18,6 +18,7 @@ HEADS: tuple[tuple[str, Kind], ...] = (  # end of a class name in config.json ->
     ("LMHeadModel", "causal"),
     ("ForSequenceClassification", "classifier"),
 )
+HEAD = "classifier.safetensors"  # beside a sentence encoder
 PIPELINES: dict[Kind, str] = {
     "masked": "fill-mask",
     "causal": "text-generation",
@@ -25,6 +26,7 @@ PIPELINES: dict[Kind, str] = {
     "static": "sentence-similarity",
     "classifier": "text-classification",
     "regressor": "text-classification",
+    "headed": "text-classification",
     "encoder": "feature-extraction",
 }
 FAMILIES = {"modernbert": "ModernBERT", "bert": "BERT", "roberta": "RoBERTa", "llama": "Llama", "gpt2": "GPT-2"}
@@ -35,8 +37,9 @@ UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 10^30
 class ModelFolder:
     """Facts of a folder, read from its files without loading the model.
 
-    kind: "other" for a folder that neither transformers nor sentence-transformers loads. shape: of the backbone in
-    words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the mask token.
+    kind: "headed" for a sentence encoder with a linear classifier beside it, "other" for a folder that neither
+    transformers nor sentence-transformers loads. shape: of the backbone in words. max_tokens: where a text is cut,
+    special tokens included; None: nowhere. mask: the mask token.
     """
 
     kind: Kind
@@ -58,9 +61,9 @@ class ModelFolder:
         words = None if tokenizer is None else Tokenizer.from_file(str(tokenizer))
         settings = (tokenizer and read_json(tokenizer.parent / "tokenizer_config.json")) or {}
         weights, family = shapes(folder), str(config.get("model_type", "unknown family"))
-        widths = [shape[-1] for shape in weights.values() if len(shape) == 2]
+        widths = [shape[-1] for name, shape in weights.items() if len(shape) == 2 and not name.startswith(HEAD)]
         return cls(
-            kind="static" if static else "sentence" if modules else kind_of(config),
+            kind=kind_of_modules(folder, static) if modules else kind_of(config),
             family="" if static else FAMILIES.get(family, family),
             shape=f"a vector of {widths[0]:,} numbers for each token" if static else shape_of(config),
             parameters=sum(product(shape) for shape in weights.values()),
@@ -74,7 +77,7 @@ class ModelFolder:
 
     @property
     def library(self) -> str:
-        return "sentence-transformers" if self.kind in ("sentence", "static") else "transformers"
+        return "sentence-transformers" if self.kind in ("sentence", "static", "headed") else "transformers"
 
     @property
     def pipeline(self) -> str | None:
@@ -91,6 +94,12 @@ class ModelFolder:
 
 def read_json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def kind_of_modules(folder: Path, static: bool) -> Kind:
+    if (folder / HEAD).is_file():
+        return "headed"
+    return "static" if static else "sentence"
 
 
 def kind_of(config: dict[str, Any]) -> Kind:
@@ -123,7 +132,8 @@ def shapes(folder: Path) -> dict[str, list[int]]:
     found = {}
     for file in sorted(folder.rglob("*.safetensors")):
         with safe_open(file, framework="numpy") as weights:
-            found |= {f"{file.parent.name}/{name}": weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+            names = list(weights.keys())
+            found |= {f"{file.relative_to(folder)}/{name}": weights.get_slice(name).get_shape() for name in names}
     return found
 
 
@@ -170,6 +180,17 @@ print(classify(TEXTS, truncation=True))
 
 {FOLDER}score = pipeline("text-classification", model=folder, function_to_apply="none")
 print(score(TEXTS, truncation=True))
+""",
+    "headed": f"""import json
+
+from safetensors.numpy import load_file
+from sentence_transformers import SentenceTransformer
+
+{FOLDER}encoder, head = SentenceTransformer(folder), load_file(f"{{folder}}/{HEAD}")
+with open(f"{{folder}}/{HEAD.replace("safetensors", "json")}", encoding="utf-8") as file:
+    labels = json.load(file)["labels"]
+logits = encoder.encode(TEXTS) @ head["weight"].T + head["bias"]
+print([labels[place] for place in logits.argmax(1)])
 """,
     "encoder": f"""from transformers import AutoModel, AutoTokenizer
 

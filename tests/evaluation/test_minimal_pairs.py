@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def write_minimal_pairs(file: Path, pairs: list = PAIRS) -> Path:
 @pytest.mark.parametrize("family", ["llama", "bert"])
 def test_the_share_of_right_pairs_equals_a_count_by_hand(family: str, hide_rest: bool, tmp_path):
     task = MinimalPairs("own", str(write_minimal_pairs(tmp_path / "pairs.jsonl")), hide_rest=hide_rest)
-    figures = dict(task.run(scorer_of(family)))
+    figures: dict[str, Any] = dict(task.run(scorer_of(family)))
 
     def score(text: str) -> float:
         if family == "llama":
@@ -60,7 +61,7 @@ def test_what_is_right_decides_and_equal_sentences_count_half(tmp_path, monkeypa
         return found
 
     monkeypatch.setattr(scorer, "likelihood", likelihood)
-    figures = dict(task.run(scorer))
+    figures: dict[str, Any] = dict(task.run(scorer))
     assert figures["agreement"].mean == 1 and figures["reflexive"].mean == 0.5
     assert figures["accuracy"].mean == 3.5 / 4
     assert figures["accuracy"].outcomes.values.tolist() == [1, 1, 1, 0.5]

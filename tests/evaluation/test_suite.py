@@ -5,8 +5,9 @@ import pytest
 from tests.evaluation.folders import topics
 from tests.evaluation.test_classification import write_labelled
 from textssl.errors import UserError
+from textssl.evaluation.lm_eval_task import LmEval
 from textssl.evaluation.scorer import Scorer
-from textssl.evaluation.suite import KINDS, full, load_suite, quick
+from textssl.evaluation.suite import KINDS, Suite, full, load_suite, quick
 
 
 @pytest.fixture
@@ -36,13 +37,15 @@ def test_every_kind_in_a_file_with_its_own_options_and_the_shared_seed(tmp_path)
         "- {name: f, path: f.csv, kind: geometry, query: question, document: answer, max_documents: 9, seed: 1}\n"
         "- {name: g, path: g.txt, kind: language, max_bytes: 900, domain: in}\n"
         "- {name: h, kind: minimal_pairs}\n"
+        "- {name: i, kind: lm_eval, path: harness, tasks: [blimp], limit: 5}\n"
     )
     tasks = load_suite(tmp_path / "own.yaml").tasks
-    a, b, c, d, e, f, g, h = tasks
+    a, b, c, d, e, f, g, h, i = tasks
     assert [task.kind for task in tasks] == list(KINDS)
-    assert [task.seed for task in tasks] == [7, 7, 7, 7, 7, 1, 7, 7]
+    assert [task.seed for task in tasks] == [7, 7, 7, 7, 7, 1, 7, 7, 7]
     assert (g.path, g.limits["causal"], g.domain) == (str(tmp_path / "g.txt"), 900, "in")
     assert h.path is None and h.hide_rest
+    assert (i.path, i.tasks, i.limit) == (str(tmp_path / "harness"), ["blimp"], 5)
     assert a.shots == (4,) and b.max_pairs == 5 and d.starts == 2 and f.max_documents == 9
     assert (e.query, e.document, e.path, c.path) == ("question", "answer", str(tmp_path / "e.csv"), "sample:wordsim")
 
@@ -71,6 +74,10 @@ def test_tasks_that_a_model_cannot_do_are_left_out_with_the_reason():
     assert suite.max_tokens == quick().max_tokens
     whole, nothing = quick().suited(Scorer("masked", lambda: pytest.fail("no weights are needed to know")))
     assert len(whole.tasks) == len(quick().tasks) and not nothing
+    harness = Suite("own", [LmEval("blimp", ["blimp"])])
+    assert not harness.suited(Scorer("causal", lambda: pytest.fail("nor here")))[1]
+    reason = {"blimp": "lm_eval is for causal models, this one is masked"}
+    assert harness.suited(Scorer("masked", lambda: pytest.fail("nor here")))[1] == reason
 
 
 @pytest.mark.parametrize(
@@ -89,6 +96,7 @@ def test_tasks_that_a_model_cannot_do_are_left_out_with_the_reason():
         ),
         ("tasks: [{name: a, path: b.txt, kind: language, max_bytes: 0}]", "tasks.0.max_bytes is 0"),
         ("tasks: [{name: a, kind: minimal_pairs, hide: true}]", "unknown key tasks.0.hide.*hide_rest"),
+        ("tasks: [{name: a, kind: lm_eval, tasks: []}]", r"a: tasks is \[\], it must be at least one"),
         ("tasks: [{name: a, kind: similarity}]", "tasks.0.path is missing"),
         ("tasks: [{name: a, pth: b.csv}]", "pth.*path"),
         ("tasks: [{name: a, path: b.csv}]\ndrws: 3", "drws.*draws"),

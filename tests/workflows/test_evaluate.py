@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.evaluation.folders import save_model, topics
 from tests.evaluation.test_classification import write_labelled
@@ -79,6 +84,8 @@ def test_mistakes_stop_before_any_work(suite, tmp_path):
     with pytest.raises(UserError, match="no model folder"):
         evaluate(tmp_path / "nowhere", suite)
     folder = save_model(tmp_path / "m", "t5")
+    with pytest.raises(UserError, match="no model folder"):
+        evaluate(folder, suite, against=tmp_path / "nowhere")
     with pytest.raises(UserError, match="it must name a file"):
         evaluate(folder, suite, out=tmp_path)
     with pytest.raises(UserError, match="no language model head"):
@@ -100,3 +107,52 @@ def test_card_of_a_model_that_is_not_the_users_own_is_refused_at_once(suite, tmp
     with pytest.raises(UserError, match="--card writes into the model's folder"):
         evaluate(folder, suite, card=True)
     assert not (folder / "README.md").exists()
+
+
+def test_a_model_against_itself_and_against_a_better_one(suite, tmp_path, capfd):
+    folder, out = save_model(tmp_path / "model", "modernbert"), tmp_path / "evaluation.json"
+    results = evaluate(folder, suite, against=folder, out=out)
+    assert json.loads(out.read_text())["differences"].keys() == {"mine", "pairs"}
+    assert results["against"]["tasks"] == results["tasks"]
+    assert results["against"]["weights_hash"] == results["weights_hash"]
+    for figures in results["differences"].values():
+        for found in figures.values():
+            assert [found[key] for key in ("difference", "low", "high", "p", "p_holm")] == [0, 0, 0, 1, 1]
+    capfd.readouterr()
+    blind = save_model(tmp_path / "blind", "bert")
+    weights = load_file(blind / "model.safetensors")
+    words = next(name for name in weights if name.endswith("word_embeddings.weight"))
+    save_file({**weights, words: 0 * weights[words]}, blind / "model.safetensors", metadata={"format": "pt"})
+    results = evaluate(folder, suite, against=blind)
+    found = results["differences"]["mine"]["probe_all"]
+    means = [side["tasks"]["mine"]["probe_all"]["mean"] for side in (results, results["against"])]
+    assert found["difference"] == pytest.approx(means[0] - means[1]) and found["test"] == "McNemar"
+    assert found["low"] > 0 and found["p"] <= found["p_holm"] < 0.01
+    assert results["differences"]["mine"]["probe_8"]["test"] == "paired t"
+    assert results["differences"]["pairs"]["spearman"]["test"] == "paired bootstrap"
+    shown = capfd.readouterr().out
+    assert "other model" in shown and f"This model minus {str(blind)[:20]}" in shown.replace("\n", "")
+
+
+def test_of_several_processes_only_the_first_evaluates(suite, tmp_path, monkeypatch, capfd):
+    folder = save_model(tmp_path / "model", "bert")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert evaluate(folder, suite, out=tmp_path / "one.json") == {}
+    assert capfd.readouterr().out == "" and not (tmp_path / "one.json").exists()
+    monkeypatch.setenv("RANK", "0")
+    assert evaluate(folder, suite, out=tmp_path / "zero.json")["tasks"] and (tmp_path / "zero.json").is_file()
+
+
+@pytest.mark.slow
+def test_torchrun_evaluates_once(suite, tmp_path):
+    folder, out = save_model(tmp_path / "model", "bert"), tmp_path / "evaluation.json"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    command += ["--master_port", str(29_500 + os.getpid() % 500), "-m", "textssl", "evaluate"]
+    command += ["--model", str(folder), "--suite", str(suite), "--out", str(out)]
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("mine: accuracy") == 1 and done.stdout.count("Every figure:") == 1
+    assert json.loads(out.read_text())["tasks"].keys() == {"mine", "pairs"}

@@ -78,6 +78,8 @@ def random_scorer(model: str | Path, *, seed: int, device: torch.device | None =
     """The same with fresh random weights: what the architecture knows untrained."""
     folder = find_model(model)
     kind = _kind(folder)
+    if kind is None:
+        return None
 
     def load() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         with torch.random.fork_rng(devices=[]), quiet():
@@ -85,7 +87,7 @@ def random_scorer(model: str | Path, *, seed: int, device: torch.device | None =
             weights = AUTO_CLASSES[kind].from_config(load_config(folder), dtype=torch.float32)
         return weights.to(device or default_device()).eval(), load_tokenizer(folder)
 
-    return None if kind is None else Scorer(kind, load)
+    return Scorer(kind, load)
 
 
 def _kind(folder: Path) -> str | None:

@@ -18,6 +18,7 @@ from textssl.evaluation.features import DEFAULT_MAX_TOKENS
 from textssl.evaluation.figure import Figure
 from textssl.evaluation.geometry_task import Geometry
 from textssl.evaluation.language_task import Language
+from textssl.evaluation.lm_eval_task import LmEval
 from textssl.evaluation.minimal_pairs import MinimalPairs
 from textssl.evaluation.retrieval import Retrieval
 from textssl.evaluation.scorer import VECTORS, Scorer
@@ -27,7 +28,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     kind.kind: kind
     for kind in (
         *(Classification, Similarity, WordSimilarity, Clustering, Retrieval, Geometry),
-        *(Language, MinimalPairs),
+        *(Language, MinimalPairs, LmEval),
     )
 }
 QUICK_CAPS = {"bbc": (400, 300), "trec": (2000, 700), "sms": (800, 500), "movies": (800, 500)}

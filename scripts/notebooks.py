@@ -24,6 +24,8 @@ NOTEBOOKS = ROOT / "notebooks"
 MARK = re.compile(r"^# %%(?P<text> \[markdown\])?\n", re.MULTILINE)
 MOST_BYTES = 400_000  # of a notebook: it is read on the web and kept in the repository
 TIMEOUT_SECONDS = 1200
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+WARNINGS = 'ignore:IProgress not found,ignore:install "ipywidgets"'  # of the reader's Jupyter, not of ours
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -87,7 +89,7 @@ def write(source: Path) -> Path:
         client = NotebookClient(
             notebook, timeout=TIMEOUT_SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
         )
-        client.execute()
+        client.execute(env={**os.environ, "PYTHONWARNINGS": WARNINGS})
     for cell in notebook.cells:
         cell.metadata.clear()  # times of execution, which differ from run to run
         if cell.cell_type == "code":
@@ -112,18 +114,24 @@ def joined(outputs: list[Any]) -> list[Any]:
             kept.append(output)
         elif kept and printed(kept[-1]) is not None:
             kept[-1].text += text
-        elif text:
+        else:
             kept.append(nbformat.v4.new_output("stream", name="stdout", text=text))
-    return kept
+    for output in kept:
+        if output.output_type == "stream":
+            output.text = output.text.strip("\n") + "\n"
+    return [output for output in kept if output.output_type != "stream" or output.text.strip()]
 
 
 def printed(output: Any) -> str | None:
-    """The text of a stream, or of a line that rich shows; None for anything else."""
+    """The text of a stream, or of a line that rich shows, as a page shows it; None for anything else."""
     if output.output_type == "stream":
-        return output.text
-    if output.output_type == "display_data" and set(output.data) == {"text/html", "text/plain"}:
-        return output.data["text/plain"].rstrip("\n") + "\n"
-    return None
+        text = output.text
+    elif output.output_type == "display_data" and set(output.data) == {"text/html", "text/plain"}:
+        text = output.data["text/plain"].rstrip("\n") + "\n"
+    else:
+        return None
+    text = re.sub(r"[^\n]*\r(?!\n)", "", COLOURS.sub("", text))  # a bar that was drawn anew leaves its last state
+    return text.replace(str(Path.home()), "~")
 
 
 def main() -> None:

@@ -54,14 +54,14 @@ print(" | ".join(tokenizer.decode(token) for token in tokenizer("The parliament'
 # out: the model never sees them, so they show what it has learned and not what it remembers.
 
 # %%
-textssl.prepare(input=["sample:news"], tokenizer=WORK / "tokenizer", out=WORK / "corpus", held_out=0.03)
+corpus = textssl.prepare(input=["sample:news"], tokenizer=WORK / "tokenizer", out=WORK / "corpus", held_out=0.03)
 
 # %% [markdown]
 # ## Training
 #
 # The configuration says everything about a run. `clm` is causal language modelling: predict each token from those
-# before it. The model is a Llama of four layers; `max_seconds` ends the training. If it is interrupted, the same cell
-# goes on from the last checkpoint.
+# before it. The model is a Llama of four layers. If the training is interrupted, the same cell goes on from the last
+# checkpoint. More steps, or `max_seconds: 3600` in their place, give a better model.
 
 # %%
 configuration = f"""
@@ -73,8 +73,8 @@ model: {{preset: llama-nano}}
 objective: {{name: clm}}
 optimizer: {{name: muon, lr: 3e-3}}
 schedule: {{name: wsd, warmup_fraction: 0.05}}
-train: {{max_seconds: {5 if SMALL else 180}, batch_size: 16, log_every: 20, checkpoint_every: 100}}
-evaluation: {{every: {10 if SMALL else 60}, max_rows: {32 if SMALL else 256}}}
+train: {{max_steps: {6 if SMALL else 400}, batch_size: {2 if SMALL else 16}, log_every: {2 if SMALL else 20}}}
+evaluation: {{every: {3 if SMALL else 50}, max_rows: {8 if SMALL else 256}}}
 """
 (WORK / "config.yaml").write_text(configuration)
 summary = textssl.pretrain(WORK / "config.yaml")

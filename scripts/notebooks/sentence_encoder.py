@@ -34,7 +34,7 @@ WORK.mkdir(parents=True, exist_ok=True)
 textssl.train_tokenizer(
     input=["sample:news"], out=WORK / "tokenizer", algorithm="wordpiece", vocab_size=8192, lowercase=True
 )
-textssl.prepare(input=["sample:news"], tokenizer=WORK / "tokenizer", out=WORK / "corpus", held_out=0.03)
+corpus = textssl.prepare(input=["sample:news"], tokenizer=WORK / "tokenizer", out=WORK / "corpus", held_out=0.03)
 
 # %% [markdown]
 # ## Training without labels

@@ -31,7 +31,7 @@ EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "dev": (
         (
             *("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard", "mteb"),
-            *("matplotlib", "nbformat"),
+            *("lm-eval", "matplotlib", "nbformat"),
         ),
         "work on textssl itself",
     ),

@@ -9,7 +9,8 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import normalize
 
 from tests.evaluation.folders import blobs
-from textssl.evaluation.probe import FOLDS, INVERSE_PENALTIES, predict, probe, standardise
+from textssl.evaluation import probe as module
+from textssl.evaluation.probe import FOLDS, INVERSE_PENALTIES, choose_penalty, predict, probe, standardise
 from textssl.evaluation.split import few_label_draws
 
 
@@ -81,7 +82,38 @@ def test_more_shots_than_examples_is_no_figure_and_a_short_class_gives_all_it_ha
     assert figure is not None and figure.train_examples == 17
 
 
-def test_equal_features_give_an_answer_and_no_warning():
-    train, labels = np.ones((20, 4), dtype=np.float32) / 2, np.arange(20) % 2
+@pytest.mark.parametrize("width", [4, 33])  # fewer dimensions than examples, or more
+def test_equal_features_give_an_answer_and_no_warning(width: int):
+    row = np.random.default_rng(0).normal(size=width)
+    train, labels = np.tile(np.float32(row / np.linalg.norm(row)), (20, 1)), np.arange(20) % 2
     figure = probe(train, labels, train, labels, shots=8, draws=2)
     assert figure is not None and figure.mean == pytest.approx(0.5)
+
+
+def test_large_sets_hold_out_one_fold(monkeypatch):
+    train, labels = blobs(300, 3, 48, 4.0)
+    kept, held = next(StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(train, labels))
+    hits = {
+        C: LogisticRegression(C=C, max_iter=5_000).fit(train[kept], labels[kept]).score(train[held], labels[held])
+        for C in INVERSE_PENALTIES
+    }
+    search = GridSearchCV(
+        LogisticRegression(max_iter=5_000),
+        {"C": INVERSE_PENALTIES},
+        cv=StratifiedKFold(FOLDS, shuffle=True, random_state=0),
+    )
+    every_fold = search.fit(train, labels).best_params_["C"]
+    first_fold = max(hits, key=lambda C: (hits[C], -C))
+    assert first_fold != every_fold  # or else the test shows nothing
+    assert choose_penalty(train, labels, 0) == every_fold
+    monkeypatch.setattr(module, "LARGE", 300)
+    assert choose_penalty(train, labels, 0) == first_fold
+
+
+def test_large_sparse_features_have_the_same_optimum():
+    train, labels = blobs(1_200, 3, 1_500, 6.0)
+    test, _ = blobs(400, 3, 1_500, 6.0, seed=1)
+    rows = [sparse.csr_matrix(np.maximum(part, 0)) for part in (train, test)]
+    predicted, C = predict(rows[0], labels, rows[1])
+    plain = LogisticRegression(C=C, tol=1e-6, max_iter=5_000).fit(rows[0], labels)
+    assert (predicted == plain.predict(rows[1])).mean() > 0.99

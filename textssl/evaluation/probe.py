@@ -120,11 +120,13 @@ def _rotate(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
     train: (rows, rows) products among training rows. test: (test rows, rows).
     """
-    column_mean = train.mean(0)
+    size, column_mean = np.trace(train), train.mean(0)
     test = test - test.mean(1, keepdims=True) - column_mean + column_mean.mean()
     train = train - column_mean - column_mean[:, None] + column_mean.mean()
     values, axes = np.linalg.eigh(train)
-    kept = values > max(values[-1], 1e-300) * 1e-10
+    kept = values > max(values[-1] * 1e-10, size * 1e-12)
+    if not kept.any():  # rows that are all one, up to rounding
+        return np.zeros((len(train), 1)), np.zeros((len(test), 1))
     axes = axes[:, kept] / np.sqrt(values[kept])  # unit directions as combinations of training rows
     scale = np.sqrt(np.trace(train) / len(train)) or 1.0
     return train @ axes / scale, test @ axes / scale

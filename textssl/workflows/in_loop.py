@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from dataclasses import replace
@@ -12,11 +13,13 @@ from textssl import distributed
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.measure import named_values
+from textssl.evaluation.scorer import folder_scorer
 from textssl.evaluation.suite import Suite, load_suite
 from textssl.objectives.base import Objective
 from textssl.sections import Config
 from textssl.training.evaluations import Evaluation
 
+log = logging.getLogger(__name__)
 SECONDS = "eval/suite_seconds"
 
 
@@ -33,6 +36,8 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
     suite = chosen_tasks(load_suite(config.evaluation.suite), config.evaluation.tasks)
     suite.facts()  # a task whose data are not as they should be stops the run before its first step
 
+    told: set[str] = set()  # tasks whose absence was announced
+
     def run() -> dict[str, float]:
         started = time.perf_counter()
         mine = suite.tasks[distributed.rank() :: distributed.world_size()]
@@ -42,7 +47,12 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
                 path = Path(folder) / "model"
                 objective.export(path, words)
                 encoder = load_encoder(path, max_tokens=suite.max_tokens)
-                figures = dict(named_values(encoder, replace(suite, tasks=mine)))
+                scorer = folder_scorer(path)
+                possible, left_out = replace(suite, tasks=mine).suited(scorer)
+                for task in left_out.keys() - told:
+                    log.warning("evaluation.suite: %s is left out: %s", task, left_out[task])
+                told.update(left_out)
+                figures = dict(named_values(encoder, possible, scorer))
         shared = distributed.gather_objects(figures)
         together = {name: value for part in shared for name, value in part.items()}
         return {**together, SECONDS: time.perf_counter() - started}

@@ -85,11 +85,12 @@ def write(source: Path) -> Path:
         cells=[make[cell.kind](cell.source, id=f"cell-{place}") for place, cell in enumerate(cells)],
         metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}},
     )
+    os.environ["PYTHONWARNINGS"] = WARNINGS  # the kernel inherits it
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             notebook, timeout=TIMEOUT_SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
         )
-        client.execute(env={**os.environ, "PYTHONWARNINGS": WARNINGS})
+        client.execute()
     for cell in notebook.cells:
         cell.metadata.clear()  # times of execution, which differ from run to run
         if cell.cell_type == "code":

@@ -112,9 +112,9 @@ name: bbc-topics
 out: {WORK}/classifier
 data: {{train: "sample:bbc", shots: 8, test_share: 0.33}}
 model: {{pretrained: {WORK}/encoder/model}}
-objective: {{name: pairs}}
+objective: {{name: pairs, temperature: 0.1}}
 optimizer: {{name: adamw, lr: 1e-3}}
-train: {{max_steps: {3 if SMALL else 50}, max_epochs: null, batch_size: 16, log_every: 10}}
+train: {{max_steps: {3 if SMALL else 60}, max_epochs: null, batch_size: 32, log_every: 20}}
 evaluation: {{baselines: [majority, tfidf, probe]}}
 """
 )

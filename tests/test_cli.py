@@ -32,6 +32,8 @@ COMMANDS = {  # words on the command line: public function
     "quickstart": "quickstart",
     "embed": "embed",
     "mine": "mine",
+    "finetune": "finetune",
+    "predict": "predict",
 }
 
 

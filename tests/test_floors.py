@@ -15,6 +15,7 @@ MAX_LINES = 350
 FLOORS = [  # top to bottom; a file imports from the floors below its own, and from its own room
     {"__main__"},
     {"cli"},
+    {"inference"},
     {"arguments"},
     {"workflows"},
     {"training", "report"},
@@ -39,7 +40,7 @@ HEAVY = {  # what `textssl --help` must not wait for
     *("sklearn", "scipy", "pandas", "pyarrow", "numpy"),
 }
 LIGHT_FILES = (
-    *("cli.py", "arguments.py", "__main__.py", "config.py", "sections.py", "errors.py"),
+    *("cli.py", "inference.py", "arguments.py", "__main__.py", "config.py", "sections.py", "errors.py"),
     *("__init__.py", "workflows/__init__.py"),
 )
 

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from textssl.workflows.embed import embed
     from textssl.workflows.evaluate import evaluate
     from textssl.workflows.fill_mask import fill_mask
+    from textssl.workflows.finetune import finetune
     from textssl.workflows.generate import generate
     from textssl.workflows.mine import mine
+    from textssl.workflows.predict import predict
     from textssl.workflows.prepare import prepare
     from textssl.workflows.pretrain import pretrain
     from textssl.workflows.quickstart import quickstart
@@ -36,10 +38,12 @@ __all__ = [
     "embed",
     "evaluate",
     "fill_mask",
+    "finetune",
     "generate",
     "get_sample",
     "list_samples",
     "mine",
+    "predict",
     "prepare",
     "pretrain",
     "quickstart",
@@ -52,10 +56,12 @@ COMMANDS = {  # public name: (module of textssl.workflows, name in it)
     "embed": ("embed", "embed"),
     "evaluate": ("evaluate", "evaluate"),
     "fill_mask": ("fill_mask", "fill_mask"),
+    "finetune": ("finetune", "finetune"),
     "generate": ("generate", "generate"),
     "get_sample": ("samples", "get"),
     "list_samples": ("samples", "list_samples"),
     "mine": ("mine", "mine"),
+    "predict": ("predict", "predict"),
     "prepare": ("prepare", "prepare"),
     "pretrain": ("pretrain", "pretrain"),
     "quickstart": ("quickstart", "quickstart"),

@@ -1,12 +1,16 @@
-"""The arguments that commands share: their types, choices and help."""
+"""What commands share: the types, choices and help of their arguments, and how they reach their functions."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+import textssl
+
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: start again to continue
 SEVERAL_VALUES = ("--input",)  # options that take `--input a b c` as well as `--input a --input b --input c`
 
 
@@ -41,6 +45,10 @@ class Precision(StrEnum):
     int8 = "int8"
 
 
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="See configs/ for one of each objective.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY.SUB=VALUE", help="Any key of the file; the value is YAML.")
+]
 Input = Annotated[
     list[str],
     typer.Option(
@@ -55,6 +63,18 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken
 Model = Annotated[
     str, typer.Option(metavar="DIR", help="Model folder, run folder, sample:minilm, or a name on the hub.")
 ]
+
+
+def call(function: str, arguments: dict[str, Any]) -> Any:
+    """Run `textssl.FUNCTION` (which imports what it needs now) with the arguments of the command of that name."""
+    choices = {name: value.value for name, value in arguments.items() if isinstance(value, StrEnum)}
+    plain = {name: None if value == Normalization.none.value else value for name, value in choices.items()}
+    return getattr(textssl, function)(**{**arguments, **plain})
+
+
+def finish(result: Any) -> None:
+    """End a command that trains; `stopped_by` is the name of the signal that ended it early, if one did."""
+    raise typer.Exit(STOPPED if result.stopped_by else 0)
 
 
 def spread(arguments: list[str]) -> list[str]:

@@ -48,6 +48,9 @@ def parse_yaml(text: str, source: str) -> Any:
         raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
+ENDS = ("max_steps", "max_tokens", "max_seconds", "max_epochs")  # of train: a length given takes a default one out
+
+
 def load_config(
     path: str | Path, overrides: Sequence[str] = (), defaults: dict[str, dict[str, Any]] | None = None
 ) -> Config:
@@ -70,6 +73,8 @@ def load_config(
         apply_override(values, override)
     for section, keys in (defaults or {}).items():
         given = values.get(section)
+        if section == "train" and isinstance(given, dict) and any(end in given for end in ENDS):
+            keys = {key: value for key, value in keys.items() if key not in ENDS}
         if given is None or isinstance(given, dict):
             values[section] = {**keys, **(given or {})}
     return parse_config(values, str(path))

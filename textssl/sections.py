@@ -153,8 +153,10 @@ class EvaluationConfig(Section):
     suite: str | None = Field(default=None, description="quick, full or FILE.yaml: tasks to evaluate during the run")
     suite_every: int | None = Field(default=None, gt=0, description="steps between them; null: only at the end")
     tasks: list[str] | None = Field(default=None, description="which tasks of the suite; null: all")
-    baselines: list[Literal["majority", "tfidf", "scratch"]] = Field(
-        default=["majority", "tfidf"], description="finetune: what stands beside the result on the test texts"
+    baselines: list[Literal["majority", "tfidf", "probe", "finetune", "scratch"]] = Field(
+        default=["majority", "tfidf"],
+        description="finetune: what stands beside it on the test texts; probe: frozen features, finetune: plain "
+        "fine-tuning beside contrast, scratch: the same run from random weights",
     )
 
     @model_validator(mode="after")

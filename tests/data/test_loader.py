@@ -35,7 +35,7 @@ def collate(views, samples):
 
 def steps(world_size=1, rank=0, batch_size=7, **limits):
     texts = TextDealing(RowFormat(prefix=(60,)), 30, Limits(**limits))
-    options = {"batch_size": batch_size, "world_size": world_size, "rank": rank, "texts": texts}
+    options = {"batch_size": batch_size, "world_size": world_size, "rank": rank, "dealing": texts}
     return StepDataset(Numbers(), corrupt, collate, progress=lambda step: step / 10, **options)
 
 

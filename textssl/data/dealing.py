@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from textssl.batch import RowFormat, Texts, Views, stack_texts
+from textssl.batch import Batch, RowFormat, Texts, Views, stack_texts
 
 SMALLEST_GROUP_TOKENS = 512  # below this a forward on a CPU costs more than the padding that a finer cut saves
 
@@ -79,6 +80,12 @@ def split_largest(groups: list[np.ndarray], lengths: np.ndarray) -> list[np.ndar
     half = int(np.searchsorted(np.cumsum(lengths[group]), sizes[place] / 2))
     half = min(max(half, 1), len(group) - 1)
     return [*groups[:place], group[:half], group[half:], *groups[place + 1 :]]
+
+
+class Dealing(Protocol):
+    """How the views of a step become the micro-batches of a rank."""
+
+    def deal(self, views: Sequence[Any], world_size: int, rank: int, /) -> Sequence[Batch]: ...
 
 
 @dataclass(frozen=True)

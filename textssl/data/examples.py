@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from textssl.batch import Example, Examples, LabelFacts, Pair, stack_examples
+from textssl.batch import Example, Examples, LabelFacts, Pair, PairFacts, stack_examples
 from textssl.data.dealing import Limits, deal_by_length
 from textssl.data.keyed import PAIRS
 from textssl.data.labeled import Labeled
@@ -54,14 +54,22 @@ class LabelPairs(Listed):
 
     Each text in turn, beside another of its class drawn at random (itself, with other dropout, where there is none).
     Pairs of one class never repel each other. scored: every second pair is of two classes instead, and pairs have the
-    scores 1 and 0.
+    scores 1 and 0. fingerprint: of the labelled set.
     """
 
-    def __init__(self, texts: Sequence[np.ndarray], labels: Sequence[str], seed: int, *, scored: bool):
+    def __init__(
+        self, texts: Sequence[np.ndarray], labels: Sequence[str], seed: int, *, scored: bool, fingerprint: str
+    ):
         super().__init__(range(len(texts)), seed, PAIRS)
-        self.texts, self.labels, self.scored = texts, labels, scored
+        self.texts, self.labels, self.scored, self.fingerprint = texts, labels, scored, fingerprint
+        self.facts = PairFacts(scored=scored)
         self.places = by_class(labels)
         self.numbers = {name: number for number, name in enumerate(self.places)}
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Every text once, for counts of tokens."""
+        return [Pair(text, text[:0], []) for text in self.texts]
 
     def sample(self, index: int) -> Pair:
         left = int(super().sample(index // 2 if self.scored else index))

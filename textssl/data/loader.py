@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from textssl.batch import Batch, Part, empty_like
-from textssl.data.dealing import TextDealing, deal
+from textssl.data.dealing import Dealing, deal
 from textssl.data.plan import Order
 
 Corrupt = Callable[[Any, np.random.Generator, float], Any]
@@ -23,8 +23,8 @@ class StepDataset(Dataset):
     """The micro-batches of this rank for any step; a pure function, so a resume has nothing to skip.
 
     plan: the order of all samples. batch_size: samples of a global step. num_samples: where the data ends (held-out
-    data are read once); None goes on for ever. progress: step -> how far the run is, in [0, 1]. texts: where `corrupt`
-    gives texts to be embedded (batch.Views), how these are framed and dealt; None deals samples as they come.
+    data are read once); None goes on for ever. progress: step -> how far the run is, in [0, 1]. dealing: how views of
+    different lengths are framed and dealt; None deals samples as they come.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class StepDataset(Dataset):
         rank: int = 0,
         num_samples: int | None = None,
         progress: Callable[[int], float] = lambda step: 0.0,
-        texts: TextDealing | None = None,
+        dealing: Dealing | None = None,
     ):
-        self.texts = texts
+        self.dealing = dealing
         self.plan, self.corrupt, self.collate, self.progress = plan, corrupt, collate, progress
         self.batch_size, self.micro_batch_size, self.num_samples = batch_size, micro_batch_size, num_samples
         self.world_size, self.rank = world_size, rank
@@ -58,8 +58,8 @@ class StepDataset(Dataset):
 
     def __getitem__(self, step: int) -> list[Batch]:
         samples, progress = self.sample_range(step), self.progress(step)
-        if self.texts is not None:  # every rank makes all views: their lengths decide who gets them
-            return list(self.texts.deal(self.views(samples, progress), self.world_size, self.rank))
+        if self.dealing is not None:  # every rank makes all views: their lengths decide who gets them
+            return list(self.dealing.deal(self.views(samples, progress), self.world_size, self.rank))
         return [
             self.batch(samples, places, progress)
             for places in deal(len(samples), self.world_size, self.rank, self.micro_batch_size)

@@ -14,7 +14,14 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from textssl.data.samples import PREFIX, sample_path
 from textssl.errors import UserError
@@ -90,7 +97,7 @@ def load_weights(folder: Path, auto_class: Any, device: torch.device | None = No
     """The model of a folder in float32 and evaluation mode.
 
     auto_class: transformers' AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, ...
-    Raises UserError where the weights do not fill the model (a missing pooler is allowed).
+    Raises UserError where the weights do not fill the model (AutoModel may lack its pooler).
     """
     try:
         with quiet():
@@ -99,7 +106,8 @@ def load_weights(folder: Path, auto_class: Any, device: torch.device | None = No
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder} could not be loaded as {auto_class.__name__}: {first_line(error)}") from error
-    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in HEADLESS))
+    spared = HEADLESS if auto_class is AutoModel else ()
+    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in spared))
     if missing:
         raise UserError(
             f"the weights in {folder} lack {len(missing)} parameters of {type(model).__name__}, first {missing[0]}: "

@@ -16,6 +16,7 @@ from textssl import distributed, tokenizer
 from textssl.data.corpus import Corpus
 from textssl.data.dealing import Limits, TextDealing
 from textssl.data.drops import DropReport
+from textssl.data.examples import LabelPairs
 from textssl.data.loader import JoinedSteps, StepDataset, Steps
 from textssl.data.pairs import PairOrder, read_pairs
 from textssl.data.plan import Order, Plan
@@ -33,7 +34,7 @@ class Data:
     """What a run trains on: prepared corpora with their weights, and given pairs where there are any."""
 
     corpora: list[tuple[Corpus, float]]
-    pairs: PairOrder | None = None
+    pairs: PairOrder | LabelPairs | None = None
 
     def counts(self, size: int) -> sparse.csr_matrix:
         """(size, documents) how often each token stands in each document, of the first COUNTED_TOKENS.
@@ -192,7 +193,7 @@ def build_part(
         micro_batch_size=config.train.micro_batch_size,
         world_size=distributed.world_size(),
         rank=distributed.rank(),
-        texts=TextDealing(form, config.data.sequence_length, limits(config, objective)) if objective.embeds else None,
+        dealing=TextDealing(form, config.data.sequence_length, limits(config, objective)) if objective.embeds else None,
         **options,
     )
 

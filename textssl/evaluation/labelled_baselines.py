@@ -1,0 +1,67 @@
+"""What a fine-tuned model has to beat on the same texts: a constant answer, and TF-IDF with a linear model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
+
+from textssl.evaluation.baselines import Tfidf
+
+FOLDS = 5
+INVERSE_PENALTIES = tuple(10.0**power for power in range(-2, 4))
+
+Texts = tuple[Sequence[str], Sequence[str] | None]  # texts, or first texts, and second texts of pairs
+
+
+def constant(targets: np.ndarray, classes: int, examples: int) -> np.ndarray:
+    """The shares of the classes, or the mean score, for every example: (examples, classes) or (examples,)."""
+    if not classes:
+        return np.full(examples, targets.mean())
+    shares = np.bincount(targets.astype(int), minlength=classes) / len(targets)
+    return np.tile(shares, (examples, 1))
+
+
+def tfidf(train: Texts, targets: np.ndarray, test: Texts, classes: int, seed: int) -> np.ndarray:
+    """Answers of logistic (for scores, ridge) regression on TF-IDF of words and pairs of words.
+
+    The penalty is chosen by cross-validation. A pair of texts is |u - v| beside u * v. Shapes as in `constant`.
+    """
+    counter = Tfidf()
+    counter.fit([*train[0], *(train[1] or ())])
+    return linear(features(counter, train), targets, features(counter, test), classes, seed)
+
+
+def features(counter: Tfidf, texts: Texts) -> Any:
+    first = counter.embed(texts[0])
+    if texts[1] is None:
+        return first
+    second = counter.embed(texts[1])
+    return sparse.hstack([abs(first - second), first.multiply(second)]).tocsr()
+
+
+def linear(train: Any, targets: np.ndarray, test: Any, classes: int, seed: int) -> np.ndarray:
+    """Answers of a regularised linear model, its penalty chosen by cross-validation. train, test: (examples, width)."""
+    if not classes:
+        grid = {"alpha": [1 / penalty for penalty in INVERSE_PENALTIES]}
+        folds: Any = KFold(min(FOLDS, len(targets)), shuffle=True, random_state=seed)
+        return GridSearchCV(Ridge(), grid, cv=folds, scoring="neg_mean_squared_error").fit(train, targets).predict(test)
+    return fit_logistic(train, targets.astype(int), seed).predict_proba(test)
+
+
+def fit_logistic(train: Any, labels: np.ndarray, seed: int) -> LogisticRegression:
+    """Logistic regression with the C of the best cross-validated accuracy; 1 where a class has one example alone."""
+    model, smallest = LogisticRegression(max_iter=2_000), int(np.bincount(labels)[np.unique(labels)].min())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of penalties too weak to be chosen
+        if smallest < 2:
+            return model.fit(train, labels)
+        folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
+        grid = {"C": list(INVERSE_PENALTIES)}
+        return GridSearchCV(model, grid, cv=folds, scoring="accuracy").fit(train, labels).best_estimator_

@@ -1,0 +1,136 @@
+"""A fine-tuned folder as a function: texts (or pairs of texts) -> probabilities of its classes, or scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from textssl.errors import UserError
+from textssl.evaluation.encoders import load_encoder
+from textssl.evaluation.features import Encoder, Tokenized, evaluation_mode
+from textssl.evaluation.lanes import pack_linears
+from textssl.evaluation.loading import (
+    context_limit,
+    find_model,
+    is_sentence_model,
+    load_config,
+    load_tokenizer,
+    load_weights,
+)
+from textssl.evaluation.tokens import padded
+from textssl.models.linear_head import LABELS, LinearHead, softmax
+
+DEFAULT_MAX_TOKENS = 512
+Item = str | tuple[str, str]  # a text, or a pair of texts
+
+
+class Predictor(Protocol):
+    """labels: names of the classes; empty where the model gives scores."""
+
+    labels: list[str]
+
+    def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
+        """(items, classes) probabilities or (items,) scores of each window, and the next is read meanwhile."""
+        ...
+
+
+class Logits(Encoder):
+    """Texts or pairs -> logits of a stock sequence classifier, in batches of similar length."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+        super().__init__(unit_length=False)
+        self.model, self.tokenizer = model, tokenizer
+        self.width = int(model.config.num_labels or 0)
+        limit = context_limit(model.config, tokenizer) or DEFAULT_MAX_TOKENS
+        self.max_tokens = limit
+        self.pad_id: Any = model.config.pad_token_id or 0
+        self.takes_types = "token_type_ids" in tokenizer.model_input_names
+        self.left = tokenizer.padding_side == "left"
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def running(self):
+        return evaluation_mode(self.model)
+
+    def tokenize(self, texts: Sequence[Any]) -> Tokenized:
+        pairs = bool(texts) and not isinstance(texts[0], str)
+        sides: list[Any] = [list(side) for side in zip(*texts, strict=True)] if pairs else [list(texts)]
+        cut: Any = self.tokenizer(
+            *sides,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_token_type_ids=True,
+            return_overflowing_tokens=False,
+            verbose=False,
+        )
+        ids = [np.array(row or [self.pad_id], np.int64) for row in cut["input_ids"]]
+        types = [np.array(row or [0], np.int64) for row in cut["token_type_ids"]]
+        lengths = np.array([len(row) for row in ids], np.int64)
+        at_limit = int(np.count_nonzero(lengths == self.max_tokens))
+        return Tokenized(list(zip(ids, types, strict=True)), lengths, at_limit)
+
+    def forward(self, items: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        ids, mask = padded([ids for ids, _ in items], self.pad_id, left=self.left)
+        arguments = {"input_ids": ids, "attention_mask": mask}
+        if self.takes_types:
+            arguments["token_type_ids"], _ = padded([types for _, types in items], 0, left=self.left)
+        with torch.inference_mode():
+            moved = {name: value.to(self.device) for name, value in arguments.items()}
+            return self.model(**moved).logits.float().cpu().numpy()
+
+
+class Classifier:
+    """A stock AutoModelForSequenceClassification folder."""
+
+    def __init__(self, folder: Path):
+        weights = load_weights(folder, AutoModelForSequenceClassification)
+        pack_linears(weights)
+        config = weights.config
+        self.scores = config.problem_type == "regression" or config.num_labels == 1
+        names: Any = config.id2label
+        self.labels = [] if self.scores else [str(names[number]) for number in range(int(config.num_labels or 0))]
+        self.logits = Logits(weights, load_tokenizer(folder))
+
+    def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
+        for logits, _ in self.logits.embed_windows(windows):
+            yield logits[:, 0].astype(np.float64) if self.scores else softmax(logits)
+
+
+class HeadedEncoder:
+    """A sentence encoder with a LinearHead beside it, as contrastive tuning with few labels leaves it."""
+
+    def __init__(self, folder: Path):
+        self.head = LinearHead.load(folder)
+        self.labels = self.head.labels
+        self.encoder = load_encoder(folder, max_tokens=None, normalize=None)
+
+    def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
+        for vectors, _ in self.encoder.embed_windows(self.checked(windows)):
+            yield softmax(self.head.logits(vectors))
+
+    def checked(self, windows: Iterable[Sequence[Any]]) -> Iterator[Sequence[str]]:
+        for window in windows:
+            if window and not isinstance(window[0], str):
+                raise UserError("this model classifies single texts, and the input holds pairs (text_a, text_b)")
+            yield window
+
+
+def load_predictor(model: str | Path) -> Predictor:
+    """The predictor of a folder that `textssl finetune` left, or of any sequence classifier. Raises UserError."""
+    folder = find_model(model)
+    if (folder / LABELS).is_file():
+        return HeadedEncoder(folder)
+    wanted = "give a folder that `textssl finetune` left"
+    if is_sentence_model(folder) and not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is a sentence encoder without a classifier: {wanted}")
+    architecture = (load_config(folder).architectures or [""])[0]
+    if not architecture.endswith("ForSequenceClassification"):
+        raise UserError(f"{folder} holds a {architecture or 'model'}, which gives no labels: {wanted}")
+    return Classifier(folder)

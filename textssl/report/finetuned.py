@@ -1,0 +1,76 @@
+"""What fine-tuning gave, as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+HEADINGS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "mcc": "MCC",
+    "calibration_error": "calibration error",
+    "loss": "loss",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "mse": "MSE",
+    "mae": "MAE",
+}
+ROWS = {
+    "majority": "constant answer",
+    "tfidf": "TF-IDF, linear",
+    "probe": "frozen, linear",
+    "finetune": "fine-tuned",
+    "scratch": "from random weights",
+}
+LOWER = ("calibration_error", "loss", "mse", "mae")
+MOST_CLASSES = 12  # of a confusion matrix on a terminal
+
+
+def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
+    """The test figures beside the baselines, and the confusion matrix. result: as in summary.json."""
+    rows = {"this model": result["test"]} | {ROWS[name]: found for name, found in result["baselines"].items()}
+    table = Table(title=f"[bold]Test: {result['splits']['test']:,} texts[/]", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for name in result["test"]:
+        table.add_column(HEADINGS[name], justify="right", no_wrap=True)
+    best = {name: pick(name, [row[name]["mean"] for row in rows.values() if name in row]) for name in result["test"]}
+    for label, row in rows.items():
+        table.add_row(label, *(cell(row.get(name), best[name]) for name in result["test"]))
+    yield table
+    over = "seeds" if len(result.get("seeds", ())) > 1 else "test texts"
+    yield Text(
+        f"\u00b1 is half a 95 % interval over {over}; TF-IDF also learns from the validation texts.", style="dim"
+    )
+    if result.get("confusion") and len(result["labels"]) <= MOST_CLASSES:
+        yield confusion_table(result["labels"], result["confusion"])
+
+
+def pick(name: str, values: Sequence[float]) -> float:
+    return min(values) if name in LOWER else max(values)
+
+
+def cell(figure: Mapping[str, Any] | None, best: float) -> Text:
+    if figure is None:
+        return Text("-", style="dim")
+    text = Text(f"{figure['mean']:.3f}", style="bold green" if figure["mean"] == best else "")
+    if figure["low"] < figure["high"]:
+        half = f"{(figure['high'] - figure['low']) / 2:.3f}".removeprefix("0")
+        text.append(f" \u00b1{half}", style="not bold dim")
+    return text
+
+
+def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:
+    """Rows are what is true, columns what was predicted."""
+    table = Table(title="[bold]Confusion: true \\\\ predicted[/]", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for label in labels:
+        table.add_column(label, justify="right")
+    for place, (label, row) in enumerate(zip(labels, counts, strict=True)):
+        cells = (Text(f"{n:,}", style="bold" if at == place else "" if n else "dim") for at, n in enumerate(row))
+        table.add_row(label, *cells)
+    return table

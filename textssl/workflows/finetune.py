@@ -1,0 +1,232 @@
+"""`textssl finetune`: a pretrained model learns labels; tested once, beside what it has to beat."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from textssl import distributed
+from textssl.config import load_config
+from textssl.data.labeled import Labeled, Target
+from textssl.data.splits import Splits, read_splits
+from textssl.evaluation.figure import Figure
+from textssl.evaluation.intervals import over_draws
+from textssl.evaluation.supervised import answer_figures, confusion
+from textssl.report.card import write_card
+from textssl.report.facts import Labelled, run_facts
+from textssl.report.finetuned import result_tables
+from textssl.sections import Config
+from textssl.training.evaluations import better
+from textssl.training.tracking import announce
+from textssl.workflows.beside import beside
+from textssl.workflows.runs import start_accelerator
+from textssl.workflows.tuning import Tuned, tune
+
+DEFAULTS: dict[str, dict[str, Any]] = {  # where fine-tuning wants others than pretraining
+    "objective": {"name": "auto"},
+    "optimizer": {"name": "adamw", "lr": 1e-4, "betas": [0.9, 0.999]},
+    "schedule": {"name": "linear", "warmup_fraction": 0.1},
+    "train": {"max_epochs": 5, "batch_size": 32, "log_every": 20, "checkpoint_every": None},
+    "evaluation": {"every": None},
+}
+TARGETS: dict[str, Target] = {"classification": "label", "regression": "score", "pairs": "label"}
+
+
+@dataclass
+class Finetuned:
+    """What a fine-tuning gave, as in RUN/summary.json.
+
+    summary: of the run (of the exported one, where there are several seeds). test: figure -> mean and interval on the
+    test texts. baselines: the same for what stands beside. splits: texts of each part. dropped: counts by reason.
+    confusion: (true, predicted) counts. seeds: of each run its seed, folder, best validation figure and test figures.
+    """
+
+    run: str
+    stopped_by: str | None
+    summary: dict[str, Any]
+    labels: list[str] = field(default_factory=list)
+    splits: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    test: dict[str, dict[str, Any]] = field(default_factory=dict)
+    baselines: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    confusion: list[list[int]] | None = None
+    seeds: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        own = {key: value for key, value in asdict(self).items() if key != "summary"}
+        return {**self.summary, **own}
+
+    def write(self) -> None:
+        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        (Path(self.run) / "summary.json").write_text(text, encoding="utf-8")
+
+
+def finetune(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Finetuned:
+    """Train a classifier (or a model of scores) on labelled texts; a run folder that holds checkpoints is continued.
+
+    config: a YAML file or a Config. overrides: `key.sub=value` strings, for a file. Leaves RUN/model, a stock
+    AutoModelForSequenceClassification folder (objective.name=pairs: a sentence-transformers folder with a linear head
+    beside it), RUN/predictions.jsonl of the test texts, RUN/summary.json. Raises UserError before anything is written.
+    """
+    given = config.model_copy(deep=True) if isinstance(config, Config) else None
+    config = given or load_config(str(config), overrides, DEFAULTS)
+    console = console or Console(stderr=True)
+    accelerator = start_accelerator(config)
+    if config.train.num_seeds == 1:
+        return finetune_once(config, accelerator, console)
+    return finetune_seeds(config, accelerator, console)
+
+
+def finetune_once(config: Config, accelerator: Accelerator, console: Console, quiet: bool = False) -> Finetuned:
+    """One seed. quiet: no table at the end."""
+    splits = read_splits(config.data, config.seed, TARGETS.get(config.objective.get("name", "auto"), "auto"))
+    first = distributed.rank() == 0
+    if splits.report.total and first:
+        announce(console, f"{splits.report.total:,} records dropped: {splits.report.summary()}", style="yellow")
+    tuned = tune(config, splits, accelerator, console)
+    result = Finetuned(tuned.summary.run, tuned.summary.stopped_by, asdict(tuned.summary))
+    result.labels, result.dropped = list(splits.facts.classes), splits.report.as_dict()
+    result.splits = {name: len(part) for name, part in splits.parts.items()}
+    if result.stopped_by is None:
+        others = beside(config, splits, accelerator, console)  # some of them are runs of all ranks
+        if first:
+            measure(result, config, splits, tuned, others)
+    if first:
+        result.write()
+        announce(console, tuned.summary.line())
+        if not quiet and result.test:
+            show(result)
+    distributed.barrier()
+    return result
+
+
+def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, others: dict[str, Any]) -> None:
+    """Figures of the test part, its predictions and the card, on the first rank."""
+    if splits.test is not None and tuned.answers is not None and tuned.truth is not None:
+        truth = tuned.truth
+        result.test = plain(answer_figures(truth, tuned.answers, config.seed))
+        result.baselines = {name: plain(answer_figures(truth, found, config.seed)) for name, found in others.items()}
+        if result.labels:
+            result.confusion = confusion(truth, tuned.answers).tolist()
+        write_predictions(Path(result.run) / "predictions.jsonl", splits.test, result.labels, tuned.answers)
+    labelled = Labelled(
+        source=str(config.data.train),
+        splits=result.splits,
+        classes=dict(zip(splits.facts.classes, splits.facts.counts, strict=True)),
+        test={"this model": result.test, **result.baselines} if result.test else {},
+        confusion=result.confusion,
+        pairs=splits.train.text_b is not None,
+    )
+    figures = tuned.summary.best or {}
+    facts = run_facts(
+        config,
+        tuned.objective,
+        asdict(tuned.summary),
+        command="finetune",
+        labelled=labelled,
+        figures={figures["figure"]: figures["value"]} if figures else {},
+    )
+    write_card(Path(result.run) / "model", facts)
+
+
+def plain(figures: dict[str, Figure]) -> dict[str, dict[str, Any]]:
+    return {name: figure.as_dict() for name, figure in figures.items()}
+
+
+def write_predictions(file: Path, test: Labeled, labels: list[str], answers: Any) -> None:
+    """One object a test text: text, what is true, what was predicted, and the probabilities of all labels."""
+    aside = file.with_name(f".{file.name}.new")
+    with aside.open("w", encoding="utf-8") as stream:
+        for place, answer in enumerate(answers):
+            line: dict[str, Any] = {"text": test.texts[place]}
+            if test.text_b is not None:
+                line = {"text_a": test.texts[place], "text_b": test.text_b[place]}
+            line |= answer_fields(answer, labels)
+            line["true"] = test.labels[place] if labels else (test.scores or [])[place]
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+    aside.replace(file)
+
+
+def answer_fields(answer: Any, labels: list[str]) -> dict[str, Any]:
+    """An answer as `predict` writes it: the label with the probabilities of all, or the score."""
+    if not labels:
+        return {"score": float(answer)}
+    probabilities = {name: round(float(value), 6) for name, value in zip(labels, answer, strict=True)}
+    return {"label": labels[int(answer.argmax())], "probabilities": probabilities}
+
+
+def show(result: Finetuned) -> None:
+    console = Console()
+    for table in result_tables(result.as_dict()):
+        console.print(table)
+
+
+def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -> Finetuned:
+    """Several seeds, each in a folder of its own; the best by validation (without one: the first) becomes RUN/model."""
+    run = Path(config.out)
+    if distributed.rank() == 0:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    results: list[Finetuned] = []
+    for seed in range(config.seed, config.seed + config.train.num_seeds):
+        one = config.model_copy(deep=True)
+        one.seed, one.train.num_seeds, one.out = seed, 1, str(run / f"seed-{seed}")
+        if seed > config.seed:  # these follow from the data, and are the same for every seed
+            one.evaluation.baselines = [name for name in one.evaluation.baselines if name not in ("majority", "tfidf")]
+        results.append(finetune_once(one, accelerator, console, quiet=True))
+        if results[-1].stopped_by:
+            return results[-1]
+    chosen = results[0]
+    for result in results[1:]:
+        now, before = result.summary["best"], chosen.summary["best"]
+        if now and before and better(now["figure"], now["value"], before["value"]):
+            chosen = result
+    total = Finetuned(**{**vars(chosen), "run": str(run), "test": over_seeds([result.test for result in results])})
+    names = {name for result in results for name in result.baselines}
+    found = {name: [result.baselines[name] for result in results if name in result.baselines] for name in names}
+    total.baselines = {
+        name: over_seeds(found[name]) if len(found[name]) > 1 else found[name][0]
+        for name in config.evaluation.baselines
+        if name in found
+    }
+    total.seeds = [
+        {"seed": config.seed + at, "run": result.run, "best": result.summary["best"], "test": result.test}
+        for at, result in enumerate(results)
+    ]
+    if distributed.rank() == 0:
+        copy_folder(Path(chosen.run) / "model", run / "model")
+        if (Path(chosen.run) / "predictions.jsonl").is_file():
+            shutil.copy2(Path(chosen.run) / "predictions.jsonl", run / "predictions.jsonl")
+        total.write()
+        announce(console, f"done: {len(results)} seeds; {run / 'model'} is that of {Path(chosen.run).name}")
+        if total.test:
+            show(total)
+    distributed.barrier()
+    return total
+
+
+def over_seeds(runs: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Each figure's mean over the seeds with Student's 95 % interval."""
+    merged = {}
+    for name in runs[0]:
+        values = [run[name]["mean"] for run in runs]
+        bounds = (0.0, 1.0) if name in ("accuracy", "macro_f1", "calibration_error") else (-1.0, float("inf"))
+        score = over_draws(values, bounds)
+        merged[name] = {**runs[0][name], **asdict(score), "interval": "seeds", "scores": values}
+    return merged
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy whole or not at all, replacing what is there."""
+    aside = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(source, aside)
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)

@@ -1,0 +1,127 @@
+"""`textssl predict`: texts of any number -> their labels with probabilities, by a fine-tuned folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from textssl.data import drops
+from textssl.data.documents import DropReport, expand_inputs, is_usable, read_documents
+from textssl.data.formats import table_records
+from textssl.data.inputs import file_format
+from textssl.errors import UserError
+from textssl.evaluation.predictor import Item, load_predictor
+from textssl.workflows.finetune import answer_fields
+
+WINDOW_TEXTS = 4_096  # sorted by length and computed together
+SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What became of a job. counts: texts of each predicted label; empty where the model gives scores."""
+
+    out: Path
+    texts: int
+    counts: dict[str, int]
+    dropped: int
+
+
+def predict(
+    model: str | Path,
+    input: Sequence[str | Path] | str | Path,
+    out: str | Path,
+    text_column: str = "text",
+    one_document_per: str = "blank-line",
+    strict: bool = False,
+) -> Predicted:
+    """Write one object a text to `out`, in the order of the input: its source, its text, label and probabilities.
+
+    model: what `textssl finetune` left, or any sequence classifier. input: as for `embed`; tables with text_a and
+    text_b (and no text) hold pairs. A model of scores gives a score instead. The file appears when it is complete.
+    Raises UserError.
+    """
+    out, console, report = Path(out), Console(), DropReport()
+    if out.suffix != SUFFIX or out.is_dir():
+        raise UserError(f"--out is {out}: it must name a {SUFFIX} file")
+    inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
+    items = read_items(inputs, text_column, one_document_per, strict, report)
+    first = next(items, None)
+    if first is None:
+        dropped = f" ({report.summary()})" if report.total else ""
+        raise UserError(f"there is no text to classify in {', '.join(inputs)}{dropped}")
+    predictor = load_predictor(model)
+    counts: dict[str, int] = {name: 0 for name in predictor.labels}
+    waiting: list[list[tuple[str, Item]]] = []  # windows that are read and not yet answered
+
+    def windows() -> Iterator[Sequence[Item]]:
+        window = [first, *islice(items, WINDOW_TEXTS - 1)]
+        while window:
+            waiting.append(window)
+            yield [item for _, item in window]
+            window = list(islice(items, WINDOW_TEXTS))
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside, texts = out.with_name(f".{out.name}.new"), 0
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} texts"), TimeElapsedColumn())
+    try:
+        with aside.open("w", encoding="utf-8") as stream, Progress(*columns, transient=True) as bar:
+            task = bar.add_task("", total=None)
+            for answers in predictor.stream(windows()):
+                for (source, item), answer in zip(waiting.pop(0), answers, strict=True):
+                    fields = answer_fields(answer, predictor.labels)
+                    stream.write(json.dumps({"source": source, **text_fields(item), **fields}, ensure_ascii=False))
+                    stream.write("\n")
+                    if predictor.labels:
+                        counts[fields["label"]] += 1
+                    texts += 1
+                bar.update(task, completed=texts)
+        aside.replace(out)
+    finally:
+        aside.unlink(missing_ok=True)
+    if report.total:
+        console.print(report.table())
+    shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
+    console.print(f"{texts:,} texts: {shares}; in {out}", highlight=False, soft_wrap=True, markup=False)
+    return Predicted(out, texts, counts, report.total)
+
+
+def text_fields(item: Item) -> dict[str, str]:
+    return {"text": item} if isinstance(item, str) else {"text_a": item[0], "text_b": item[1]}
+
+
+def read_items(
+    inputs: list[str], text_column: str, one_document_per: str, strict: bool, report: DropReport
+) -> Iterator[tuple[str, Item]]:
+    """(place, text or pair of texts). Raises UserError where an input holds both kinds."""
+    kind: type | None = None
+    drop = report.recorder(strict)
+    for source in expand_inputs(inputs, report):
+        for place, item in source_items(source, text_column, one_document_per, strict, report, drop):
+            if kind not in (None, type(item)):
+                raise UserError(f"{place}: texts and pairs of texts in one input: give them apart")
+            kind = type(item)
+            yield place, item
+
+
+def source_items(
+    source: str, column: str, unit: str, strict: bool, report: DropReport, drop: drops.Drop
+) -> Iterator[tuple[str, Any]]:
+    if file_format(source) == ".txt":
+        for document in read_documents([source], one_document_per=unit, strict=strict, report=report):
+            yield document.source, document.text
+        return
+    for record in table_records(source, [column, "text_a", "text_b"], drop):
+        fields = [column] if column in record.fields else ["text_a", "text_b"]
+        if not all(name in record.fields for name in fields):
+            drop(drops.MISSING_COLUMN, record.place, f"{column}; there are {', '.join(map(str, record.columns))}")
+        elif all(is_usable(record.fields[name], record.place, drop) for name in fields):
+            values = [record.fields[name] for name in fields]
+            yield record.place, values[0] if len(values) == 1 else tuple(values)

@@ -185,10 +185,10 @@ def test_card_of_a_fine_tuned_folder(folder: Path, tmp_path: Path, labels: list[
     classes = {"sport": 300, "news|world": 7} if len(labels) > 1 else {}
     interval = {"mean": 0.91, "low": 0.88, "high": 0.94}
     labelled = Labelled(
-        source="sample:bbc",
+        source="sample:bbc" if pairs else str(tmp_path / "mine.csv"),
         splits={"train": 307, "validation": 30, "test": 100},
         classes=classes,
-        test={"this model": {"accuracy": interval, "mcc": 0.8}, "TF-IDF": {"accuracy": 0.875}},
+        test={"this model": {"accuracy": interval, "mcc": 0.8}, "tfidf": {"accuracy": 0.875}},
         confusion=[[60, 4], [5, 31]] if classes else None,
         pairs=pairs,
     )
@@ -196,8 +196,9 @@ def test_card_of_a_fine_tuned_folder(folder: Path, tmp_path: Path, labels: list[
     facts = facts_of(config_of(folder, "mlm"), summary_of(folder, "clm"), command="finetune", labelled=labelled)
     card = write_card(made, facts).read_text()
     assert yaml.safe_load(card.split("---\n")[1])["pipeline_tag"] == "text-classification"
-    assert "sample:bbc: 307 to train, 30 to validation, 100 to test" in card
-    assert "| this model | 0.910 (0.880 to 0.940) | 0.800 |" in card and "| TF-IDF | 0.875 |  |" in card
+    assert f"{'sample:bbc' if pairs else 'from mine.csv'}: 307 to train, 30 to validation, 100 to test" in card
+    assert "| this model | 0.910 (0.880 to 0.940) | 0.800 |" in card and "| TF-IDF, linear | 0.875 |  |" in card
+    assert "|  | accuracy | MCC |" in card and str(tmp_path) not in card
     assert "textssl finetune config.yaml" in card
     if classes:
         assert "| news\\|world | 7 |" in card and "| news\\|world | 5 | 31 |" in card

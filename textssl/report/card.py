@@ -12,12 +12,13 @@ from typing import Any
 import yaml
 
 from textssl import __version__
-from textssl.evaluation.figure import METRICS
 from textssl.evaluation.measure import versions
 from textssl.report.facts import ARXIV, Facts, Labelled, TrainingText
+from textssl.report.finetuned import HEADINGS, ROWS
 from textssl.report.folder import ModelFolder
 from textssl.report.limits import limits
 from textssl.report.markdown import table
+from textssl.report.paths import shown
 
 CARD = "README.md"
 WHAT = {  # kind -> the first words of a card
@@ -126,7 +127,7 @@ def training_data(facts: Facts) -> Iterator[str]:
 
 def labelled_data(labelled: Labelled) -> Iterator[str]:
     splits = ", ".join(f"{count:,} to {name}" for name, count in labelled.splits.items())
-    yield f"Labelled {'pairs of texts' if labelled.pairs else 'texts'} from {labelled.source}: {splits}."
+    yield f"Labelled {'pairs of texts' if labelled.pairs else 'texts'} from {shown(labelled.source)}: {splits}."
     if labelled.classes:
         yield table(["label", "training examples"], ([name, f"{n:,}"] for name, n in labelled.classes.items()))
 
@@ -187,13 +188,13 @@ def figures(model: ModelFolder, facts: Facts) -> Iterator[str]:
 def test_figures(labelled: Labelled) -> Iterator[str]:
     names = list(dict.fromkeys(name for row in labelled.test.values() for name in row))
     rows = [
-        [answer, *(interval(row[name]) if name in row else "" for name in names)]
+        [ROWS.get(answer, answer), *(interval(row[name]) if name in row else "" for name in names)]
         for answer, row in labelled.test.items()
     ]
     examples = labelled.splits.get("test")
     on = f" of {examples:,} examples" if examples else ""
     yield f"On the test split{on}; in brackets the 95 % interval, where there is one."
-    yield table(["", *(METRICS[name].words if name in METRICS else name.replace("_", " ") for name in names)], rows)
+    yield table(["", *(HEADINGS.get(name, name.replace("_", " ")) for name in names)], rows)
     if labelled.confusion is not None:
         classes = list(labelled.classes)
         counts = zip(classes, labelled.confusion, strict=True)

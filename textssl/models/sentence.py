@@ -216,6 +216,11 @@ def load_stock(folder: Path) -> SentenceTransformer:
     return model
 
 
+def is_static_folder(folder: Path) -> bool:
+    """Whether a folder holds a sentence encoder without a transformer, which AutoModel cannot load."""
+    return (folder / "modules.json").is_file() and not (folder / "config.json").is_file()
+
+
 def is_static(spec: ModelConfig) -> bool:
     """Whether spec asks for a new static encoder."""
     if spec.config is not None:

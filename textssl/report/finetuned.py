@@ -13,7 +13,7 @@ HEADINGS = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
     "mcc": "MCC",
-    "calibration_error": "calibration error",
+    "calibration_error": "calibration\nerror",
     "loss": "loss",
     "pearson": "Pearson",
     "spearman": "Spearman",
@@ -27,6 +27,7 @@ ROWS = {
     "finetune": "fine-tuned",
     "scratch": "from random weights",
 }
+WITH_INTERVAL = ("accuracy", "macro_f1", "pearson", "spearman")  # what is compared; all are in summary.json
 LOWER = ("calibration_error", "loss", "mse", "mae")
 MOST_CLASSES = 12  # of a confusion matrix on a terminal
 
@@ -34,13 +35,18 @@ MOST_CLASSES = 12  # of a confusion matrix on a terminal
 def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     """The test figures beside the baselines, and the confusion matrix. result: as in summary.json."""
     rows = {"this model": result["test"]} | {ROWS[name]: found for name, found in result["baselines"].items()}
-    table = Table(title=f"[bold]Test: {result['splits']['test']:,} texts[/]", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title=f"[bold]Test: {result['splits']['test']:,} texts[/]",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
     table.add_column("", no_wrap=True)
     for name in result["test"]:
         table.add_column(HEADINGS[name], justify="right", no_wrap=True)
     best = {name: pick(name, [row[name]["mean"] for row in rows.values() if name in row]) for name in result["test"]}
     for label, row in rows.items():
-        table.add_row(label, *(cell(row.get(name), best[name]) for name in result["test"]))
+        table.add_row(label, *(cell(row.get(name), best[name], name in WITH_INTERVAL) for name in result["test"]))
     yield table
     over = "seeds" if len(result.get("seeds", ())) > 1 else "test texts"
     yield Text(
@@ -54,11 +60,11 @@ def pick(name: str, values: Sequence[float]) -> float:
     return min(values) if name in LOWER else max(values)
 
 
-def cell(figure: Mapping[str, Any] | None, best: float) -> Text:
+def cell(figure: Mapping[str, Any] | None, best: float, with_interval: bool) -> Text:
     if figure is None:
         return Text("-", style="dim")
     text = Text(f"{figure['mean']:.3f}", style="bold green" if figure["mean"] == best else "")
-    if figure["low"] < figure["high"]:
+    if with_interval and figure["low"] < figure["high"]:
         half = f"{(figure['high'] - figure['low']) / 2:.3f}".removeprefix("0")
         text.append(f" \u00b1{half}", style="not bold dim")
     return text
@@ -66,7 +72,12 @@ def cell(figure: Mapping[str, Any] | None, best: float) -> Text:
 
 def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:
     """Rows are what is true, columns what was predicted."""
-    table = Table(title="[bold]Confusion: true \\\\ predicted[/]", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title="[bold]Confusion: true in rows, predicted in columns[/]",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
     table.add_column("", no_wrap=True)
     for label in labels:
         table.add_column(label, justify="right")

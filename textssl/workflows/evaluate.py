@@ -12,6 +12,7 @@ from rich.console import Console
 
 from textssl.distributed import launched_rank
 from textssl.errors import UserError
+from textssl.evaluation.classification import Tuner
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.language import LanguageFigure, language_figure
 from textssl.evaluation.loading import find_model, weights_hash
@@ -23,6 +24,7 @@ from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import Suite, load_suite
 from textssl.evaluation.table import LANGUAGE, legend, result_tables
 from textssl.report.evaluated import add_evaluation, check_own
+from textssl.workflows.tuner import suite_tuners
 
 HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
 
@@ -71,12 +73,13 @@ def evaluate(
     }
     if held_out is not None:  # first: a mistake here should not wait for the probes
         results["language"] = held_out_figure(folder, scorer, held_out).as_dict()
-    figures = run_tasks(folder, plan, results, scorer)
+    tuner, scratch_tuner = suite_tuners(folder, plan, skipped)
+    figures = run_tasks(folder, plan, results, scorer, tuner)
     if other is not None:
         results["against"], theirs = measure_other(other, str(against), plan)
         results["differences"] = _plain(compare(figures, theirs, plan.seed))
     if baselines:
-        for name, tasks in run_baselines(folder, plan):
+        for name, tasks in run_baselines(folder, plan, scratch_tuner=scratch_tuner):
             results["baselines"][name] = _plain(tasks)
     show_results(results, console)
     if out is not None:
@@ -89,11 +92,16 @@ def evaluate(
     return results
 
 
-def run_tasks(folder: Path, suite: Suite, results: dict[str, Any], scorer: Scorer | None = None) -> dict[str, Figures]:
-    """Every figure; fills in results["tasks"], and in results["data"] how much of each text the model has read."""
+def run_tasks(
+    folder: Path, suite: Suite, results: dict[str, Any], scorer: Scorer | None = None, tuner: Tuner | None = None
+) -> dict[str, Figures]:
+    """Every figure; fills in results["tasks"], and in results["data"] how much of each text the model has read.
+
+    scorer, tuner: as in run_suite.
+    """
     encoder = Remembered(load_encoder(folder, max_tokens=suite.max_tokens))
     found: dict[str, Figures] = {}
-    for task, figures in run_suite(encoder, suite, progress="reading", scorer=scorer):
+    for task, figures in run_suite(encoder, suite, "reading", tuner, scorer):
         found[task] = figures
         if results["data"][task]["kind"] in LANGUAGE:
             results["data"][task] |= next(iter(figures.values())).settings
@@ -114,7 +122,8 @@ def measure_other(folder: Path, name: str, suite: Suite) -> tuple[dict[str, Any]
     plan, skipped = suite.suited(scorer)
     results: dict[str, Any] = {"model": name, "weights_hash": weights_hash(folder), "skipped": skipped}
     results["data"] = plan.facts()
-    figures = run_tasks(folder, plan, results, scorer)
+    tuner, _ = suite_tuners(folder, plan, skipped)
+    figures = run_tasks(folder, plan, results, scorer, tuner)
     return results, figures
 
 

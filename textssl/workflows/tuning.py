@@ -29,7 +29,7 @@ from textssl.evaluation.supervised import answer_values
 from textssl.models.build import count_parameters
 from textssl.models.classifier import build_classifier
 from textssl.models.linear_head import LinearHead, softmax
-from textssl.models.sentence import is_static
+from textssl.models.sentence import is_static, is_static_folder
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
 from textssl.objectives.pairs import Pairs
@@ -91,7 +91,8 @@ def fine_tune(
     console: Console,
 ) -> Tuned:
     """All layers (but those that are frozen) and a new head learn the labels."""
-    if is_static(config.model) or holds_static(config):
+    pretrained = config.model.pretrained
+    if is_static(config.model) or (pretrained is not None and is_static_folder(Path(pretrained))):
         raise UserError("a static encoder has no layers to fine-tune: choose objective.name=pairs, or a transformer")
     facts, length = splits.facts, config.data.sequence_length
     objective.take_labels(facts)
@@ -127,12 +128,6 @@ def fine_tune(
             tuned.answers, tuned.truth = read(encoded["test"][0])
     distributed.barrier()
     return tuned
-
-
-def holds_static(config: Config) -> bool:
-    """Whether the pretrained folder is a sentence encoder without a transformer."""
-    folder = Path(config.model.pretrained) if config.model.pretrained else None
-    return folder is not None and (folder / "modules.json").is_file() and not (folder / "config.json").is_file()
 
 
 def cuts(encoded: dict[str, tuple[list[Any], int]], length: int) -> list[str]:

@@ -1,0 +1,95 @@
+"""Fine-tuning as a figure of an evaluation suite: labelled texts in, answers to the test texts out."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from textssl.config import parse_config
+from textssl.data.labeled import Labeled
+from textssl.data.splits import Splits, split_off
+from textssl.evaluation.classification import Tuner
+from textssl.evaluation.suite import Suite
+from textssl.models.sentence import is_static_folder
+from textssl.workflows.runs import start_accelerator
+from textssl.workflows.tuning import tune
+
+MAX_TOKENS = 128
+FEW = 200  # with fewer labels none is set aside to choose a checkpoint by
+LENGTHS = {"finetune": (5, 60), "contrast": (1, 60)}  # method -> epochs, and least steps
+VALIDATION_SHARE = 0.1
+
+
+def folder_tuner(folder: Path, *, scratch: bool = False) -> Tuner:
+    """The tuner of a model folder, which is left as it is. scratch: its architecture with random weights.
+
+    "finetune" trains all layers for 5 epochs (at least 60 steps) at a rate of 1e-4 on the first 128 tokens; from
+    FEW labels on, a tenth of them chooses the checkpoint. "contrast" is SetFit's tuning by pairs of equal labels, for
+    60 steps, with a linear head.
+    """
+
+    def answer(
+        method: str, train_texts: Sequence[str], train_labels: np.ndarray, test_texts: Sequence[str], seed: int
+    ) -> np.ndarray:
+        names = [f"{number:05}" for number in range(int(train_labels.max()) + 1)]  # sorted as numbers are
+        train = Labeled("train", list(train_texts), [names[label] for label in train_labels])
+        validation = None
+        if method == "finetune" and len(train) >= FEW:
+            train, validation = split_off(train, VALIDATION_SHARE)
+        test = Labeled("test", list(test_texts), [train.labels[0]] * len(test_texts))  # their labels are not looked at
+        with tempfile.TemporaryDirectory() as run:
+            config = parse_config(settings(method, folder, scratch, len(train), seed, Path(run) / "run"))
+            quiet = Console(file=io.StringIO())
+            answers = tune(config, Splits(train, validation, test), start_accelerator(config), quiet).answers
+        assert answers is not None
+        known = sorted(set(train.labels))
+        return np.array([names.index(known[place]) for place in answers.argmax(1)])
+
+    return answer
+
+
+def settings(method: str, folder: Path, scratch: bool, examples: int, seed: int, run: Path) -> dict:
+    """The configuration of one training."""
+    epochs, least = LENGTHS[method]
+    batch_size = 32
+    contrast = method == "contrast"
+    return {
+        "out": str(run),
+        "seed": seed,
+        "data": {"sequence_length": MAX_TOKENS},
+        "model": {"pretrained": str(folder), "reinitialise": scratch},
+        "objective": {"name": "pairs", "temperature": 0.1} if contrast else {"name": "classification"},
+        "optimizer": {"name": "adamw", "lr": 3e-5 if contrast else 1e-4, "betas": [0.9, 0.999]},
+        "schedule": {"name": "linear", "warmup_fraction": 0.1},
+        "train": {
+            "max_steps": max(epochs * -(-examples // batch_size), least),
+            "batch_size": batch_size,
+            "log_every": 1_000_000,
+            "checkpoint_every": None,
+            "keep_checkpoints": 1,
+        },
+        "evaluation": {"every": None},
+    }
+
+
+def suite_tuners(folder: Path, suite: Suite, skipped: dict[str, str]) -> tuple[Tuner | None, Tuner | None]:
+    """The tuners of a model and of its architecture untrained; None where no task of the suite asks for one.
+
+    A static encoder has no layers to fine-tune: such figures are taken out of its tasks, and `skipped` says so.
+    """
+    tasks = [task for task in suite.tasks if getattr(task, "tuned", ())]
+    if not tasks:
+        return None, None
+    if not is_static_folder(folder):
+        return folder_tuner(folder), folder_tuner(folder, scratch=True)
+    for task in tasks:
+        kept = tuple(name for name in task.tuned if not name.startswith("finetune"))
+        if kept != task.tuned:
+            skipped[f"{task.name}, fine-tuned"] = "a static encoder has no layers to fine-tune"
+        task.tuned = kept
+    return folder_tuner(folder), None

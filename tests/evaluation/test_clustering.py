@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -44,7 +46,7 @@ def test_mixture_is_that_of_scikit_learn_on_the_singular_directions(tmp_path):
     task = Clustering("topics", write_labelled(tmp_path / "t.csv", *topics(200, noise=0.6)), starts=2)
     texts, _, labels = task.examples
     figure = dict(task.run_mixture(Tfidf(phrases=False)))["v_measure"]
-    counted = TfidfVectorizer(sublinear_tf=True, min_df=2, dtype=np.float32).fit_transform(texts)  # type: ignore
+    counted: Any = TfidfVectorizer(sublinear_tf=True, min_df=2, dtype=np.float32).fit_transform(texts)  # type: ignore
     reduced = normalize(TruncatedSVD(min(50, counted.shape[1] - 1), random_state=0).fit_transform(counted))
     found = [GaussianMixture(3, covariance_type="diag", random_state=seed).fit_predict(reduced) for seed in (0, 1)]
     assert figure.scores == pytest.approx([v_measure_score(labels, clusters) for clusters in found], abs=0.02)

@@ -11,6 +11,7 @@ from textssl.errors import UserError
 from textssl.evaluation.baselines import Tfidf
 from textssl.evaluation.classification import Classification
 from textssl.evaluation.split import few_label_draws
+from textssl.evaluation.suite import load_suite
 
 
 def write_labelled(path: Path, texts: list[str], labels: list[str]) -> str:
@@ -79,3 +80,14 @@ def test_tuned_names_are_checked(wanted: str):
         Classification("t", "sample:bbc", tuned=(wanted,))
     with pytest.raises(UserError, match="tuned_draws is 0"):
         Classification("t", "sample:bbc", tuned_draws=0)
+
+
+def test_a_suite_file_names_tuned_figures(tmp_path):
+    write_labelled(tmp_path / "t.csv", *topics(60))
+    options = "name: t, path: t.csv, tuned: [finetune_all, contrast_8], tuned_draws: 2"
+    (tmp_path / "own.yaml").write_text(f"tasks: [{{{options}}}]")
+    task = load_suite(tmp_path / "own.yaml").tasks[0]
+    assert (task.tuned, task.tuned_draws) == (("finetune_all", "contrast_8"), 2)
+    (tmp_path / "own.yaml").write_text("tasks: [{name: t, path: t.csv, tuned: [tune]}]")
+    with pytest.raises(UserError, match="tuned names 'tune'"):
+        load_suite(tmp_path / "own.yaml")

@@ -103,7 +103,8 @@ for place, count in enumerate(shots):
 # `finetune` with few labels goes one step further: `pairs` pulls the vectors of texts with the same label together and
 # pushes the others apart (the idea of SetFit, arXiv:2209.11055), then fits a linear layer on them. Eight articles of
 # each topic are all it sees (`shots: 8`). The same few labels serve the answers beside it: word counts, and a linear
-# layer on the encoder as it was (`probe`). Whether the contrast helps depends on the encoder; the table tells.
+# layer on the encoder as it was (`probe`). Whether the contrast helps depends on the encoder and on the learning rate: ten times
+# as much learns these forty articles by heart and does worse than the encoder as it was.
 
 # %%
 (WORK / "classifier.yaml").write_text(
@@ -113,7 +114,7 @@ out: {WORK}/classifier
 data: {{train: "sample:bbc", shots: 8, test_share: 0.33}}
 model: {{pretrained: {WORK}/encoder/model}}
 objective: {{name: pairs, temperature: 0.1}}
-optimizer: {{name: adamw, lr: 1e-3}}
+optimizer: {{name: adamw, lr: 1e-4}}
 train: {{max_steps: {3 if SMALL else 60}, max_epochs: null, batch_size: 32, log_every: 20}}
 evaluation: {{baselines: [majority, tfidf, probe]}}
 """
@@ -149,21 +150,22 @@ plt.show()
 # %% [markdown]
 # ## Using it
 #
-# `predict` reads a file and writes a label and the probabilities for every text. These sentences are made up; the last
-# one belongs to none of the topics, and a classifier has to choose all the same.
+# `predict` reads a file and writes a label and the probabilities for every text. These passages are made up; the last
+# one belongs to none of the topics, and a classifier has to choose all the same. Eight labels a topic leave it cautious:
+# the probabilities are far from 1.
 
 # %%
-sentences = [
-    "The striker scored twice in the second half and the keeper had no chance.",
-    "Shares fell after the company lowered its forecast of profit.",
-    "The new phone has a better camera and twice the memory.",
+passages = [
+    "The striker scored twice in the second half, and the coach praised his players. They now lead the league.",
+    "Shares in the bank fell by four per cent after it lowered its forecast of profit. Analysts blamed rising costs.",
+    "The new phone has a better camera and twice the memory. Users can download its software from the internet.",
     "My grandmother's soup needs three carrots and a little salt.",
 ]
-(WORK / "new.jsonl").write_text("".join(json.dumps({"text": sentence}) + "\n" for sentence in sentences))
+(WORK / "new.jsonl").write_text("".join(json.dumps({"text": passage}) + "\n" for passage in passages))
 textssl.predict(WORK / "classifier" / "model", WORK / "new.jsonl", WORK / "answers.jsonl")
-for sentence, line in zip(sentences, (WORK / "answers.jsonl").read_text().splitlines(), strict=True):
+for passage, line in zip(passages, (WORK / "answers.jsonl").read_text().splitlines(), strict=True):
     answer = json.loads(line)
-    print(f"{answer['label']:>14} {answer['probabilities'][answer['label']]:.2f}  {sentence}")
+    print(f"{answer['label']:>14} {answer['probabilities'][answer['label']]:.2f}  {passage}")
 
 # %% [markdown]
 # The folder `runs/few-labels/classifier/model` has a card with these figures, and code that uses it without textssl.

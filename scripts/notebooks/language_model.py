@@ -73,7 +73,7 @@ model: {{preset: llama-nano}}
 objective: {{name: clm}}
 optimizer: {{name: muon, lr: 3e-3}}
 schedule: {{name: wsd, warmup_fraction: 0.05}}
-train: {{max_steps: {6 if SMALL else 400}, batch_size: {2 if SMALL else 16}, log_every: {2 if SMALL else 20}}}
+train: {{max_steps: {6 if SMALL else 300}, batch_size: {2 if SMALL else 16}, log_every: {2 if SMALL else 20}}}
 evaluation: {{every: {3 if SMALL else 50}, max_rows: {8 if SMALL else 256}}}
 """
 (WORK / "config.yaml").write_text(configuration)

@@ -103,8 +103,8 @@ for place, count in enumerate(shots):
 # `finetune` with few labels goes one step further: `pairs` pulls the vectors of texts with the same label together and
 # pushes the others apart (the idea of SetFit, arXiv:2209.11055), then fits a linear layer on them. Eight articles of
 # each topic are all it sees (`shots: 8`). The same few labels serve the answers beside it: word counts, and a linear
-# layer on the encoder as it was (`probe`). Whether the contrast helps depends on the encoder and on the learning rate: ten times
-# as much learns these forty articles by heart and does worse than the encoder as it was.
+# layer on the encoder as it was (`probe`). Whether the contrast helps depends on the encoder and on the learning rate:
+# ten times as much learns these forty articles by heart and does worse than the encoder as it was.
 
 # %%
 (WORK / "classifier.yaml").write_text(
@@ -151,8 +151,8 @@ plt.show()
 # ## Using it
 #
 # `predict` reads a file and writes a label and the probabilities for every text. These passages are made up; the last
-# one belongs to none of the topics, and a classifier has to choose all the same. Eight labels a topic leave it cautious:
-# the probabilities are far from 1.
+# one belongs to none of the topics, and a classifier has to choose all the same. Eight labels a topic leave it
+# cautious: the probabilities are far from 1.
 
 # %%
 passages = [

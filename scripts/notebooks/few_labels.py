@@ -133,7 +133,7 @@ for row, column in np.ndindex(*table.shape):
     axes.text(
         column,
         row,
-        table[row, column],
+        str(table[row, column]),
         ha="center",
         va="center",
         color="white" if shares[row, column] > 0.5 else "black",

@@ -28,7 +28,10 @@ class LinearHead:
         return vectors.astype(np.float64) @ self.weight.T + self.bias
 
     def save(self, folder: Path) -> None:
-        save_file({"weight": self.weight, "bias": self.bias}, folder / WEIGHTS)
+        # safetensors writes memory as it lies: transposed arrays, as scikit-learn gives them, would come back scrambled
+        save_file(
+            {"weight": np.ascontiguousarray(self.weight), "bias": np.ascontiguousarray(self.bias)}, folder / WEIGHTS
+        )
         text = json.dumps({"labels": self.labels}, ensure_ascii=False, indent=1)
         (folder / LABELS).write_text(text + "\n", encoding="utf-8")
 

@@ -119,7 +119,8 @@ def joined(outputs: list[Any]) -> list[Any]:
             kept.append(nbformat.v4.new_output("stream", name="stdout", text=text))
     for output in kept:
         if output.output_type == "stream":
-            output.text = output.text.strip("\n") + "\n"
+            # a bar that was drawn anew leaves its last state
+            output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text).strip("\n") + "\n"
     return [output for output in kept if output.output_type != "stream" or output.text.strip()]
 
 
@@ -131,8 +132,7 @@ def printed(output: Any) -> str | None:
         text = output.data["text/plain"].rstrip("\n") + "\n"
     else:
         return None
-    text = re.sub(r"[^\n]*\r(?!\n)", "", COLOURS.sub("", text))  # a bar that was drawn anew leaves its last state
-    return text.replace(str(Path.home()), "~")
+    return COLOURS.sub("", text).replace(str(Path.home()), "~")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy import stats
-from sklearn.metrics import confusion_matrix, matthews_corrcoef
+from sklearn.metrics import matthews_corrcoef
 
 from textssl.evaluation.figure import Figure, macro_f1, measured
 from textssl.evaluation.intervals import Score, bootstrap
@@ -74,14 +74,34 @@ def answer_values(truth: np.ndarray, answers: np.ndarray) -> dict[str, float]:
 
 def answer_figures(truth: np.ndarray, answers: np.ndarray, seed: int) -> dict[str, Figure]:
     """Every figure with its 95 % bootstrap interval over the examples."""
-    statistics = CLASSIFICATION if answers.ndim == 2 else REGRESSION
+    values = answer_values(truth, answers)
+    statistics = {**CLASSIFICATION, **FROM_COUNTS} if answers.ndim == 2 else REGRESSION
     figures = {}
     for name, statistic in statistics.items():
         low, high = bootstrap(lambda drawn, of=statistic: of(truth[drawn], answers[drawn]), len(truth), seed)
-        figures[name] = measured(Score(statistic(truth, answers), low, high), "test examples", len(truth))
+        figures[name] = measured(Score(values[name], low, high), "test examples", len(truth))
     return figures
 
 
-def confusion(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def macro_f1_of_counts(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Macro F1 a hundred times as fast as scikit-learn's, for resamples."""
+    counts = cells(truth, probabilities)
+    present = counts.sum(0) + counts.sum(1)
+    return float((2 * counts.diagonal()[present > 0] / present[present > 0]).mean())
+
+
+def mcc_of_counts(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Matthews correlation of several classes (Gorodkin 2004, eq. 8), for resamples; 0 where a side is constant."""
+    counts = cells(truth, probabilities).astype(np.float64)
+    true, predicted, total = counts.sum(1), counts.sum(0), counts.sum()
+    spread = (total**2 - (predicted**2).sum()) * (total**2 - (true**2).sum())
+    return float((counts.trace() * total - (true * predicted).sum()) / np.sqrt(spread)) if spread else 0.0
+
+
+FROM_COUNTS: dict[str, Statistic] = {"macro_f1": macro_f1_of_counts, "mcc": mcc_of_counts}
+
+
+def cells(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """(true, predicted) counts, (classes, classes)."""
-    return confusion_matrix(truth, probabilities.argmax(1), labels=range(probabilities.shape[1]))
+    classes = probabilities.shape[1]
+    return np.bincount(truth * classes + probabilities.argmax(1), minlength=classes**2).reshape(classes, classes)

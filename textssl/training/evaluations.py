@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from textssl.distributed import broadcast_module, from_first_rank
 from textssl.errors import UserError
 from textssl.training import checkpoint
 
+LOSS = "eval/loss"
 LOWER_IS_BETTER = ("loss", "bits_per_byte", "nats_per_token", "calibration_error", "mse", "mae", "alignment")
 
 
@@ -47,7 +49,10 @@ class Best:
     stale: int = 0
 
     def look(self, figures: Mapping[str, float], step: int) -> bool:
-        """Whether these figures are better than all before; those without the figure do not count."""
+        """Whether these figures are the best so far; of equal ones those with the lower loss, which patience ignores.
+
+        Figures without the one that is looked at do not count.
+        """
         if self.figure is None or self.figure not in figures:
             return False
         value = figures[self.figure]
@@ -55,6 +60,9 @@ class Best:
             self.step, self.figures, self.stale = step, dict(figures), 0
             return True
         self.stale += 1
+        if value == self.figures[self.figure] and figures.get(LOSS, math.inf) < self.figures.get(LOSS, math.inf):
+            self.step, self.figures = step, dict(figures)
+            return True
         return False
 
     @property

@@ -18,7 +18,7 @@ from textssl.data.labeled import Labeled, Target
 from textssl.data.splits import Splits, read_splits
 from textssl.evaluation.figure import Figure
 from textssl.evaluation.intervals import over_draws
-from textssl.evaluation.supervised import answer_figures, confusion
+from textssl.evaluation.supervised import answer_figures, cells
 from textssl.report.card import write_card
 from textssl.report.facts import Labelled, run_facts
 from textssl.report.finetuned import result_tables
@@ -114,7 +114,7 @@ def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, oth
         result.test = plain(answer_figures(truth, tuned.answers, config.seed))
         result.baselines = {name: plain(answer_figures(truth, found, config.seed)) for name, found in others.items()}
         if result.labels:
-            result.confusion = confusion(truth, tuned.answers).tolist()
+            result.confusion = cells(truth, tuned.answers).tolist()
         write_predictions(Path(result.run) / "predictions.jsonl", splits.test, result.labels, tuned.answers)
     labelled = Labelled(
         source=str(config.data.train),

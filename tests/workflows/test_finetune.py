@@ -1,0 +1,193 @@
+"""finetune: learns, exports what transformers loads, tests once, resumes to the byte, and stops at bad labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from tests.evaluation.folders import CONFIGS, topics
+from tests.labelled import finetune_config, write, write_pairs
+from textssl.errors import UserError
+from textssl.workflows.finetune import finetune
+from textssl.workflows.predict import predict
+
+
+def lines(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def digest(run: Path) -> str:
+    return hashlib.sha256((run / "model" / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "llama", "gpt2"])
+def test_every_family_learns_and_transformers_loads_what_comes_out(family, tmp_path):
+    result = finetune(finetune_config(tmp_path, "train.max_steps=60", "optimizer.lr=5e-3", family=family))
+    assert result.splits == {"train": 108, "validation": 12, "test": 30} and result.labels == [
+        "kitchen",
+        "music",
+        "sea",
+    ]
+    assert result.test["accuracy"]["mean"] > 0.7, "three topics of their own words are easy"
+    run = Path(result.run)
+    model, report = AutoModelForSequenceClassification.from_pretrained(run / "model", output_loading_info=True)
+    assert not report["missing_keys"] and model.config.id2label == {0: "kitchen", 1: "music", 2: "sea"}
+    answers = lines(run / "predictions.jsonl")
+    assert len(answers) == 30 and sum(one["label"] == one["true"] for one in answers) == round(
+        30 * result.test["accuracy"]["mean"]
+    )
+    assert "text-classification" in (run / "model" / "README.md").read_text()
+    assert json.loads((run / "summary.json").read_text())["test"] == result.test
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_predict_says_what_transformers_pipeline_says(family, tmp_path):
+    run = Path(finetune(finetune_config(tmp_path, family=family)).run)
+    texts = [*topics(12, seed=5)[0], "one", "boat " * 60]
+    source = write(tmp_path / "new.jsonl", [{"text": text} for text in texts])
+    made = predict(run, source, tmp_path / "out" / "labels.jsonl")
+    stock = pipeline("text-classification", model=str(run / "model"), top_k=None, device="cpu")
+    for ours, theirs in zip(lines(made.out), stock(texts, truncation=True), strict=True):
+        scores = {one["label"]: one["score"] for one in theirs}
+        assert ours["label"] == theirs[0]["label"]
+        assert all(abs(ours["probabilities"][name] - score) < 1e-5 for name, score in scores.items())
+    assert made.texts == 14 and sum(made.counts.values()) == 14
+
+
+def test_pairs_with_scores_and_pairs_with_labels(tmp_path):
+    scored = write_pairs(tmp_path / "scored.jsonl", scores=True)
+    result = finetune(finetune_config(tmp_path, f"data.train={scored}", "evaluation.baselines=[majority,tfidf]"))
+    assert set(result.test) == {"pearson", "spearman", "mse", "mae"} and result.labels == []
+    assert result.baselines["majority"]["spearman"]["mean"] == 0.0 and "tfidf" in result.baselines
+    model = AutoModelForSequenceClassification.from_pretrained(Path(result.run) / "model")
+    assert model.config.problem_type == "regression" and model.config.num_labels == 1
+    made = predict(result.run, scored, tmp_path / "scores.jsonl")
+    assert all(isinstance(line["score"], float) and "text_b" in line for line in lines(made.out))
+    labelled = write_pairs(tmp_path / "labelled.jsonl", scores=False)
+    result = finetune(finetune_config(tmp_path, f"data.train={labelled}", out="pairs"))
+    assert result.labels == ["other", "same"]
+
+
+def test_a_pair_is_read_as_transformers_reads_it(tmp_path):
+    labelled = write_pairs(tmp_path / "labelled.jsonl", scores=False)
+    result = finetune(finetune_config(tmp_path, f"data.train={labelled}"))
+    stock = pipeline("text-classification", model=f"{result.run}/model", top_k=None, device="cpu")
+    made = predict(result.run, labelled, tmp_path / "labels.jsonl")
+    for line in lines(made.out)[:5]:
+        theirs = stock({"text": line["text_a"], "text_pair": line["text_b"]}, truncation=True)
+        scores = {one["label"]: one["score"] for one in theirs}
+        assert all(abs(line["probabilities"][name] - score) < 1e-5 for name, score in scores.items())
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path):
+    whole = finetune(finetune_config(tmp_path, "model.dropout=0.1"))
+    finetune(finetune_config(tmp_path, "model.dropout=0.1", "train.max_steps=8", "schedule.name=constant", out="part"))
+    shutil.rmtree(tmp_path / "part")
+    config = finetune_config(tmp_path, "model.dropout=0.1", out="part")
+    finetune(config)
+    newest = sorted((tmp_path / "part" / "checkpoints").glob("step-*"))
+    for folder in newest[1:]:
+        shutil.rmtree(folder)  # as if it had been killed after the first checkpoint that is still there
+    again = finetune(finetune_config(tmp_path, "model.dropout=0.1", out="part"))
+    assert again.summary["resumed_from"], "it has to go on, not to begin anew"
+    assert digest(tmp_path / "part") == digest(tmp_path / "run")
+    assert again.test == whole.test
+
+
+def test_the_best_checkpoint_is_exported_and_patience_ends_a_run(tmp_path):
+    result = finetune(
+        finetune_config(
+            tmp_path, "train.max_steps=200", "evaluation.every=2", "evaluation.patience=3", "evaluation.best=eval/loss"
+        )
+    )
+    evaluations = [line for line in lines(Path(result.run) / "metrics.jsonl") if "eval/loss" in line]
+    losses = [line["eval/loss"] for line in evaluations]
+    best = result.summary["best"]
+    assert best["value"] == min(losses) and best["step"] == evaluations[int(np.argmin(losses))]["step"]
+    assert result.summary["stopped_early"] and result.summary["steps"] == best["step"] + 6 < 200
+    assert (Path(result.run) / "checkpoints" / f"step-{best['step']:08d}").is_dir()
+    again = finetune(
+        finetune_config(
+            tmp_path, "train.max_steps=200", "evaluation.every=2", "evaluation.patience=3", "evaluation.best=eval/loss"
+        )
+    )
+    assert again.summary["steps"] == result.summary["steps"] and again.test == result.test
+
+
+def test_frozen_layers_stay_and_the_head_learns(tmp_path):
+    frozen = finetune_config(tmp_path, "model.frozen_layers=2")
+    result = finetune(frozen)
+    before = torch.nn.Module.state_dict(AutoModelForSequenceClassification.from_pretrained(tmp_path / "bert"))
+    after = AutoModelForSequenceClassification.from_pretrained(f"{result.run}/model").state_dict()
+    for name in after:
+        if name.startswith(("bert.embeddings", "bert.encoder")):
+            assert torch.equal(before[name], after[name]), name
+    with pytest.raises(UserError, match=r"model\.frozen_layers is 9, but the model has 2 layers"):
+        finetune(finetune_config(tmp_path, "model.frozen_layers=9", out="other"))
+
+
+def test_several_seeds_give_an_interval_and_the_best_by_validation(tmp_path):
+    result = finetune(finetune_config(tmp_path, "train.num_seeds=2", "evaluation.baselines=[tfidf,scratch]"))
+    own = [seed["test"]["accuracy"]["mean"] for seed in result.seeds]
+    assert [seed["seed"] for seed in result.seeds] == [0, 1]
+    assert result.test["accuracy"]["mean"] == pytest.approx(np.mean(own)) and result.test["accuracy"]["scores"] == own
+    assert set(result.baselines) == {"tfidf", "scratch"} and len(result.baselines["scratch"]["mcc"]["scores"]) == 2
+    values = [seed["best"]["value"] for seed in result.seeds]
+    assert digest(tmp_path / "run") == digest(tmp_path / "run" / f"seed-{int(np.argmax(values))}")
+
+
+def test_few_labels_contrast_beside_probe_and_plain_fine_tuning(tmp_path):
+    overrides = ("data.shots=4", "objective={name: pairs, temperature: 0.1}", "evaluation.every=null")
+    baselines = "evaluation.baselines=[majority,tfidf,probe,finetune]"
+    result = finetune(finetune_config(tmp_path, *overrides, baselines, "train.max_steps=30", family="modernbert"))
+    assert result.splits == {"train": 12, "test": 30}
+    assert set(result.baselines) == {"majority", "tfidf", "probe", "finetune"}
+    assert result.test["accuracy"]["mean"] > max(0.5, result.baselines["majority"]["accuracy"]["mean"])
+    made = predict(result.run, tmp_path / "topics.jsonl", tmp_path / "labels.jsonl")
+    answers = {line["text"]: line for line in lines(made.out)}
+    for line in lines(Path(result.run) / "predictions.jsonl"):
+        assert answers[line["text"]]["label"] == line["label"]
+        assert answers[line["text"]]["probabilities"] == pytest.approx(line["probabilities"], abs=2e-5)
+
+
+def test_class_weights_and_layer_decay_change_what_is_learned(tmp_path):
+    plain = finetune(finetune_config(tmp_path))
+    for place, override in enumerate(
+        ["objective={name: classification, class_weights: {sea: 9, music: 1, kitchen: 1}}", "optimizer.layer_decay=0.5"]
+    ):
+        other = finetune(finetune_config(tmp_path, override, out=f"other-{place}"))
+        assert digest(Path(other.run)) != digest(Path(plain.run))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.train=null", "data.train is missing"),
+        ("objective={name: mlm}", "learns no labels"),
+        ("objective={name: regression}", "no column score"),
+        ("objective={name: classification, class_weights: {sea: 1}}", "must name every label once"),
+        ("evaluation.best=eval/f1", r"evaluation\.best is eval/f1, but the figures of this run are eval/accuracy"),
+        ("data.shots=4 evaluation.best=eval/loss", "there are none: give data.validation"),
+        ("model={config: {model_type: static}}", "no layers to fine-tune"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_sentence(override, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        finetune(finetune_config(tmp_path, *override.split(" ") if "shots" in override else [override]))
+
+
+def test_a_classifier_with_other_classes_is_a_start_like_any_other(tmp_path):
+    first = finetune(finetune_config(tmp_path))
+    records = [{"text": text, "label": "ab"[place % 2]} for place, text in enumerate(topics(60)[0])]
+    other = write(tmp_path / "other.jsonl", records)
+    second = finetune(
+        finetune_config(tmp_path, f"data.train={other}", f"model.pretrained={first.run}/model", out="second")
+    )
+    assert second.labels == ["a", "b"] and CONFIGS["bert"]["num_hidden_layers"] == 2

@@ -98,6 +98,10 @@ for place, count in enumerate(shots):
     print(f"{count:>3} of each topic: {means}")
 
 # %% [markdown]
+# With one label a topic the encoder is far ahead, and two of its labels are worth four for word counts. From about
+# sixteen labels on, counting words is better: it can weigh every single word, while the encoder only knows what news
+# taught it. Unlabelled text replaces labels where they are few.
+#
 # ## A classifier to keep
 #
 # `finetune` with few labels goes one step further: `pairs` pulls the vectors of texts with the same label together and

@@ -52,7 +52,7 @@ def rows(folder: Path, depth: int) -> list[tuple[str, str]]:
 def tree() -> str:
     lines = []
     for name, sentence in rows(ROOT / "textssl", 0) + [row for row in BESIDE if (ROOT / place(row[0])).exists()]:
-        line = f"{name:<24}{sentence}".rstrip()
+        line = f"{name:<23} {sentence}".rstrip()  # a space also behind a long name
         lines.append(line if len(line) <= WIDTH else line[: WIDTH - 4].rsplit(" ", 1)[0].rstrip(",;:") + " ...")
     return "\n".join(lines)
 

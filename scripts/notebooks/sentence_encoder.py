@@ -65,6 +65,7 @@ model = WORK / "run" / "model"
 # articles are fewer than the batch, so the partner is easier to find there. Their loss falls at first and then stands:
 # from there on, the model mostly learns its own articles by heart, and more steps would help no more.
 
+
 # %%
 def read(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

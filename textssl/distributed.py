@@ -93,15 +93,6 @@ def broadcast_module(module: torch.nn.Module) -> None:
             dist.broadcast(tensor.data, src=0)
 
 
-def gather_objects(value: Any) -> list[Any]:
-    """The values of all ranks, in rank order, on every rank."""
-    if world_size() == 1:
-        return [value]
-    values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
-    return values
-
-
 def gather_rows(tensor: Tensor) -> Tensor:
     """(rows, ...) of every rank, which may differ in number, as (sum of rows, ...) in rank order; no gradient flows."""
     if world_size() == 1:

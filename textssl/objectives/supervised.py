@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from textssl.batch import Batch, Example, Examples, LabelFacts, Vocabulary, stac
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective, Term
 
+Share = Annotated[float, Field(ge=0, lt=1)]
 Weights = Literal["balanced"] | dict[str, float] | None
 
 
@@ -23,13 +25,28 @@ class Supervised(Objective):
     sample = "labelled"
     facts: LabelFacts
 
+    def __init__(self, mask_rate: Share):
+        super().__init__()
+        self.mask_rate = mask_rate
+
+    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
+        super().build(backbone, vocabulary)
+        if self.mask_rate and vocabulary.mask is None:
+            raise UserError("objective.mask_rate hides tokens behind the mask token, which this tokenizer lacks")
+
     def take_labels(self, facts: LabelFacts) -> None:
         """Learn what there is to predict, before `build`. Raises UserError where it does not suit the method."""
         self.facts = facts
 
     def corrupt(self, sample: Example, rng: np.random.Generator, progress: float) -> Example:
-        """The sample as it is."""
-        return sample
+        """The sample with a share of its tokens hidden, special ones apart (token cutoff, arXiv:2009.13818).
+
+        Only in training: what is read to be measured is seen whole.
+        """
+        if not self.mask_rate:
+            return sample
+        hidden = (rng.random(len(sample.ids)) < self.mask_rate) & ~np.isin(sample.ids, self.vocabulary.special)
+        return replace(sample, ids=np.where(hidden, self.vocabulary.mask, sample.ids))
 
     def collate(self, views: Any, samples: Any) -> Batch:
         return stack_examples(samples, views)
@@ -40,15 +57,17 @@ class Classification(Supervised):
 
     class_weights: balanced weighs each class by examples / (classes * examples of the class), as scikit-learn does; or
     the weight of each label by name. label_smoothing: the share of probability that is spread over all classes
-    (arXiv:1512.00567, section 7).
+    (arXiv:1512.00567, section 7). mask_rate: the share of the tokens that training hides, against learning few texts by
+    heart.
     """
 
     def __init__(
         self,
         class_weights: Weights = None,
-        label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        label_smoothing: Share = 0.0,
+        mask_rate: Share = 0.0,
     ):
-        super().__init__()
+        super().__init__(mask_rate)
         self.class_weights, self.label_smoothing = class_weights, label_smoothing
 
     def take_labels(self, facts: LabelFacts) -> None:
@@ -91,7 +110,13 @@ class Classification(Supervised):
 
 
 class Regression(Supervised):
-    """Squared error of the score of a text, or of a pair of texts, over the variance of the training scores."""
+    """Squared error of the score of a text, or of a pair of texts, over the variance of the training scores.
+
+    mask_rate: the share of the tokens that training hides.
+    """
+
+    def __init__(self, mask_rate: Share = 0.0):
+        super().__init__(mask_rate)
 
     def take_labels(self, facts: LabelFacts) -> None:
         if facts.classes:

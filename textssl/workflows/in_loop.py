@@ -26,8 +26,8 @@ SECONDS = "eval/suite_seconds"
 def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[Evaluation]:
     """evaluation.suite as an evaluation of the trainer; none where it is not given. Raises UserError.
 
-    Every rank does its share of the tasks, on the same weights. The figures are those that `textssl evaluate` gives on
-    the exported folder.
+    The first rank does the tasks while the others wait (torch ends a run whose ranks wait for longer than half an hour,
+    on GPUs ten minutes). The figures are those that `textssl evaluate` gives on the exported folder.
     """
     if config.evaluation.suite is None:
         if config.evaluation.tasks is not None:
@@ -38,24 +38,21 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
 
     told: set[str] = set()  # tasks whose absence was announced
 
+    def measure() -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            objective.export(path, words)
+            scorer = folder_scorer(path)
+            possible, left_out = suite.suited(scorer)
+            for task in left_out.keys() - told:
+                log.warning("evaluation.suite: %s is left out: %s", task, left_out[task])
+            told.update(left_out)
+            return dict(named_values(load_encoder(path, max_tokens=suite.max_tokens), possible, scorer))
+
     def run() -> dict[str, float]:
         started = time.perf_counter()
-        mine = suite.tasks[distributed.rank() :: distributed.world_size()]
-        figures: dict[str, float] = {}
-        if mine:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "model"
-                objective.export(path, words)
-                encoder = load_encoder(path, max_tokens=suite.max_tokens)
-                scorer = folder_scorer(path)
-                possible, left_out = replace(suite, tasks=mine).suited(scorer)
-                for task in left_out.keys() - told:
-                    log.warning("evaluation.suite: %s is left out: %s", task, left_out[task])
-                told.update(left_out)
-                figures = dict(named_values(encoder, possible, scorer))
-        shared = distributed.gather_objects(figures)
-        together = {name: value for part in shared for name, value in part.items()}
-        return {**together, SECONDS: time.perf_counter() - started}
+        figures = distributed.from_first_rank(measure)
+        return {**figures, SECONDS: time.perf_counter() - started}
 
     return [Evaluation(run, config.evaluation.suite_every, SECONDS)]
 

@@ -140,16 +140,21 @@ def cuts(encoded: dict[str, tuple[list[Any], int]], length: int) -> list[str]:
 
 def example_steps(config: Config, objective: Objective, examples: list[Any], **options: Any) -> StepDataset:
     """This rank's share of the examples: shuffled without end, or with num_samples once in their order."""
-    order = Listed(examples, config.seed, LABELLED, shuffle="num_samples" not in options)
+    measured = "num_samples" in options
+    order = Listed(examples, config.seed, LABELLED, shuffle=not measured)
     limits = Limits(config.train.micro_batch_size, config.train.micro_batch_tokens)
     return StepDataset(
-        *(order, objective.corrupt, objective.collate),
+        *(order, seen_whole if measured else objective.corrupt, objective.collate),
         batch_size=options.pop("batch_size", config.train.batch_size),
         world_size=distributed.world_size(),
         rank=distributed.rank(),
         dealing=ExampleDealing(limits),
         **options,
     )
+
+
+def seen_whole(sample: Any, rng: np.random.Generator, progress: float) -> Any:
+    return sample
 
 
 def read_part(

@@ -1,4 +1,4 @@
-"""Kill and resume: ten SIGKILLs at random moments of mlm, clm, moco and sum, workers 0 and 2 (about 25 minutes)."""
+"""Kill and resume: ten SIGKILLs at random moments of mlm, clm, moco, sum, finetune; workers 0 and 2 (30 minutes)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.labelled import finetune_config  # noqa: E402
 from tests.tiny import make_corpus, sentence_config, tiny_config  # noqa: E402
 from tests.training.kills import break_and_finish, digest, finish, start  # noqa: E402
 
-OBJECTIVES = ("mlm", "clm", "moco", "sum")
+OBJECTIVES = ("mlm", "clm", "moco", "sum", "finetune")
+
+
+def config_of(folder: Path, objective: str, out: str):
+    length = ("train.max_steps=440", "data.window_tokens=8192")  # more than an epoch, in many windows
+    options = (*length, "train.checkpoint_every=20", "model.dropout=0.1")
+    if objective == "finetune":
+        return finetune_config(folder, *options, "evaluation.every=50", "objective.mask_rate=0.1", out=out)
+    make = tiny_config if objective in ("mlm", "clm") else sentence_config
+    return make(folder, objective, *options, out=out)
 
 
 def main(kills: int, seed: int) -> int:
@@ -22,14 +32,11 @@ def main(kills: int, seed: int) -> int:
         folder = Path(name)
         make_corpus(folder)
         for objective in OBJECTIVES:
-            make = tiny_config if objective in ("mlm", "clm") else sentence_config
-            length = ("train.max_steps=440", "data.window_tokens=8192")  # more than an epoch, in many windows
-            options = (*length, "train.checkpoint_every=20", "model.dropout=0.1")
-            whole = make(folder, objective, *options, out=f"whole-{objective}")
+            whole = config_of(folder, objective, f"whole-{objective}")
             finish(start(whole))
             print(f"{objective}: unbroken {digest(Path(whole.out))[:16]}", flush=True)
             for workers in (0, 2):
-                config = make(folder, objective, *options, out=f"killed-{objective}-{workers}")
+                config = config_of(folder, objective, f"killed-{objective}-{workers}")
                 config.train.workers = workers
                 broken = break_and_finish(config, Path(whole.out), kills, seed + workers)
                 good = (

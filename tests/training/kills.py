@@ -27,11 +27,12 @@ class Broken:
 
 
 def start(config: Config, *overrides: str, processes: int = 1) -> subprocess.Popen:
-    """`textssl pretrain` in a process group of its own; more than one process under torchrun."""
+    """`textssl pretrain` (finetune, where there are labels) in a process group of its own; several under torchrun."""
     file = Path(config.out).with_suffix(".yaml")
     file.write_text(config.to_yaml())
+    verb = "finetune" if config.data.train else "pretrain"
     launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
-    command = [sys.executable, "-m", *(launcher if processes > 1 else []), "textssl", "pretrain", str(file), *overrides]
+    command = [sys.executable, "-m", *(launcher if processes > 1 else []), "textssl", verb, str(file), *overrides]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

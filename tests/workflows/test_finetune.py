@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from tests.evaluation.folders import CONFIGS, topics
 from tests.labelled import finetune_config, write, write_pairs
+from tests.training.kills import break_and_finish, finish, start
 from textssl.errors import UserError
 from textssl.workflows.finetune import finetune
 from textssl.workflows.predict import predict
@@ -86,19 +87,35 @@ def test_a_pair_is_read_as_transformers_reads_it(tmp_path):
         assert all(abs(line["probabilities"][name] - score) < 1e-5 for name, score in scores.items())
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path):
-    whole = finetune(finetune_config(tmp_path, "model.dropout=0.1"))
-    finetune(finetune_config(tmp_path, "model.dropout=0.1", "train.max_steps=8", "schedule.name=constant", out="part"))
-    shutil.rmtree(tmp_path / "part")
-    config = finetune_config(tmp_path, "model.dropout=0.1", out="part")
-    finetune(config)
-    newest = sorted((tmp_path / "part" / "checkpoints").glob("step-*"))
-    for folder in newest[1:]:
-        shutil.rmtree(folder)  # as if it had been killed after the first checkpoint that is still there
-    again = finetune(finetune_config(tmp_path, "model.dropout=0.1", out="part"))
-    assert again.summary["resumed_from"], "it has to go on, not to begin anew"
-    assert digest(tmp_path / "part") == digest(tmp_path / "run")
-    assert again.test == whole.test
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
+    options = ("model.dropout=0.1", "objective.mask_rate=0.2", "train.max_steps=60", "evaluation.every=10")
+    whole = finetune_config(tmp_path, *options, out="whole")
+    finish(start(whole))
+    broken = break_and_finish(finetune_config(tmp_path, *options, out="killed"), Path(whole.out), kills=2, seed=0)
+    assert broken.kills >= 1 and broken.same_bytes and broken.same_metrics
+    one, other = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed"))
+    assert one["test"] == other["test"] and one["best"] == other["best"]
+
+
+@pytest.mark.slow
+def test_processes_and_micro_batches_change_nothing(tmp_path):
+    options = ("train.precision=float64", "model.dropout=0", "optimizer.eps=1e-2", "train.max_steps=6")
+    weighed = "objective={name: classification, class_weights: balanced, label_smoothing: 0.1}"
+    whole = finetune_config(tmp_path, *options, weighed, out="whole")
+    finish(start(whole))
+    cut = finetune_config(tmp_path, *options, weighed, "train.micro_batch_size=3", out="cut")
+    finish(start(cut))
+    shared = finetune_config(tmp_path, *options, weighed, out="shared")
+    finish(start(shared, processes=3))
+    expected = load_file(tmp_path / "whole" / "model" / "model.safetensors")
+    for name in ("cut", "shared"):
+        found = load_file(tmp_path / name / "model" / "model.safetensors")
+        assert all(torch.allclose(found[key], expected[key], atol=1e-9) for key in expected), name
+        summary = json.loads((tmp_path / name / "summary.json").read_text())
+        assert summary["test"]["loss"]["mean"] == pytest.approx(
+            json.loads((tmp_path / "whole" / "summary.json").read_text())["test"]["loss"]["mean"], abs=1e-9
+        )
 
 
 def test_the_best_checkpoint_is_exported_and_patience_ends_a_run(tmp_path):
@@ -174,13 +191,13 @@ def test_class_weights_and_layer_decay_change_what_is_learned(tmp_path):
         ("objective={name: regression}", "no column score"),
         ("objective={name: classification, class_weights: {sea: 1}}", "must name every label once"),
         ("evaluation.best=eval/f1", r"evaluation\.best is eval/f1, but the figures of this run are eval/accuracy"),
-        ("data.shots=4 evaluation.best=eval/loss", "there are none: give data.validation"),
-        ("model={config: {model_type: static}}", "no layers to fine-tune"),
+        ("data.shots=4; evaluation.best=eval/loss", "there are none: give data.validation"),
+        ("model={config: {model_type: static}}; tokenizer=BERT", "no layers to fine-tune"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_sentence(override, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        finetune(finetune_config(tmp_path, *override.split(" ") if "shots" in override else [override]))
+        finetune(finetune_config(tmp_path, *override.replace("BERT", str(tmp_path / "bert")).split("; ")))
 
 
 def test_a_classifier_with_other_classes_is_a_start_like_any_other(tmp_path):

@@ -164,3 +164,38 @@ def test_kept_and_dropped_make_up_the_file(tmp_path_factory, kinds):
     found = read_labeled(jsonl(path, ends[0], *middle, ends[1]))
     assert found.labels == ["a", *(kind for kind in kinds if kind in ("a", "b")), "b"]
     assert len(found) + found.report.total == len(kinds) + 2
+
+
+def test_a_class_for_every_text_is_another_column(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", *rows([f"id {number}" for number in range(30)]))
+    with pytest.raises(UserError, match=r"label has 30 different values in 30 records, such as 'id 0'.*right column"):
+        read_labeled(path)
+    assert len(read_labeled(path, varied=False).label_names) == 30, "a test set may hold one text of each class"
+    assert len(read_labeled(jsonl(tmp_path / "b.jsonl", *rows(list("abcdefghij")))).label_names) == 10
+
+
+def test_more_classes_than_a_classifier_takes(tmp_path, monkeypatch):
+    path = jsonl(tmp_path / "a.jsonl", *rows([*range(20_004)]))
+    for varied in (True, False):
+        with pytest.raises(UserError, match=r"has 20,004 different values in 20,004 records.*at most 10,000; is it"):
+            read_labeled(path, varied=varied)
+    monkeypatch.setattr("textssl.data.labeled.MOST_CLASSES", 3)
+    with pytest.raises(UserError, match=r"has 4 different values in 40 records.*at most 3; .*in a column score"):
+        read_labeled(jsonl(tmp_path / "b.jsonl", *rows([*range(4)] * 10)))
+
+
+def test_the_column_that_is_asked_for(tmp_path):
+    texts = jsonl(tmp_path / "t.jsonl", *({"text": str(n), "label": "ab"[n % 2], "score": n / 2} for n in range(4)))
+    found = read_labeled(texts)
+    assert (found.kind, found.labels, found.scores) == ("texts with labels", ["a", "b", "a", "b"], None)
+    found = read_labeled(texts, target="score")
+    assert (found.kind, found.labels, found.scores) == ("texts with scores", [], [0.0, 0.5, 1.0, 1.5])
+    pairs = jsonl(tmp_path / "p.jsonl", *({"text_a": "x", "text_b": "y", "label": n, "score": n} for n in range(2)))
+    assert read_labeled(pairs).kind == "pairs of texts with scores"
+    assert read_labeled(pairs, target="label").labels == ["0", "1"]
+    alone = jsonl(tmp_path / "s.jsonl", {"text": "x", "score": 1}, {"text": "y", "score": 2.5})
+    assert read_labeled(alone).scores == [1.0, 2.5]
+    with pytest.raises(UserError, match="there is no column label; there are text, score"):
+        read_labeled(alone, target="label")
+    with pytest.raises(UserError, match="there is no column score; there are text, label"):
+        read_labeled(jsonl(tmp_path / "l.jsonl", *rows(["a", "b"])), target="score")

@@ -84,8 +84,8 @@ def read_labeled(
     column to read; auto takes the score of pairs and of texts without a label, else the label.
 
     Raises UserError for a missing file or column, an empty set, labels that are numbers in one record and strings in
-    another, more classes than MOST_CLASSES or than half the records; where `varied`, for a set of one class (or one
-    score) only; and with `strict` at the first broken record.
+    another, more classes than MOST_CLASSES; where `varied`, for more classes than half the records and for a set of one
+    class (or one score) only; and with `strict` at the first broken record.
     """
     report = report if report is not None else DropReport()
     source = _single_source(str(path), report)
@@ -197,7 +197,8 @@ def _check_variety(path: str, labeled: Labeled, varied: bool) -> None:
     if not labeled.texts:
         raise UserError(f"{path} holds no labelled record{_because(labeled.report)}")
     counts = Counter(labeled.labels if labeled.scores is None else labeled.scores)
-    if labeled.scores is None and (len(counts) > MOST_CLASSES or len(counts) > max(len(labeled) / 2, 10)):
+    too_many = len(counts) > MOST_CLASSES or (varied and len(counts) > max(len(labeled) / 2, 10))
+    if labeled.scores is None and too_many:
         raise UserError(
             f"{path}: the column label has {len(counts):,} different values in {len(labeled):,} records, such as "
             f"{labeled.labels[0]!r}: classes have several records each, and there are at most {MOST_CLASSES:,}; "

@@ -78,15 +78,14 @@ def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
             check_alike(train, others[name], f"data.{name}={path}")
     train = without_repeats(train, report)
     validation, test = others.get("validation"), others.get("test")
+    if test is not None:
+        train = without(train, test, report, IN_TEST)
+        validation = None if validation is None else without(validation, test, report, IN_TEST)
+    if validation is not None:  # before a test part is split off, which must not hold them either
+        train = without(train, validation, report, IN_VALIDATION)
     if test is None:
         train, test = split_off(train, data.test_share)
-    else:
-        train = without(train, test, report, IN_TEST)
-        if validation is not None:
-            validation = without(validation, test, report, IN_TEST)
-    if validation is not None:
-        train = without(train, validation, report, IN_VALIDATION)
-    elif data.shots is None:
+    if validation is None and data.shots is None:
         train, validation = split_off(train, data.validation_share)
     if data.shots is not None:
         train = few_labels(train, data.shots, seed)
@@ -155,7 +154,8 @@ def strata(labeled: Labeled) -> list[list[int]]:
     """Places of the records of each class, or of each SCORE_BINS-th of the scores."""
     if labeled.scores is None:
         return list(by_class(labeled.labels).values())
-    order = np.argsort(labeled.scores, kind="stable")
+    hashes = [text_hash(labeled.key(place)) for place in range(len(labeled))]  # settle ties, whatever the order
+    order = np.lexsort((np.array(hashes, np.uint64), labeled.scores))
     return [part.tolist() for part in np.array_split(order, SCORE_BINS) if len(part)]
 
 

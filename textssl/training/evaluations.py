@@ -91,7 +91,9 @@ class Best:
 
 
 def better(figure: str, value: float, than: float) -> bool:
-    """Whether a value is strictly better; not a number never is."""
+    """Whether a value is strictly better; not a number never is, and is worse than any number."""
+    if math.isnan(than):
+        return not math.isnan(value)
     return value < than if figure.rpartition("/")[2] in LOWER_IS_BETTER else value > than
 
 

@@ -1,0 +1,206 @@
+"""Parts of a labelled set: shares, leaks, few labels, and what stops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.labelled import write
+from textssl.data.labeled import Labeled
+from textssl.data.splits import (
+    CONFLICTING,
+    DUPLICATE,
+    IN_TEST,
+    IN_VALIDATION,
+    SCORE_BINS,
+    few_labels,
+    read_splits,
+    split_off,
+    strata,
+)
+from textssl.errors import UserError
+from textssl.sections import DataConfig
+
+
+def classed(counts: dict[str, int], start: int = 0) -> list[dict[str, Any]]:
+    """So many texts of each class, their texts numbered from `start` on."""
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    return [{"text": f"text {start + place}", "label": label} for place, label in enumerate(labels)]
+
+
+def scored(scores: list[float]) -> list[dict[str, Any]]:
+    return [{"text": f"text {place}", "score": score} for place, score in enumerate(scores)]
+
+
+def read(tmp_path: Path, records: list[dict[str, Any]], seed: int = 0, **options: Any):
+    """The parts of these records; `validation` and `test` may be records as well."""
+    for name in ("validation", "test"):
+        if name in options:
+            options[name] = str(write(tmp_path / f"{name}.jsonl", options[name]))
+    return read_splits(DataConfig(train=str(write(tmp_path / "train.jsonl", records)), **options), seed)
+
+
+def texts_of(splits) -> dict[str, set[str]]:
+    return {name: set(part.texts) for name, part in splits.parts.items()}
+
+
+def test_every_class_gives_its_share(tmp_path):
+    splits = read(tmp_path, classed({"a": 100, "b": 50, "c": 3}))
+    assert Counter(splits.test.labels) == {"a": 20, "b": 10, "c": 1}
+    assert Counter(splits.validation.labels) == {"a": 8, "b": 4}
+    assert Counter(splits.train.labels) == {"a": 72, "b": 36, "c": 2}
+    assert splits.facts.classes == ("a", "b", "c") and splits.facts.counts == (72, 36, 2)
+    assert splits.given == () and splits.report.total == 0
+
+
+def test_every_tenth_of_the_scores_gives_its_share(tmp_path):
+    scores = np.random.default_rng(0).permutation(200).astype(float)
+    splits = read(tmp_path, scored(scores.tolist()))
+    tenth = Counter(int(score // 20) for score in splits.test.scores)
+    assert tenth == dict.fromkeys(range(SCORE_BINS), 4)
+    assert len(splits.validation) == 20 and len(splits.train) == 140
+    assert splits.facts.classes == () and splits.facts.mean == pytest.approx(np.mean(splits.train.scores))
+    assert splits.facts.deviation == pytest.approx(np.std(splits.train.scores))
+
+
+@pytest.mark.parametrize("kind", ["classes", "scores", "scores with ties"])
+def test_the_parts_depend_neither_on_the_order_of_the_file_nor_on_the_seed(kind, tmp_path):
+    records = {
+        "classes": classed({"a": 60, "b": 40}),
+        "scores": scored(np.linspace(0, 5, 120).tolist()),
+        "scores with ties": scored([float(place % 3) for place in range(120)]),
+    }[kind]
+    first = texts_of(read(tmp_path, records))
+    rng = np.random.default_rng(0)
+    for seed in (1, 2, 3):
+        mixed = [records[place] for place in rng.permutation(len(records))]
+        assert texts_of(read(tmp_path, mixed, seed)) == first
+
+
+def test_given_parts_never_train_and_are_never_in_each_other(tmp_path):
+    records = classed({"a": 30, "b": 30})
+    splits = read(tmp_path, records, test=records[:5] + records[30:35], validation=records[3:10] + records[40:45])
+    parts = texts_of(splits)
+    assert not parts["train"] & parts["test"] and not parts["train"] & parts["validation"]
+    assert not parts["validation"] & parts["test"] and splits.given == ("validation", "test")
+    assert [len(part) for part in splits.parts.values()] == [40, 10, 10]
+    assert splits.report.as_dict() == {IN_TEST: 10 + 2, IN_VALIDATION: 10}
+    assert "train (text 0)" in splits.report.places[IN_TEST]
+
+
+def test_a_given_validation_part_is_not_in_a_test_part_that_is_split_off(tmp_path):
+    records = classed({"a": 50, "b": 50})
+    splits = read(tmp_path, records, validation=records[::2])
+    parts = texts_of(splits)
+    assert not parts["validation"] & parts["test"] and not parts["validation"] & parts["train"]
+    assert splits.report.as_dict() == {IN_VALIDATION: 50} and len(splits.test) == 10
+
+
+def test_repeated_texts_count_once_and_the_first_label_holds(tmp_path):
+    records = classed({"a": 30, "b": 30})
+    records += [records[0], records[0] | {"label": "b"}, records[40] | {"label": "a"}]
+    splits = read(tmp_path, records)
+    assert splits.report.as_dict() == {DUPLICATE: 1, CONFLICTING: 2}
+    labels = {
+        text: label for part in splits.parts.values() for text, label in zip(part.texts, part.labels, strict=True)
+    }
+    assert len(labels) == 60 and labels["text 0"] == "a" and labels["text 40"] == "b"
+    pairs = [{"text_a": "one", "text_b": str(place % 70), "score": place % 70 % 7} for place in range(140)]
+    pairs[100]["score"] = 9
+    assert read(tmp_path, pairs).report.as_dict() == {DUPLICATE: 69, CONFLICTING: 1}
+
+
+def test_few_labels_are_drawn_by_the_seed_and_the_test_part_stays(tmp_path):
+    records = classed({"a": 40, "b": 40, "c": 4})
+    draws = [read(tmp_path, records, seed, shots=8) for seed in range(4)]
+    for splits in draws:
+        assert Counter(splits.train.labels) == {"a": 8, "b": 8, "c": 3} and splits.validation is None
+        assert set(splits.test.texts) == set(draws[0].test.texts)
+        assert not set(splits.train.texts) & set(splits.test.texts)
+    assert len({frozenset(splits.train.texts) for splits in draws}) == 4
+    assert draws[1].train.texts == read(tmp_path, records, 1, shots=8).train.texts
+    assert len({splits.fingerprint for splits in draws}) == 4
+
+
+def test_every_text_is_drawn_equally_often():
+    labeled = Labeled("set", [str(place) for place in range(20)], ["a"] * 10 + ["b"] * 10)
+    drawn = Counter(text for seed in range(1_000) for text in few_labels(labeled, 2, seed).texts)
+    assert len(drawn) == 20 and all(abs(count - 200) < 5 * 200**0.5 for count in drawn.values())
+
+
+def test_the_fingerprint_follows_texts_labels_and_parts(tmp_path):
+    records = classed({"a": 30, "b": 30})
+    first = read(tmp_path, records).fingerprint
+    assert read(tmp_path, records, seed=9).fingerprint == first
+    assert read(tmp_path, [*records[:-1], records[-1] | {"label": "a"}]).fingerprint != first
+    assert read(tmp_path, [*records[:-1], records[-1] | {"text": "other"}]).fingerprint != first
+    assert read(tmp_path, records, test_share=0.3).fingerprint != first
+
+
+@pytest.mark.parametrize(
+    ("records", "options", "message"),
+    [
+        (
+            classed({"a": 2, "b": 2}),
+            {"validation": classed({"a": 1, "b": 1}, start=99)},
+            "is too small to have a test part, or all of it is in another",
+        ),
+        (classed({"a": 3, "b": 3}), {}, "is too small to have a validation part"),
+        (scored([1.0, 2.0, 3.0]), {}, "is too small to have a validation part"),
+        (classed({"a": 9, "b": 9}), {"test": classed({"a": 9, "b": 9})}, "is too small to have a train part"),
+        (
+            classed({"a": 20, "b": 1}),
+            {"test": classed({"b": 1, "a": 1}, start=20)[:1]},
+            "all texts left to train on have the label 'a'",
+        ),
+        (
+            classed({"a": 20, "b": 20}),
+            {"test": classed({"a": 1, "x": 1, "y": 1}, start=99)},
+            r"the test texts have the label 'x' \(and 1 more classes\), which no training text has",
+        ),
+        (
+            classed({"a": 20, "b": 20}),
+            {"validation": [{"text_a": "one", "text_b": "two", "label": "a"}]},
+            r"data\.validation=.*validation\.jsonl holds pairs of texts with labels, but data\.train holds texts with",
+        ),
+        (classed({"a": 20, "b": 20}), {"test": scored([1.0, 2.0])}, "holds texts with scores, but data.train holds"),
+        (scored([float(place) for place in range(99)]), {"shots": 4}, "data.shots counts texts of each class"),
+    ],
+)
+def test_a_set_that_cannot_be_split_stops_with_one_sentence(records, options, message, tmp_path):
+    with pytest.raises(UserError, match=message) as caught:
+        read(tmp_path, records, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_training_file():
+    with pytest.raises(UserError, match=r"data\.train is missing: name a labelled file"):
+        read_splits(DataConfig(test="test.csv"), 0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=80),
+    st.booleans(),
+    st.floats(0.01, 0.99),
+)
+def test_parts_are_disjoint_and_cover_everything(numbers, scores, share):
+    texts = [str(place) for place in range(len(numbers))]
+    labels = [] if scores else [str(number) for number in numbers]
+    labeled = Labeled("set", texts, labels, None, [float(number) for number in numbers] if scores else None)
+    rest, part = split_off(labeled, share)
+    assert sorted(rest.texts + part.texts) == sorted(texts)
+    told = dict(zip(texts, labeled.scores or labels, strict=True))
+    for found in (rest, part):
+        assert [told[text] for text in found.texts] == (found.scores if scores else found.labels)
+    taken = set(part.texts)
+    for places in strata(labeled):
+        count = sum(texts[place] in taken for place in places)
+        wanted = min(share * len(places), len(places) - 1)
+        assert count < len(places) and abs(count - wanted) <= 0.5 + 1e-9

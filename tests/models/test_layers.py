@@ -1,0 +1,77 @@
+"""Depths of parameters in stock families, and frozen layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from torch import nn
+
+from tests.evaluation.folders import CONFIGS, model
+from textssl.errors import UserError
+from textssl.models.layers import freeze_layers, layer_depths, longest_list
+
+LAYERS = {  # path of the stack, and what lies below and above it, by a part of the name
+    "bert": ("bert.encoder.layer", ["word_embeddings", "position_embeddings", "embeddings.LayerNorm"], ["cls.predict"]),
+    "modernbert": ("model.layers", ["tok_embeddings", "embeddings.norm"], ["final_norm", "head.dense"]),
+    "llama": ("model.layers", ["embed_tokens"], ["model.norm"]),
+    "gpt2": ("transformer.h", ["wte", "wpe"], ["ln_f"]),
+}
+
+
+@pytest.mark.parametrize("family", LAYERS)
+def test_depths_rise_from_the_embeddings_to_the_head(family):
+    path, below, above = LAYERS[family]
+    depths, layers = layer_depths(model(family))
+    config = CONFIGS[family]
+    assert layers == config.get("num_hidden_layers", config.get("n_layer"))
+    assert set(depths) == {name for name, _ in model(family).named_parameters()}
+    assert longest_list(model(family)) == (path.split("."), layers)
+    for name, depth in depths.items():
+        if name.startswith(f"{path}."):
+            assert depth == 1 + int(name.removeprefix(f"{path}.").split(".")[0]), name
+        else:
+            assert depth in (0, layers + 1), name
+    for part in below:
+        assert {depth for name, depth in depths.items() if part in name} == {0}, part
+    for part in above:
+        assert {depth for name, depth in depths.items() if part in name} == {layers + 1}, part
+
+
+def test_a_table_without_layers_has_one_depth():
+    table = nn.Sequential(nn.EmbeddingBag(10, 4), nn.Linear(4, 2))
+    depths, layers = layer_depths(table)
+    assert layers == 0 and set(depths.values()) == {1}
+    assert longest_list(table) == ([], 0)
+
+
+def test_the_layers_are_the_longest_list_and_lists_of_several_classes_are_none():
+    both = nn.Module()
+    both.small = nn.ModuleList([nn.Linear(2, 2) for _ in range(5)])
+    both.large = nn.ModuleList([nn.Linear(9, 9) for _ in range(3)])
+    both.mixed = nn.ModuleList([nn.Linear(50, 50), nn.Embedding(50, 50)])
+    assert longest_list(both) == (["large"], 3)
+
+
+@pytest.mark.parametrize("family", LAYERS)
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_frozen_are_the_embeddings_and_the_lowest_layers(family, count):
+    module = model(family)
+    depths, layers = layer_depths(module)
+    try:
+        freeze_layers(module, count)
+        for name, parameter in module.named_parameters():
+            assert parameter.requires_grad == (count == 0 or depths[name] > count), name
+        learning = Counter(depths[name] for name, parameter in module.named_parameters() if parameter.requires_grad)
+        if count:
+            assert min(learning) == count + 1 <= layers + 1
+    finally:
+        module.requires_grad_(True)  # the model is shared with other tests
+
+
+def test_more_frozen_layers_than_there_are():
+    with pytest.raises(UserError, match=r"model\.frozen_layers is 3, but the model has 2 layers"):
+        freeze_layers(model("bert"), 3)
+    assert all(parameter.requires_grad for parameter in model("bert").parameters())
+    with pytest.raises(UserError, match=r"model\.frozen_layers is 1, but the model has 0 layers"):
+        freeze_layers(nn.Sequential(nn.EmbeddingBag(10, 4)), 1)

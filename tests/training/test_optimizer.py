@@ -3,6 +3,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.evaluation.folders import model
+from textssl.errors import UserError
+from textssl.models.layers import layer_depths
 from textssl.sections import OptimizerConfig
 from textssl.training.optimizer import (
     Muon,
@@ -81,3 +84,51 @@ def test_the_short_cut_for_wide_matrices_changes_nothing(dtype, atol):
     direct = newton_schulz(x / x.norm(dim=(1, 2), keepdim=True), 5)
     assert torch.allclose(orthogonalize(x), direct, atol=atol)
     assert torch.allclose(orthogonalize(x.mT), direct.mT, atol=atol)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_rates_fall_by_the_decay_with_every_layer_below(family, name):
+    module, slower = model(family), 1e-3 if name == "muon" else None
+    optimizers = build_optimizer(module, OptimizerConfig(name=name, lr=1e-2, adamw_lr=slower, layer_decay=0.5))
+    depths, layers = layer_depths(module)
+    rates = {
+        id(parameter): (group["peak_lr"], 1e-2 if isinstance(optimizer, Muon) or slower is None else slower)
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert len(rates) == len(list(module.parameters()))
+    for key, parameter in module.named_parameters():
+        rate, peak = rates[id(parameter)]
+        assert rate == pytest.approx(peak * 0.5 ** (layers + 1 - depths[key])), key
+    shares = {round(rate / peak, 6) for rate, peak in rates.values()}
+    assert shares == {0.5**power for power in range(layers + 2)}
+    set_lr(optimizers, 0.1)
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        assert group["lr"] == pytest.approx(0.1 * group["peak_lr"])
+
+
+def test_decay_leaves_the_weight_decay_of_a_parameter():
+    plain, decayed = (
+        build_optimizer(model("bert"), OptimizerConfig(name="adamw", layer_decay=decay)) for decay in (1.0, 0.5)
+    )
+    assert len(plain[0].param_groups) == 2 < len(decayed[0].param_groups)
+    found = [
+        {id(parameter): group["weight_decay"] for group in one[0].param_groups for parameter in group["params"]}
+        for one in (plain, decayed)
+    ]
+    assert found[0] == found[1] and set(found[0].values()) == {0.0, OptimizerConfig().weight_decay}
+
+
+def test_frozen_parameters_are_in_no_group_and_a_model_without_layers_has_no_decay():
+    module = Tied()
+    module.hidden.weight.requires_grad_(False)
+    assert all(
+        p is not module.hidden.weight
+        for o in build_optimizer(module, OptimizerConfig())
+        for g in o.param_groups
+        for p in g["params"]
+    )
+    with pytest.raises(UserError, match=r"optimizer\.layer_decay is below 1, but the model has no layers"):
+        build_optimizer(Tied(), OptimizerConfig(layer_decay=0.9))

@@ -20,6 +20,7 @@ SHORTER = {  # so that two cores walk it in a minute or two; everything else run
         *("model={config: {model_type: MODEL, num_hidden_layers: 1, hidden_size: 64, num_attention_heads: 2}}",),
         *("train.max_seconds=null", "train.max_steps=3", "train.batch_size=4", "evaluation.max_rows=8"),
     ],
+    "finetune": ["train.max_steps=3", "data.sequence_length=32"],
     "generate": ["--max-new-tokens", "3"],
 }
 STATIC = "model={config: {model_type: static, hidden_size: 32}}"
@@ -77,6 +78,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i in range(80)
         ]
         (texts / f"{file}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    rows = [f"{' '.join(WORDS[place % 2 :: 2][:12])} {place},{'ab'[place % 2]}" for place in range(60)]
+    (folder / "labelled.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
     return folder
 
 
@@ -113,7 +116,7 @@ def test_python_of_the_walk_through_runs(code: str, workspace: Path):
 def test_the_walk_through_is_the_whole_road():
     walked = [command.split()[1] for command in WALK]
     assert [*dict.fromkeys(walked)][:3] == ["tokenizer", "prepare", "pretrain"]
-    assert {"evaluate", "embed", "generate", "fill-mask"} <= set(walked)
+    assert {"evaluate", "embed", "finetune", "predict", "generate", "fill-mask"} <= set(walked)
 
 
 def test_the_tree_names_every_file_once():

@@ -4,7 +4,7 @@ import inspect
 import json
 
 import textssl
-from textssl.objectives import OBJECTIVES
+from textssl.objectives import OBJECTIVES, SUPERVISED
 from textssl.sections import Config
 
 
@@ -13,8 +13,8 @@ def test_schema_has_every_section_and_every_option_of_every_objective():
     assert set(whole["properties"]) == set(Config.model_fields)
     assert not whole["additionalProperties"]
     branches = whole["properties"]["objective"]["anyOf"]
-    assert len(branches) == len(OBJECTIVES) + 1
-    for name, objective in OBJECTIVES.items():
+    assert len(branches) == len(OBJECTIVES) + len(SUPERVISED) + 1
+    for name, objective in {**OBJECTIVES, **SUPERVISED}.items():
         definition = whole["$defs"][f"objective_{name}"]
         parameters = inspect.signature(objective.__init__).parameters.values()
         arguments = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from textssl.batch import Examples, LabelFacts
 from textssl.models.build import build_model, quiet
+from textssl.models.export import written_whole
 from textssl.models.layers import freeze_layers
 from textssl.sections import ModelConfig
 
@@ -48,22 +48,16 @@ class TextClassifier(nn.Module):
         self.model.base_model.compile(**options)
 
     def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:
-        """Write a stock folder, whole or not at all; its tokenizer cuts where training did (model_max_length)."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.tmp")
-        shutil.rmtree(aside, ignore_errors=True)
+        """Write a stock folder, whole or not at all; its tokenizer cuts (model_max_length) and pads as training did."""
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.model_max_length = self.max_tokens
+        tokenizer.padding_side = "right"  # on the left, learned positions would be others than in training
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        with quiet():
+        with written_whole(path) as aside, quiet():
             self.model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
-        if path.exists():
-            shutil.rmtree(path)
-        aside.rename(path)
-        return path
+            tokenizer.save_pretrained(aside)
+        return Path(path)
 
 
 def one_token(batch: Examples) -> Examples:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +18,7 @@ from textssl.losses import linear_cross_entropy
 from textssl.models.attention import isolate, own_direction, restore
 from textssl.models.build import quiet
 from textssl.models.configuration import position_capacity
+from textssl.models.export import written_whole
 from textssl.tokenizer import for_causal
 
 log = logging.getLogger(__name__)
@@ -154,21 +154,14 @@ class LanguageModel(nn.Module):
         The tokenizer's model_max_length becomes the number of positions, and for causal models its post-processor
         becomes the one of `for_causal` (a start token and no end token, so that a prompt can be continued).
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.tmp")
-        shutil.rmtree(aside, ignore_errors=True)
         tokenizer = for_causal(cast(Any, tokenizer)) if self.causal else copy.deepcopy(tokenizer)
         capacity = position_capacity(self.model.config)
         if capacity is not None:
             tokenizer.model_max_length = capacity
-        with quiet():
+        with written_whole(path) as aside, quiet():
             self.model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
-        if path.exists():
-            shutil.rmtree(path)
-        aside.rename(path)
-        return path
+            tokenizer.save_pretrained(aside)
+        return Path(path)
 
 
 def one_token(batch: Rows) -> Rows:

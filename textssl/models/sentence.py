@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from textssl.config import validate_options
 from textssl.errors import UserError
 from textssl.models.build import build_model, quiet
 from textssl.models.configuration import position_capacity
+from textssl.models.export import written_whole
 from textssl.models.heads import LanguageModel
 from textssl.models.lsa import lsa_table
 from textssl.models.presets import STATIC_PRESETS
@@ -103,12 +103,8 @@ class SentenceModel(nn.Module):
         """Write a folder of stock classes, whole or not at all: SentenceTransformer(path) loads it, and AutoModel too
         where the backbone is a transformer.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.tmp")
-        shutil.rmtree(aside, ignore_errors=True)
         tail = [copy.deepcopy(module).to("cpu", torch.float32) for module in self.tail]
-        with quiet(), tempfile.TemporaryDirectory() as folder:
+        with written_whole(path) as aside, quiet(), tempfile.TemporaryDirectory() as folder:
             if isinstance(self.backbone, StaticTable):
                 first: nn.Module = StaticEmbedding(
                     copy.deepcopy(tokenizer).backend_tokenizer,  # type: ignore[attr-defined]
@@ -120,10 +116,7 @@ class SentenceModel(nn.Module):
                 modules=[first, *tail], device="cpu", prompts=self.prompts, similarity_fn_name=self.similarity
             )
             stock.save(str(aside), create_model_card=False)
-        if path.exists():
-            shutil.rmtree(path)
-        aside.rename(path)
-        return path
+        return Path(path)
 
     def stock_transformer(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> Transformer:
         """The backbone without its language-model head, as sentence-transformers' module; `folder` is scratch."""

@@ -13,8 +13,8 @@ from textssl.objectives import OBJECTIVES, SUPERVISED
 def schema(out: str | Path | None = None) -> dict[str, Any]:
     """Write the JSON schema of a run's configuration to a file, or print it; returns it.
 
-    `objective` becomes one branch for each name in OBJECTIVES and SUPERVISED with the arguments of its constructor, and one branch
-    for a `package.module:Class` of the user's own, whose options are not known here.
+    `objective` becomes one branch for each name in OBJECTIVES and SUPERVISED with the arguments of its constructor, and
+    one branch for a `package.module:Class` of the user's own, whose options are not known here.
     """
     whole = config_schema()
     definitions = whole.setdefault("$defs", {})
@@ -23,7 +23,7 @@ def schema(out: str | Path | None = None) -> dict[str, Any]:
         definitions[f"objective_{name}"] = objective_schema(name, objective, definitions)
         branches.append({"$ref": f"#/$defs/objective_{name}"})
     whole["properties"]["objective"] = {
-        "description": "the pretext task (or, for finetune, what is learned from labels): its name and the options of its constructor",
+        "description": "the pretext task (for finetune what labels teach): its name and the options of its constructor",
         "anyOf": [*branches, OWN_OBJECTIVE],
     }
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "textssl run", **whole}

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.evaluation.folders import save_model
+from tests.models.test_sentence import shaken
 from tests.tiny import texts, tiny_tokenizer
 from textssl import tokenizer
 from textssl.batch import Example, LabelFacts, stack_examples
@@ -45,9 +46,9 @@ def examples(folder, *, pairs: bool = False) -> list[Example]:
 @pytest.mark.parametrize("pairs", [False, True])
 @torch.no_grad()
 def test_a_batch_is_what_each_text_is_alone_and_what_transformers_says(family, pairs, folders, tmp_path):
-    backbone, items = classifier(folders[family]), examples(folders[family], pairs=pairs)
+    backbone, items = shaken(classifier(folders[family])), examples(folders[family], pairs=pairs)
     together = backbone(stack_examples(range(6), items))
-    assert together.shape == (6, 3)
+    assert together.shape == (6, 3) and together.std(0).min() > 1e-2
     for place, one in enumerate(items):
         torch.testing.assert_close(backbone(stack_examples([0], [one]))[0], together[place], atol=1e-5, rtol=0)
     words = AutoTokenizer.from_pretrained(folders[family])
@@ -65,7 +66,7 @@ def test_a_batch_is_what_each_text_is_alone_and_what_transformers_says(family, p
 
 @torch.no_grad()
 def test_types_and_padding_reach_the_model(folders):
-    backbone, items = classifier(folders["bert"]), examples(folders["bert"], pairs=True)
+    backbone, items = shaken(classifier(folders["bert"])), examples(folders["bert"], pairs=True)
     backbone.takes_types = True
     typed = backbone(stack_examples(range(6), items))
     ids = torch.full((6, LENGTH), 0)
@@ -76,7 +77,7 @@ def test_types_and_padding_reach_the_model(folders):
     expected = backbone.model(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
     torch.testing.assert_close(typed, expected, atol=1e-5, rtol=0)
     backbone.takes_types = False
-    assert (backbone(stack_examples(range(6), items)) - typed).abs().max() > 1e-4
+    assert (backbone(stack_examples(range(6), items)) - typed).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -149,11 +149,11 @@ def test_the_fingerprint_follows_texts_labels_and_parts(tmp_path):
         (
             classed({"a": 2, "b": 2}),
             {"validation": classed({"a": 1, "b": 1}, start=99)},
-            "is too small to have a test part, or all of it is in another",
+            "too few texts to split off a test part",
         ),
-        (classed({"a": 3, "b": 3}), {}, "is too small to have a validation part"),
-        (scored([1.0, 2.0, 3.0]), {}, "is too small to have a validation part"),
-        (classed({"a": 9, "b": 9}), {"test": classed({"a": 9, "b": 9})}, "is too small to have a train part"),
+        (classed({"a": 3, "b": 3}), {}, "too few texts to split off a validation part"),
+        (scored([1.0, 2.0, 3.0]), {}, "too few texts to split off a validation part"),
+        (classed({"a": 9, "b": 9}), {"test": classed({"a": 9, "b": 9})}, "no text is left to train on"),
         (
             classed({"a": 20, "b": 1}),
             {"test": classed({"b": 1, "a": 1}, start=20)[:1]},

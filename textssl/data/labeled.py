@@ -154,6 +154,8 @@ def _label(record: Record, kinds: dict[str, str], drop: drops.Drop) -> str | Non
     if value is None or (isinstance(value, str) and not value.strip()) or _is_nan(value):
         drop(drops.MISSING_LABEL, record.place, "")
         return None
+    if isinstance(value, str) and not is_usable(value, record.place, drop):
+        return None
     if isinstance(value, bool):
         kind, text = "a truth value", str(value).lower()
     elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):

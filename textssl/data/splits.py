@@ -19,6 +19,12 @@ from textssl.sections import DataConfig
 
 DUPLICATE, CONFLICTING = "duplicate text", "text with two labels"
 IN_TEST, IN_VALIDATION = "training text that is also in the test set", "training text that is also in validation"
+_FEW = "too few texts to split off a {name} part: give data.{name}, or a larger data.{name}_share"
+EMPTY = {
+    "train": "no text is left to train on, all are in the test or the validation file too",
+    "validation": _FEW,
+    "test": _FEW,
+}
 SCORE_BINS = 10  # scores are stratified by so many quantiles
 
 
@@ -103,7 +109,9 @@ def check_parts(splits: Splits, data: DataConfig) -> None:
     """UserError where a part is empty, the training part has one class, or another part has one that it lacks."""
     for name, part in splits.parts.items():
         if not len(part):
-            raise UserError(f"data.train={data.train} is too small to have a {name} part, or all of it is in another")
+            if name in splits.given:
+                raise UserError(f"data.{name}={getattr(data, name)}: all its texts are in the test file too")
+            raise UserError(f"data.train={data.train}: {EMPTY[name].format(name=name)}")
     train = splits.train
     if train.scores is None and len(set(train.labels)) < 2:
         raise UserError(f"data.train={data.train}: all texts left to train on have the label {train.labels[0]!r}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from textssl.batch import Batch, Example, Examples, LabelFacts, Vocabulary, stack_examples
@@ -16,7 +16,18 @@ from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective, Term
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Weights = Literal["balanced"] | dict[str, float] | None
+
+
+def by_label(weights: Any) -> Any:
+    """Class weights whose keys are strings as labels are: YAML reads 0 as a number and true as a truth value."""
+    if isinstance(weights, dict):
+        return {str(key).lower() if isinstance(key, bool) else str(key): weight for key, weight in weights.items()}
+    if weights not in (None, "balanced"):
+        raise ValueError("write balanced, or a weight for each label, e.g. {spam: 2, ham: 1}")
+    return weights
+
+
+Weights = Annotated[Literal["balanced"] | dict[str, float] | None, BeforeValidator(by_label)]
 
 
 class Supervised(Objective):
@@ -46,7 +57,8 @@ class Supervised(Objective):
         if not self.mask_rate:
             return sample
         hidden = (rng.random(len(sample.ids)) < self.mask_rate) & ~np.isin(sample.ids, self.vocabulary.special)
-        return replace(sample, ids=np.where(hidden, self.vocabulary.mask, sample.ids))
+        mask: Any = self.vocabulary.mask
+        return replace(sample, ids=np.where(hidden, mask, sample.ids))
 
     def collate(self, views: Any, samples: Any) -> Batch:
         return stack_examples(samples, views)

@@ -48,7 +48,10 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     for label, row in rows.items():
         table.add_row(label, *(cell(row.get(name), best[name], name in WITH_INTERVAL) for name in result["test"]))
     yield table
-    over = "seeds" if len(result.get("seeds", ())) > 1 else "test texts"
+    drawn = {figure.get("interval") == "seeds" for row in rows.values() for figure in row.values()}
+    over = {frozenset({True}): "seeds", frozenset({False}): "test texts"}.get(
+        frozenset(drawn), "seeds, for rows that are the same for all seeds over test texts"
+    )
     yield Text(
         f"\u00b1 is half a 95 % interval over {over}; TF-IDF also learns from the validation texts.", style="dim"
     )
@@ -80,8 +83,8 @@ def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> T
     )
     table.add_column("", no_wrap=True)
     for label in labels:
-        table.add_column(label, justify="right")
+        table.add_column(Text(label), justify="right")
     for place, (label, row) in enumerate(zip(labels, counts, strict=True)):
         cells = (Text(f"{n:,}", style="bold" if at == place else "" if n else "dim") for at, n in enumerate(row))
-        table.add_row(label, *cells)
+        table.add_row(Text(label), *cells)
     return table

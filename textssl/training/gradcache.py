@@ -94,7 +94,7 @@ class StepGradient:
         """The loss of a micro-batch's terms, remembered in `totals`."""
         loss = torch.zeros((), device=next(self.objective.parameters()).device)
         for name, term in encoded.terms.items():
-            part = term.weight * term.total / max(self.counts[name], 1)
+            part = term.weight * term.total / (self.counts[name] or 1.0)
             self.totals[name] = self.totals.get(name, 0.0) + part.detach()
             loss = loss + part
         return loss

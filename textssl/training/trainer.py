@@ -323,7 +323,8 @@ class Trainer:
         self.saved_at = state["step"]
         self.done = self.done_before = progress(self.config.train, self.spent)
         self.on_progress(self.done)
-        self.resumed_from = state["resumed_from"] + ([state["step"]] if self.done < 1.0 else [])
+        unfinished = self.done < 1.0 and not self.best.exhausted
+        self.resumed_from = state["resumed_from"] + ([state["step"]] if unfinished else [])
         if rank() == 0:
             self.figures = cut_metrics(self.run, state["step"])
             announce(self.console, f"going on from {newest} (step {state['step']})")

@@ -11,42 +11,56 @@ from rich.console import Console
 from textssl import distributed
 from textssl.data.labeled import Labeled
 from textssl.data.splits import Splits
+from textssl.errors import UserError
 from textssl.evaluation import labelled_baselines
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.labelled_baselines import Texts
 from textssl.sections import Config
 from textssl.training.tracking import announce
-from textssl.workflows.tuning import class_numbers, labelled, tune
+from textssl.workflows.tuning import Tuned, class_numbers, labelled, tune
 
 
-def beside(config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> dict[str, np.ndarray]:
-    """Answers of the baselines in evaluation.baselines to the test texts, in their order; called on every rank.
+def beside(
+    config: Config, splits: Splits, accelerator: Accelerator, console: Console
+) -> tuple[dict[str, np.ndarray], str | None]:
+    """Answers of evaluation.baselines to the test texts, and the signal that stopped one of them; on every rank.
 
     config: after its own run. What learns without choosing by validation also gets the validation texts. "scratch" is
     the same run from random weights, "finetune" plain fine-tuning in the place of contrast; both are runs in folders of
-    their own inside the run folder. Answers of the first rank are the ones that count.
+    their own inside the run folder. What cannot be made of these texts is left out, and why is said. Answers of the
+    first rank are the ones that count.
     """
     found: dict[str, np.ndarray] = {}
     if splits.test is None:
-        return found
-    classes, everything = len(splits.facts.classes), labelled(splits)
+        return found, None
     for name in config.evaluation.baselines:
-        if name in ("scratch", "finetune"):
-            answers = other_run(name, config, splits, accelerator, console)
-        elif distributed.rank() > 0:
+        try:
+            if name in ("scratch", "finetune"):
+                made = other_run(name, config, splits, accelerator, console)
+                if made.summary.stopped_by is not None:
+                    return found, made.summary.stopped_by
+                answers = made.answers
+            else:
+                answers = simple(name, config, splits) if distributed.rank() == 0 else None
+        except UserError as error:
+            if distributed.rank() == 0:
+                announce(console, f"evaluation.baselines: {name} is left out: {error}", style="yellow")
             continue
-        elif name == "majority":
-            answers = labelled_baselines.constant(targets(everything, splits), classes, len(splits.test))
-        elif name == "tfidf":
-            test = sides(splits.test)
-            answers = labelled_baselines.tfidf(
-                sides(everything), targets(everything, splits), test, classes, config.seed
-            )
-        else:
-            answers = probe(config, splits, everything)
         if answers is not None:
             found[name] = answers
-    return found
+    return found, None
+
+
+def simple(name: str, config: Config, splits: Splits) -> np.ndarray:
+    """Answers of a baseline that trains no transformer. Raises UserError where these texts allow none."""
+    assert splits.test is not None
+    classes, everything = len(splits.facts.classes), labelled(splits)
+    truth = targets(everything, splits)
+    if name == "majority":
+        return labelled_baselines.constant(truth, classes, len(splits.test))
+    if name == "tfidf":
+        return labelled_baselines.tfidf(sides(everything), truth, sides(splits.test), classes, config.seed)
+    return probe(config, splits, everything)
 
 
 def sides(part: Labeled) -> Texts:
@@ -57,30 +71,31 @@ def targets(part: Labeled, splits: Splits) -> np.ndarray:
     return np.array(part.scores) if part.scores is not None else class_numbers(part, splits.facts)
 
 
-def probe(config: Config, splits: Splits, everything: Labeled) -> np.ndarray | None:
-    """A linear model on the frozen features of the folder that the run started from; None where there is none."""
+def probe(config: Config, splits: Splits, everything: Labeled) -> np.ndarray:
+    """A linear model on the frozen features of the folder that the run started from. Raises UserError without one."""
     assert splits.test is not None
-    if config.model.pretrained is None or config.model.reinitialise or splits.train.text_b is not None:
-        return None
+    if config.model.pretrained is None or config.model.reinitialise:
+        raise UserError("the run starts from random weights, not from features to be frozen")
+    if splits.train.text_b is not None:
+        raise UserError("it takes single texts, and these are pairs")
     encoder = load_encoder(config.model.pretrained, max_tokens=config.data.sequence_length)
     train, test = encoder.embed(everything.texts), encoder.embed(splits.test.texts)
     return labelled_baselines.linear(train, targets(everything, splits), test, len(splits.facts.classes), config.seed)
 
 
-def other_run(
-    name: str, config: Config, splits: Splits, accelerator: Accelerator, console: Console
-) -> np.ndarray | None:
-    """Another run on the same splits, in a folder inside the run folder; None where it would be the same run."""
+def other_run(name: str, config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> Tuned:
+    """Another run on the same splits, in a folder inside the run folder. UserError where it would be the same run."""
     other = config.model_copy(deep=True)
     other.out = str(Path(config.out) / name)
     if name == "scratch":
         if config.model.pretrained is None or config.model.reinitialise:
-            return None
+            raise UserError("the run itself starts from random weights")
         other.model.reinitialise = True
     elif config.objective["name"] != "pairs":
-        return None
+        raise UserError("the run itself is plain fine-tuning; it stands beside objective.name=pairs")
     else:
         other.objective = {"name": "auto"}
+        other.model.pooling = other.model.dense_width = other.model.normalize = None
     if distributed.rank() == 0:
         announce(console, f"beside it, {name}:")
-    return tune(other, splits, accelerator, console).answers
+    return tune(other, splits, accelerator, console)

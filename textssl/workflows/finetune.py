@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from textssl.data.splits import Splits, read_splits
 from textssl.evaluation.figure import Figure
 from textssl.evaluation.intervals import over_draws
 from textssl.evaluation.supervised import answer_figures, cells
+from textssl.models.export import written_whole
 from textssl.report.card import write_card
 from textssl.report.facts import Labelled, run_facts
 from textssl.report.finetuned import result_tables
@@ -26,7 +27,7 @@ from textssl.sections import Config
 from textssl.training.evaluations import better
 from textssl.training.tracking import announce
 from textssl.workflows.beside import beside
-from textssl.workflows.runs import start_accelerator
+from textssl.workflows.runs import find_seeds, start_accelerator
 from textssl.workflows.tuning import Tuned, tune
 
 DEFAULTS: dict[str, dict[str, Any]] = {  # where fine-tuning wants others than pretraining
@@ -35,6 +36,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # where fine-tuning wants others than p
     "schedule": {"name": "linear", "warmup_fraction": 0.1},
     "train": {"max_epochs": 5, "batch_size": 32, "log_every": 20, "checkpoint_every": None},
     "evaluation": {"every": None},
+}
+BOUNDS = {  # of figures; losses and errors are above 0
+    **dict.fromkeys(("accuracy", "macro_f1", "calibration_error"), (0.0, 1.0)),
+    **dict.fromkeys(("mcc", "pearson", "spearman"), (-1.0, 1.0)),
 }
 TARGETS: dict[str, Target] = {"classification": "label", "regression": "score", "pairs": "label"}
 
@@ -95,8 +100,9 @@ def finetune_once(config: Config, accelerator: Accelerator, console: Console, qu
     result.labels, result.dropped = list(splits.facts.classes), splits.report.as_dict()
     result.splits = {name: len(part) for name, part in splits.parts.items()}
     if result.stopped_by is None:
-        others = beside(config, splits, accelerator, console)  # some of them are runs of all ranks
-        if first:
+        others, stopped_by = beside(config, splits, accelerator, console)  # some of them are runs of all ranks
+        tuned.summary.stopped_by = result.stopped_by = stopped_by
+        if first and stopped_by is None:
             measure(result, config, splits, tuned, others)
     if first:
         result.write()
@@ -170,19 +176,23 @@ def show(result: Finetuned) -> None:
 
 def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -> Finetuned:
     """Several seeds, each in a folder of its own; the best by validation (without one: the first) becomes RUN/model."""
-    run = Path(config.out)
-    if distributed.rank() == 0:
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    run = distributed.from_first_rank(lambda: find_seeds(config))
+    config.out, config.train.resume = str(run), "auto"
     results: list[Finetuned] = []
     for seed in range(config.seed, config.seed + config.train.num_seeds):
         one = config.model_copy(deep=True)
         one.seed, one.train.num_seeds, one.out = seed, 1, str(run / f"seed-{seed}")
-        if seed > config.seed:  # these follow from the data, and are the same for every seed
+        if seed > config.seed and config.data.shots is None:  # these follow from the data, the same for every seed
             one.evaluation.baselines = [name for name in one.evaluation.baselines if name not in ("majority", "tfidf")]
         results.append(finetune_once(one, accelerator, console, quiet=True))
+        if distributed.rank() == 0 and len(results) == 1:  # a configuration that a seed refuses is not written
+            (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
         if results[-1].stopped_by:
-            return results[-1]
+            stopped = replace(results[-1], run=str(run))
+            if distributed.rank() == 0:
+                stopped.write()
+            distributed.barrier()
+            return stopped
     chosen = results[0]
     for result in results[1:]:
         now, before = result.summary["best"], chosen.summary["best"]
@@ -201,7 +211,8 @@ def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -
         for at, result in enumerate(results)
     ]
     if distributed.rank() == 0:
-        copy_folder(Path(chosen.run) / "model", run / "model")
+        with written_whole(run / "model") as aside:
+            shutil.copytree(Path(chosen.run) / "model", aside)
         if (Path(chosen.run) / "predictions.jsonl").is_file():
             shutil.copy2(Path(chosen.run) / "predictions.jsonl", run / "predictions.jsonl")
         total.write()
@@ -217,16 +228,6 @@ def over_seeds(runs: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any
     merged = {}
     for name in runs[0]:
         values = [run[name]["mean"] for run in runs]
-        bounds = (0.0, 1.0) if name in ("accuracy", "macro_f1", "calibration_error") else (-1.0, float("inf"))
-        score = over_draws(values, bounds)
+        score = over_draws(values, BOUNDS.get(name, (0.0, float("inf"))))
         merged[name] = {**runs[0][name], **asdict(score), "interval": "seeds", "scores": values}
     return merged
-
-
-def copy_folder(source: Path, target: Path) -> None:
-    """Copy whole or not at all, replacing what is there."""
-    aside = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(source, aside)
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)

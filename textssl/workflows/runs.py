@@ -30,6 +30,7 @@ from textssl.training.summary import Summary, summarize
 from textssl.training.tracking import announce, check_tensorboard
 from textssl.training.trainer import Trainer
 
+NEVER = "{} holds checkpoints and train.resume is never: choose another out, or train.resume=auto"
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -86,21 +87,52 @@ def choose_run(
 def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
     """The run folder and its newest complete checkpoint; what a killed writer left there is cleared away."""
     run = Path(config.out)
-    if run.exists() and not run.is_dir():
-        raise UserError(f"out={run} is a file, it must be a folder to make")
-    if run.is_dir() and any(run.iterdir()) and not (run / "config.yaml").is_file():
-        raise UserError(f"out={run} holds other files and no run: choose a new folder")
+    if has_seeds(run):
+        raise UserError(f"out={run} holds runs of several seeds: choose another out, or the same train.num_seeds")
+    check_folder(run)
     remove_unfinished(run / "checkpoints")
     if not any((run / "checkpoints").glob("step-*")):
         return run, None
     if config.train.resume == "never":
-        raise UserError(f"{run} holds checkpoints and train.resume is never: choose another out, or train.resume=auto")
+        raise UserError(NEVER.format(run))
     if config.train.resume == "restart":
-        number = 1
-        while (run / f"restart-{number}").exists():
-            number += 1
-        return run / f"restart-{number}", None
+        return fresh_folder(run), None
     return run, newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
+
+
+def find_seeds(config: Config) -> Path:
+    """The folder for runs of several seeds, after `train.resume`. Raises UserError; writes nothing."""
+    run = Path(config.out)
+    if (run / "checkpoints").exists():
+        raise UserError(f"out={run} holds a run of one seed: choose another out, or train.num_seeds=1")
+    if not has_seeds(run):
+        check_folder(run)
+        return run
+    if config.train.resume == "never":
+        raise UserError(NEVER.format(run))
+    return fresh_folder(run) if config.train.resume == "restart" else run
+
+
+def has_seeds(run: Path) -> bool:
+    return any(run.glob("seed-*/config.yaml"))
+
+
+def check_folder(run: Path) -> None:
+    """UserError where a run cannot be made: the path leads through a file, or the folder holds something else."""
+    nearest = next(path for path in (run, *run.parents) if path.exists())
+    if not nearest.is_dir():
+        is_run = f"out={run} is a file" if nearest == run else f"out={run} cannot be made, {nearest} is a file"
+        raise UserError(f"{is_run}, it must be a folder to make")
+    if run.is_dir() and any(run.iterdir()) and not (run / "config.yaml").is_file():
+        raise UserError(f"out={run} holds other files and no run: choose a new folder")
+
+
+def fresh_folder(run: Path) -> Path:
+    """The first RUN/restart-N that is not there."""
+    number = 1
+    while (run / f"restart-{number}").exists():
+        number += 1
+    return run / f"restart-{number}"
 
 
 def make_trainer(

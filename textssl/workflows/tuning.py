@@ -38,12 +38,14 @@ from textssl.sections import Config
 from textssl.training.answers import answers
 from textssl.training.evaluations import Evaluation
 from textssl.training.summary import Summary
+from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
 from textssl.workflows.datasets import Data, training_steps
 from textssl.workflows.pretrain import build_backbone
 from textssl.workflows.runs import choose_run, conduct, make_trainer, open_tokenizer
 
 BEST = {"classification": "eval/macro_f1", "regression": "eval/spearman"}  # what the checkpoint is chosen by
+TOO_LONG = "longer than data.sequence_length={} and cut:"
 READ_AT_ONCE = 256  # examples of a step of evaluation
 
 
@@ -72,6 +74,7 @@ def tune(config: Config, splits: Splits, accelerator: Accelerator, console: Cons
         config.objective = {**config.objective, "name": name}
     objective, config.objective = resolve_objective(config.objective)
     words, _ = open_tokenizer(config)
+    refuse_unused(config, supervised=isinstance(objective, Supervised))
     if isinstance(objective, Supervised):
         return fine_tune(config, objective, splits, words, accelerator, console)
     if isinstance(objective, Pairs):
@@ -80,6 +83,18 @@ def tune(config: Config, splits: Splits, accelerator: Accelerator, console: Cons
         f"objective.name is {config.objective['name']}, which learns no labels: `textssl finetune` takes "
         "classification, regression and pairs (contrastive tuning with few labels)"
     )
+
+
+def refuse_unused(config: Config, *, supervised: bool) -> None:
+    """UserError for keys that are set and would do nothing here."""
+    keys = ["data.corpus", "data.pairs", "data.held_out"]
+    keys += ["evaluation.suite", "evaluation.suite_every", "evaluation.tasks"]
+    keys += ["model.pooling", "model.dense_width", "model.normalize"] if supervised else []
+    for key in keys:
+        section, name = key.split(".")
+        if getattr(getattr(config, section), name) not in (None, []):
+            what = f"objective.name={config.objective['name']}" if section == "model" else "`textssl finetune`"
+            raise UserError(f"{key} does nothing with {what}: leave it out")
 
 
 def fine_tune(
@@ -135,7 +150,7 @@ def cuts(encoded: dict[str, tuple[list[Any], int]], length: int) -> list[str]:
     if not counted:
         return []
     words = ", ".join(f"{cut:,} of {total:,} {name} texts" for name, (cut, total) in counted.items())
-    return [f"longer than data.sequence_length={length} and cut: {words}"]
+    return [f"{TOO_LONG.format(length)} {words}"]
 
 
 def example_steps(config: Config, objective: Objective, examples: list[Any], **options: Any) -> StepDataset:
@@ -202,9 +217,9 @@ def contrast(
     if config.evaluation.best or config.evaluation.patience:
         raise UserError("evaluation.best is not for objective.name=pairs, which makes no figures on the way")
     length = config.data.sequence_length
-    ids = words(splits.train.texts, add_special_tokens=False, truncation=True, max_length=length)["input_ids"]
+    ids: Any = words(splits.train.texts, add_special_tokens=False, verbose=False)["input_ids"]
     order = LabelPairs(
-        [np.array(one, np.int64) for one in ids],
+        [np.array(one[:length], np.int64) for one in ids],
         splits.train.labels,
         config.seed,
         scored=objective.chosen_loss == "regression",
@@ -220,6 +235,9 @@ def contrast(
         found=found,
         samples_an_epoch=lambda steps: len(splits.train),
     )
+    cut = sum(len(one) + objective.row_format().overhead > length for one in ids)
+    if cut and distributed.rank() == 0:
+        announce(console, f"{TOO_LONG.format(length)} {cut:,} of {len(ids):,} train texts", style="yellow")
     summary = conduct(trainer, config, describe(trainer, splits))
     tuned = Tuned(summary, objective)
     if summary.stopped_by is None and distributed.rank() == 0:

@@ -14,7 +14,9 @@ from textssl.config import parse_config
 from textssl.data.labeled import Labeled
 from textssl.data.splits import Splits, split_off
 from textssl.evaluation.classification import Tuner
+from textssl.evaluation.loading import load_config
 from textssl.evaluation.suite import Suite
+from textssl.models.configuration import position_capacity
 from textssl.models.sentence import is_static_folder
 from textssl.workflows.runs import start_accelerator
 from textssl.workflows.tuning import tune
@@ -28,9 +30,9 @@ VALIDATION_SHARE = 0.1
 def folder_tuner(folder: Path, *, scratch: bool = False) -> Tuner:
     """The tuner of a model folder, which is left as it is. scratch: its architecture with random weights.
 
-    "finetune" trains all layers for 5 epochs (at least 60 steps) at a rate of 1e-4 on the first 128 tokens; from
-    FEW labels on, a tenth of them chooses the checkpoint. "contrast" is SetFit's tuning by pairs of equal labels, for
-    60 steps, with a linear head.
+    "finetune" trains all layers for 5 epochs (at least 60 steps) at a rate of 1e-4 on the first 128 tokens, or as many
+    as the model takes; from FEW labels on, a tenth of them chooses the checkpoint. "contrast" is SetFit's tuning by
+    pairs of equal labels, for 60 steps, with a linear head.
     """
 
     def answer(
@@ -61,7 +63,7 @@ def settings(method: str, folder: Path, scratch: bool, examples: int, seed: int,
     return {
         "out": str(run),
         "seed": seed,
-        "data": {"sequence_length": MAX_TOKENS},
+        "data": {"sequence_length": most_tokens(folder)},
         "model": {"pretrained": str(folder), "reinitialise": scratch},
         "objective": {"name": "pairs", "temperature": 0.1} if contrast else {"name": "classification"},
         "optimizer": {"name": "adamw", "lr": 3e-5 if contrast else 1e-4, "betas": [0.9, 0.999]},
@@ -75,6 +77,12 @@ def settings(method: str, folder: Path, scratch: bool, examples: int, seed: int,
         },
         "evaluation": {"every": None},
     }
+
+
+def most_tokens(folder: Path) -> int:
+    """MAX_TOKENS, or as many as the model has positions for."""
+    capacity = None if is_static_folder(folder) else position_capacity(load_config(folder))
+    return min(MAX_TOKENS, capacity or MAX_TOKENS)
 
 
 def suite_tuners(folder: Path, suite: Suite, skipped: dict[str, str]) -> tuple[Tuner | None, Tuner | None]:

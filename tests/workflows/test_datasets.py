@@ -45,7 +45,7 @@ def test_given_pairs_need_no_corpus_and_bring_their_loss(folder, file, width):
     assert summary.steps == 4 and isfinite(summary.loss or 0)
     chosen = {"pairs": "contrast", "labelled": "classification", "scored": "regression"}[file]
     trainer, data = assembled(sentence_config(folder, "pairs", *given, out=f"looked-at-{file}"))
-    assert trainer.objective.chosen_loss == chosen and data.corpora == [] and trainer.evaluate is None
+    assert trainer.objective.chosen_loss == chosen and data.corpora == [] and trainer.evaluations == []
     (batch,) = trainer.dataset[0]
     assert set((batch.samples % width).tolist()) == {0, 1, 2}
 
@@ -143,3 +143,9 @@ def test_what_does_not_go_together_is_said_before_anything_is_written(folder, ob
     with pytest.raises(UserError, match=message):
         pretrain(make(folder, objective, override.replace("FOLDER", str(folder)), "train.max_steps=1", out="wrong"))
     assert not (folder / "wrong").exists()
+
+
+def test_labels_are_for_finetune(tmp_path):
+    make_corpus(tmp_path)
+    with pytest.raises(UserError, match=r"data\.train is for `textssl finetune`"):
+        pretrain(tiny_config(tmp_path, "mlm", "data.train=sample:bbc"))

@@ -76,6 +76,9 @@ def open_data(
 
     source: the tokenizer's name, for messages. Raises UserError.
     """
+    for key in ("train", "validation", "test", "shots"):
+        if getattr(config.data, key) is not None:
+            raise UserError(f"data.{key} is for `textssl finetune`, which learns labels: leave it out")
     pairs = given_pairs(config, objective, words, console)
     if not config.data.corpus:
         if sample_kinds(objective) == {"pairs"}:

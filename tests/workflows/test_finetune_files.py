@@ -18,6 +18,7 @@ from textssl.report.finetuned import result_tables
 from textssl.workflows import beside
 from textssl.workflows.finetune import finetune, over_seeds
 from textssl.workflows.predict import predict
+from textssl.workflows.pretrain import pretrain
 
 
 def labelled(file: Path, labels: list, count: int = 60) -> Path:
@@ -170,9 +171,9 @@ def test_labels_in_any_script_and_with_brackets_reach_the_table(tmp_path):
 
 def test_the_exported_tokenizer_pads_as_training_did(tmp_path):
     config = finetune_config(tmp_path, "train.max_steps=1", family="gpt2")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "gpt2")
-    tokenizer.padding_side = "left"
-    tokenizer.save_pretrained(tmp_path / "gpt2")
+    file = tmp_path / "gpt2" / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "padding_side": "left"}))
+    assert AutoTokenizer.from_pretrained(tmp_path / "gpt2").padding_side == "left"
     result = finetune(config)
     assert AutoTokenizer.from_pretrained(f"{result.run}/model").padding_side == "right"
     made = predict(result.run, tmp_path / "topics.jsonl", tmp_path / "labels.jsonl")
@@ -189,3 +190,10 @@ def test_intervals_over_seeds_stay_where_figures_can_be():
     ])  # fmt: skip
     assert merged["mcc"]["low"] == -1.0 and merged["mcc"]["high"] == 1.0
     assert merged["mse"]["low"] == merged["loss"]["low"] == 0.0
+
+
+def test_pretraining_takes_no_seeds_and_misspelt_names_are_guessed(tmp_path):
+    with pytest.raises(UserError, match=r"train\.num_seeds is for `textssl finetune`"):
+        pretrain(finetune_config(tmp_path, "objective={name: mlm}", "train.num_seeds=2"))
+    with pytest.raises(UserError, match="did you mean regression"):
+        finetune(finetune_config(tmp_path, "objective={name: regresion}"))

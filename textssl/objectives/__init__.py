@@ -35,7 +35,9 @@ def find_objective(name: str) -> type[Objective]:
         return {**OBJECTIVES, **SUPERVISED}[name]
     module, colon, attribute = name.partition(":")
     if not colon:
-        raise UserError(f"unknown objective.name {name!r}{nearest(name, list(OBJECTIVES))} (or package.module:Class)")
+        raise UserError(
+            f"unknown objective.name {name!r}{nearest(name, [*OBJECTIVES, *SUPERVISED])} (or package.module:Class)"
+        )
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -43,6 +43,8 @@ def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console
     console = console or Console(stderr=True)
     if config.objective.get("name") in SUPERVISED:
         raise UserError(f"objective.name is {config.objective['name']}, which learns labels: use `textssl finetune`")
+    if config.train.num_seeds > 1:
+        raise UserError("train.num_seeds is for `textssl finetune`: start a run for each seed")
     objective, config.objective = resolve_objective(config.objective)
     return train(config, objective, start_accelerator(config), console)
 

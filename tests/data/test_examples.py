@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def labelled(*, pairs: bool) -> Labeled:
 @pytest.mark.parametrize("pairs", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
 def test_examples_are_what_the_tokenizer_gives(pairs, causal):
-    words = tokenizer.for_causal(tiny_tokenizer()) if causal else tiny_tokenizer()
+    words: Any = tokenizer.for_causal(tiny_tokenizer()) if causal else tiny_tokenizer()
     found, cut = encode_examples(labelled(pairs=pairs), words, LENGTH, FACTS)
     assert [one.target for one in found] == [1.0, 0.0] * 6
     lengths = []

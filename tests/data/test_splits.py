@@ -38,7 +38,7 @@ def scored(scores: list[float]) -> list[dict[str, Any]]:
     return [{"text": f"text {place}", "score": score} for place, score in enumerate(scores)]
 
 
-def read(tmp_path: Path, records: list[dict[str, Any]], seed: int = 0, **options: Any):
+def read(tmp_path: Path, records: list[dict[str, Any]], seed: int = 0, **options: Any) -> Any:
     """The parts of these records; `validation` and `test` may be records as well."""
     for name in ("validation", "test"):
         if name in options:

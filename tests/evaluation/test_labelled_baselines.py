@@ -77,4 +77,4 @@ def test_the_penalty_is_chosen_where_classes_have_two_examples_and_is_1_where_no
     assert fit_logistic(rows, labels, seed=0).C != 1.0
     assert fit_logistic(rows[:5], np.array([0, 1, 0, 1, 2]), seed=0).C == 1.0
     model = fit_logistic(rows[:4], np.array([0, 1, 0, 1]), seed=0)
-    assert model.classes_.tolist() == [0, 1] and model.predict(rows[:4]).tolist() == [0, 1, 0, 1]
+    assert list(model.classes_) == [0, 1] and list(model.predict(rows[:4])) == [0, 1, 0, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -96,7 +98,8 @@ def test_balanced_weights_are_scikit_learns():
 
     labels = np.repeat(["a", "b", "c"], [6, 3, 1])
     expected = compute_class_weight("balanced", classes=np.array(["a", "b", "c"]), y=labels)
-    assert built(Classification("balanced"), CLASSES).weight_of_classes() == pytest.approx(expected.tolist())
+    objective: Any = built(Classification("balanced"), CLASSES)
+    assert objective.weight_of_classes() == pytest.approx(expected.tolist())
 
 
 @pytest.mark.parametrize(("objective", "facts"), [(Classification, CLASSES), (Regression, SCORES)])

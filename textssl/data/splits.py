@@ -163,7 +163,7 @@ def strata(labeled: Labeled) -> list[list[int]]:
     if labeled.scores is None:
         return list(by_class(labeled.labels).values())
     hashes = [text_hash(labeled.key(place)) for place in range(len(labeled))]  # settle ties, whatever the order
-    order = np.lexsort((np.array(hashes, np.uint64), labeled.scores))
+    order = np.lexsort((np.array(hashes, np.uint64), np.array(labeled.scores)))
     return [part.tolist() for part in np.array_split(order, SCORE_BINS) if len(part)]
 
 

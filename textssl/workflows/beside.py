@@ -20,6 +20,9 @@ from textssl.training.tracking import announce
 from textssl.workflows.tuning import Tuned, class_numbers, labelled, tune
 
 
+PLAIN_LR = 1e-4  # a new output layer wants more than the vectors that contrast moves
+
+
 def beside(
     config: Config, splits: Splits, accelerator: Accelerator, console: Console
 ) -> tuple[dict[str, np.ndarray], str | None]:
@@ -94,7 +97,7 @@ def other_run(name: str, config: Config, splits: Splits, accelerator: Accelerato
     elif config.objective["name"] != "pairs":
         raise UserError("the run itself is plain fine-tuning; it stands beside objective.name=pairs")
     else:
-        other.objective = {"name": "auto"}
+        other.objective, other.optimizer.lr = {"name": "auto"}, max(PLAIN_LR, config.optimizer.lr)
         other.model.pooling = other.model.dense_width = other.model.normalize = None
     if distributed.rank() == 0:
         announce(console, f"beside it, {name}:")

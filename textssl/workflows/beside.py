@@ -19,7 +19,6 @@ from textssl.sections import Config
 from textssl.training.tracking import announce
 from textssl.workflows.tuning import Tuned, class_numbers, labelled, tune
 
-
 PLAIN_LR = 1e-4  # a new output layer wants more than the vectors that contrast moves
 
 

@@ -45,8 +45,8 @@ def test_regression_figures_are_those_of_scipy():
     truth = rng.normal(size=100)
     scores = truth + rng.normal(size=100)
     values = answer_values(truth, scores)
-    assert values["pearson"] == pytest.approx(stats.pearsonr(truth, scores).statistic)
-    assert values["spearman"] == pytest.approx(stats.spearmanr(truth, scores).statistic)
+    assert values["pearson"] == pytest.approx(stats.pearsonr(truth, scores)[0])
+    assert values["spearman"] == pytest.approx(stats.spearmanr(truth, scores)[0])
     assert values["mse"] == pytest.approx(metrics.mean_squared_error(truth, scores))
     assert values["mae"] == pytest.approx(metrics.mean_absolute_error(truth, scores))
     assert answer_values(truth, np.ones(100))["spearman"] == 0.0

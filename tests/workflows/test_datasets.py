@@ -83,7 +83,7 @@ def test_held_out_steps_are_whole_and_do_not_depend_on_the_seed(folder, objectiv
         steps, corpus = held_out_steps(config, trainer.objective, data, pytest.fail) or pytest.fail("nothing held out")
         assert corpus.manifest["split"] == "held-out"
         for part in planned(steps):
-            if trainer.objective.gathers and part.texts is not None:
+            if trainer.objective.gathers and part.dealing is not None:
                 assert part.num_samples == 8 and len(part) == 2
         found.append([batch.samples.tolist() for step in range(len(steps)) for batch in steps[step]])
         found.append([batch.tokens for step in range(len(steps)) for batch in steps[step]])

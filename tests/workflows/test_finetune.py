@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_predict_says_what_transformers_pipeline_says(family, tmp_path):
     texts = [*topics(12, seed=5)[0], "one", "boat " * 60]
     source = write(tmp_path / "new.jsonl", [{"text": text} for text in texts])
     made = predict(run, source, tmp_path / "out" / "labels.jsonl")
-    stock = pipeline("text-classification", model=str(run / "model"), top_k=None, device="cpu")
+    stock: Any = pipeline("text-classification", model=str(run / "model"), top_k=None, device="cpu")
     for ours, theirs in zip(lines(made.out), stock(texts, truncation=True), strict=True):
         scores = {one["label"]: one["score"] for one in theirs}
         assert ours["label"] == theirs[0]["label"]
@@ -79,7 +80,7 @@ def test_pairs_with_scores_and_pairs_with_labels(tmp_path):
 def test_a_pair_is_read_as_transformers_reads_it(tmp_path):
     labelled = write_pairs(tmp_path / "labelled.jsonl", scores=False)
     result = finetune(finetune_config(tmp_path, f"data.train={labelled}"))
-    stock = pipeline("text-classification", model=f"{result.run}/model", top_k=None, device="cpu")
+    stock: Any = pipeline("text-classification", model=f"{result.run}/model", top_k=None, device="cpu")
     made = predict(result.run, labelled, tmp_path / "labels.jsonl")
     for line in lines(made.out)[:5]:
         theirs = stock({"text": line["text_a"], "text_pair": line["text_b"]}, truncation=True)

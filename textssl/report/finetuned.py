@@ -56,6 +56,7 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
         f"\u00b1 is half a 95 % interval over {over}; TF-IDF also learns from the validation texts.", style="dim"
     )
     if result.get("confusion") and len(result["labels"]) <= MOST_CLASSES:
+        yield Text("Confusion: true in rows, predicted in columns", style="bold")
         yield confusion_table(result["labels"], result["confusion"])
 
 
@@ -75,12 +76,7 @@ def cell(figure: Mapping[str, Any] | None, best: float, with_interval: bool) -> 
 
 def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:
     """Rows are what is true, columns what was predicted."""
-    table = Table(
-        title="[bold]Confusion: true in rows, predicted in columns[/]",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        pad_edge=False,
-    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for label in labels:
         table.add_column(Text(label), justify="right")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.labelled import write
-from textssl.data.labeled import Labeled
+from textssl.data.labeled import Labeled, text_hash
 from textssl.data.splits import (
     CONFLICTING,
     DUPLICATE,
@@ -200,7 +200,7 @@ def test_parts_are_disjoint_and_cover_everything(numbers, scores, share):
     for found in (rest, part):
         assert [told[text] for text in found.texts] == (found.scores if scores else found.labels)
     taken = set(part.texts)
-    for places in strata(labeled):
+    for places in strata(labeled, [text_hash(labeled.key(place)) for place in range(len(labeled))]):
         count = sum(texts[place] in taken for place in places)
         wanted = min(share * len(places), len(places) - 1)
         assert count < len(places) and abs(count - wanted) <= 0.5 + 1e-9

@@ -25,7 +25,6 @@ def encode_examples(
     A pair is cut where it is longer at the time, as the tokenizer does.
     """
     second: Any = labeled.text_b
-    whole: Any = tokenizer(labeled.texts, second, truncation=False, verbose=False)
     cut: Any = tokenizer(labeled.texts, second, truncation=True, max_length=length, return_token_type_ids=True)
     targets = labeled.scores if labeled.scores is not None else [facts.classes.index(one) for one in labeled.labels]
     pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
@@ -33,7 +32,7 @@ def encode_examples(
         Example(np.array(ids or [pad], np.int64), np.array(types or [0], np.int64), float(target))
         for ids, types, target in zip(cut["input_ids"], cut["token_type_ids"], targets, strict=True)
     ]
-    return examples, sum(len(ids) > length for ids in whole["input_ids"])
+    return examples, sum(bool(encoding.overflowing) for encoding in cut.encodings)
 
 
 @dataclass(frozen=True)

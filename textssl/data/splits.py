@@ -51,11 +51,8 @@ class Splits:
         if self.train.scores is not None:
             scores = np.array(self.train.scores)
             return LabelFacts(mean=float(scores.mean()), deviation=float(scores.std()) or 1.0)
-        classes = self.train.label_names
-        counts = {name: 0 for name in classes}
-        for label in self.train.labels:
-            counts[label] += 1
-        return LabelFacts(tuple(classes), tuple(counts.values()))
+        counts = {name: len(places) for name, places in by_class(self.train.labels).items()}
+        return LabelFacts(tuple(counts), tuple(counts.values()))
 
     @property
     def fingerprint(self) -> str:
@@ -151,18 +148,17 @@ def split_off(labeled: Labeled, share: float) -> tuple[Labeled, Labeled]:
     """(the rest, a share of every stratum, by the hash of the text); the rest keeps at least one of each."""
     hashes = [text_hash(labeled.key(place)) for place in range(len(labeled))]
     chosen: set[int] = set()
-    for places in strata(labeled):
+    for places in strata(labeled, hashes):
         places = sorted(places, key=lambda place: hashes[place])
         chosen.update(places[: min(int(share * len(places) + 0.5), len(places) - 1)])
     everything = range(len(labeled))
     return labeled.take([p for p in everything if p not in chosen]), labeled.take(sorted(chosen))
 
 
-def strata(labeled: Labeled) -> list[list[int]]:
-    """Places of the records of each class, or of each SCORE_BINS-th of the scores."""
+def strata(labeled: Labeled, hashes: list[int]) -> list[list[int]]:
+    """Places of the records of each class, or of each SCORE_BINS-th of the scores, whose ties the hashes settle."""
     if labeled.scores is None:
         return list(by_class(labeled.labels).values())
-    hashes = [text_hash(labeled.key(place)) for place in range(len(labeled))]  # settle ties, whatever the order
     order = np.lexsort((np.array(hashes, np.uint64), np.array(labeled.scores)))
     return [part.tolist() for part in np.array_split(order, SCORE_BINS) if len(part)]
 

@@ -17,13 +17,13 @@ from textssl.evaluation.lanes import pack_linears
 from textssl.evaluation.loading import (
     context_limit,
     find_model,
-    is_sentence_model,
     load_config,
     load_tokenizer,
     load_weights,
 )
 from textssl.evaluation.tokens import padded
 from textssl.models.linear_head import LABELS, LinearHead, softmax
+from textssl.models.sentence import is_static_folder
 
 DEFAULT_MAX_TOKENS = 512
 Item = str | tuple[str, str]  # a text, or a pair of texts
@@ -128,7 +128,7 @@ def load_predictor(model: str | Path) -> Predictor:
     if (folder / LABELS).is_file():
         return HeadedEncoder(folder)
     wanted = "give a folder that `textssl finetune` left"
-    if is_sentence_model(folder) and not (folder / "config.json").is_file():
+    if is_static_folder(folder):
         raise UserError(f"{folder} is a sentence encoder without a classifier: {wanted}")
     architecture = (load_config(folder).architectures or [""])[0]
     if not architecture.endswith("ForSequenceClassification"):

@@ -21,7 +21,8 @@ def names(requirements: list[str]) -> set[str]:
 def test_packages_are_those_of_the_project():
     assert set(doctor.REQUIRED) == names(PYPROJECT["dependencies"])
     assert {extra: set(found[0]) for extra, found in doctor.EXTRAS.items()} == {
-        extra: names(found) for extra, found in PYPROJECT["optional-dependencies"].items()
+        extra: names(found) - {"textssl"}  # an extra may name others: textssl[eval]
+        for extra, found in PYPROJECT["optional-dependencies"].items()
     }
 
 

@@ -29,11 +29,8 @@ EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "notebooks": (("matplotlib", "nbformat", "nbclient", "ipykernel"), "notebooks and their pictures"),
     "gpu": (("liger-kernel", "flash-attn"), "faster kernels on NVIDIA GPUs"),
     "dev": (
-        (
-            *("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard", "mteb"),
-            *("lm-eval", "matplotlib", "nbformat"),
-        ),
-        "work on textssl itself",
+        ("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard"),
+        "work on textssl itself, with eval and notebooks",
     ),
 }
 GIB = 2**30

@@ -317,17 +317,21 @@ class Vocabulary:
 
     @classmethod
     def of(cls, tokenizer: Any) -> Vocabulary:
-        """Read off a transformers tokenizer; a decoder without a padding token is padded with its end token.
+        """Read off a transformers tokenizer.
 
         prefix, suffix: what the tokenizer puts around a single text.
         """
         ids = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "cls", "sep", "bos", "eos")}
-        pad = tokenizer.pad_token_id
-        if pad is None:
-            pad = ids["eos"] if ids["eos"] is not None else 0
         bare = tokenizer("a", add_special_tokens=False)["input_ids"]
         framed = tokenizer("a")["input_ids"]
         first = next(at for at in range(len(framed)) if framed[at : at + len(bare)] == bare)
         prefix, suffix = tuple(framed[:first]), tuple(framed[first + len(bare) :])
         special = tuple(sorted(tokenizer.all_special_ids))
-        return cls(size=len(tokenizer), pad=pad, special=special, prefix=prefix, suffix=suffix, **ids)
+        return cls(size=len(tokenizer), pad=padding_id(tokenizer), special=special, prefix=prefix, suffix=suffix, **ids)
+
+
+def padding_id(tokenizer: Any) -> int:
+    """What fills a text up: the padding token, else the end token (many decoders have no other), else token 0."""
+    if tokenizer.pad_token_id is not None:
+        return tokenizer.pad_token_id
+    return tokenizer.eos_token_id if tokenizer.eos_token_id is not None else 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from textssl.batch import Example, Examples, LabelFacts, Pair, PairFacts, stack_examples
+from textssl.batch import Example, Examples, LabelFacts, Pair, PairFacts, padding_id, stack_examples
 from textssl.data.dealing import Limits, deal_by_length
 from textssl.data.keyed import PAIRS
 from textssl.data.labeled import Labeled
@@ -24,15 +24,27 @@ def encode_examples(
 
     A pair is cut where it is longer at the time, as the tokenizer does.
     """
-    second: Any = labeled.text_b
-    cut: Any = tokenizer(labeled.texts, second, truncation=True, max_length=length, return_token_type_ids=True)
+    rows, encoded = read_rows(tokenizer, length, labeled.texts, labeled.text_b)
     targets = labeled.scores if labeled.scores is not None else [facts.classes.index(one) for one in labeled.labels]
-    pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    examples = [
-        Example(np.array(ids or [pad], np.int64), np.array(types or [0], np.int64), float(target))
-        for ids, types, target in zip(cut["input_ids"], cut["token_type_ids"], targets, strict=True)
+    examples = [Example(ids, types, float(target)) for (ids, types), target in zip(rows, targets, strict=True)]
+    return examples, sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+
+
+def read_rows(
+    tokenizer: PreTrainedTokenizerBase, length: int, texts: Sequence[str], second: Sequence[str] | None = None
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], Any]:
+    """Token ids and token types of each text, or pair with `second`, cut at `length`; and what the tokenizer returned.
+
+    A text without tokens is one padding token, so that every text has an answer.
+    """
+    sides: list[Any] = [list(texts)] if second is None else [list(texts), list(second)]
+    encoded: Any = tokenizer(*sides, truncation=True, max_length=length, return_token_type_ids=True, verbose=False)
+    pad = padding_id(tokenizer)
+    rows = [
+        (np.array(ids or [pad], np.int64), np.array(types or [0], np.int64))
+        for ids, types in zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)
     ]
-    return examples, sum(bool(encoding.overflowing) for encoding in cut.encodings)
+    return rows, encoded
 
 
 @dataclass(frozen=True)

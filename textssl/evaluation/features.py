@@ -19,6 +19,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from textssl.batch import padding_id
 from textssl.errors import UserError
 from textssl.evaluation.lanes import Lanes
 from textssl.evaluation.loading import context_limit
@@ -203,8 +204,7 @@ class TransformerEncoder(Encoder):
         limit = context_limit(model.config, tokenizer) or max_tokens or DEFAULT_MAX_TOKENS
         self.max_tokens = min(max_tokens or limit, limit)
         self.reader = TokenReader(tokenizer, self.max_tokens)
-        # padding is masked, so any id serves where the tokenizer names none (many decoders)
-        self.pad_id: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self.pad_id = padding_id(tokenizer)
         takes_cache = "use_cache" in inspect.signature(self.backbone.forward).parameters
         self.options = {"use_cache": False} if takes_cache else {}
 

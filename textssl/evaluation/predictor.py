@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from textssl.data.examples import read_rows
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder, Tokenized, evaluation_mode
@@ -46,8 +47,8 @@ class Logits(Encoder):
         super().__init__(unit_length=False)
         self.model, self.tokenizer = model, tokenizer
         self.width = int(model.config.num_labels or 0)
-        limit = context_limit(model.config, tokenizer) or DEFAULT_MAX_TOKENS
-        self.max_tokens = limit
+        self.limit = context_limit(model.config, tokenizer) or DEFAULT_MAX_TOKENS
+        self.max_tokens = self.limit
         self.pad_id: Any = model.config.pad_token_id or 0
         self.takes_types = "token_type_ids" in tokenizer.model_input_names
         self.left = tokenizer.padding_side == "left"
@@ -61,20 +62,11 @@ class Logits(Encoder):
 
     def tokenize(self, texts: Sequence[Any]) -> Tokenized:
         pairs = bool(texts) and not isinstance(texts[0], str)
-        sides: list[Any] = [list(side) for side in zip(*texts, strict=True)] if pairs else [list(texts)]
-        cut: Any = self.tokenizer(
-            *sides,
-            truncation=True,
-            max_length=self.max_tokens,
-            return_token_type_ids=True,
-            return_overflowing_tokens=False,
-            verbose=False,
-        )
-        ids = [np.array(row or [self.pad_id], np.int64) for row in cut["input_ids"]]
-        types = [np.array(row or [0], np.int64) for row in cut["token_type_ids"]]
-        lengths = np.array([len(row) for row in ids], np.int64)
-        at_limit = int(np.count_nonzero(lengths == self.max_tokens))
-        return Tokenized(list(zip(ids, types, strict=True)), lengths, at_limit)
+        sides = zip(*texts, strict=True) if pairs else [texts]
+        rows, _ = read_rows(self.tokenizer, self.limit, *sides)
+        lengths = np.array([len(ids) for ids, _ in rows], np.int64)
+        at_limit = int(np.count_nonzero(lengths == self.limit))
+        return Tokenized(rows, lengths, at_limit)
 
     def forward(self, items: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         ids, mask = padded([ids for ids, _ in items], self.pad_id, left=self.left)

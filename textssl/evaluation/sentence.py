@@ -13,6 +13,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding
 from transformers import PreTrainedTokenizerBase
 
+from textssl.batch import padding_id
 from textssl.errors import UserError
 from textssl.evaluation.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized
 from textssl.evaluation.tokens import TokenReader, fast_ids, padded
@@ -134,7 +135,7 @@ class PaddedEncoder(SentenceEncoder):
         super().__init__(model, **options)
         self.tokenizer: PreTrainedTokenizerBase = copy.deepcopy(model.tokenizer)
         self.reader = TokenReader(self.tokenizer, self.max_tokens)
-        self.pad_id: Any = self.tokenizer.pad_token_id or 0
+        self.pad_id = padding_id(self.tokenizer)
         self.takes_types = "token_type_ids" in self.tokenizer.model_input_names
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.batch import Examples, LabelFacts
+from textssl.batch import Examples, LabelFacts, padding_id
 from textssl.models.build import build_model, quiet
 from textssl.models.export import written_whole
 from textssl.models.layers import freeze_layers
@@ -75,7 +75,7 @@ def build_classifier(
     backbone must all be there, the output layer starts anew. Vectors of ModernBERT are the mean of the tokens rather
     than the first token, which no pretraining here taught anything. Raises UserError.
     """
-    pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+    pad = padding_id(tokenizer)
 
     def adapt(config: Any) -> None:
         names = facts.classes or ("score",)

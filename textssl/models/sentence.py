@@ -16,7 +16,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.batch import Texts
+from textssl.batch import Texts, padding_id
 from textssl.config import validate_options
 from textssl.errors import UserError
 from textssl.models.build import build_model, quiet
@@ -169,7 +169,6 @@ def build_sentence_model(
     """
     folder = Path(spec.pretrained) if spec.pretrained is not None else None
     stock = load_stock(folder) if folder is not None and (folder / "modules.json").is_file() else None
-    pad: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         static = build_static(spec, tokenizer, stock, head, counts, seed)
@@ -183,7 +182,7 @@ def build_sentence_model(
         tail = build_tail(spec, width, stock, static=static is not None)
     limit = None if stock is None or static is not None else int(stock[0].max_seq_length)  # type: ignore[union-attr]
     kept = {} if stock is None else {"prompts": stock.prompts, "similarity": stock.similarity_fn_name}
-    return SentenceModel(backbone, tail, pad=pad, max_seq_length=limit, **kept)
+    return SentenceModel(backbone, tail, pad=padding_id(tokenizer), max_seq_length=limit, **kept)
 
 
 def load_stock(folder: Path) -> SentenceTransformer:

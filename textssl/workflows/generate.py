@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerBase
 
+from textssl.batch import padding_id
 from textssl.errors import UserError
 from textssl.evaluation.loading import (
     context_limit,
@@ -66,7 +67,7 @@ def generate(
         num_return_sequences=num_return_sequences if sampling else 1,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=weights.generation_config.eos_token_id or tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
+        pad_token_id=padding_id(tokenizer),
         **({"temperature": temperature, "top_k": top_k, "top_p": top_p} if sampling else {}),
     )
     inputs = torch.tensor([ids], device=weights.device)

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from pydantic import Field
 
-from textssl.config import Config, differing_keys, load_config, parse_config, validate_options
+from textssl.config import ENDS, Config, differing_keys, load_config, parse_config, validate_options
 from textssl.errors import UserError
 
 
@@ -56,6 +56,23 @@ def test_overrides_are_yaml_and_the_last_one_counts(tmp_path):
     model = load(tmp_path, "model: {preset: llama-nano}", "model={config: {model_type: bert}}")
     assert model.model.config == {"model_type": "bert"} and model.model.preset is None
     assert load(tmp_path, "model: {preset: llama-nano}", "model.pretrained=DIR").model.preset is None
+
+
+def test_a_length_that_is_given_takes_the_files_out(tmp_path):
+    file = "train: {max_steps: 7, batch_size: 3}"
+
+    def ends(*overrides: str) -> dict:
+        train = load(tmp_path, file, *overrides).train
+        assert train.batch_size == 3
+        return {end: getattr(train, end) for end in ENDS if getattr(train, end) is not None}
+
+    assert ends() == {"max_steps": 7}
+    assert ends("train.max_seconds=60") == {"max_seconds": 60}
+    assert ends("train.max_seconds=60", "train.max_steps=9") == {"max_steps": 9, "max_seconds": 60}
+    assert ends("train.max_seconds=60", "train.max_steps=null") == {"max_seconds": 60}
+    assert ends("train.max_epochs=null") == {"max_steps": 7}
+    assert ends("train.max_steps=null", "train.max_epochs=2") == {"max_epochs": 2}
+    assert ends("train={batch_size: 3, max_tokens: 5}") == {"max_tokens": 5}
 
 
 def test_a_resolved_configuration_repeats_itself(tmp_path):

@@ -48,7 +48,8 @@ def parse_yaml(text: str, source: str) -> Any:
         raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
-ENDS = ("max_steps", "max_tokens", "max_seconds", "max_epochs")  # of train: a length given takes a default one out
+# Lengths of a run: one that is given takes out those of the layer below (file over defaults, overrides over file).
+ENDS = ("max_steps", "max_tokens", "max_seconds", "max_epochs")
 
 
 def load_config(
@@ -56,7 +57,8 @@ def load_config(
 ) -> Config:
     """Read a YAML file, apply `key.sub=value` overrides in order, and validate.
 
-    defaults: {section: {key: value}} of a command that wants others than pretraining has.
+    A length of the run among the overrides takes the file's lengths out; of several overrides the first to be reached
+    ends the run. defaults: {section: {key: value}} of a command that wants others than pretraining has.
 
     Raises UserError for a missing file, YAML that does not parse, an unknown key (with the nearest valid one),
     or a value of the wrong kind.
@@ -71,6 +73,7 @@ def load_config(
         raise UserError(f"{path} must hold sections such as `train:` at its top level, not a {type(values).__name__}")
     for override in overrides:
         apply_override(values, override)
+    drop_other_ends(values, overrides)
     for section, keys in (defaults or {}).items():
         given = values.get(section)
         if section == "train" and isinstance(given, dict) and any(end in given for end in ENDS):
@@ -101,6 +104,15 @@ def apply_override(values: dict, override: str) -> None:
         if parents == ["model"] and last in group:
             for other in group - {last}:
                 target.pop(other, None)
+
+
+def drop_other_ends(values: dict, overrides: Sequence[str]) -> None:
+    """Take the file's lengths out where an override gives one, in place."""
+    train = values.get("train")
+    named = {end for end in ENDS for override in overrides if override.partition("=")[0].strip() == f"train.{end}"}
+    if isinstance(train, dict) and any(train.get(end) is not None for end in named):
+        for end in set(ENDS) - named:
+            train.pop(end, None)
 
 
 def parse_config(values: dict, source: str = "the configuration") -> Config:

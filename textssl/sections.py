@@ -106,7 +106,12 @@ class ScheduleConfig(Section):
 
 
 class TrainConfig(Section):
-    max_steps: int | None = Field(default=None, gt=0)
+    max_steps: int | None = Field(
+        default=None,
+        gt=0,
+        description="of several lengths the first to be reached ends the run; one given as an override takes those of "
+        "the file out",
+    )
     max_tokens: int | None = Field(default=None, gt=0, description="non-padding tokens through the backbone")
     max_seconds: float | None = Field(default=None, gt=0, description="seconds of training, evaluation apart")
     max_epochs: float | None = Field(default=None, gt=0, description="passes over the data, rounded up to steps")

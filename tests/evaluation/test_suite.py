@@ -65,6 +65,8 @@ def test_named_suites_are_known_without_reading_anything():
     text = {suite.name: next(task for task in suite.tasks if task.name == "bbc-text") for suite in (quick(), full())}
     assert text["quick"].limits["causal"] < text["full"].limits["causal"]
     assert text["quick"].limits["masked"] < text["full"].limits["masked"]
+    tuned = {task.name: task.tuned for task in load_suite("tuned").tasks}
+    assert tuned == dict.fromkeys(("bbc", "trec", "sms", "movies"), ("finetune_all", "finetune_8", "contrast_8"))
 
 
 def test_tasks_that_a_model_cannot_do_are_left_out_with_the_reason():
@@ -114,7 +116,7 @@ def test_mistakes_in_a_suite_file(content: str, message: str, tmp_path):
 
 
 def test_unknown_suites():
-    with pytest.raises(UserError, match="must be quick, full or a YAML file"):
+    with pytest.raises(UserError, match="must be quick, full, tuned or a YAML file"):
         load_suite("fast")
     with pytest.raises(UserError, match="there is no suite file"):
         load_suite("nowhere.yaml")

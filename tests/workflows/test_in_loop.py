@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from tests.labelled import write_topics
 from tests.tiny import make_corpus, sentence_config, tiny_config
 from textssl.errors import UserError
 from textssl.workflows.evaluate import evaluate
+from textssl.workflows.in_loop import suite_evaluation
 from textssl.workflows.pretrain import pretrain
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +50,16 @@ def test_figures_are_those_of_evaluate_and_their_cost_is_apart(folder):
     trained = [line for line in metrics(summary.run) if "train/tokens_per_second" in line]
     speeds = [line["train/tokens_per_second"] for line in trained]
     assert sum(256 / speed for speed in speeds) < summary.seconds + 1, "the clock of training stands still meanwhile"
+
+
+def test_figures_of_fine_tuning_are_left_out_and_said_to_be(folder, caplog):
+    (folder / "tuned.yaml").write_text("tasks: [{name: topics, path: topics.jsonl, tuned: [finetune_4]}]\nshots: [4]\n")
+    suite_evaluation(tiny_config(folder, "mlm", f"evaluation.suite={folder}/suite.yaml"), Mock(), None)
+    assert not caplog.records
+    suite_evaluation(tiny_config(folder, "mlm", f"evaluation.suite={folder}/tuned.yaml"), Mock(), None)
+    assert [record.message.split(";")[0] for record in caplog.records] == [
+        "evaluation.suite: figures of fine-tuning are left out during a run"
+    ]
 
 
 def test_the_best_checkpoint_by_a_figure_of_the_suite_is_exported(folder):

@@ -63,11 +63,21 @@ def test_few_labels_and_many_are_set_aside_differently(quick, bert, monkeypatch)
     )
     for count in (workflow.FEW - 20, workflow.FEW + 1):
         folder_tuner(bert)("finetune", *numbered(count), numbered(6, seed=1)[0], 0)
-    few, many = ({name: len(part) for name, part in splits.parts.items()} for splits in taken)
+    few, many, again = ({name: len(part) for name, part in splits.parts.items()} for splits in taken)
     assert few == {"train": workflow.FEW - 20, "test": 6}
     assert many["train"] + many["validation"] == workflow.FEW + 1 and many["validation"] in (20, 21)
+    assert again == many, "once for each rate"
     folder_tuner(bert)("contrast", *numbered(workflow.FEW + 1), numbered(6, seed=1)[0], 0)
-    assert taken[2].validation is None and len(taken[2].train) == workflow.FEW + 1
+    assert taken[3].validation is None and len(taken[3].train) == workflow.FEW + 1
+
+
+@pytest.mark.parametrize("rates", [(1e-9, 5e-3), (5e-3, 1e-9)])
+def test_validation_texts_choose_the_rate(rates, bert, monkeypatch):
+    monkeypatch.setitem(workflow.RATES, "finetune", rates)
+    monkeypatch.setitem(workflow.LENGTHS, "finetune", (1, 20))
+    test, truth = numbered(24, seed=1)
+    found = folder_tuner(bert)("finetune", *numbered(workflow.FEW + 1), test, 0)
+    assert (found == truth).mean() > 0.5, "1e-9 learns nothing"
 
 
 def test_from_scratch_is_the_same_training_of_other_weights(quick, bert, monkeypatch):
@@ -88,7 +98,7 @@ def test_from_scratch_is_the_same_training_of_other_weights(quick, bert, monkeyp
 
 def test_steps_follow_the_labels_but_are_never_few(bert, tmp_path):
     def steps(method: str, examples: int) -> int:
-        return settings(method, bert, False, examples, 0, tmp_path)["train"]["max_steps"]
+        return settings(method, bert, False, examples, 1e-4, 0, tmp_path)["train"]["max_steps"]
 
     assert [steps("finetune", count) for count in (24, 384, 385, 3200)] == [60, 60, 65, 500]
     assert [steps("contrast", count) for count in (24, 3200)] == [60, 100]

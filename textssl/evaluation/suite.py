@@ -1,4 +1,4 @@
-"""A suite: which tasks, how many examples and draws. Two have names, others come out of a YAML file."""
+"""A suite: which tasks, how many examples and draws. Three have names, others come out of a YAML file."""
 
 from __future__ import annotations
 
@@ -148,21 +148,30 @@ def full() -> Suite:
     )
 
 
+def tuned() -> Suite:
+    """The whole model trained on labels, all and eight a class, beside the probe: an hour for a small model."""
+    figures = ("finetune_all", "finetune_8", "contrast_8")
+    return Suite("tuned", [Classification(name, f"sample:{name}", tuned=figures) for name in FULL_TASKS])
+
+
+SUITES: dict[str, Callable[[], Suite]] = {"quick": quick, "full": full, "tuned": tuned}
+
+
 def load_suite(suite: str | Path) -> Suite:
-    """`quick`, `full`, or a YAML file.
+    """A suite by its name in SUITES, or from a YAML file.
 
     FILE.yaml: `tasks: [{name: mine, path: mine.csv, kind: classification}, ...]`, paths seen from the file, and
     if wanted max_tokens, draws, shots, seed, initialisations. A task has the options of its kind's class.
     Raises UserError.
     """
-    named = {"quick": quick, "full": full}.get(str(suite))
+    named = SUITES.get(str(suite))
     return named() if named else _read(Path(suite))
 
 
 def _read(file: Path) -> Suite:
     """The suite that a YAML file describes. Raises UserError."""
     if file.suffix not in (".yaml", ".yml"):
-        raise UserError(f"--suite is {file}: it must be quick, full or a YAML file")
+        raise UserError(f"--suite is {file}: it must be {', '.join(SUITES)} or a YAML file")
     if not file.is_file():
         raise UserError(f"there is no suite file {file}")
     try:

@@ -36,6 +36,8 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
     suite = chosen_tasks(load_suite(config.evaluation.suite), config.evaluation.tasks)
     suite.facts()  # a task whose data are not as they should be stops the run before its first step
 
+    if any(getattr(task, "tuned", ()) for task in suite.tasks):
+        log.warning("evaluation.suite: figures of fine-tuning are left out during a run; `textssl evaluate` has them")
     told: set[str] = set()  # tasks whose absence was announced
 
     def measure() -> dict[str, float]:

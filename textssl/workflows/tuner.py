@@ -19,20 +19,21 @@ from textssl.evaluation.suite import Suite
 from textssl.models.configuration import position_capacity
 from textssl.models.sentence import is_static_folder
 from textssl.workflows.runs import start_accelerator
-from textssl.workflows.tuning import tune
+from textssl.workflows.tuning import Tuned, tune
 
 MAX_TOKENS = 128
 FEW = 200  # with fewer labels none is set aside to choose a checkpoint by
 LENGTHS = {"finetune": (5, 60), "contrast": (1, 60)}  # method -> epochs, and least steps
+RATES = {"finetune": (1e-4, 1e-3), "contrast": (3e-5,)}  # the first serves where no validation texts can choose
 VALIDATION_SHARE = 0.1
 
 
 def folder_tuner(folder: Path, *, scratch: bool = False) -> Tuner:
     """The tuner of a model folder, which is left as it is. scratch: its architecture with random weights.
 
-    "finetune" trains all layers for 5 epochs (at least 60 steps) at a rate of 1e-4 on the first 128 tokens, or as many
-    as the model takes; from FEW labels on, a tenth of them chooses the checkpoint. "contrast" is SetFit's tuning by
-    pairs of equal labels, for 60 steps, with a linear head.
+    "finetune" trains all layers for 5 epochs (at least 60 steps) on the first 128 tokens, or as many as the model
+    takes; from FEW labels on, a tenth of them chooses the rate (small and random models want the higher one) and the
+    checkpoint. "contrast" is SetFit's tuning by pairs of equal labels, for 60 steps, with a linear head.
     """
 
     def answer(
@@ -44,18 +45,28 @@ def folder_tuner(folder: Path, *, scratch: bool = False) -> Tuner:
         if method == "finetune" and len(train) >= FEW:
             train, validation = split_off(train, VALIDATION_SHARE)
         test = Labeled("test", list(test_texts), [train.labels[0]] * len(test_texts))  # their labels are not looked at
-        with tempfile.TemporaryDirectory() as run:
-            config = parse_config(settings(method, folder, scratch, len(train), seed, Path(run) / "run"))
-            quiet = Console(file=io.StringIO())
-            answers = tune(config, Splits(train, validation, test), start_accelerator(config), quiet).answers
-        assert answers is not None
+        chosen: Tuned | None = None
+        for rate in RATES[method] if validation is not None else RATES[method][:1]:
+            with tempfile.TemporaryDirectory() as run:
+                config = parse_config(settings(method, folder, scratch, len(train), rate, seed, Path(run) / "run"))
+                quiet = Console(file=io.StringIO())
+                tuned = tune(config, Splits(train, validation, test), start_accelerator(config), quiet)
+            if chosen is None or validation_value(tuned) > validation_value(chosen):
+                chosen = tuned
+        assert chosen is not None and chosen.answers is not None
         known = sorted(set(train.labels))
-        return np.array([names.index(known[place]) for place in answers.argmax(1)])
+        return np.array([names.index(known[place]) for place in chosen.answers.argmax(1)])
 
     return answer
 
 
-def settings(method: str, folder: Path, scratch: bool, examples: int, seed: int, run: Path) -> dict:
+def validation_value(tuned: Tuned) -> float:
+    """Macro F1 of the validation texts at the best checkpoint."""
+    assert tuned.summary.best is not None
+    return tuned.summary.best["value"]
+
+
+def settings(method: str, folder: Path, scratch: bool, examples: int, rate: float, seed: int, run: Path) -> dict:
     """The configuration of one training."""
     epochs, least = LENGTHS[method]
     batch_size = 32
@@ -66,7 +77,7 @@ def settings(method: str, folder: Path, scratch: bool, examples: int, seed: int,
         "data": {"sequence_length": most_tokens(folder)},
         "model": {"pretrained": str(folder), "reinitialise": scratch},
         "objective": {"name": "pairs", "temperature": 0.1} if contrast else {"name": "classification"},
-        "optimizer": {"name": "adamw", "lr": 3e-5 if contrast else 1e-4, "betas": [0.9, 0.999]},
+        "optimizer": {"name": "adamw", "lr": rate, "betas": [0.9, 0.999]},
         "schedule": {"name": "linear", "warmup_fraction": 0.1},
         "train": {
             "max_steps": max(epochs * -(-examples // batch_size), least),

@@ -71,6 +71,8 @@ def run(name: str, model: str, out: Path, seeds: int, overrides: list[str]) -> d
     ]
     with contextlib.redirect_stdout(sys.stderr):
         result = textssl.finetune(ROOT / "configs" / "classification.yaml", [*given, *overrides])
+    if result.stopped_by is not None:
+        sys.exit(75)  # as the command does: it has saved, and said so
     return {"fine-tuned": result.test, **{name: result.baselines.get(name) for name in ("tfidf", "scratch")}}
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from textssl.errors import UserError
+from textssl.evaluation.figure import METRICS
 from textssl.training import checkpoint
 from textssl.training.evaluations import LOWER_IS_BETTER, Best, Evaluation, better, restore_best
 
@@ -108,6 +109,14 @@ def test_a_figure_that_no_evaluation_gives_is_named_once_all_have_run():
         best.check(set(), runs)
     best.check({*seen, "eval/f1"}, runs)
     Best(None).check(seen, runs)
+
+
+def test_what_an_evaluation_calls_less_is_better_is_chosen_so():
+    falling = {name for name, metric in METRICS.items() if metric.less_is_better}
+    assert "pseudo_bits_per_byte" in falling and "spearman" not in falling
+    for name in METRICS:
+        geometry = name in ("alignment", "uniformity")
+        assert better(f"eval/task/{name}", 1.0, 2.0) == (name in falling or geometry), name
 
 
 def test_the_best_weights_come_back_and_a_broken_checkpoint_is_named(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from tests.evaluation.folders import save_model, topics
 from tests.evaluation.test_classification import write_labelled
 from tests.evaluation.test_predictor import save_headed
+from textssl.errors import UserError
 from textssl.evaluation.loading import weights_hash
 from textssl.evaluation.suite import load_suite
 from textssl.workflows import tuner as workflow
@@ -121,6 +122,41 @@ def test_a_suite_without_trained_figures_has_no_tuners(bert, tmp_path):
     assert suite_tuners(bert, suite, skipped) == (None, None) and skipped == {}
     suite = load_suite(suite_file(tmp_path, "finetune_all"))
     assert all(suite_tuners(bert, suite, skipped)) and skipped == {}
+
+
+def test_many_classes_of_few_texts_set_nothing_aside(quick, bert):
+    texts, _ = numbered(workflow.FEW + 40)
+    labels = np.arange(len(texts)) % 80
+    assert folder_tuner(bert)("finetune", texts, labels, texts[:4], 0).shape == (4,)
+
+
+def test_a_stopped_training_is_no_figure(quick, bert, monkeypatch):
+    stock, runs = workflow.tune, []
+
+    def stopped(*arguments):
+        made = stock(*arguments)
+        made.summary.stopped_by = "SIGINT"
+        runs.append(made)
+        return made
+
+    monkeypatch.setattr(workflow, "tune", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        folder_tuner(bert)("finetune", *numbered(workflow.FEW + 1), numbered(6, seed=1)[0], 0)
+    assert len(runs) == 1
+
+
+def test_several_processes_are_refused(bert, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert suite_tuners(bert, load_suite(suite_file(tmp_path, "")), {}) == (None, None)
+    with pytest.raises(UserError, match="mine wants figures of fine-tuning, which one process makes"):
+        suite_tuners(bert, load_suite(suite_file(tmp_path, "finetune_all")), {})
+
+
+def test_a_model_does_not_change_the_suite_of_another(tmp_path):
+    suite = load_suite(suite_file(tmp_path, "finetune_4"))
+    mine, _ = suite.suited(None)
+    suite_tuners(save_headed(tmp_path, static=True), mine, {})
+    assert mine.tasks[0].tuned == () and suite.tasks[0].tuned == ("finetune_4",)
 
 
 def test_a_static_encoder_keeps_contrast_alone_and_says_so(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -88,7 +89,8 @@ class Suite:
         """
         reasons = {task.name: why_not(task, scorer) for task in self.tasks}
         left_out = {name: reason for name, reason in reasons.items() if reason is not None}
-        return replace(self, tasks=[task for task in self.tasks if task.name not in left_out]), left_out
+        kept = [copy.copy(task) for task in self.tasks if task.name not in left_out]  # a model may change its own
+        return replace(self, tasks=kept), left_out
 
 
 def reads_vectors(task: Any) -> bool:

@@ -15,7 +15,11 @@ from textssl.errors import UserError
 from textssl.training import checkpoint
 
 LOSS = "eval/loss"
-LOWER_IS_BETTER = ("loss", "bits_per_byte", "nats_per_token", "calibration_error", "mse", "mae", "alignment")
+LOWER_IS_BETTER = (
+    *("loss", "bits_per_byte", "nats_per_token", "pseudo_bits_per_byte", "pseudo_nats_per_token"),
+    *("perplexity", "word_perplexity", "byte_perplexity", "calibration_error", "mse", "mae"),
+    *("alignment", "uniformity"),
+)
 
 
 @dataclass

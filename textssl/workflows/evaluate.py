@@ -55,7 +55,8 @@ def evaluate(
     if card:
         check_own(model, folder)
     scorer = folder_scorer(folder)
-    plan, skipped = load_suite(suite).suited(scorer)
+    given = load_suite(suite)
+    plan, skipped = given.suited(scorer)
     if out is not None and Path(out).is_dir():
         raise UserError(f"--out is the folder {out}; it must name a file, such as {Path(out) / 'evaluation.json'}")
     results: dict[str, Any] = {
@@ -76,7 +77,7 @@ def evaluate(
     tuner, scratch_tuner = suite_tuners(folder, plan, skipped)
     figures = run_tasks(folder, plan, results, scorer, tuner)
     if other is not None:
-        results["against"], theirs = measure_other(other, str(against), plan)
+        results["against"], theirs = measure_other(other, str(against), given)
         results["differences"] = _plain(compare(figures, theirs, plan.seed))
     if baselines:
         for name, tasks in run_baselines(folder, plan, scratch_tuner=scratch_tuner):

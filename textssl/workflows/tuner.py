@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from textssl.config import parse_config
 from textssl.data.labeled import Labeled
 from textssl.data.splits import Splits, split_off
+from textssl.errors import UserError
 from textssl.evaluation.classification import Tuner
 from textssl.evaluation.loading import load_config
 from textssl.evaluation.suite import Suite
@@ -43,7 +45,8 @@ def folder_tuner(folder: Path, *, scratch: bool = False) -> Tuner:
         train = Labeled("train", list(train_texts), [names[label] for label in train_labels])
         validation = None
         if method == "finetune" and len(train) >= FEW:
-            train, validation = split_off(train, VALIDATION_SHARE)
+            rest, validation = split_off(train, VALIDATION_SHARE)
+            train, validation = (rest, validation) if len(validation) else (train, None)  # classes of a few texts
         test = Labeled("test", list(test_texts), [train.labels[0]] * len(test_texts))  # their labels are not looked at
         chosen: Tuned | None = None
         for rate in RATES[method] if validation is not None else RATES[method][:1]:
@@ -51,6 +54,8 @@ def folder_tuner(folder: Path, *, scratch: bool = False) -> Tuner:
                 config = parse_config(settings(method, folder, scratch, len(train), rate, seed, Path(run) / "run"))
                 quiet = Console(file=io.StringIO())
                 tuned = tune(config, Splits(train, validation, test), start_accelerator(config), quiet)
+            if tuned.summary.stopped_by is not None:
+                raise KeyboardInterrupt  # an evaluation saves nothing, and half a choice is no figure
             if chosen is None or validation_value(tuned) > validation_value(chosen):
                 chosen = tuned
         assert chosen is not None and chosen.answers is not None
@@ -100,10 +105,16 @@ def suite_tuners(folder: Path, suite: Suite, skipped: dict[str, str]) -> tuple[T
     """The tuners of a model and of its architecture untrained; None where no task of the suite asks for one.
 
     A static encoder has no layers to fine-tune: such figures are taken out of its tasks, and `skipped` says so.
+    Raises UserError where several processes were started, of which all but the first have left.
     """
     tasks = [task for task in suite.tasks if getattr(task, "tuned", ())]
     if not tasks:
         return None, None
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            f"{tasks[0].name} wants figures of fine-tuning, which one process makes: start `textssl evaluate` without "
+            "torchrun, or leave `tuned` out of the suite"
+        )
     if not is_static_folder(folder):
         return folder_tuner(folder), folder_tuner(folder, scratch=True)
     for task in tasks:

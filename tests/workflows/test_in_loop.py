@@ -79,7 +79,7 @@ def test_mistakes_are_said_before_the_first_step(folder):
     for given, message in (
         ((suite, "evaluation.tasks=[topic]"), "no topic in the suite suite; it has topics, groups"),
         (("evaluation.tasks=[topics]",), "chooses among the tasks of evaluation.suite"),
-        (("evaluation.suite=quik",), "quick, full or a YAML file"),
+        (("evaluation.suite=quik",), "quick, full, tuned or a YAML file"),
     ):
         with pytest.raises(UserError, match=message):
             pretrain(tiny_config(folder, "mlm", *given))

@@ -101,10 +101,10 @@ def test_broken_records_are_counted_and_the_rest_is_kept(tmp_path):
 
 def test_scores_that_are_none(tmp_path):
     pair = {"text_a": "a", "text_b": "b"}
-    scores = [1.5, "high", None, float("nan"), float("inf"), True, 2]
+    scores = [1.5, "high", None, float("nan"), float("inf"), True, 1e16, 1e300, 2]
     found = read_labeled(jsonl(tmp_path / "a.jsonl", *(pair | {"score": score} for score in scores)))
     assert found.scores == [1.5, 2.0]
-    assert found.report.as_dict() == {drops.MISSING_LABEL: 2, drops.NOT_A_NUMBER: 3}
+    assert found.report.as_dict() == {drops.MISSING_LABEL: 2, drops.NOT_A_NUMBER: 5}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,14 @@ def test_probabilities_are_those_of_transformers_in_the_order_of_the_texts(famil
     assert found.std(0).min() > 1e-2, "the texts differ"
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_decoder_without_a_padding_token_finds_the_end_of_each_text(family, tmp_path):
+    folder = save_classifier(tmp_path, family, LabelFacts(("b", "a", "10"), (1, 1, 1)))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "pad_token_id": None}))
+    np.testing.assert_allclose(predictions(folder, TEXTS), softmax(by_transformers(folder, TEXTS)), atol=1e-5)
+
+
 def test_scores_are_the_output_itself(tmp_path):
     folder = save_classifier(tmp_path, "bert", LabelFacts(mean=2.5, deviation=1.0))
     assert load_predictor(folder).labels == []
@@ -114,6 +123,11 @@ def test_folders_that_give_no_labels_are_told_apart(tmp_path):
     with pytest.raises(UserError, match="there is no model folder"):
         load_predictor(tmp_path / "none")
     classifier = save_classifier(tmp_path, "bert", LabelFacts(("a", "b"), (1, 1)))
+    config = json.loads((classifier / "config.json").read_text())
+    for kind, message in (("multi_label_classification", "several labels at once"), ("regression", "several scores")):
+        (classifier / "config.json").write_text(json.dumps({**config, "problem_type": kind}))
+        with pytest.raises(UserError, match=f"{message}.*`textssl predict` gives one label, or one score"):
+            load_predictor(classifier)
     (classifier / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(UserError, match="could not be loaded as AutoModelForSequenceClassification"):
         load_predictor(classifier)

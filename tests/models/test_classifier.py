@@ -16,7 +16,7 @@ from textssl.batch import Example, LabelFacts, stack_examples
 from textssl.data.examples import encode_examples
 from textssl.data.labeled import Labeled
 from textssl.errors import UserError
-from textssl.models.classifier import TextClassifier, build_classifier
+from textssl.models.classifier import TextClassifier, build_classifier, output_layer
 from textssl.sections import ModelConfig
 
 FAMILIES = ["bert", "modernbert", "llama", "gpt2"]
@@ -121,6 +121,27 @@ def test_the_backbone_is_the_folders_and_the_head_is_of_the_seed(folders):
         if stored is not None:
             assert torch.equal(one[name], stored), name
     assert not torch.equal(one["model.classifier.weight"], other["model.classifier.weight"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_another_classifier_goes_on_with_the_same_classes_and_starts_anew_with_others(family, folders, tmp_path):
+    first, words = shaken(classifier(folders[family])), AutoTokenizer.from_pretrained(folders[family])
+    folder = first.export(tmp_path / "model", words)
+    learned = output_layer(first.model, 3)
+    same = classifier(folder)
+    assert torch.equal(output_layer(same.model, 3).weight, learned.weight)
+    other, again = (classifier(folder, LabelFacts(names, (3, 3, 3))) for names in (tuple("xyz"), tuple("xyz")))
+    fresh = output_layer(other.model, 3)
+    assert (fresh.weight - learned.weight).abs().max() > 1e-2 and fresh.weight.std() < 0.03
+    assert fresh.bias is None or not fresh.bias.any()
+    assert torch.equal(fresh.weight, output_layer(again.model, 3).weight), "of the seed"
+    for (name, one), two in zip(other.model.base_model.named_parameters(), first.model.base_model.parameters()):  # noqa: B905
+        assert torch.equal(one, two), name
+    scored = classifier(folders[family], LabelFacts(mean=3.0, deviation=1.0))
+    shaken(scored).export(tmp_path / "scored", words)
+    on = classifier(tmp_path / "scored", LabelFacts(mean=9.0, deviation=1.0))
+    for one, two in zip(on.model.parameters(), scored.model.parameters(), strict=True):
+        assert torch.equal(one, two), "a regressor goes on, its bias too"
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])

@@ -85,13 +85,16 @@ def test_a_saved_state_goes_on_where_it_was():
     whole, first, second = Best("f1", 3), Best("f1", 3), Best("f1", 3)
     look(whole, *values)
     look(first, *values[:3])
-    second.restore(json.loads(json.dumps(first.state())))
+    assert second.restore(json.loads(json.dumps(first.state())), ended=False) is None
     look(second, *values[3:], start=3)
     assert second == whole and whole.exhausted
     other = Best("loss", 3)
-    other.restore(first.state())
-    other.restore(None)
+    assert "this run chose by f1 so far" in str(other.restore(first.state(), ended=False))
+    assert "this run kept its last weights so far" in str(other.restore(None, ended=False))
     assert other == Best("loss", 3), "another figure was looked at"
+    with pytest.raises(UserError, match=r"has ended and chose by f1; evaluation\.best=loss comes too late"):
+        other.restore(first.state(), ended=True)
+    assert Best(None).restore(first.state(), ended=True) is None
 
 
 def test_a_figure_that_no_evaluation_gives_is_named_once_all_have_run():

@@ -189,6 +189,7 @@ def test_class_weights_and_layer_decay_change_what_is_learned(tmp_path):
     [
         ("data.train=null", "data.train is missing"),
         ("objective={name: mlm}", "learns no labels"),
+        ("objective={name: [1]}", r"objective\.name is \[1\]; it must be a name"),
         ("objective={name: regression}", "no column score"),
         ("objective={name: classification, class_weights: {sea: 1}}", "must name every label once"),
         ("evaluation.best=eval/f1", r"evaluation\.best is eval/f1, but the figures of this run are eval/accuracy"),

@@ -7,13 +7,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
+from sentence_transformers import SentenceTransformer
 from transformers import AutoTokenizer
 
 from tests.evaluation.folders import topics
-from tests.labelled import finetune_config, write
+from tests.labelled import finetune_config, write, write_topics
+from textssl.data.splits import read_splits
 from textssl.errors import UserError
+from textssl.evaluation.encoders import load_encoder
 from textssl.report.finetuned import result_tables
 from textssl.workflows import beside
 from textssl.workflows.finetune import finetune, over_seeds
@@ -160,6 +164,37 @@ def test_a_run_that_ended_early_and_is_started_again_was_not_resumed(tmp_path):
     assert finetune(finetune_config(tmp_path, *early)).summary["resumed_from"] == []
 
 
+def test_an_ended_run_does_not_change_what_it_chose_by(tmp_path):
+    finetune(finetune_config(tmp_path, "evaluation.best=eval/loss"))
+    before = (tmp_path / "run" / "summary.json").read_text()
+    with pytest.raises(UserError, match=r"chose by eval/loss; evaluation\.best=eval/accuracy comes too late"):
+        finetune(finetune_config(tmp_path, "evaluation.best=eval/accuracy"))
+    assert (tmp_path / "run" / "summary.json").read_text() == before
+
+
+def test_few_labels_stay_few_beside_a_file_of_validation_texts(tmp_path):
+    config = finetune_config(tmp_path, "evaluation.baselines=[tfidf,probe]")
+    more = write_topics(tmp_path / "more.jsonl", 60, seed=1)
+    shots = ("data.shots=2", "train.max_steps=2", "evaluation.baselines=[tfidf,probe]")
+    pairs = ("objective={name: pairs}", "evaluation.every=null")
+    alone = finetune(finetune_config(tmp_path, *shots, *pairs, out="alone"))
+    beside = finetune(finetune_config(tmp_path, *shots, *pairs, f"data.validation={more}", out="beside"))
+    assert beside.splits["validation"] == 60 and alone.splits["train"] == beside.splits["train"] == 6
+    assert beside.baselines == alone.baselines and beside.test == alone.test
+    config.data.validation = str(more)
+    assert len(read_splits(config.data, 0).learnable) == 180, "without shots they are learned from"
+
+
+def test_contrast_reads_as_many_tokens_when_it_answers_as_when_it_learned(tmp_path):
+    pairs = ("data.shots=4", "objective={name: pairs}", "evaluation.every=null", "train.max_steps=1")
+    result = finetune(finetune_config(tmp_path, *pairs, "data.sequence_length=8"))
+    assert SentenceTransformer(f"{result.run}/model", device="cpu").max_seq_length == 8
+    encoder = load_encoder(f"{result.run}/model", max_tokens=None)
+    words = topics(1)[0][0].split()
+    cut, other = encoder.embed([" ".join(words * 9), " ".join(words * 9 + ["other", "end"])])
+    assert np.array_equal(cut, other)
+
+
 def test_labels_in_any_script_and_with_brackets_reach_the_table(tmp_path):
     file = labelled(tmp_path / "labels.jsonl", ["[/b] é", "日本", "[red]"])
     result = finetune(finetune_config(tmp_path, f"data.train={file}", "train.max_steps=1"))
@@ -180,7 +215,7 @@ def test_the_exported_tokenizer_pads_as_training_did(tmp_path):
     answers = {line["text"]: line for line in map(json.loads, made.out.read_text().splitlines())}
     for line in map(json.loads, (Path(result.run) / "predictions.jsonl").read_text().splitlines()):
         assert answers[line["text"]]["probabilities"] == pytest.approx(line["probabilities"], abs=2e-5)
-    with pytest.raises(UserError, match="is the input itself"):
+    with pytest.raises(UserError, match="is an input itself"):
         predict(result.run, made.out, made.out)
 
 

@@ -117,6 +117,16 @@ def test_input_that_cannot_be_answered_leaves_nothing(records, message, model, t
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
+def test_the_output_is_no_input_of_the_next_time(model, tmp_path):
+    texts_file(tmp_path)
+    out = predict(model, tmp_path, tmp_path / "out.jsonl").out
+    before = out.read_bytes()
+    for source in (tmp_path, tmp_path / "*.jsonl"):
+        with pytest.raises(UserError, match=r"out\.jsonl is an input itself"):
+            predict(model, source, out)
+    assert out.read_bytes() == before
+
+
 def test_a_failure_on_the_way_leaves_the_old_file(model, tmp_path, monkeypatch):
     monkeypatch.setattr(workflow, "WINDOW_TEXTS", 2)
     source, out = texts_file(tmp_path), tmp_path / "out.jsonl"

@@ -18,6 +18,7 @@ from textssl.errors import UserError
 
 Target = Literal["auto", "label", "score"]
 MOST_CLASSES = 10_000
+LARGEST_SCORE = 1e15  # squares of larger ones leave float32
 _WANTED = "a labelled set has the columns text (or text_a and text_b) and label or score"
 _COLUMNS = ("text", "text_a", "text_b", "label", "score")
 
@@ -184,7 +185,7 @@ def _score(record: Record, drop: drops.Drop) -> float | None:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= LARGEST_SCORE:
         drop(drops.NOT_A_NUMBER, record.place, repr(value)[:40])
         return None
     return number

@@ -33,6 +33,7 @@ class Splits:
     """A labelled set in three parts; validation is None where all labels train.
 
     facts: of the training part. report: what was dropped and why. given: the parts that are files of their own.
+    few: the training part is data.shots texts of each class.
     """
 
     train: Labeled
@@ -40,6 +41,21 @@ class Splits:
     test: Labeled | None
     report: DropReport = field(default_factory=DropReport)
     given: tuple[str, ...] = ()
+    few: bool = False
+
+    @property
+    def learnable(self) -> Labeled:
+        """What a model may learn from that chooses nothing by validation: those texts too, but where labels are few."""
+        train, validation = self.train, self.validation
+        if validation is None or self.few:
+            return train
+        return Labeled(
+            train.name,
+            [*train.texts, *validation.texts],
+            [*train.labels, *validation.labels],
+            None if train.text_b is None else [*train.text_b, *(validation.text_b or ())],
+            None if train.scores is None else [*train.scores, *(validation.scores or ())],
+        )
 
     @property
     def parts(self) -> dict[str, Labeled]:
@@ -92,7 +108,7 @@ def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
         train, validation = split_off(train, data.validation_share)
     if data.shots is not None:
         train = few_labels(train, data.shots, seed)
-    splits = Splits(train, validation, test, report, tuple(others))
+    splits = Splits(train, validation, test, report, tuple(others), few=data.shots is not None)
     check_parts(splits, data)
     return splits
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from textssl.batch import padding_id
 from textssl.data.examples import read_rows
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
@@ -49,7 +50,9 @@ class Logits(Encoder):
         self.width = int(model.config.num_labels or 0)
         self.limit = context_limit(model.config, tokenizer) or DEFAULT_MAX_TOKENS
         self.max_tokens = self.limit
-        self.pad_id: Any = model.config.pad_token_id or 0
+        if model.config.pad_token_id is None:  # decoders find a text's last token by it
+            model.config.pad_token_id = padding_id(tokenizer)
+        self.pad_id: Any = model.config.pad_token_id
         self.takes_types = "token_type_ids" in tokenizer.model_input_names
         self.left = tokenizer.padding_side == "left"
 
@@ -79,12 +82,17 @@ class Logits(Encoder):
 
 
 class Classifier:
-    """A stock AutoModelForSequenceClassification folder."""
+    """A stock AutoModelForSequenceClassification folder that gives one label of several, or one score."""
 
     def __init__(self, folder: Path):
         weights = load_weights(folder, AutoModelForSequenceClassification)
         pack_linears(weights)
         config = weights.config
+        several = "gives several scores for a text" if config.problem_type == "regression" else None
+        if config.problem_type == "multi_label_classification":
+            several = "was trained to give a text several labels at once (multi_label_classification)"
+        if several and (config.num_labels or 0) > 1:
+            raise UserError(f"{folder} {several}; `textssl predict` gives one label, or one score")
         self.scores = config.problem_type == "regression" or config.num_labels == 1
         names: Any = config.id2label
         self.labels = [] if self.scores else [str(names[number]) for number in range(int(config.num_labels or 0))]

@@ -72,19 +72,24 @@ def build_classifier(
     """A classifier (or, where facts have no classes, a regressor) on a preset, a configuration or a folder.
 
     The folder may hold a language model, a bare backbone, a sentence encoder or another classifier; weights of its
-    backbone must all be there, the output layer starts anew. Vectors of ModernBERT are the mean of the tokens rather
+    backbone must all be there. The output layer starts anew, but for a classifier with the same classes, or a
+    regressor where scores are wanted: these go on. Vectors of ModernBERT are the mean of the tokens rather
     than the first token, which no pretraining here taught anything. Raises UserError.
     """
     pad = padding_id(tokenizer)
+    classified = same_answers = False
 
     def adapt(config: Any) -> None:
+        nonlocal classified, same_answers
         names = facts.classes or ("score",)
+        classified = (config.architectures or [""])[0].endswith("ForSequenceClassification")
+        before = {int(number): name for number, name in config.id2label.items()}
+        same_answers = classified and (before == dict(enumerate(names)) if facts.classes else len(before) == 1)
         config.id2label = dict(enumerate(names))
         config.label2id = {name: number for number, name in enumerate(names)}
         config.problem_type = "single_label_classification" if facts.classes else "regression"
         if config.pad_token_id is None:
             config.pad_token_id = pad
-        classified = (config.architectures or [""])[0].endswith("ForSequenceClassification")
         if hasattr(config, "classifier_pooling") and not classified:
             config.classifier_pooling = "mean"
 
@@ -97,15 +102,23 @@ def build_classifier(
         adapt=adapt,
     )
     freeze_layers(model, spec.frozen_layers)
-    if not facts.classes:
-        start_at(model, facts.mean)
+    last, loaded = output_layer(model, len(facts.classes) or 1), spec.pretrained is not None and not spec.reinitialise
+    if last is not None and loaded and classified and not same_answers:
+        start_anew(last, getattr(model.config, "initializer_range", 0.02), seed)
+    if last is not None and last.bias is not None and not facts.classes and not (loaded and same_answers):
+        nn.init.constant_(last.bias, facts.mean)
     takes_types = "token_type_ids" in tokenizer.model_input_names
     return TextClassifier(model, pad=pad, takes_types=takes_types, max_tokens=sequence_length)
 
 
-def start_at(model: nn.Module, mean: float) -> None:
-    """The bias of the output layer, where it has one, as the mean of the scores, in place."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == 1]
-    if layers and layers[-1].bias is not None:
-        with torch.no_grad():
-            layers[-1].bias.fill_(mean)
+def output_layer(model: nn.Module, outputs: int) -> nn.Linear | None:
+    """The linear layer that gives logits or scores: the last that is so wide."""
+    linear = (layer for layer in reversed(list(model.modules())) if isinstance(layer, nn.Linear))
+    return next((layer for layer in linear if layer.out_features == outputs), None)
+
+
+def start_anew(layer: nn.Linear, std: float, seed: int) -> None:
+    """Normal random weights without bias, in place: what another classifier had learned says nothing here."""
+    nn.init.normal_(layer.weight, std=std, generator=torch.Generator().manual_seed(seed))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

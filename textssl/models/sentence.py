@@ -99,6 +99,10 @@ class SentenceModel(nn.Module):
             features = module(features)
         return features["sentence_embedding"]
 
+    def cut_at(self, max_tokens: int) -> None:
+        """Let the exported folder cut texts there too, special tokens included; a static encoder reads whole texts."""
+        self.max_seq_length = min(self.max_seq_length or max_tokens, max_tokens)
+
     def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:
         """Write a folder of stock classes, whole or not at all: SentenceTransformer(path) loads it, and AutoModel too
         where the backbone is a transformer.

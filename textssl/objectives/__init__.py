@@ -54,6 +54,8 @@ def resolve_objective(section: dict[str, Any], key: str = "objective") -> tuple[
     """
     if "name" not in section:
         raise UserError(f"{key}.name is missing; valid: {', '.join(OBJECTIVES)}")
+    if not isinstance(section["name"], str):
+        raise UserError(f"{key}.name is {section['name']!r}; it must be a name, such as {', '.join(OBJECTIVES)}")
     found = find_objective(section["name"])
     options = validate_options(found, {k: v for k, v in section.items() if k != "name"}, key)
     objective = found(**options)

@@ -76,10 +76,23 @@ class Best:
     def state(self) -> dict[str, Any]:
         return {"figure": self.figure, "step": self.step, "figures": self.figures, "stale": self.stale}
 
-    def restore(self, state: Mapping[str, Any] | None) -> None:
-        """Take a saved state up again, unless another figure was looked at then."""
-        if state and state["figure"] == self.figure:
+    def restore(self, state: Mapping[str, Any] | None, *, ended: bool) -> str | None:
+        """Take a saved state up again; words for the user where another figure was looked at then.
+
+        ended: no evaluation is to come. Raises UserError where nothing is left to choose from.
+        """
+        before = state["figure"] if state else None
+        if state and before == self.figure:
             self.step, self.figures, self.stale = state["step"], dict(state["figures"]), state["stale"]
+        elif self.figure is not None:
+            chose = f"chose by {before}" if before else "kept its last weights"
+            if ended:
+                raise UserError(
+                    f"this run has ended and {chose}; evaluation.best={self.figure} comes too late: name another "
+                    "out=, or begin anew with train.resume=restart"
+                )
+            return f"evaluation.best is now {self.figure}: this run {chose} so far, and chooses among what is to come"
+        return None
 
     def summary(self) -> dict[str, Any] | None:
         """Figure, value and step; None where nothing was looked for."""

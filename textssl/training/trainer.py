@@ -319,15 +319,17 @@ class Trainer:
         self.spent = Spent(state["step"], state["tokens"], state["seconds"])
         self.skipped_steps, self.skipped_in_row = state["skipped_steps"], state["skipped_in_row"]
         self.monitor.restore(state["monitor"])
-        self.best.restore(state.get("best"))
         self.saved_at = state["step"]
         self.done = self.done_before = progress(self.config.train, self.spent)
+        changed = self.best.restore(state.get("best"), ended=self.done >= 1.0)
         self.on_progress(self.done)
         unfinished = self.done < 1.0 and not self.best.exhausted
         self.resumed_from = state["resumed_from"] + ([state["step"]] if unfinished else [])
         if rank() == 0:
             self.figures = cut_metrics(self.run, state["step"])
             announce(self.console, f"going on from {newest} (step {state['step']})")
+            if changed:
+                announce(self.console, changed, style="yellow")
         self.figures = broadcast_object(self.figures)
 
     @property

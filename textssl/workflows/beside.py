@@ -17,7 +17,7 @@ from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.labelled_baselines import Texts
 from textssl.sections import Config
 from textssl.training.tracking import announce
-from textssl.workflows.tuning import Tuned, class_numbers, labelled, tune
+from textssl.workflows.tuning import Tuned, class_numbers, tune
 
 PLAIN_LR = 1e-4  # a new output layer wants more than the vectors that contrast moves
 
@@ -27,7 +27,8 @@ def beside(
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """Answers of evaluation.baselines to the test texts, and the signal that stopped one of them; on every rank.
 
-    config: after its own run. What learns without choosing by validation also gets the validation texts. "scratch" is
+    config: after its own run. What learns without choosing by validation also gets the validation texts, but with
+    data.shots. "scratch" is
     the same run from random weights, "finetune" plain fine-tuning in the place of contrast; both are runs in folders of
     their own inside the run folder. What cannot be made of these texts is left out, and why is said. Answers of the
     first rank are the ones that count.
@@ -56,7 +57,7 @@ def beside(
 def simple(name: str, config: Config, splits: Splits) -> np.ndarray:
     """Answers of a baseline that trains no transformer. Raises UserError where these texts allow none."""
     assert splits.test is not None
-    classes, everything = len(splits.facts.classes), labelled(splits)
+    classes, everything = len(splits.facts.classes), splits.learnable
     truth = targets(everything, splits)
     if name == "majority":
         return labelled_baselines.constant(truth, classes, len(splits.test))

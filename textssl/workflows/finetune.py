@@ -91,7 +91,7 @@ def finetune(config: str | Path | Config, overrides: Sequence[str] = (), console
 
 def finetune_once(config: Config, accelerator: Accelerator, console: Console, quiet: bool = False) -> Finetuned:
     """One seed. quiet: no table at the end."""
-    splits = read_splits(config.data, config.seed, TARGETS.get(config.objective.get("name", "auto"), "auto"))
+    splits = read_splits(config.data, config.seed, TARGETS.get(str(config.objective.get("name")), "auto"))
     first = distributed.rank() == 0
     if splits.report.total and first:
         announce(console, f"{splits.report.total:,} records dropped: {splits.report.summary()}", style="yellow")

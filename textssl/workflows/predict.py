@@ -52,8 +52,8 @@ def predict(
     if out.suffix != SUFFIX or out.is_dir():
         raise UserError(f"--out is {out}: it must name a {SUFFIX} file")
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
-    if out.exists() and any(Path(path).exists() and out.samefile(path) for path in inputs):
-        raise UserError(f"--out {out} is the input itself: name another file")
+    if out.exists() and any(Path(path).exists() and out.samefile(path) for path in expand_inputs(inputs)):
+        raise UserError(f"--out {out} is an input itself: name another file")
     items = read_items(inputs, text_column, one_document_per, strict, report)
     first = next(items, None)
     if first is None:

@@ -241,28 +241,15 @@ def contrast(
     summary = conduct(trainer, config, describe(trainer, splits))
     tuned = Tuned(summary, objective)
     if summary.stopped_by is None and distributed.rank() == 0:
+        objective.backbone.cut_at(length)
         folder = objective.backbone.export(trainer.run / "model", words)
-        head, vectors_of = fit_head(folder, labelled(splits), splits.facts, config.seed)
+        head, vectors_of = fit_head(folder, splits.learnable, splits.facts, config.seed)
         head.save(folder)
         if splits.test is not None:
             tuned.answers = softmax(head.logits(vectors_of(splits.test.texts)))
             tuned.truth = class_numbers(splits.test, splits.facts)
     distributed.barrier()
     return tuned
-
-
-def labelled(splits: Splits) -> Labeled:
-    """Training and validation texts: what a model that chooses nothing by validation may learn from."""
-    train, validation = splits.train, splits.validation
-    if validation is None:
-        return train
-    return Labeled(
-        train.name,
-        [*train.texts, *validation.texts],
-        [*train.labels, *validation.labels],
-        None if train.text_b is None else [*train.text_b, *(validation.text_b or ())],
-        None if train.scores is None else [*train.scores, *(validation.scores or ())],
-    )
 
 
 def class_numbers(part: Labeled, facts: LabelFacts) -> np.ndarray:

@@ -36,6 +36,12 @@ def classifier(folder, facts: LabelFacts = FACTS, **options) -> TextClassifier:
     return build_classifier(spec, words, facts, sequence_length=LENGTH, seed=0).eval()
 
 
+def head(backbone: TextClassifier) -> nn.Linear:
+    layer = output_layer(backbone.model, 3)
+    assert layer is not None
+    return layer
+
+
 def examples(folder, *, pairs: bool = False) -> list[Example]:
     first = [text[: 30 * place] for place, text in enumerate(texts()[:6], start=1)]
     labeled = Labeled("set", first, list("abcabc"), first[::-1] if pairs else None)
@@ -127,14 +133,14 @@ def test_the_backbone_is_the_folders_and_the_head_is_of_the_seed(folders):
 def test_another_classifier_goes_on_with_the_same_classes_and_starts_anew_with_others(family, folders, tmp_path):
     first, words = shaken(classifier(folders[family])), AutoTokenizer.from_pretrained(folders[family])
     folder = first.export(tmp_path / "model", words)
-    learned = output_layer(first.model, 3)
+    learned = head(first)
     same = classifier(folder)
-    assert torch.equal(output_layer(same.model, 3).weight, learned.weight)
+    assert torch.equal(head(same).weight, learned.weight)
     other, again = (classifier(folder, LabelFacts(names, (3, 3, 3))) for names in (tuple("xyz"), tuple("xyz")))
-    fresh = output_layer(other.model, 3)
+    fresh = head(other)
     assert (fresh.weight - learned.weight).abs().max() > 1e-2 and fresh.weight.std() < 0.03
     assert fresh.bias is None or not fresh.bias.any()
-    assert torch.equal(fresh.weight, output_layer(again.model, 3).weight), "of the seed"
+    assert torch.equal(fresh.weight, head(again).weight), "of the seed"
     for (name, one), two in zip(other.model.base_model.named_parameters(), first.model.base_model.parameters()):  # noqa: B905
         assert torch.equal(one, two), name
     scored = classifier(folders[family], LabelFacts(mean=3.0, deviation=1.0))

@@ -38,3 +38,10 @@ def test_line_says_what_is_known():
 def test_line_of_a_stopped_run_says_how_to_go_on():
     line = replace(SUMMARY, stopped_by="SIGTERM").line()
     assert line == "stopped by SIGTERM after step 20, saved; start again to continue"
+
+
+def test_figures_that_are_not_finite_are_null_in_the_file(tmp_path):
+    best = {"figure": "eval/loss", "value": float("nan"), "step": 2}
+    replace(SUMMARY, run=str(tmp_path), loss=float("inf"), best=best).write()
+    found = json.loads((tmp_path / "summary.json").read_text(), parse_constant=lambda name: name)
+    assert found["loss"] is None and found["best"] == {**best, "value": None} and found["train_loss"] == 1.4

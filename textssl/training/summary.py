@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Summary:
     stopped_early: bool = False
 
     def write(self) -> None:
-        (Path(self.run) / "summary.json").write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_summary(self.run, asdict(self))
 
     def line(self) -> str:
         """What the end of a run says on the terminal."""
@@ -51,6 +52,20 @@ class Summary:
         bits = "" if self.bits_per_byte is None else f"{self.bits_per_byte:.4f} bits per byte, "
         spent = f"{self.tokens:,} tokens in {duration(self.seconds)} ({self.tokens_per_second:,.0f} tokens/s)"
         return f"done: {loss}{bits}{spent}; model in {Path(self.run) / 'model'}"
+
+
+def write_summary(run: str | Path, values: dict[str, Any]) -> None:
+    """RUN/summary.json; figures that are not finite, which JSON cannot hold, are null."""
+    text = json.dumps(finite(values), indent=2, ensure_ascii=False, allow_nan=False)
+    (Path(run) / "summary.json").write_text(text + "\n", encoding="utf-8")
+
+
+def finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:

@@ -25,6 +25,7 @@ from textssl.report.facts import Labelled, run_facts
 from textssl.report.finetuned import result_tables
 from textssl.sections import Config
 from textssl.training.evaluations import better
+from textssl.training.summary import write_summary
 from textssl.training.tracking import announce
 from textssl.workflows.beside import beside
 from textssl.workflows.runs import find_seeds, start_accelerator
@@ -69,8 +70,7 @@ class Finetuned:
         return {**self.summary, **own}
 
     def write(self) -> None:
-        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
-        (Path(self.run) / "summary.json").write_text(text, encoding="utf-8")
+        write_summary(self.run, self.as_dict())
 
 
 def finetune(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Finetuned:

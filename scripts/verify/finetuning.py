@@ -28,7 +28,7 @@ LENGTHS = {"bbc": 256, "trec": 32, "sms": 64, "movies": 64}  # tokens that are r
 MIXTURE = {"news": 3.0, "newsgroups": 3.0, "bbc": 1.5, "short": 2.5}  # shares of the rows
 
 
-def pretrain(folder: Path, minutes: float) -> Path:
+def pretrain(folder: Path, minutes: float, overrides: list[str]) -> Path:
     """FOLDER/run/model, trained so long on text that holds none of the validation and test texts."""
     import textssl
 
@@ -41,7 +41,7 @@ def pretrain(folder: Path, minutes: float) -> Path:
         textssl.prepare(input=[source], tokenizer=str(tokenizer), out=folder / f"corpus-{name}")
     shares = ", ".join(f"{{path: {folder / f'corpus-{name}'}, weight: {weight}}}" for name, weight in MIXTURE.items())
     given = [f"tokenizer={tokenizer}", f"data.corpus=[{shares}]", f"out={folder / 'run'}"]
-    textssl.pretrain(ROOT / "configs" / "mlm.yaml", [*given, f"train.max_seconds={minutes * 60}"])
+    textssl.pretrain(ROOT / "configs" / "mlm.yaml", [*given, f"train.max_seconds={minutes * 60}", *overrides])
     return folder / "run" / "model"
 
 
@@ -84,6 +84,7 @@ def cell(figure: dict[str, Any] | None) -> str:
 def main(
     model: str | None,
     minutes: float | None,
+    pretraining: list[str],
     out: Path | None,
     seeds: int,
     least: int,
@@ -95,7 +96,7 @@ def main(
         folder = out or Path(temporary)
         if minutes is not None:
             with contextlib.redirect_stdout(sys.stderr):
-                model = str(pretrain(folder / "pretraining", minutes))
+                model = str(pretrain(folder / "pretraining", minutes, pretraining))
         print("| set | fine-tuned | TF-IDF, linear | from random weights |\n| --- | ---: | ---: | ---: |", flush=True)
         for name in sets:
             found = run(name, str(model), folder, seeds, overrides)
@@ -115,6 +116,7 @@ if __name__ == "__main__":
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument("--model", help="a model folder, or sample:minilm")
     start.add_argument("--minutes", type=float, help="pretrain an encoder, for so long")
+    parser.add_argument("--pretraining", nargs="+", default=[], metavar="KEY=VALUE", help="keys of that pretraining")
     parser.add_argument("--out", type=Path, help="keep the runs there; default: a temporary folder")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--least", type=int, default=3, help="sets on which TF-IDF has to be reached")

@@ -14,7 +14,7 @@ from tests.tiny import texts, tiny_tokenizer
 from textssl import tokenizer
 from textssl.batch import Example, LabelFacts
 from textssl.data.dealing import Limits
-from textssl.data.examples import ExampleDealing, LabelPairs, encode_examples
+from textssl.data.examples import ExampleDealing, LabelPairs, encode_examples, outside
 from textssl.data.labeled import Labeled
 
 TEXTS = ["", "one", *(text[: 40 * place] for place, text in enumerate(texts()[:10], start=1))]
@@ -112,6 +112,12 @@ def test_partners_are_drawn_equally_often():
     among_dogs = [drawn[left, right] for left in (0, 2, 4) for right in (0, 2, 4) if left != right]
     assert all(abs(count - 300) < 5 * 150**0.5 for count in among_dogs)
     assert drawn[1, 5] == drawn[5, 1] == drawn[3, 3] == 600
+
+
+@given(st.sets(st.integers(0, 30)))
+def test_the_texts_of_other_classes_in_their_order(inside):
+    others = [place for place in range(31) if place not in inside]
+    assert [outside(np.array(sorted(inside), int), number) for number in range(len(others))] == others
 
 
 def test_scored_pairs_alternate_between_alike_and_different():

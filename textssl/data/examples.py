@@ -74,7 +74,7 @@ class LabelPairs(Listed):
         super().__init__(range(len(texts)), seed, PAIRS)
         self.texts, self.labels, self.scored, self.fingerprint = texts, labels, scored, fingerprint
         self.facts = PairFacts(scored=scored)
-        self.places = by_class(labels)
+        self.places = {label: np.array(places) for label, places in by_class(labels).items()}
         self.numbers = {name: number for number, name in enumerate(self.places)}
 
     @property
@@ -85,11 +85,19 @@ class LabelPairs(Listed):
     def sample(self, index: int) -> Pair:
         left = int(super().sample(index // 2 if self.scored else index))
         rng, label = self.rng(index), self.labels[left]
+        places = self.places[label]
         alike = not self.scored or index % 2 == 0
-        if alike:
-            others = [place for place in self.places[label] if place != left] or [left]
+        if not alike:
+            right = outside(places, int(rng.integers(len(self.labels) - len(places))))
+        elif len(places) > 1:
+            drawn = int(rng.integers(len(places) - 1))
+            right = int(places[drawn + (places[drawn] >= left)])  # past the text itself
         else:
-            others = [place for place, other in enumerate(self.labels) if other != label]
-        right = others[int(rng.integers(len(others)))]
+            right = left
         target = float(alike) if self.scored else None
         return Pair(self.texts[left], self.texts[right], [], target, source=self.numbers[label])
+
+
+def outside(places: np.ndarray, number: int) -> int:
+    """The number-th of 0, 1, 2, ... that is not among places, which are sorted."""
+    return number + int(np.searchsorted(places - np.arange(len(places)), number, side="right"))

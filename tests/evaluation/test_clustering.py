@@ -17,7 +17,7 @@ from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.baselines import Tfidf
 from textssl.evaluation.classification import Classification
-from textssl.evaluation.clustering import Clustering, gaussian_mixture, v_measure
+from textssl.evaluation.clustering import Clustering, clusters_of, gaussian_mixture
 from textssl.evaluation.features import TransformerEncoder
 
 
@@ -55,10 +55,10 @@ def test_mixture_is_that_of_scikit_learn_on_the_singular_directions(tmp_path):
 
 def test_clear_and_collapsed_groups():
     features, labels = blobs(90, 3, 16, 0.05)
-    assert v_measure(features, labels, 3, seed=0) == pytest.approx(1)
-    assert v_measure(np.ones((90, 16)), labels, 3, seed=0) == 0
-    assert v_measure(features, labels, 3, 0, gaussian_mixture) == pytest.approx(1)
-    assert v_measure(np.ones((90, 16)), labels, 3, 0, gaussian_mixture) == pytest.approx(0)
+    assert v_measure_score(labels, clusters_of(features, 3, seed=0)) == pytest.approx(1)
+    assert v_measure_score(labels, clusters_of(np.ones((90, 16)), 3, seed=0)) == 0
+    assert v_measure_score(labels, clusters_of(features, 3, 0, gaussian_mixture)) == pytest.approx(1)
+    assert v_measure_score(labels, clusters_of(np.ones((90, 16)), 3, 0, gaussian_mixture)) == pytest.approx(0)
 
 
 def test_capped_texts_are_the_test_texts_of_the_classification_task(tmp_path):

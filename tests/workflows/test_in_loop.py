@@ -74,12 +74,44 @@ def test_the_best_checkpoint_by_a_figure_of_the_suite_is_exported(folder):
     assert found == pytest.approx(max(values), abs=1e-6)
 
 
+def test_summary_and_card_have_the_figures_of_the_exported_weights(folder):
+    """Whether the loss was measured at that step or not."""
+    given = (f"evaluation.suite={folder}/suite.yaml", "evaluation.tasks=[topics]", "evaluation.suite_every=4")
+    best = "eval/topics/knn"
+    summary = pretrain(tiny_config(folder, "mlm", *given, f"evaluation.best={best}", "evaluation.every=20"))
+    lines = {line["step"]: line for line in metrics(summary.run) if best in line}
+    assert summary.best is not None and summary.best["value"] == lines[summary.best["step"]][best]
+    assert summary.loss == lines[summary.best["step"]].get("eval/loss")
+    card = (Path(summary.run) / "model" / "README.md").read_text()
+    assert f"## Figures of step {summary.best['step']}, the best by {best}" in card
+    assert f"| topics/knn | {summary.best['value']:.4g} |" in card
+    losses = [line for line in metrics(summary.run) if "eval/loss" in line]
+    assert ("held-out loss" in card) == (losses[0]["step"] == summary.best["step"])
+
+
+def test_times_of_all_lines_go_on(folder):
+    given = (f"evaluation.suite={folder}/suite.yaml", "evaluation.suite_every=3", "evaluation.every=2")
+    summary = pretrain(tiny_config(folder, "mlm", *given, "train.log_every=1"))
+    seconds = [line["seconds"] for line in metrics(summary.run)]
+    assert seconds == sorted(seconds) and len(seconds) > 25
+
+
+def test_a_figure_that_never_comes_ends_the_run_with_its_last_step_saved(folder):
+    given = ("evaluation.best=eval/los", "evaluation.every=null", "train.checkpoint_every=15")
+    with pytest.raises(UserError, match=r"evaluation\.best is eval/los, but the figures of this run are"):
+        pretrain(tiny_config(folder, "mlm", *given))
+    assert (folder / "run" / "checkpoints" / "step-00000020").is_dir()
+
+
 def test_mistakes_are_said_before_the_first_step(folder):
     suite = f"evaluation.suite={folder}/suite.yaml"
     for given, message in (
         ((suite, "evaluation.tasks=[topic]"), "no topic in the suite suite; it has topics, groups"),
         (("evaluation.tasks=[topics]",), "chooses among the tasks of evaluation.suite"),
         (("evaluation.suite=quik",), "quick, full, tuned or a YAML file"),
+        ((suite, "evaluation.best=eval/topics/prob_4"), "figures of topics are probe_4, probe_all, knn"),
+        ((suite, "evaluation.best=eval/topic/knn"), r"no task topic in evaluation\.suite; topics, groups are"),
+        ((suite, "evaluation.best=eval/topics/knn"), r"at the end alone: say evaluation\.suite_every"),
     ):
         with pytest.raises(UserError, match=message):
             pretrain(tiny_config(folder, "mlm", *given))

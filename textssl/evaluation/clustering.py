@@ -17,8 +17,9 @@ from threadpoolctl import threadpool_limits
 from textssl.data.labeled import read_labeled
 from textssl.errors import UserError
 from textssl.evaluation.baselines import lsa
-from textssl.evaluation.figure import Figure, measured
+from textssl.evaluation.figure import Figure, Outcomes, measured
 from textssl.evaluation.intervals import over_draws
+from textssl.evaluation.repeated import of_tables, v_measure_of
 from textssl.evaluation.split import text_hash
 
 Finder = Callable[[np.ndarray, int, int], np.ndarray]  # features, clusters, seed -> (texts,) cluster numbers
@@ -100,29 +101,34 @@ class Clustering:
         yield self._found_by(gaussian_mixture, encoder)
 
     def _found_by(self, find: Finder, encoder: Any, progress: str | None = None) -> tuple[str, Figure]:
-        texts, classes, labels = self.examples
+        texts, classes, _ = self.examples
         encoder.fit(texts)
         features = encoder.embed(texts, progress=progress)
         if hasattr(features, "tocsr"):
             features = lsa(features, self.seed)
         seeds = range(self.seed, self.seed + self.starts)
-        return self._figure([v_measure(features, labels, len(classes), seed, find) for seed in seeds])
+        return self._figure([clusters_of(features, len(classes), seed, find) for seed in seeds])
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
         """Clusters drawn at random."""
         _, classes, labels = self.examples
         rng = np.random.default_rng(self.seed)
-        drawn = (rng.integers(len(classes), size=len(labels)) for _ in range(self.starts))
-        yield self._figure([float(v_measure_score(labels, clusters)) for clusters in drawn])
+        yield self._figure([rng.integers(len(classes), size=len(labels)) for _ in range(self.starts)])
 
-    def _figure(self, scores: list[float]) -> tuple[str, Figure]:
-        return "v_measure", measured(over_draws(scores), "starts", len(self.examples[0]), scores)
+    def _figure(self, found: list[np.ndarray]) -> tuple[str, Figure]:
+        """found: (texts,) clusters of each start. The V-measure is the harmonic mean of homogeneity and completeness
+        (Rosenberg and Hirschberg 2007).
+        """
+        labels = self.examples[2]
+        scores = [float(v_measure_score(labels, clusters)) for clusters in found]
+        repeated = of_tables(labels, found, v_measure_of)
+        outcomes = Outcomes(examples=len(labels), repeated=repeated, repetitions=len(found))
+        return "v_measure", measured(over_draws(scores), "starts", len(labels), scores, outcomes)
 
 
-def v_measure(features: np.ndarray, labels: np.ndarray, clusters: int, seed: int, find: Finder = k_means) -> float:
-    """Harmonic mean of homogeneity and completeness (Rosenberg and Hirschberg 2007) of the clusters found."""
+def clusters_of(features: np.ndarray, clusters: int, seed: int, find: Finder = k_means) -> np.ndarray:
+    """(texts,) cluster numbers."""
     # one thread: the sums of several come in any order, and the figure would not repeat
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # collapsed features have fewer points than clusters
-        found = find(features, clusters, seed)
-    return float(v_measure_score(labels, found))
+        return find(features, clusters, seed)

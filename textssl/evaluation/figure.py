@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from textssl.evaluation.intervals import RESAMPLES, Score, over_draws, percentiles
+from textssl.evaluation.repeated import Repeated, macro_f1_of, of_tables, shares
 
 EXACT = "exact"  # the interval of a figure that is computed and not measured
 
@@ -63,15 +64,16 @@ def less_is_better(name: str) -> bool:
 class Outcomes:
     """What a figure is made of, so that two models' figures can be compared on the same examples (paired.py).
 
-    One of: scores, the value of each repetition; values, (examples,) numbers that the figure is the mean of (booleans:
-    right or wrong); statistic, the figure of `examples` examples drawn by their places, a callable; left_out, the
-    figure without each part of a jackknife.
+    One of: values, (examples,) numbers that the figure is the mean of (booleans: right or wrong); statistic, the figure
+    of examples drawn by their places, a callable; repeated, the figure of each of `repetitions` on drawn examples;
+    left_out, the figure without each part of a jackknife. examples: how many there are.
     """
 
-    scores: Sequence[float] | None = None
+    examples: int
     values: np.ndarray | None = None
     statistic: Callable[[np.ndarray], float] | None = None
-    examples: int = 0
+    repeated: Repeated | None = None
+    repetitions: int = 1
     left_out: np.ndarray | None = None
 
 
@@ -132,7 +134,7 @@ def measured(
         interval=interval,
         test_examples=test_examples,
         scores=list(scores) or [score.mean],
-        outcomes=Outcomes(scores=list(scores)) if outcomes is None and len(scores) > 1 else outcomes,
+        outcomes=outcomes,
     )
 
 
@@ -157,8 +159,8 @@ def trained_once(
         scores=[accuracy.mean],
         macro_f1=f1,
         settings=settings or {},
-        outcomes=Outcomes(values=truth == predicted),
-        f1_outcomes=Outcomes(statistic=_drawn_macro_f1(truth, predicted), examples=len(truth)),
+        outcomes=Outcomes(examples=len(truth), values=truth == predicted),
+        f1_outcomes=_of_repetitions(truth, [predicted], of_tables(truth, [predicted], macro_f1_of)),
     )
 
 
@@ -190,9 +192,13 @@ def trained_repeatedly(
         scores=scores,
         macro_f1=f1,
         settings=settings or {},
-        outcomes=Outcomes(scores=scores),
-        f1_outcomes=Outcomes(scores=f1_scores),
+        outcomes=_of_repetitions(truth, predictions, shares(truth == np.asarray(predictions))),
+        f1_outcomes=_of_repetitions(truth, predictions, of_tables(truth, predictions, macro_f1_of)),
     )
+
+
+def _of_repetitions(truth: np.ndarray, predictions: Sequence[np.ndarray], repeated: Repeated) -> Outcomes:
+    return Outcomes(examples=len(truth), repeated=repeated, repetitions=len(predictions))
 
 
 def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[Score, Score]:
@@ -200,13 +206,14 @@ def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[
 
     truth, predicted: (examples,) class numbers.
     """
-    cells, classes = _cells(truth, predicted)
+    classes = int(max(truth.max(), predicted.max())) + 1
+    cells = truth * classes + predicted
     rng = np.random.default_rng(seed)
     # a resample is a draw of the confusion matrix's cells
     confusion = np.bincount(cells, minlength=classes * classes)
     resampled = rng.multinomial(len(truth), confusion / len(truth), size=RESAMPLES).reshape(-1, classes, classes)
     accuracy = resampled.trace(axis1=1, axis2=2) / len(truth)
-    f1 = _macro_f1(resampled)
+    f1 = macro_f1_of(resampled)
     return (
         Score(float((truth == predicted).mean()), *percentiles(accuracy)),
         Score(macro_f1(truth, predicted), *percentiles(f1)),
@@ -216,30 +223,6 @@ def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[
 def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     """The mean of the classes' F1 scores; a class that is neither there nor predicted does not count."""
     return float(f1_score(truth, predicted, average="macro", zero_division=0))  # type: ignore
-
-
-def _cells(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, int]:
-    """(examples,) the cell of the confusion matrix that each example is in, and the number of classes."""
-    classes = int(max(truth.max(), predicted.max())) + 1
-    return truth * classes + predicted, classes
-
-
-def _drawn_macro_f1(truth: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray], float]:
-    cells, classes = _cells(truth, predicted)
-
-    def statistic(drawn: np.ndarray) -> float:
-        confusion = np.bincount(cells[drawn], minlength=classes * classes)
-        return float(_macro_f1(confusion.reshape(1, classes, classes))[0])
-
-    return statistic
-
-
-def _macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """confusion: (resamples, truth, predicted) counts -> (resamples,)."""
-    hits = np.diagonal(confusion, axis1=1, axis2=2)
-    present = confusion.sum(1) + confusion.sum(2)  # (resamples, classes): true + predicted
-    scores = 2 * hits / np.maximum(present, 1)
-    return scores.sum(1) / np.maximum((present > 0).sum(1), 1)
 
 
 def merge(figures: Sequence[Figure], name: str) -> Figure:

@@ -69,12 +69,15 @@ class Geometry:
         distances = pair_distances(queries[texts.pairs[:, 0]], documents[texts.pairs[:, 1]])
         low, high = bootstrap(lambda drawn: float(distances[drawn].mean()), len(distances), self.seed)
         value = float(distances.mean())
-        outcomes = Outcomes(values=distances)
+        outcomes = Outcomes(examples=len(distances), values=distances)
         yield "alignment", measured(Score(value, low, high), "pairs", len(distances), outcomes=outcomes)
         for name, statistic in FIGURES.items():
             left_out = without_parts(statistic, documents, self.seed)
             score = jackknife(statistic(documents), left_out, bounds(name))
-            yield name, measured(score, "texts", len(documents), outcomes=Outcomes(left_out=left_out))
+            yield (
+                name,
+                measured(score, "texts", len(documents), outcomes=Outcomes(examples=len(documents), left_out=left_out)),
+            )
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
         """Nothing."""

@@ -129,7 +129,9 @@ class LmEval:
             return exact(value, len(each))
         low, high = bootstrap(lambda drawn: float(each[drawn].mean()), len(each), self.seed)
         right = each == 1 if np.isin(each, (0, 1)).all() else each
-        return measured(Score(value, low, high), "test examples", len(each), outcomes=Outcomes(values=right))
+        return measured(
+            Score(value, low, high), "test examples", len(each), outcomes=Outcomes(examples=len(right), values=right)
+        )
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
         """Nothing: what chance gives differs from task to task."""

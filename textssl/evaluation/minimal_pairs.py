@@ -92,7 +92,7 @@ class MinimalPairs:
     def _share(self, right: np.ndarray) -> Figure:
         """right: (pairs,) 1, 0, or 1/2."""
         low, high = bootstrap(lambda drawn: float(right[drawn].mean()), len(right), self.seed)
-        outcomes = Outcomes(values=right if (right == 0.5).any() else right == 1)
+        outcomes = Outcomes(examples=len(right), values=right if (right == 0.5).any() else right == 1)
         return measured(Score(float(right.mean()), low, high), "pairs", len(right), outcomes=outcomes)
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:

@@ -11,7 +11,10 @@ from scipy import stats
 
 from textssl.evaluation.figure import Accuracy, Figure, Outcomes
 from textssl.evaluation.intervals import jackknife_error, percentiles
+from textssl.evaluation.repeated import Repeated, drawn_counts
 
+AT_ONCE = 100  # resamples of figures with repetitions
+FEWEST = 10  # examples from which two models are compared
 RESAMPLES = 10_000  # the smallest p of a bootstrap is 2 / (RESAMPLES + 1), which must survive many comparisons
 
 
@@ -60,10 +63,11 @@ def compare(
 def paired_difference(ours: Figure, theirs: Figure, seed: int = 0) -> Difference | None:
     """The difference of one figure, from the outcomes of the same examples or repetitions; None where there are none.
 
-    Repetitions (draws, starts): a paired t test. Right or wrong on test examples: McNemar's exact test, the interval
-    from a bootstrap. Other figures of examples: a paired bootstrap. Figures of pairs of texts: a paired jackknife.
+    Right or wrong on test examples: McNemar's exact test, the interval from a bootstrap. Other figures of examples: a
+    paired bootstrap; where there are repetitions (draws of labels, starts), of both. Figures of pairs of texts: a
+    paired jackknife. None, too, for fewer than FEWEST examples, of which no resample tells anything.
     """
-    if ours.outcomes is None or theirs.outcomes is None:
+    if ours.outcomes is None or theirs.outcomes is None or ours.outcomes.examples < FEWEST:
         return None
     low, high, p, test = _tested(ours.outcomes, theirs.outcomes, ours.mean - theirs.mean, seed)
     f1 = None
@@ -76,10 +80,11 @@ def paired_difference(ours: Figure, theirs: Figure, seed: int = 0) -> Difference
 
 def _tested(ours: Outcomes, theirs: Outcomes, difference: float, seed: int) -> tuple[float, float, float, str]:
     """low, high, p, test."""
-    if ours.scores is not None and theirs.scores is not None:
-        return (*paired_t(np.subtract(ours.scores, theirs.scores)), "paired t")
+    assert (ours.examples, ours.repetitions) == (theirs.examples, theirs.repetitions), "both models answer the same"
+    if ours.repeated is not None and theirs.repeated is not None:
+        found = repeated_bootstrap(ours.repeated, theirs.repeated, ours.examples, ours.repetitions, seed)
+        return (*found, "paired bootstrap")
     if ours.values is not None and theirs.values is not None:
-        assert len(ours.values) == len(theirs.values), "both models answer the same examples"
         gaps = ours.values.astype(np.float64) - theirs.values
         low, high, p = paired_bootstrap(lambda drawn: float(gaps[drawn].mean()), len(gaps), seed)
         if ours.values.dtype == theirs.values.dtype == bool:
@@ -88,26 +93,20 @@ def _tested(ours: Outcomes, theirs: Outcomes, difference: float, seed: int) -> t
     if ours.left_out is not None and theirs.left_out is not None:
         return (*paired_jackknife(difference, ours.left_out - theirs.left_out), "paired jackknife")
     first, second = ours.statistic, theirs.statistic
-    assert first is not None and second is not None and ours.examples == theirs.examples, "figures of one kind"
+    assert first is not None and second is not None, "figures of one kind"
     low, high, p = paired_bootstrap(lambda drawn: first(drawn) - second(drawn), ours.examples, seed)
     return low, high, p, "paired bootstrap"
 
 
-def paired_t(gaps: np.ndarray) -> tuple[float, float, float]:
-    """Student's 95 % interval of the mean of (repetitions,) differences and the two-sided p of its being 0."""
-    return _student(float(gaps.mean()), float(gaps.std(ddof=1) / np.sqrt(len(gaps))), len(gaps) - 1)
-
-
 def paired_jackknife(difference: float, gaps: np.ndarray) -> tuple[float, float, float]:
-    """The same for a difference whose (parts,) values without each part are `gaps`."""
-    return _student(difference, jackknife_error(gaps), len(gaps) - 1)
-
-
-def _student(mean: float, error: float, freedom: int) -> tuple[float, float, float]:
-    if error <= 1e-12 * max(1.0, abs(mean)):  # rounding apart, every repetition says the same
-        return mean, mean, 1.0 if abs(mean) <= 1e-12 else 0.0
+    """Student's 95 % interval of a difference whose (parts,) values without each part are `gaps`, and the two-sided p
+    of its being 0.
+    """
+    error, freedom = jackknife_error(gaps), len(gaps) - 1
+    if error <= 1e-12 * max(1.0, abs(difference)):  # rounding apart, every part says the same
+        return difference, difference, 1.0 if abs(difference) <= 1e-12 else 0.0
     half = float(stats.t.ppf(0.975, freedom)) * error
-    return mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, freedom))
+    return difference - half, difference + half, float(2 * stats.t.sf(abs(difference) / error, freedom))
 
 
 def paired_bootstrap(gap: Callable[[np.ndarray], float], examples: int, seed: int) -> tuple[float, float, float]:
@@ -116,9 +115,32 @@ def paired_bootstrap(gap: Callable[[np.ndarray], float], examples: int, seed: in
     gap: takes the places of the drawn examples, the same for both models.
     """
     rng = np.random.default_rng(seed)
-    gaps = np.array([gap(rng.integers(examples, size=examples)) for _ in range(RESAMPLES)])
-    below, above = (gaps <= 0).sum(), (gaps >= 0).sum()
-    p = 2 * (min(below, above) + 1) / (RESAMPLES + 1)
+    return _from_resamples(np.array([gap(rng.integers(examples, size=examples)) for _ in range(RESAMPLES)]))
+
+
+def repeated_bootstrap(
+    ours: Repeated, theirs: Repeated, examples: int, repetitions: int, seed: int
+) -> tuple[float, float, float]:
+    """The same for figures that are means over repetitions, such as draws of few labels: both are drawn.
+
+    Repetitions share their test examples, and draws of one training set share labels, so that they are no independent
+    measurements: a t test over them finds differences between models that are equally good. One repetition less than
+    there is is drawn, which makes the variance of so few right (Rao and Wu 1988, JASA 83).
+    """
+    rng, gaps = np.random.default_rng(seed), []
+    for _ in range(RESAMPLES // AT_ONCE):
+        counts = drawn_counts(rng, AT_ONCE, examples, examples)
+        of_each = ours(counts) - theirs(counts)
+        if repetitions > 1:
+            of_each = of_each * drawn_counts(rng, AT_ONCE, repetitions, repetitions - 1) / (repetitions - 1)
+        gaps.append(of_each.sum(1))
+    return _from_resamples(np.concatenate(gaps))
+
+
+def _from_resamples(gaps: np.ndarray) -> tuple[float, float, float]:
+    rounding = 1e-12  # sums in another order: a model against itself differs by so much
+    below, above = (gaps <= rounding).sum(), (gaps >= -rounding).sum()
+    p = 2 * (min(below, above) + 1) / (len(gaps) + 1)
     return (*percentiles(gaps), float(min(p, 1.0)))
 
 

@@ -57,7 +57,15 @@ class Retrieval:
         for name, values in query_scores(ranks(queries, documents, texts.pairs), texts.pairs[:, 0]).items():
             low, high = bootstrap(lambda drawn, values=values: float(values[drawn].mean()), len(values), self.seed)
             value = float(values.mean())
-            yield name, measured(Score(value, low, high), "queries", len(values), outcomes=Outcomes(values=values))
+            yield (
+                name,
+                measured(
+                    Score(value, low, high),
+                    "queries",
+                    len(values),
+                    outcomes=Outcomes(examples=len(values), values=values),
+                ),
+            )
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
         """What documents in any order give on average, for queries with one right document."""

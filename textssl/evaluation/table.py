@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textssl.evaluation.figure import METRICS, less_is_better
+from textssl.evaluation.paired import FEWEST
 
 ROWS = {  # key in `baselines` -> words
     "majority": "majority class",
@@ -278,9 +279,10 @@ def legend(results: Mapping[str, Any]) -> str:
         count = sum(map(len, results["differences"].values()))
         lines.append(
             "p: how likely so large a difference is where both models are equally good, by McNemar's exact test (right "
-            "or wrong on test texts), a paired bootstrap (pairs, queries, texts), a jackknife (geometry) or a paired t "
-            f"test (draws, starts). {count} figures are compared, and of so many some differ by chance: p adjusted "
-            f"allows for it (Holm), and a difference is bold where it is below {LEVEL}."
+            "or wrong on test texts), a paired bootstrap (of pairs, queries and texts; of test texts and draws of "
+            f"labels; of texts and starts) or a jackknife (geometry); fewer than {FEWEST} examples are not compared. "
+            f"{count} figures are compared, and of so many some differ by chance: p adjusted allows for it (Holm), and "
+            f"a difference is bold where it is below {LEVEL}."
         )
     return "\n".join(lines)
 

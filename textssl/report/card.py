@@ -180,7 +180,9 @@ def figures(model: ModelFolder, facts: Facts) -> Iterator[str]:
     if not rows and facts.summary.get("train_loss") is not None:
         rows = [["training loss (nothing was held out)", f"{facts.summary['train_loss']:.4g}"]]
     if rows:
-        yield "## Figures at the end of training\n\n" + table(["figure", "value"], rows)
+        best = facts.summary.get("best")
+        when = f"of step {best['step']}, the best by {best['figure']}" if best else "at the end of training"
+        yield f"## Figures {when}\n\n" + table(["figure", "value"], rows)
     if facts.labelled and facts.labelled.test:
         yield "## Test\n\n" + "\n\n".join(test_figures(facts.labelled))
 

@@ -64,7 +64,7 @@ class Facts:
     """What a card says about a run.
 
     command: of textssl, to repeat it. config: resolved, with paths shortened. summary: as in summary.json. figures: of
-    the run's last evaluation, name -> value. pairs: (file, how many) of given pairs. started_from: the folder or name
+    the exported weights, name -> value. pairs: (file, how many) of given pairs. started_from: the folder or name
     that training went on from, None for random weights. base_model: the same, where it is a name on the hub. licences:
     sample -> what its package says. limits: sentences to add to those that follow from the facts.
     """
@@ -98,7 +98,7 @@ def run_facts(
     """The facts of a run.
 
     objective: what was trained; its docstrings say what it does. corpora: with their weights. pairs: how many were
-    given in data.pairs. figures: of the last evaluation, those of training are left out.
+    given in data.pairs. figures: of the exported weights, those of training are left out.
     """
     texts = training_texts(corpora)
     values = shown_values(config.model_dump(mode="json"))

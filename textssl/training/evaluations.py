@@ -89,7 +89,7 @@ class Best:
             if ended:
                 raise UserError(
                     f"this run has ended and {chose}; evaluation.best={self.figure} comes too late: name another "
-                    "out=, or begin anew with train.resume=restart"
+                    "out=, begin anew with train.resume=restart, or take its last weights without evaluation.best"
                 )
             return f"evaluation.best is now {self.figure}: this run {chose} so far, and chooses among what is to come"
         return None

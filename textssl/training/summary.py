@@ -19,8 +19,8 @@ class Summary:
 
     loss: on held-out text where there is any (else the last training loss), in nats an item. bits_per_byte: None where
     the loss is not a code length. tokens: non-padding tokens through the trained backbone. seconds: of training. best:
-    figure, value and step of the checkpoint that was exported, where evaluation.best names a figure; the losses are
-    then those of that step. stopped_early: evaluation.patience ended the run.
+    figure, value and step of the checkpoint that was exported, where evaluation.best names a figure; loss and bits are
+    then those of that step, None where they were not measured there. stopped_early: evaluation.patience ended the run.
     """
 
     run: str
@@ -69,12 +69,11 @@ def finite(value: Any) -> Any:
 
 
 def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:
-    best, spent = trainer.best, trainer.spent
-    figures = {**trainer.figures, **best.figures}
-    train_loss = figures.get("train/loss")
+    best, spent, figures = trainer.best, trainer.spent, trainer.exported_figures
+    train_loss = trainer.figures.get("train/loss")
     return Summary(
         run=str(trainer.run),
-        loss=figures.get("eval/loss", train_loss),
+        loss=figures.get("eval/loss", train_loss if best.step is None else None),
         train_loss=train_loss,
         bits_per_byte=figures.get("eval/bits_per_byte"),
         steps=spent.steps,

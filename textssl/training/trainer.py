@@ -112,6 +112,7 @@ class Trainer:
         by_clock = unfinished and self.config.train.max_seconds is not None
         if improved or self.spent.steps != self.saved_at or by_clock:
             self.save()  # by the clock a run ends after its last step, and what is saved must know that it has ended
+        self.best.check(self.seen, self.evaluations)
 
     def loop(self) -> str | None:
         """Steps until the end or a signal."""
@@ -216,6 +217,8 @@ class Trainer:
             self.log()
         due = [one for one in self.evaluations if one.due(step)]
         improved = bool(due) and self.run_evaluation(due)
+        if due:
+            self.best.check(self.seen, self.evaluations)
         if improved or (train.checkpoint_every and step % train.checkpoint_every == 0):
             self.save()
 
@@ -252,7 +255,7 @@ class Trainer:
 
     def run_evaluation(self, evaluations: Sequence[Evaluation]) -> bool:
         """Figures into metrics.jsonl, the training clock standing still; returns whether they are the best so far."""
-        started = time.perf_counter()
+        started, seconds = time.perf_counter(), self.training_seconds()
         figures: dict[str, float] = {}
         for evaluation in evaluations:
             figures |= evaluation.run()
@@ -261,9 +264,8 @@ class Trainer:
         figures["eval/seconds"] = time.perf_counter() - started
         self.figures.update(figures)
         self.seen |= set(figures)
-        self.best.check(self.seen, self.evaluations)
         improved = self.best.look(figures, self.spent.steps)
-        self.tracker.write(self.position(self.spent.seconds), figures)
+        self.tracker.write(self.position(seconds), figures)
         self.tracker.show(self.done, f"step {self.spent.steps:>6}  {shown(figures)}{'  best' * improved}", keep=True)
         return improved
 
@@ -273,6 +275,11 @@ class Trainer:
             words = restore_best(self.best, self.checkpoints, self.objective)
             if rank() == 0:
                 announce(self.console, words)
+
+    @property
+    def exported_figures(self) -> dict[str, float]:
+        """Those of the weights that `take_best` takes."""
+        return self.figures if self.best.step is None else self.best.figures
 
     def position(self, seconds: float) -> dict[str, Any]:
         return {"step": self.spent.steps, "tokens": self.spent.tokens, "seconds": round(seconds, 3)}

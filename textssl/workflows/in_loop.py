@@ -16,7 +16,7 @@ from textssl.evaluation.measure import named_values
 from textssl.evaluation.scorer import folder_scorer
 from textssl.evaluation.suite import Suite, load_suite
 from textssl.objectives.base import Objective
-from textssl.sections import Config
+from textssl.sections import Config, EvaluationConfig
 from textssl.training.evaluations import Evaluation
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
             raise UserError("evaluation.tasks chooses among the tasks of evaluation.suite: name one, such as quick")
         return []
     suite = chosen_tasks(load_suite(config.evaluation.suite), config.evaluation.tasks)
-    suite.facts()  # a task whose data are not as they should be stops the run before its first step
-
+    distributed.from_first_rank(suite.facts)  # a task whose data are wrong stops the run before its first step
+    check_best(config.evaluation, suite, objective)
     if any(getattr(task, "tuned", ()) for task in suite.tasks):
         log.warning("evaluation.suite: figures of fine-tuning are left out during a run; `textssl evaluate` has them")
     told: set[str] = set()  # tasks whose absence was announced
@@ -57,6 +57,24 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
         return {**figures, SECONDS: time.perf_counter() - started}
 
     return [Evaluation(run, config.evaluation.suite_every, SECONDS)]
+
+
+def check_best(given: EvaluationConfig, suite: Suite, objective: Objective) -> None:
+    """UserError where evaluation.best is a figure of the suite that there is not, or that comes once, at the end."""
+    best = given.best or ""
+    tasks = {task.name: task for task in suite.tasks}
+    name, _, figure = best.removeprefix("eval/").partition("/")
+    if not figure or name in objective.parts:
+        return
+    if name not in tasks:
+        raise UserError(
+            f"evaluation.best is {best}: there is no task {name} in evaluation.suite; {', '.join(tasks)} are"
+        )
+    known = distributed.from_first_rank(lambda: [one for one, _ in tasks[name].run_floor()])
+    if known and figure.removesuffix("/macro_f1") not in known:
+        raise UserError(f"evaluation.best is {best}: the figures of {name} are {', '.join(known)}")
+    if given.suite_every is None:
+        raise UserError(f"evaluation.best is {best}, measured at the end alone: say evaluation.suite_every, in steps")
 
 
 def chosen_tasks(suite: Suite, names: list[str] | None) -> Suite:

@@ -12,6 +12,7 @@ from textssl.evaluation.baselines import Tfidf
 from textssl.evaluation.classification import Classification
 from textssl.evaluation.split import few_label_draws
 from textssl.evaluation.suite import load_suite
+from textssl.evaluation.table import caption
 
 
 def write_labelled(path: Path, texts: list[str], labels: list[str]) -> str:
@@ -29,6 +30,24 @@ def test_figures_of_word_counts_beat_the_majority(tmp_path):
     assert all(figures[name].mean > floor[name].high for name in figures)
     assert figures["probe_8"].mean < figures["probe_all"].mean
     assert figures["probe_8"].draws == 4 and figures["probe_8"].train_examples == 24
+
+
+def test_one_label_a_class_is_enough_for_a_probe(tmp_path):
+    task = Classification("t", write_labelled(tmp_path / "t.csv", *topics(60)), shots=(1,), draws=2)
+    figure = dict(task.run(Tfidf()))["probe_1"]
+    assert figure.train_examples == 3 and figure.draws == 2
+
+
+def test_what_was_dropped_is_said(tmp_path):
+    texts, labels = topics(60)
+    texts, labels = [*texts, "", texts[0], "lost"], [*labels, "sea", "another", ""]
+    test = write_labelled(tmp_path / "b.csv", [*topics(30, seed=1)[0], ""], [*topics(30, seed=1)[1], "sea"])
+    facts = Classification("t", write_labelled(tmp_path / "a.csv", texts, labels), test=test).facts()
+    assert facts["dropped"] == {"empty text": 2, "missing label": 1}
+    assert facts["conflicting_labels"] == facts["duplicates_dropped"] == 1
+    words = caption(facts)
+    assert "1 repeated texts with another label, of which the first counts" in words
+    assert "dropped 2 for empty text, 1 for missing label" in words
 
 
 def test_facts_say_how_many_examples_there_are(tmp_path):

@@ -64,12 +64,13 @@ def test_clear_and_collapsed_groups():
 def test_capped_texts_are_the_test_texts_of_the_classification_task(tmp_path):
     """So that features are computed once for both."""
     texts, labels = topics(200)
-    path = write_labelled(tmp_path / "t.csv", texts + texts[:5], labels + labels[:5])
+    path = write_labelled(tmp_path / "t.csv", [*texts, *texts[:5], ""], [*labels, *labels[:4], "other", "sea"])
     clustering = Clustering("c", path, max_texts=30)
     assert clustering.examples[0] == Classification("t", path, max_test=30).split.test_texts
     facts = clustering.facts()
     assert (facts["texts"], facts["distinct_texts"], facts["duplicates_dropped"]) == (30, 200, 5)
     assert facts["classes"] == ["kitchen", "music", "sea"]
+    assert facts["conflicting_labels"] == 1 and facts["dropped"] == {"empty text": 1}
 
 
 @pytest.mark.parametrize(

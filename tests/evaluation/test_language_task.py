@@ -40,6 +40,18 @@ def test_the_figure_is_that_of_all_texts_together(family: str, name: str, refere
     assert figure.settings["bytes"] == size and figure.settings["tokens"] == expected.tokens
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_of_a_few_long_texts_all_parts_are_drawn(count: int, tmp_path):
+    whole = [" ".join(texts()[part::count]) for part in range(count)]
+    (tmp_path / "long.txt").write_text("\n\n".join(" ".join(text.split()) for text in whole))
+    task = Language("mine", str(tmp_path / "long.txt"), max_bytes=4_000)
+    scored = task.texts(scorer_of("llama"))
+    size = sum(len(text.encode()) for text in scored)
+    assert len(scored) >= FEWEST_TEXTS and 0.9 * 4_000 < size <= 4_000
+    places = [(tmp_path / "long.txt").read_text().index(text) for text in scored]
+    assert max(places) > 0.5 * sum(map(len, whole)), "of the whole text, not of its beginning"
+
+
 def test_the_interval_is_a_bootstrap_of_a_ratio_of_sums(source):
     task, scorer = Language("mine", source, max_bytes=6_000, seed=3), scorer_of("llama")
     figure: Any = dict(task.run(scorer))["bits_per_byte"]

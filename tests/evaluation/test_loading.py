@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForMaskedLM
+from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig
 
 from tests.evaluation.folders import save_model
 from textssl.errors import UserError
@@ -63,6 +63,9 @@ def test_kind_and_context(tmp_path):
         folder = save_model(tmp_path / family, family)
         assert language_model_kind(load_config(folder)) == kind
         assert context_limit(load_config(folder), load_tokenizer(folder)) == limit
+    detector = PretrainedConfig(architectures=["ElectraForPreTraining"])
+    assert language_model_kind(detector) is None, "its head tells replaced tokens apart"
+    assert language_model_kind(PretrainedConfig(architectures=["BertForPreTraining"])) == "masked"
 
 
 def test_weights_hash_follows_the_weights_alone(tmp_path):

@@ -8,7 +8,7 @@ from tests.tiny import make_corpus, texts, tiny_tokenizer
 from textssl import tokenizer
 from textssl.data.documents import DropReport
 from textssl.errors import UserError
-from textssl.evaluation.running_text import SHORTEST_CUT, beginning, drawn_bytes, first_bytes, running_texts
+from textssl.evaluation.running_text import SHORTEST_CUT, beginning, drawn_bytes, first_bytes, pieces, running_texts
 from textssl.evaluation.split import text_hash
 
 
@@ -40,6 +40,13 @@ def test_drawn_bytes_are_a_prefix_of_the_order_of_hashes_whatever_the_order_of_t
     assert found == first_bytes(sorted(cut, key=text_hash), limit)
     random.shuffle(given)
     assert drawn_bytes(given, limit, 4) == found
+
+
+@given(st.lists(st.text(st.sampled_from("ab é\n"), max_size=40), max_size=4), st.integers(4, 20))
+def test_pieces_hold_every_letter(given, size):
+    found = list(pieces(given, size))
+    assert all(0 < len(piece.encode()) <= size for piece in found)
+    assert "".join("".join(found).split()) == "".join("".join(given).split())
 
 
 def test_a_text_is_cut_between_words():

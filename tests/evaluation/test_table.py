@@ -133,6 +133,16 @@ def test_another_model_stands_in_every_table_and_differences_in_their_own():
     assert "\x1b[1m+0.012" in coloured.replace(" ", "") and coloured.replace(" ", "").count("\x1b[1m+0.012") == 1
 
 
+def test_nats_of_two_tokenizers_are_not_ranked():
+    data = {"text": {"kind": "language", "domain": None, "texts": 20, "tokens": 100, "bytes": 400}}
+    found = {"text": {"nats_per_token": figure(3.0)}}
+    results = {"draws": 1, "data": data, "tasks": found, "baselines": {}}
+    styled = {"force_terminal": True, "color_system": "standard"}
+    assert "\x1b[1;32m3.000" in shown(results, **styled)
+    other = {"model": "other", "tasks": {"text": {"nats_per_token": figure(4.0)}}}
+    assert "\x1b[1;32m" not in shown({**results, "against": other}, **styled)
+
+
 def test_fine_tuned_figures_have_their_own_table():
     names = ["probe_all", "finetune_all", "contrast_8"]
     tasks = {"sms": {name: figure(0.9) for name in names}}

@@ -88,6 +88,13 @@ def test_mistakes_stop_before_any_work(suite, tmp_path):
         evaluate(folder, suite, against=tmp_path / "nowhere")
     with pytest.raises(UserError, match="it must name a file"):
         evaluate(folder, suite, out=tmp_path)
+    (tmp_path / "file.txt").write_text("text")
+    with pytest.raises(UserError, match=r"cannot be written: .*file\.txt is a file"):
+        evaluate(folder, suite, out=tmp_path / "file.txt" / "new" / "out.json")
+    (folder / "README.md").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="is not UTF-8 text"):
+        evaluate(folder, suite, card=True, out=tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
     with pytest.raises(UserError, match="no language model head"):
         evaluate(folder, suite, held_out=tmp_path / "text.txt")
 
@@ -97,8 +104,20 @@ def test_card_holds_the_tables_that_were_printed(suite, tmp_path, capsys):
     results = evaluate(folder, suite, against=folder, card=True)
     card = (folder / "README.md").read_text()
     assert f"{results['tasks']['mine']['probe_8']['mean']:.3f}" in card and "### mine: accuracy" in card
-    assert str(tmp_path) not in card and "--against model" in card
+    assert str(tmp_path) not in card and "--suite own.yaml --against model" in card
+    assert results["suite"] == str(suite) and len(results["suite_hash"]) == 16
     assert "README.md" in capsys.readouterr().out
+
+
+def test_names_with_brackets_and_held_out_text_reach_tables_and_card(suite, tmp_path, capsys):
+    folder = save_model(tmp_path / "model", "llama")
+    pairs = [{"good": f"{text} one", "bad": f"{text} two", "phenomenon": "[/x] a"} for text in topics(12)[0]]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    (tmp_path / "text.txt").write_text("Some text to score.")
+    (tmp_path / "names.yaml").write_text("tasks: [{name: '[/red] mine', path: pairs.jsonl, kind: minimal_pairs}]")
+    evaluate(folder, tmp_path / "names.yaml", card=True, held_out=tmp_path / "text.txt")
+    assert "[/red] mine" in capsys.readouterr().out
+    assert "--held-out text.txt" in (folder / "README.md").read_text()
 
 
 def test_card_of_a_model_that_is_not_the_users_own_is_refused_at_once(suite, tmp_path, monkeypatch):
@@ -128,7 +147,7 @@ def test_a_model_against_itself_and_against_a_better_one(suite, tmp_path, capfd)
     means = [side["tasks"]["mine"]["probe_all"]["mean"] for side in (results, results["against"])]
     assert found["difference"] == pytest.approx(means[0] - means[1]) and found["test"] == "McNemar"
     assert found["low"] > 0 and found["p"] <= found["p_holm"] < 0.05
-    assert results["differences"]["mine"]["probe_8"]["test"] == "paired t"
+    assert results["differences"]["mine"]["probe_8"]["test"] == "paired bootstrap"
     assert results["differences"]["pairs"]["spearman"]["test"] == "paired bootstrap"
     shown = capfd.readouterr().out
     assert "other model" in shown and "This model minus" in shown

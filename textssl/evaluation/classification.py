@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from textssl.data.drops import DropReport
 from textssl.data.labeled import read_labeled
 from textssl.errors import UserError
 from textssl.evaluation.baselines import majority
@@ -65,8 +66,9 @@ class Classification:
 
     @cached_property
     def split(self) -> Split:
-        texts, labels = _texts_and_labels(self.path)
-        test = _texts_and_labels(self.test) if self.test else None
+        self.report = DropReport()
+        texts, labels = _texts_and_labels(self.path, self.report)
+        test = _texts_and_labels(self.test, self.report) if self.test else None
         return split_by_hash(self.name, texts, labels, test=test, max_train=self.max_train, max_test=self.max_test)
 
     def facts(self) -> dict[str, Any]:
@@ -82,6 +84,8 @@ class Classification:
             "test_examples": len(split.test_texts),
             "distinct_texts": split.available,
             "duplicates_dropped": split.duplicates,
+            "conflicting_labels": split.conflicting,
+            "dropped": self.report.as_dict(),
             "majority_share": float(np.bincount(split.test_labels).max() / len(split.test_labels)),
             "short_classes": {split.classes[c]: int(counts[c]) for c in np.flatnonzero(counts < wanted)},
         }
@@ -125,8 +129,8 @@ class Classification:
             yield name, figure
 
 
-def _texts_and_labels(path: str) -> tuple[list[str], list[str]]:
-    labeled = read_labeled(path)
+def _texts_and_labels(path: str, report: DropReport) -> tuple[list[str], list[str]]:
+    labeled = read_labeled(path, report=report)
     if labeled.text_b is not None or labeled.scores is not None:
         raise UserError(f"{path} holds pairs or scores; classification needs the columns text and label")
     return labeled.texts, labeled.labels

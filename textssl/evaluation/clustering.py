@@ -20,7 +20,7 @@ from textssl.evaluation.baselines import lsa
 from textssl.evaluation.figure import Figure, Outcomes, measured
 from textssl.evaluation.intervals import over_draws
 from textssl.evaluation.repeated import of_tables, v_measure_of
-from textssl.evaluation.split import text_hash
+from textssl.evaluation.split import distinct_texts, text_hash
 
 Finder = Callable[[np.ndarray, int, int], np.ndarray]  # features, clusters, seed -> (texts,) cluster numbers
 
@@ -59,11 +59,9 @@ class Clustering:
         labeled = read_labeled(self.path)
         if labeled.text_b is not None or labeled.scores is not None:
             raise UserError(f"{self.path} holds pairs or scores; clustering needs the columns text and label")
-        self.given = len(labeled)
-        first: dict[str, str] = {}
-        for text, label in zip(labeled.texts, labeled.labels, strict=True):
-            first.setdefault(text, label)
-        return dict(sorted(first.items(), key=lambda item: text_hash(item[0])))
+        self.given, self.dropped = len(labeled), labeled.report.as_dict()
+        distinct, self.conflicting = distinct_texts(labeled.texts, labeled.labels)
+        return dict(sorted(distinct.items(), key=lambda item: text_hash(item[0])))
 
     @property
     def examples(self) -> tuple[list[str], list[str], np.ndarray]:
@@ -90,6 +88,8 @@ class Clustering:
             "texts": len(texts),
             "distinct_texts": len(self.distinct),
             "duplicates_dropped": self.given - len(self.distinct),
+            "conflicting_labels": self.conflicting,
+            "dropped": self.dropped,
         }
 
     def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:

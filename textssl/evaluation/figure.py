@@ -44,6 +44,8 @@ METRICS = {
     "perplexity": Metric("perplexity", (0.0, INFINITY), True),
     "word_perplexity": Metric("word perplexity", (0.0, INFINITY), True),
     "byte_perplexity": Metric("byte perplexity", (0.0, INFINITY), True),
+    "brier_score": Metric("Brier score", (0.0, 2.0), True),
+    "ter": Metric("TER", (0.0, INFINITY), True),
 }
 
 

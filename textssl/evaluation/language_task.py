@@ -14,7 +14,7 @@ from textssl.errors import UserError
 from textssl.evaluation.figure import Figure, Outcomes, measured
 from textssl.evaluation.intervals import Score, bootstrap
 from textssl.evaluation.language import bytes_of
-from textssl.evaluation.running_text import drawn_bytes, is_corpus, running_texts
+from textssl.evaluation.running_text import SHORTEST_CUT, drawn_bytes, is_corpus, pieces, running_texts
 from textssl.evaluation.scorer import LANGUAGE_MODEL, Scorer
 from textssl.tokenizer import keeps_text
 
@@ -27,8 +27,9 @@ class Language:
     `pseudo_nats_per_token`, which compare between models with one tokenizer only.
 
     name: the task's. path: any input of documents, or a prepared corpus (its held-out split). max_bytes: a causal model
-    reads so many UTF-8 bytes of it, of texts drawn by their hash; max_masked_bytes: a masked model, which needs a row
-    for each token. domain: "in" or "out" of what the model has learned from, for the table.
+    reads so many UTF-8 bytes of it, of texts drawn by their hash (of a few long ones, of their parts);
+    max_masked_bytes: a masked model, which needs a row for each token. domain: "in" or "out" of what the model has
+    learned from, for the table.
     """
 
     kind = "language"
@@ -58,10 +59,13 @@ class Language:
 
     def texts(self, scorer: Scorer, report: DropReport | None = None) -> list[str]:
         """What a model of this kind reads."""
-        found = running_texts(self.path, scorer.tokenizer, report)
-        texts = drawn_bytes(found, self.limits[scorer.kind], FEWEST_TEXTS)
+        limit = self.limits[scorer.kind]
+        texts = drawn_bytes(running_texts(self.path, scorer.tokenizer, report), limit, FEWEST_TEXTS)
         if not texts:
             raise UserError(f"{self.name}: there is no text in {self.path} to score")
+        if len(texts) < FEWEST_TEXTS:  # a few long ones: all of them is read, in parts
+            parts = pieces(running_texts(self.path, scorer.tokenizer), max(limit // FEWEST_TEXTS, SHORTEST_CUT))
+            texts = drawn_bytes(parts, limit, FEWEST_TEXTS)
         return texts
 
     def run(self, scorer: Scorer, progress: str | None = None) -> Iterator[tuple[str, Figure]]:

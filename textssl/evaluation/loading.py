@@ -119,11 +119,16 @@ def load_weights(folder: Path, auto_class: Any, device: torch.device | None = No
 def language_model_kind(config: PretrainedConfig) -> str | None:
     """ "causal", "masked", "seq2seq", or None for a model without a language-model head."""
     architecture = (config.architectures or [""])[0]
-    if architecture.endswith(("ForMaskedLM", "ForPreTraining")):
+    if architecture.endswith("ForMaskedLM") or (architecture.endswith("ForPreTraining") and not _detects(architecture)):
         return "masked"
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return "causal"
     return "seq2seq" if architecture.endswith("ForConditionalGeneration") else None
+
+
+def _detects(architecture: str) -> bool:
+    """Whether the pretraining head tells replaced tokens apart, and predicts none (ELECTRA's discriminator)."""
+    return architecture.startswith("Electra")
 
 
 def context_limit(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:

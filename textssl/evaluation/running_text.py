@@ -81,6 +81,15 @@ def drawn_bytes(texts: Iterable[str], limit: int, fewest: int) -> list[str]:
     return first_bytes((text for _, text in sorted(kept, reverse=True)), limit)
 
 
+def pieces(texts: Iterable[str], size: int) -> Iterator[str]:
+    """Texts cut into parts of at most `size` UTF-8 bytes, between words where there are spaces."""
+    for text in texts:
+        while text:
+            part = beginning(text, size)
+            yield part
+            text = text[len(part) :].lstrip()
+
+
 def beginning(text: str, limit: int) -> str:
     """The words of a text that fit into `limit` UTF-8 bytes; of a longer word without spaces, its beginning."""
     raw = text.encode()

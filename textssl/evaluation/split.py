@@ -20,7 +20,8 @@ TEST_SHARE = 0.3
 class Split:
     """Training and test texts with class numbers (places in `classes`).
 
-    available: distinct texts before the caps. duplicates: texts left out because they stood there before.
+    available: distinct texts before the caps. duplicates: texts left out because they stood there before. conflicting:
+    how many of these had another label, of which the first counts.
     """
 
     classes: list[str]
@@ -30,6 +31,7 @@ class Split:
     test_labels: np.ndarray
     available: int
     duplicates: int
+    conflicting: int
 
 
 def split_by_hash(
@@ -47,25 +49,27 @@ def split_by_hash(
     test: given test texts and labels, instead of the hash. Test texts never train.
     Raises UserError where a class of the test set has no training example, or a side is empty.
     """
-    train = _by_hash(texts, labels)
+    train, conflicting = _by_hash(texts, labels)
     if test is None:
         boundary = int(TEST_SHARE * 2**64)
         held = [item for item in train if item[0] < boundary]
         train = [item for item in train if item[0] >= boundary]
         given = len(texts)
     else:
-        held = _by_hash(*test)
+        held, in_test = _by_hash(*test)
+        conflicting += in_test
         tested = {item[0] for item in held}
         train = [item for item in train if item[0] not in tested]
         given = len(texts) + len(test[0])
-    available = len(train) + len(held)
+    available, whole = len(train) + len(held), {label for _, _, label in train}
     train, held = train[:max_train], held[:max_test]
     if not train or not held:
         raise UserError(f"{name}: {available} distinct texts are too few to split into training and test")
     classes = sorted({label for _, _, label in train})
     unknown = sorted({label for _, _, label in held} - set(classes))
     if unknown:
-        raise UserError(f"{name}: class {unknown[0]!r} is in the test texts but has no training text")
+        why = f" among the first {max_train}: raise max_train" if unknown[0] in whole else ""
+        raise UserError(f"{name}: class {unknown[0]!r} is in the test texts but has no training text{why}")
     if len(classes) < 2:
         raise UserError(f"{name}: all training texts have the class {classes[0]!r}; a probe needs two")
     number = {label: place for place, label in enumerate(classes)}
@@ -77,15 +81,21 @@ def split_by_hash(
         np.array([number[label] for _, _, label in held]),
         available,
         given - available,
+        conflicting,
     )
 
 
-def _by_hash(texts: Sequence[str], labels: Sequence[str]) -> list[tuple[int, str, str]]:
-    """(hash, text, label) of each distinct text, by hash."""
+def _by_hash(texts: Sequence[str], labels: Sequence[str]) -> tuple[list[tuple[int, str, str]], int]:
+    """(hash, text, label) of each distinct text, by hash; and how many repetitions had another label."""
+    distinct, conflicting = distinct_texts(texts, labels)
+    return sorted((text_hash(text), text, label) for text, label in distinct.items()), conflicting
+
+
+def distinct_texts(texts: Sequence[str], labels: Sequence[str]) -> tuple[dict[str, str], int]:
+    """{text: its first label}, and how many repetitions of a text had another label."""
     distinct: dict[str, str] = {}
-    for text, label in zip(texts, labels, strict=True):
-        distinct.setdefault(text, label)
-    return sorted((text_hash(text), text, label) for text, label in distinct.items())
+    conflicting = sum(distinct.setdefault(text, label) != label for text, label in zip(texts, labels, strict=True))
+    return distinct, conflicting
 
 
 def few_label_draws(labels: np.ndarray, shots: int, draws: int, seed: int) -> Iterator[np.ndarray]:

@@ -35,6 +35,8 @@ KINDS: dict[str, Callable[..., Any]] = {
 QUICK_CAPS = {"bbc": (400, 300), "trec": (2000, 700), "sms": (800, 500), "movies": (800, 500)}
 FULL_TASKS = ("bbc", "trec", "sms", "movies")
 FULL_TEXTS = ("bbc", "movies", "aws-docs")
+COUNTS = ("shots", "draws", "starts", "initialisations", "tuned_draws")  # that are 1 at least, like every max_...
+LARGEST_SEED = 2**32 - 1000  # of numpy's older generators; tasks count on from it
 QUICK_CLUSTERED, QUICK_DOCUMENTS = 300, 500
 
 
@@ -207,23 +209,25 @@ def _from_values(
     seed: int,
     initialisations: int,
 ) -> Suite:
-    smallest = {
-        "max_tokens": max_tokens,
-        "draws": draws,
-        "initialisations": initialisations,
-        "shots": min(shots, default=1),
-    }
-    for key, value in smallest.items():
-        if value < 1:
-            raise UserError(f"{file}: {key} is {value}, it must be at least 1")
+    shared = {"draws": draws, "shots": tuple(shots), "seed": seed}
+    for key, value in {**shared, "max_tokens": max_tokens, "initialisations": initialisations}.items():
+        check_number(f"{file}: {key}", key, value)
     if not tasks:
         raise UserError(f"{file} names no task")
-    shared = {"draws": draws, "shots": tuple(shots), "seed": seed}
     made = [_task(file, place, task, shared) for place, task in enumerate(tasks)]
     names = [task.name for task in made]
     if len(set(names)) < len(names):
         raise UserError(f"{file}: two tasks have the same name; the names are {', '.join(names)}")
     return Suite(file.stem, made, max_tokens, draws, seed, initialisations)
+
+
+def check_number(where: str, key: str, value: Any) -> None:
+    """UserError for a seed or a count out of its range; other values pass."""
+    if key == "seed" and not 0 <= value <= LARGEST_SEED:
+        raise UserError(f"{where} is {value}, it must be from 0 to {LARGEST_SEED}")
+    counts = [*value] if key == "shots" else [value]
+    if (key in COUNTS or key.startswith("max_")) and any(count is not None and count < 1 for count in counts):
+        raise UserError(f"{where} is {min(counts)}, it must be at least 1")
 
 
 def _task(file: Path, place: int, values: dict[str, Any], shared: dict[str, Any]) -> Any:
@@ -235,8 +239,7 @@ def _task(file: Path, place: int, values: dict[str, Any], shared: dict[str, Any]
     shared = {key: value for key, value in shared.items() if key in taken}
     options = validate_options(KINDS[kind], {**shared, **options}, f"tasks.{place}")
     for key, value in options.items():
-        if value is not None and (key.startswith("max_") or key == "starts") and value < 1:
-            raise UserError(f"{file}: tasks.{place}.{key} is {value}, it must be at least 1")
+        check_number(f"{file}: tasks.{place}.{key}", key, value)
     for key in ("path", "test"):
         if options.get(key) is not None:
             options[key] = _seen_from(file.parent, options[key])

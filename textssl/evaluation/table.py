@@ -72,7 +72,7 @@ def _answers(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _table(title: str) -> Table:
-    table = Table(title=f"[bold]{title}[/]", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table = Table(title=Text(title, style="bold"), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.add_column("", no_wrap=True)
     return table
 
@@ -116,7 +116,7 @@ def _by_row(
     """A row for the model and each baseline. columns: heading -> (task, figure). named: other words for rows."""
     table = _table(title)
     for words in columns:
-        table.add_column(words, justify="right", no_wrap=True)
+        table.add_column(Text(words), justify="right", no_wrap=True)
     rows = {
         label: [of.get(task, {}).get(name) for task, name in columns.values()]
         for label, of in _answers(results).items()
@@ -131,7 +131,7 @@ def _by_row(
             if with_f1 and figure is not None:
                 cell.append(f"\nF1 {figure['macro_f1']['mean']:.3f}", style="not bold dim")
             cells.append(cell)
-        table.add_row((named or {}).get(label, label), *cells)
+        table.add_row(Text((named or {}).get(label, label)), *cells)
     return table
 
 
@@ -151,7 +151,7 @@ def _differences(results: Mapping[str, Any]) -> Group:
                 style = "bold" if difference["p_holm"] < LEVEL else ""
                 interval = f"[{difference['low']:+.3f}, {difference['high']:+.3f}]"
                 numbers = (f"{difference['difference']:+.3f}", interval, _p(difference["p"]), _p(difference["p_holm"]))
-                table.add_row(f"  {words}", *(Text(number, style=style) for number in numbers))
+                table.add_row(Text(f"  {words}"), *(Text(number, style=style) for number in numbers))
     return _with_captions(table, [])
 
 
@@ -178,13 +178,15 @@ def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked
                 table.add_row(Text(above, style="bold"))
             figures = [of.get(task, {}).get(name) for of in columns.values()]
             choose = min if less_is_better(name) else max
-            best = choose((figure["mean"] for figure in figures if figure), default=None) if ranked else None
+            alike = not (name.endswith("nats_per_token") and results.get("against"))  # of two tokenizers they are not
+            means = [figure["mean"] for figure in figures if figure] if ranked and alike else []
+            best = choose(means, default=None)
             words = task if common else _words(name, results["data"][task])
             cells = (
                 _cell(figure, best, plain=label == ROWS["chance"] or (full and label in ROWS.values()))
                 for label, figure in zip(columns, figures, strict=True)
             )
-            table.add_row(f"  {words}", *cells)
+            table.add_row(Text(f"  {words}"), *cells)
     return _with_captions(table, [f"{task}: {caption(results['data'][task])}" for task in tasks])
 
 
@@ -233,6 +235,8 @@ def caption(facts: Mapping[str, Any]) -> str:
     if facts.get("short_classes"):
         short = ", ".join(f"{name} {count}" for name, count in facts["short_classes"].items())
         words += f"; classes with fewer: {short}"
+    if facts.get("conflicting_labels"):
+        words += f"; {facts['conflicting_labels']:,} repeated texts with another label, of which the first counts"
     if facts.get("dropped"):
         words += "; dropped " + ", ".join(f"{count:,} for {reason}" for reason, count in facts["dropped"].items())
     if facts.get("truncated_share", 0) >= 0.005:

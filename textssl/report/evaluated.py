@@ -24,22 +24,26 @@ def add_evaluation(folder: str | Path, results: Mapping[str, Any], notes: Sequen
     results: what `evaluate` returns and writes. notes: lines to set below the tables. Raises UserError where the card
     is no text, or where somebody broke the marks around the section.
     """
-    folder = Path(folder)
+    file, card = Path(folder) / CARD, check_card(Path(folder))
+    section = f"{BEGIN}\n{evaluation_section(results, notes)}\n{END}"
+    if BEGIN in card:
+        before, _, rest = card.partition(BEGIN)
+        return replace(file, before + section + rest.partition(END)[2])
+    if BEFORE in card:
+        return replace(file, card.replace(BEFORE, f"\n{section}\n{BEFORE}", 1))
+    return replace(file, f"{card.rstrip()}\n\n{section}\n")
+
+
+def check_card(folder: Path) -> str:
+    """The text of FOLDER/README.md, a title where there is none. Raises UserError as `add_evaluation` does."""
     file = folder / CARD
     try:
         card = file.read_text(encoding="utf-8") if file.is_file() else f"# {folder.resolve().name}\n"
     except UnicodeDecodeError:
         raise UserError(f"{file} is not UTF-8 text, so no evaluation can be added to it") from None
-    section = f"{BEGIN}\n{evaluation_section(results, notes)}\n{END}"
-    if BEGIN in card or END in card:
-        before, begin, rest = card.partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not (begin and end):
-            raise UserError(f"{file} has only one of the lines {BEGIN} and {END}: put the other back, or remove both")
-        return replace(file, before + section + after)
-    if BEFORE in card:
-        return replace(file, card.replace(BEFORE, f"\n{section}\n{BEFORE}", 1))
-    return replace(file, f"{card.rstrip()}\n\n{section}\n")
+    if (BEGIN in card or END in card) and END not in card.partition(BEGIN)[2]:
+        raise UserError(f"{file} has only one of the lines {BEGIN} and {END}: put the other back, or remove both")
+    return card
 
 
 def check_own(model: str | Path, folder: Path) -> None:
@@ -54,6 +58,7 @@ def evaluation_section(results: Mapping[str, Any], notes: Sequence[str] = ()) ->
     """A heading, the command, a table a task beside the baselines, and what the figures are."""
     results = shown_values(dict(results))
     command = ["textssl", "evaluate", "--model", results["model"], "--suite", results["suite"]]
+    command += ["--held-out", results["held_out"]] if results.get("held_out") else []
     command += ["--baselines"] if results.get("baselines") else []
     command += ["--against", results["against"]["model"]] if results.get("against") else []
     parts = [

@@ -18,6 +18,7 @@ LOSS = "eval/loss"
 LOWER_IS_BETTER = (
     *("loss", "bits_per_byte", "nats_per_token", "pseudo_bits_per_byte", "pseudo_nats_per_token"),
     *("perplexity", "word_perplexity", "byte_perplexity", "calibration_error", "mse", "mae"),
+    *("brier_score", "ter"),
     *("alignment", "uniformity"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -21,9 +22,10 @@ from textssl.evaluation.paired import compare
 from textssl.evaluation.remembered import Remembered
 from textssl.evaluation.running_text import first_bytes, running_texts
 from textssl.evaluation.scorer import Scorer, folder_scorer
-from textssl.evaluation.suite import Suite, load_suite
+from textssl.evaluation.suite import SUITES, Suite, load_suite
 from textssl.evaluation.table import LANGUAGE, legend, result_tables
-from textssl.report.evaluated import add_evaluation, check_own
+from textssl.report.evaluated import add_evaluation, check_card, check_own
+from textssl.training.summary import finite
 from textssl.workflows.tuner import suite_tuners
 
 HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
@@ -54,15 +56,17 @@ def evaluate(
     other = None if against is None else find_model(against)
     if card:
         check_own(model, folder)
+        check_card(folder)
     scorer = folder_scorer(folder)
     given = load_suite(suite)
     plan, skipped = given.suited(scorer)
-    if out is not None and Path(out).is_dir():
-        raise UserError(f"--out is the folder {out}; it must name a file, such as {Path(out) / 'evaluation.json'}")
+    if out is not None:
+        check_out(Path(out))
     results: dict[str, Any] = {
         "model": str(model),
         "weights_hash": weights_hash(folder),
-        "suite": plan.name,
+        "suite": str(suite),
+        "suite_hash": file_hash(suite),
         "max_tokens": plan.max_tokens,
         "draws": plan.draws,
         "seeds": {"draws": plan.seed, "initialisations": [plan.seed + place for place in range(plan.initialisations)]},
@@ -73,6 +77,7 @@ def evaluate(
         "baselines": {},
     }
     if held_out is not None:  # first: a mistake here should not wait for the probes
+        results["held_out"] = str(held_out)
         results["language"] = held_out_figure(folder, scorer, held_out).as_dict()
     tuner, scratch_tuner = suite_tuners(folder, plan, skipped)
     figures = run_tasks(folder, plan, results, scorer, tuner)
@@ -82,15 +87,30 @@ def evaluate(
     if baselines:
         for name, tasks in run_baselines(folder, plan, scratch_tuner=scratch_tuner):
             results["baselines"][name] = _plain(tasks)
-    show_results(results, console)
     if out is not None:
         write_json(results, Path(out))
+    show_results(results, console)
+    if out is not None:
         console.print(f"Every figure: {out}", highlight=False, soft_wrap=True)
     if card:
         notes = [describe_language(results["language"])] if "language" in results else []
         written = add_evaluation(folder, results, notes)
         console.print(f"The tables are in the model's card: {written}", highlight=False, soft_wrap=True)
     return results
+
+
+def check_out(out: Path) -> None:
+    """UserError where results cannot be written, before the work."""
+    if out.is_dir():
+        raise UserError(f"--out is the folder {out}; it must name a file, such as {out / 'evaluation.json'}")
+    nearest = next(folder for folder in out.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise UserError(f"--out {out} cannot be written: {nearest} is a file")
+
+
+def file_hash(suite: str | Path) -> str | None:
+    """The first 16 hexadecimal digits of the sha256 of a suite's file; None for the suites that have names."""
+    return None if str(suite) in SUITES else hashlib.sha256(Path(suite).read_bytes()).hexdigest()[:16]
 
 
 def run_tasks(
@@ -137,14 +157,14 @@ def show_results(results: dict[str, Any], console: Console) -> None:
     for table in result_tables(results):
         console.print(table)
         console.print()
-    console.print(legend(results), style="dim", highlight=False)
+    console.print(legend(results), style="dim", highlight=False, markup=False)
     for who, of in (("", results), (" of the other model", results.get("against", {}))):
         skipped = of.get("skipped", {})
         for reason in dict.fromkeys(skipped.values()):
             tasks = ", ".join(task for task, why in skipped.items() if why == reason)
-            console.print(f"Left out{who}: {tasks} ({reason}).", highlight=False)
+            console.print(f"Left out{who}: {tasks} ({reason}).", highlight=False, markup=False)
     if "language" in results:
-        console.print(describe_language(results["language"]), highlight=False)
+        console.print(describe_language(results["language"]), highlight=False, markup=False)
 
 
 def describe_language(figure: dict[str, Any]) -> str:
@@ -165,7 +185,8 @@ def write_json(results: Any, out: Path) -> None:
     """Write aside and rename, so that no half file is left."""
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}.new")
-    aside.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(finite(results), indent=1, ensure_ascii=False, allow_nan=False)
+    aside.write_text(text + "\n", encoding="utf-8")
     os.replace(aside, out)
 
 

@@ -123,7 +123,7 @@ def train_tokenizer(
 @app.command()
 def prepare(
     input: Input,
-    tokenizer: Annotated[str, typer.Option(metavar="DIR", help="Tokenizer folder.")],
+    tokenizer: Annotated[str, typer.Option(metavar="DIR", help="Tokenizer folder, or sample:minilm.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make: token shards and a held-out split.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the bytes written never depend on it.")] = None,
     held_out: Annotated[float, typer.Option(help="Share of the documents that is set aside.")] = 0.01,

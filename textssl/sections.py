@@ -178,7 +178,7 @@ class Config(Section):
     out: str = Field(default="runs/run", description="the run folder")
     seed: int = Field(default=0, ge=0, lt=2**63)
     tokenizer: str | None = Field(
-        default=None, description="tokenizer folder; with model.pretrained its own is the default"
+        default=None, description="tokenizer folder or sample; with model.pretrained its own is the default"
     )
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)

@@ -116,7 +116,9 @@ if __name__ == "__main__":
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument("--model", help="a model folder, or sample:minilm")
     start.add_argument("--minutes", type=float, help="pretrain an encoder, for so long")
-    parser.add_argument("--pretraining", nargs="+", default=[], metavar="KEY=VALUE", help="keys of that pretraining")
+    parser.add_argument(
+        *("--pretraining", "-p"), action="append", default=[], metavar="KEY=VALUE", help="a key of that pretraining"
+    )
     parser.add_argument("--out", type=Path, help="keep the runs there; default: a temporary folder")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--least", type=int, default=3, help="sets on which TF-IDF has to be reached")

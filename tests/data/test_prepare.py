@@ -14,13 +14,15 @@ import pytest
 from tokenizers import Tokenizer
 
 from textssl import batch
-from textssl.data import encoding
+from textssl.config import parse_config
+from textssl.data import encoding, samples
 from textssl.data.corpus import Corpus
 from textssl.data.dedup import digest, unit_interval
 from textssl.data.encoding import DocumentEncoder, cut
 from textssl.data.workers import EncoderPool
 from textssl.errors import UserError
-from textssl.tokenizer import load_backend, save, train_tokenizer
+from textssl.tokenizer import load_backend, save, tokenizer_hash, train_tokenizer
+from textssl.workflows import runs
 from textssl.workflows.prepare import prepare
 from textssl.workflows.tokenizer import train_tokenizer as train_workflow
 
@@ -244,3 +246,15 @@ def test_the_tokenizer_command(folder, tmp_path, capsys):
     with pytest.raises(UserError, match=r"notes\.txt"):
         train_workflow(folder / "docs.jsonl", tmp_path / "tok", vocab_size=300)
     assert isinstance(load_backend(tmp_path / "tok"), Tokenizer)
+
+
+def test_the_tokenizer_of_a_sample(folder, tmp_path, monkeypatch):
+    named = {"sample:minilm": folder / "wordpiece"}
+    monkeypatch.setattr(samples, "sample_path", lambda name: named[name])
+    corpus = prepare([folder / "docs.jsonl"], "sample:minilm", tmp_path / "corpus")
+    assert corpus.manifest["provenance"]["tokenizer"] == "sample:minilm"
+    assert corpus.tokenizer_hash == tokenizer_hash(load_backend(folder / "wordpiece"))
+    monkeypatch.setattr(runs, "sample_path", lambda name: named[name])
+    config = parse_config({"tokenizer": "sample:minilm"})
+    words, _ = runs.open_tokenizer(config)
+    assert tokenizer_hash(words) == corpus.tokenizer_hash and config.tokenizer == str(folder / "wordpiece")

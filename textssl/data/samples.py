@@ -36,6 +36,11 @@ def sample_path(name: str) -> Path:
     return _ready_folder(name) / file_name(name, part)
 
 
+def without_sample(path: str | Path) -> Path:
+    """`sample:NAME` as the path that it stands for, and any other path as it is. Raises UserError as `sample_path`."""
+    return sample_path(str(path)) if str(path).startswith(PREFIX) else Path(path)
+
+
 def get_sample(name: str, out: Path | None = None) -> Path:
     """Fetch a sample whole, every part of it, and return the folder that holds its files.
 

@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from textssl.data.samples import PREFIX, sample_path
+from textssl.data.samples import without_sample
 from textssl.errors import UserError
 from textssl.models.build import quiet
 from textssl.models.configuration import position_capacity
@@ -43,9 +43,7 @@ def find_model(model: str | Path) -> Path:
 
     Raises UserError where no configuration is found.
     """
-    if str(model).startswith(PREFIX):
-        model = sample_path(str(model))
-    folder = Path(model)
+    folder = without_sample(model)
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file() or (candidate / "modules.json").is_file():
             return candidate

@@ -15,6 +15,7 @@ from textssl import __version__
 from textssl.data.corpus import MANIFEST, Corpus
 from textssl.data.documents import DropReport, read_documents
 from textssl.data.prepare import DUPLICATE, Counts, Prepared, write_corpus
+from textssl.data.samples import without_sample
 from textssl.data.side_folder import side_folder
 from textssl.errors import UserError
 from textssl.tokenizer import load_backend, tokenizer_hash
@@ -48,7 +49,7 @@ def prepare(
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
-    backend = load_backend(tokenizer)
+    backend = load_backend(without_sample(tokenizer))
     with side_folder(out) as side, Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
         show = Shown(progress)
         prepared = write_corpus(

@@ -1,6 +1,7 @@
 """Fine-tuning on bbc, trec, sms and movies beside TF-IDF and random weights: what pretraining bought (an hour or two).
 
 python scripts/verify/finetuning.py --minutes 30 --out runs/finetuning       pretrain an encoder first, for so long
+python scripts/verify/finetuning.py --minutes 30 -p train.batch_size=32      with another key of pretraining
 python scripts/verify/finetuning.py --model runs/mlm/model                   from a model of your own
 python scripts/verify/finetuning.py --model sample:minilm optimizer.lr=1e-4  with other keys
 

@@ -124,8 +124,8 @@ def repeated_bootstrap(
     """The same for figures that are means over repetitions, such as draws of few labels: both are drawn.
 
     Repetitions share their test examples, and draws of one training set share labels, so that they are no independent
-    measurements: a t test over them finds differences between models that are equally good. One repetition less than
-    there is is drawn, which makes the variance of so few right (Rao and Wu 1988, JASA 83).
+    measurements: a t test over them finds differences between models that are equally good. One repetition fewer than
+    there are is drawn, which makes the variance of so few right (Rao and Wu 1988, JASA 83).
     """
     rng, gaps = np.random.default_rng(seed), []
     for _ in range(RESAMPLES // AT_ONCE):

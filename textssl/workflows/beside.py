@@ -27,11 +27,10 @@ def beside(
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """Answers of evaluation.baselines to the test texts, and the signal that stopped one of them; on every rank.
 
-    config: after its own run. What learns without choosing by validation also gets the validation texts, but with
-    data.shots. "scratch" is
-    the same run from random weights, "finetune" plain fine-tuning in the place of contrast; both are runs in folders of
-    their own inside the run folder. What cannot be made of these texts is left out, and why is said. Answers of the
-    first rank are the ones that count.
+    config: after its own run. What learns without choosing by validation also gets the validation texts, unless
+    data.shots keeps labels few. "scratch" is the same run from random weights, "finetune" plain fine-tuning in the
+    place of contrast; both are runs in folders of their own inside the run folder. What cannot be made of these texts
+    is left out, and why is said. Answers of the first rank are the ones that count.
     """
     found: dict[str, np.ndarray] = {}
     if splits.test is None:

@@ -254,7 +254,6 @@ def test_the_tokenizer_of_a_sample(folder, tmp_path, monkeypatch):
     corpus = prepare([folder / "docs.jsonl"], "sample:minilm", tmp_path / "corpus")
     assert corpus.manifest["provenance"]["tokenizer"] == "sample:minilm"
     assert corpus.tokenizer_hash == tokenizer_hash(load_backend(folder / "wordpiece"))
-    monkeypatch.setattr(runs, "sample_path", lambda name: named[name])
     config = parse_config({"tokenizer": "sample:minilm"})
     words, _ = runs.open_tokenizer(config)
     assert tokenizer_hash(words) == corpus.tokenizer_hash and config.tokenizer == str(folder / "wordpiece")

@@ -141,7 +141,8 @@ def test_another_classifier_goes_on_with_the_same_classes_and_starts_anew_with_o
     assert (fresh.weight - learned.weight).abs().max() > 1e-2 and fresh.weight.std() < 0.03
     assert fresh.bias is None or not fresh.bias.any()
     assert torch.equal(fresh.weight, head(again).weight), "of the seed"
-    for (name, one), two in zip(other.model.base_model.named_parameters(), first.model.base_model.parameters()):  # noqa: B905
+    backbones = other.model.base_model.named_parameters(), first.model.base_model.parameters()
+    for (name, one), two in zip(*backbones, strict=True):
         assert torch.equal(one, two), name
     scored = classifier(folders[family], LabelFacts(mean=3.0, deviation=1.0))
     shaken(scored).export(tmp_path / "scored", words)

@@ -36,9 +36,9 @@ def sample_path(name: str) -> Path:
     return _ready_folder(name) / file_name(name, part)
 
 
-def without_sample(path: str | Path) -> Path:
+def without_sample(path: str | Path) -> str | Path:
     """`sample:NAME` as the path that it stands for, and any other path as it is. Raises UserError as `sample_path`."""
-    return sample_path(str(path)) if str(path).startswith(PREFIX) else Path(path)
+    return sample_path(str(path)) if str(path).startswith(PREFIX) else path
 
 
 def get_sample(name: str, out: Path | None = None) -> Path:

@@ -14,7 +14,7 @@ from textssl.errors import UserError
 from textssl.evaluation.figure import Figure, Outcomes, measured
 from textssl.evaluation.intervals import Score, bootstrap
 from textssl.evaluation.language import bytes_of
-from textssl.evaluation.running_text import SHORTEST_CUT, drawn_bytes, is_corpus, pieces, running_texts
+from textssl.evaluation.running_text import drawn_bytes, is_corpus, pieces, running_texts, share_of
 from textssl.evaluation.scorer import LANGUAGE_MODEL, Scorer
 from textssl.tokenizer import keeps_text
 
@@ -64,7 +64,7 @@ class Language:
         if not texts:
             raise UserError(f"{self.name}: there is no text in {self.path} to score")
         if len(texts) < FEWEST_TEXTS:  # a few long ones: all of them is read, in parts
-            parts = pieces(running_texts(self.path, scorer.tokenizer), max(limit // FEWEST_TEXTS, SHORTEST_CUT))
+            parts = pieces(running_texts(self.path, scorer.tokenizer), share_of(limit, FEWEST_TEXTS))
             texts = drawn_bytes(parts, limit, FEWEST_TEXTS)
         return texts
 

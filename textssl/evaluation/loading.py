@@ -43,7 +43,7 @@ def find_model(model: str | Path) -> Path:
 
     Raises UserError where no configuration is found.
     """
-    folder = without_sample(model)
+    folder = Path(without_sample(model))
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file() or (candidate / "modules.json").is_file():
             return candidate

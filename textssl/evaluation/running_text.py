@@ -67,7 +67,7 @@ def drawn_bytes(texts: Iterable[str], limit: int, fewest: int) -> list[str]:
     known: set[int] = set()
     total = 0
     for text in texts:
-        text = beginning(text, max(limit // fewest, SHORTEST_CUT))
+        text = beginning(text, share_of(limit, fewest))
         key = text_hash(text)
         if not text or key in known or (total >= limit and key > -kept[0][0]):
             continue
@@ -79,6 +79,11 @@ def drawn_bytes(texts: Iterable[str], limit: int, fewest: int) -> list[str]:
             known.remove(-dropped)
             total -= len(last.encode())
     return first_bytes((text for _, text in sorted(kept, reverse=True)), limit)
+
+
+def share_of(limit: int, fewest: int) -> int:
+    """UTF-8 bytes of one text, where `fewest` of them are to hold `limit`."""
+    return max(limit // fewest, SHORTEST_CUT)
 
 
 def pieces(texts: Iterable[str], size: int) -> Iterator[str]:

@@ -12,14 +12,14 @@ from torch import nn
 
 from textssl.distributed import broadcast_module, from_first_rank
 from textssl.errors import UserError
+from textssl.evaluation.figure import METRICS
 from textssl.training import checkpoint
 
 LOSS = "eval/loss"
 LOWER_IS_BETTER = (
-    *("loss", "bits_per_byte", "nats_per_token", "pseudo_bits_per_byte", "pseudo_nats_per_token"),
-    *("perplexity", "word_perplexity", "byte_perplexity", "calibration_error", "mse", "mae"),
-    *("brier_score", "ter"),
-    *("alignment", "uniformity"),
+    *("loss", "calibration_error", "mse", "mae"),
+    *("alignment", "uniformity"),  # which tables do not rank: less is better, but only of both
+    *(name for name, metric in METRICS.items() if metric.less_is_better),
 )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from textssl import distributed
-from textssl.training.tracking import duration
+from textssl.training.tracking import duration, finite
 from textssl.training.trainer import Trainer
 
 
@@ -58,14 +57,6 @@ def write_summary(run: str | Path, values: dict[str, Any]) -> None:
     """RUN/summary.json; figures that are not finite, which JSON cannot hold, are null."""
     text = json.dumps(finite(values), indent=2, ensure_ascii=False, allow_nan=False)
     (Path(run) / "summary.json").write_text(text + "\n", encoding="utf-8")
-
-
-def finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:

@@ -78,8 +78,7 @@ class Tracker:
         """One line of metrics.jsonl. spent: step, tokens, seconds."""
         if not self.file:
             return
-        line = {name: value if math.isfinite(value) else None for name, value in {**spent, **figures}.items()}
-        self.file.write(json.dumps(line) + "\n")
+        self.file.write(json.dumps(finite({**spent, **figures})) + "\n")
         self.file.flush()
         if self.board:
             for name, value in figures.items():
@@ -150,3 +149,12 @@ def shown(figures: dict[str, float], most: int = 8) -> str:
     """The first figures of an evaluation on one line, without the time it took."""
     values = [f"{name} {value:.4f}" for name, value in figures.items() if not name.endswith("seconds")]
     return "  ".join(values[:most]) + (f"  and {len(values) - most} more" if len(values) > most else "")
+
+
+def finite(value: Any) -> Any:
+    """Nested plain values with null for every number that is not finite, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from textssl.data.wheels import sha256_of
 from textssl.distributed import launched_rank
 from textssl.errors import UserError
 from textssl.evaluation.classification import Tuner
@@ -25,7 +25,7 @@ from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import SUITES, Suite, load_suite
 from textssl.evaluation.table import LANGUAGE, legend, result_tables
 from textssl.report.evaluated import add_evaluation, check_card, check_own
-from textssl.training.summary import finite
+from textssl.training.tracking import finite
 from textssl.workflows.tuner import suite_tuners
 
 HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
@@ -110,7 +110,7 @@ def check_out(out: Path) -> None:
 
 def file_hash(suite: str | Path) -> str | None:
     """The first 16 hexadecimal digits of the sha256 of a suite's file; None for the suites that have names."""
-    return None if str(suite) in SUITES else hashlib.sha256(Path(suite).read_bytes()).hexdigest()[:16]
+    return None if str(suite) in SUITES else sha256_of(Path(suite))[:16]
 
 
 def run_tasks(

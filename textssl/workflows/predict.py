@@ -52,9 +52,10 @@ def predict(
     if out.suffix != SUFFIX or out.is_dir():
         raise UserError(f"--out is {out}: it must name a {SUFFIX} file")
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
-    if out.exists() and any(Path(path).exists() and out.samefile(path) for path in expand_inputs(inputs)):
+    sources = expand_inputs(inputs, report)
+    if out.exists() and any(Path(source).exists() and out.samefile(source) for source in sources):
         raise UserError(f"--out {out} is an input itself: name another file")
-    items = read_items(inputs, text_column, one_document_per, strict, report)
+    items = read_items(sources, text_column, one_document_per, strict, report)
     first = next(items, None)
     if first is None:
         dropped = f" ({report.summary()})" if report.total else ""
@@ -100,12 +101,12 @@ def text_fields(item: Item) -> dict[str, str]:
 
 
 def read_items(
-    inputs: list[str], text_column: str, one_document_per: str, strict: bool, report: DropReport
+    sources: list[str], text_column: str, one_document_per: str, strict: bool, report: DropReport
 ) -> Iterator[tuple[str, Item]]:
     """(place, text or pair of texts). Raises UserError where an input holds both kinds."""
     kind: type | None = None
     drop = report.recorder(strict)
-    for source in expand_inputs(inputs, report):
+    for source in sources:
         for place, item in source_items(source, text_column, one_document_per, strict, report, drop):
             if kind not in (None, type(item)):
                 raise UserError(f"{place}: texts and pairs of texts in one input: give them apart")

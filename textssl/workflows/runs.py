@@ -19,7 +19,7 @@ from textssl import distributed, tokenizer
 from textssl.batch import Vocabulary
 from textssl.config import differing_keys
 from textssl.data.loader import Steps
-from textssl.data.samples import sample_path
+from textssl.data.samples import without_sample
 from textssl.errors import UserError
 from textssl.evaluation.loading import find_model
 from textssl.objectives.base import Objective
@@ -49,8 +49,8 @@ def start_accelerator(config: Config) -> Accelerator:
 
 def open_tokenizer(config: Config) -> tuple[PreTrainedTokenizerFast, str]:
     """The tokenizer of a run and its name; samples in the configuration become folders. Raises UserError."""
-    if config.tokenizer is not None and config.tokenizer.startswith("sample:"):
-        config.tokenizer = str(sample_path(config.tokenizer))
+    if config.tokenizer is not None:
+        config.tokenizer = str(without_sample(config.tokenizer))
     if config.model.pretrained is not None and config.model.pretrained.startswith("sample:"):
         config.model.pretrained = str(find_model(config.model.pretrained))
     source = config.tokenizer or config.model.pretrained

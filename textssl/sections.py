@@ -28,7 +28,9 @@ class DataConfig(Section):
     train: str | None = Field(default=None, description="finetune: labelled file (text and label or score, or pairs)")
     validation: str | None = Field(default=None, description="finetune: labelled file to choose the checkpoint by")
     test: str | None = Field(default=None, description="finetune: labelled file that is looked at once, at the end")
-    validation_share: float = Field(default=0.1, gt=0, lt=1, description="of the training texts, without such a file")
+    validation_share: float = Field(
+        default=0.1, ge=0, lt=1, description="of the training texts, without such a file; 0: all of them train"
+    )
     test_share: float = Field(default=0.2, gt=0, lt=1, description="of data.train, where no test file is given")
     shots: int | None = Field(default=None, gt=0, description="finetune: train on so many texts of each class alone")
     sequence_length: int = Field(default=128, ge=8, description="tokens in a row, special tokens included")

@@ -116,6 +116,13 @@ def test_repeated_texts_count_once_and_the_first_label_holds(tmp_path):
     assert read(tmp_path, pairs).report.as_dict() == {DUPLICATE: 69, CONFLICTING: 1}
 
 
+def test_without_a_validation_share_all_that_is_not_tested_trains(tmp_path):
+    records = classed({"a": 40, "b": 40})
+    usual, whole = read(tmp_path, records), read(tmp_path, records, validation_share=0)
+    assert whole.validation is None and texts_of(whole)["test"] == texts_of(usual)["test"]
+    assert texts_of(whole)["train"] == texts_of(usual)["train"] | texts_of(usual)["validation"]
+
+
 def test_few_labels_are_drawn_by_the_seed_and_the_test_part_stays(tmp_path):
     records = classed({"a": 40, "b": 40, "c": 4})
     draws = [read(tmp_path, records, seed, shots=8) for seed in range(4)]

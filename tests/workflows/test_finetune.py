@@ -194,6 +194,7 @@ def test_class_weights_and_layer_decay_change_what_is_learned(tmp_path):
         ("objective={name: classification, class_weights: {sea: 1}}", "must name every label once"),
         ("evaluation.best=eval/f1", r"evaluation\.best is eval/f1, but the figures of this run are eval/accuracy"),
         ("data.shots=4; evaluation.best=eval/loss", "there are none: give data.validation"),
+        ("data.validation_share=0; evaluation.best=eval/loss", r"or evaluation\.best=null"),
         ("model={config: {model_type: static}}; tokenizer=BERT", "no layers to fine-tune"),
     ],
 )

@@ -185,6 +185,13 @@ def test_few_labels_stay_few_beside_a_file_of_validation_texts(tmp_path):
     assert len(read_splits(config.data, 0).learnable) == 180, "without shots they are learned from"
 
 
+def test_without_validation_texts_the_last_step_is_exported_and_nothing_is_said_of_them(tmp_path, capsys):
+    whole = ("data.validation_share=0", "evaluation.baselines=[tfidf]", "train.max_steps=2")
+    result = finetune(finetune_config(tmp_path, *whole))
+    assert set(result.splits) == {"train", "test"} and result.summary["best"] is None
+    assert "validation" not in capsys.readouterr().out and result.test["accuracy"]["mean"] > 0
+
+
 def test_contrast_reads_as_many_tokens_when_it_answers_as_when_it_learned(tmp_path):
     pairs = ("data.shots=4", "objective={name: pairs}", "evaluation.every=null", "train.max_steps=1")
     result = finetune(finetune_config(tmp_path, *pairs, "data.sequence_length=8"))

@@ -82,7 +82,8 @@ def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
 
     Test and validation texts never train. A part that is split off holds a share of every class (scores: of every
     tenth of them), chosen by the hash of the text, so that it is the same whatever the seed or the order of the file.
-    data.shots keeps so many texts of each class to train on, drawn with `seed`; nothing is then split off to validate.
+    data.shots keeps so many texts of each class to train on, drawn with `seed`; nothing is then split off to validate,
+    as with data.validation_share=0.
     Raises UserError.
     """
     if data.train is None:
@@ -104,7 +105,7 @@ def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
         train = without(train, validation, report, IN_VALIDATION)
     if test is None:
         train, test = split_off(train, data.test_share)
-    if validation is None and data.shots is None:
+    if validation is None and data.shots is None and data.validation_share:
         train, validation = split_off(train, data.validation_share)
     if data.shots is not None:
         train = few_labels(train, data.shots, seed)

@@ -52,9 +52,8 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     over = {frozenset({True}): "seeds", frozenset({False}): "test texts"}.get(
         frozenset(drawn), "seeds, for rows that are the same for all seeds over test texts"
     )
-    yield Text(
-        f"\u00b1 is half a 95 % interval over {over}; TF-IDF also learns from the validation texts.", style="dim"
-    )
+    also = "; TF-IDF also learns from the validation texts" if result["splits"].get("validation") else ""
+    yield Text(f"\u00b1 is half a 95 % interval over {over}{also}.", style="dim")
     if result.get("confusion") and len(result["labels"]) <= MOST_CLASSES:
         yield Text("Confusion: true in rows, predicted in columns", style="bold")
         yield confusion_table(result["labels"], result["confusion"])

@@ -114,7 +114,10 @@ def fine_tune(
     if splits.validation is not None and config.evaluation.best is None:
         config.evaluation.best = BEST[config.objective["name"]]
     if splits.validation is None and (config.evaluation.best or config.evaluation.patience):
-        raise UserError("evaluation.best chooses by validation texts, and there are none: give data.validation")
+        raise UserError(
+            "evaluation.best chooses by validation texts, and there are none: "
+            "give data.validation, or evaluation.best=null"
+        )
     found = choose_run(config, {"labels": splits.fingerprint}, console)
     backbone = build_classifier(config.model, words, facts, sequence_length=length, seed=config.seed)
     if config.train.gradient_checkpointing:

@@ -56,9 +56,6 @@ def test_overrides_are_yaml_and_the_last_one_counts(tmp_path):
     model = load(tmp_path, "model: {preset: llama-nano}", "model={config: {model_type: bert}}")
     assert model.model.config == {"model_type": "bert"} and model.model.preset is None
     assert load(tmp_path, "model: {preset: llama-nano}", "model.pretrained=DIR").model.preset is None
-    of_the_file = "model: {embeddings: ppmi}"
-    assert load(tmp_path, of_the_file, "model.pretrained=DIR").model.embeddings is None
-    assert load(tmp_path, of_the_file, "model.preset=llama-nano").model.embeddings == "ppmi"
 
 
 def test_a_length_that_is_given_takes_the_files_out(tmp_path):

@@ -83,11 +83,7 @@ def load_config(
     return parse_config(values, str(path))
 
 
-REPLACES = {  # keys of model that setting one by override takes out
-    "preset": ("config", "pretrained"),
-    "config": ("preset", "pretrained"),
-    "pretrained": ("preset", "config", "embeddings"),
-}
+ALTERNATIVES = ({"preset", "config", "pretrained"},)  # of model: setting one by override takes the others out
 
 
 def apply_override(values: dict, override: str) -> None:
@@ -104,8 +100,10 @@ def apply_override(values: dict, override: str) -> None:
         if not isinstance(target, dict):
             raise UserError(f"cannot set {key}: {'.'.join(parents[: place + 1])} is not a section")
     target[last] = parse_yaml(text, f"the value of {key}")
-    for other in REPLACES.get(last, ()) if parents == ["model"] else ():
-        target.pop(other, None)
+    for group in ALTERNATIVES:
+        if parents == ["model"] and last in group:
+            for other in group - {last}:
+                target.pop(other, None)
 
 
 def drop_other_ends(values: dict, overrides: Sequence[str]) -> None:

@@ -50,9 +50,6 @@ class ModelConfig(Section):
         default=None, description="any transformers configuration, e.g. {model_type: bert}"
     )
     pretrained: str | None = Field(default=None, description="a model folder to start from")
-    embeddings: Literal["ppmi"] | None = Field(
-        default=None, description="new models: ppmi starts token vectors from neighbours in the text; null: random"
-    )
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
     dropout: float | None = Field(default=None, ge=0, lt=1, description="null keeps the configuration's own")
     reinitialise: bool = Field(default=False, description="with pretrained: its architecture with random weights")
@@ -76,8 +73,6 @@ class ModelConfig(Section):
             raise ValueError(f"give one of preset, config and pretrained, not {' and '.join(given)}")
         if self.reinitialise and self.pretrained is None:
             raise ValueError("reinitialise is for pretrained: a preset or config always starts from random weights")
-        if self.embeddings is not None and self.pretrained is not None and not self.reinitialise:
-            raise ValueError("embeddings is for new models: those of a pretrained one are learned already")
         if not given:
             self.preset = "modernbert-nano"
         return self

@@ -5,12 +5,10 @@ from math import isfinite
 from typing import Any
 
 import pytest
-import torch
 from rich.console import Console
 
 from tests.tiny import make_corpus, sentence_config, texts, tiny_config, write_corpus
 from textssl.errors import UserError
-from textssl.models.ppmi import DEVIATION, neighbours, ppmi_table
 from textssl.objectives import resolve_objective
 from textssl.workflows.datasets import Data, held_out_steps, planned
 from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
@@ -37,30 +35,6 @@ def assembled(config) -> tuple[Any, Data]:
     objective, config.objective = resolve_objective(config.objective)
     trainer, data, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
     return trainer, data
-
-
-@pytest.mark.parametrize("objective", ["mlm", "clm", "crops"])
-def test_embeddings_start_from_neighbours_in_the_text(folder, objective):
-    def embeddings(*overrides):
-        make = sentence_config if objective == "crops" else tiny_config
-        trainer, data = assembled(make(folder, objective, *overrides))
-        tables = (module for module in trainer.objective.modules() if isinstance(module, torch.nn.Embedding))
-        return next(tables).weight.detach(), data
-
-    random, data = embeddings()
-    started, _ = embeddings("model.embeddings=ppmi")
-    counts = neighbours(data.counted(), len(random))
-    table = torch.from_numpy(ppmi_table(counts, random.shape[1], seed=0)) * DEVIATION * random.shape[1] ** 0.5
-    known = table.any(1)
-    assert known.sum() > 20 and torch.allclose(started[known], table[known], atol=1e-6)
-    assert torch.equal(started[~known], random[~known])
-    assert len(list(data.counted())) == sum(corpus.documents for corpus, _ in data.corpora)
-
-
-@pytest.mark.parametrize("override", ["model={config: {model_type: static}}", "model.pretrained=FOLDER"])
-def test_embeddings_of_what_starts_otherwise_are_refused(folder, override):
-    with pytest.raises(UserError, match=r"embeddings is for (transformers|new models)"):
-        assembled(sentence_config(folder, "crops", override, "model.embeddings=ppmi"))
 
 
 @pytest.mark.parametrize("file, width", [("pairs", 3), ("labelled", 3), ("scored", 3)])

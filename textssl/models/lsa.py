@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
@@ -11,14 +11,7 @@ from sklearn.utils.extmath import randomized_svd
 POWER = 0.25  # of the singular values: between all directions alike (0) and their own strength (1)
 
 
-def document_counts(documents: Iterable[np.ndarray], size: int) -> sparse.csr_matrix:
-    """(size, documents) how often each token stands in each document. documents: token ids of each, (tokens,)."""
-    held = list(documents)
-    flat, numbers = np.concatenate(held), np.repeat(np.arange(len(held)), [len(document) for document in held])
-    return sparse.csr_matrix((np.ones(len(flat)), (flat, numbers)), shape=(size, len(held)))
-
-
-def lsa_table(counts: sparse.csr_matrix, width: int, seed: int) -> np.ndarray:
+def lsa_table(counts: Any, width: int, seed: int) -> np.ndarray:
     """Left singular vectors of the TF-IDF matrix (Deerwester et al. 1990), times singular values to the power POWER.
 
     counts: (vocabulary, documents) sparse, how often each token stands in each document. Returns (vocabulary, width)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sparse
 from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
@@ -35,21 +36,26 @@ class Data:
     corpora: list[tuple[Corpus, float]]
     pairs: PairOrder | LabelPairs | None = None
 
-    def counted(self) -> Iterator[np.ndarray]:
-        """Token ids of the documents from which starting vectors are counted, (tokens,) each.
+    def counts(self, size: int) -> sparse.csr_matrix:
+        """(size, documents) how often each token stands in each document, of the first COUNTED_TOKENS.
 
-        The first COUNTED_TOKENS; corpora share that number. A given pair is a document.
+        Corpora share that number; a given pair counts as a document.
         """
         sources = [corpus_documents(corpus) for corpus, _ in self.corpora]
         if self.pairs is not None:
             sources.append(np.concatenate([pair.left, pair.right]) for pair in self.pairs.pairs)
+        ids, lengths = [], []
         for documents in sources:
             left = COUNTED_TOKENS // len(sources)
             for document in documents:
-                yield document
+                ids.append(document)
+                lengths.append(len(document))
                 left -= len(document)
                 if left <= 0:
                     break
+        columns = np.repeat(np.arange(len(lengths)), lengths)
+        flat = np.concatenate(ids)
+        return sparse.csr_matrix((np.ones(len(flat)), (flat, columns)), shape=(size, len(lengths)))
 
     def fingerprints(self, config: Config) -> dict[str, str]:
         """Facts that a resumed run must share."""

@@ -17,8 +17,6 @@ from textssl.errors import UserError
 from textssl.models.build import build_model, count_parameters
 from textssl.models.heads import LanguageModel
 from textssl.models.layers import freeze_layers
-from textssl.models.lsa import document_counts
-from textssl.models.ppmi import neighbours, ppmi_table, start_embeddings
 from textssl.models.sentence import SentenceModel, build_sentence_model, is_static
 from textssl.models.static import StaticTable
 from textssl.objectives import SUPERVISED, resolve_objective
@@ -101,22 +99,16 @@ def check_family(words: PreTrainedTokenizerFast, backbone: LanguageModel | Sente
 def build_backbone(config: Config, objective: Objective, words: Any, data: Data) -> LanguageModel | SentenceModel:
     options: dict[str, Any] = {"sequence_length": config.data.sequence_length, "seed": config.seed}
     if objective.embeds:
-        counts = document_counts(data.counted(), len(words)) if is_static(config.model) else None
+        counts = data.counts(len(words)) if is_static(config.model) else None
         model = build_sentence_model(config.model, words, head=objective.head, counts=counts, **options)
         if isinstance(model.backbone, StaticTable):
             for key in ("gradient_checkpointing", "compile"):
                 if getattr(config.train, key):
                     raise UserError(f"train.{key} does nothing for a static encoder: leave it out")
-            if config.model.embeddings is not None:
-                raise UserError("model.embeddings is for transformers; model.config={init: lsa} is that of static ones")
             return model
         backbone = model.backbone
     else:
         model = backbone = LanguageModel(build_model(config.model, words, causal=objective.head, **options))
-    if config.model.embeddings == "ppmi":
-        counts = neighbours(data.counted(), len(words))
-        embedding = backbone.backbone.get_input_embeddings()
-        start_embeddings(embedding, ppmi_table(counts, embedding.embedding_dim, config.seed))
     freeze_layers(backbone.backbone, config.model.frozen_layers)
     if config.train.gradient_checkpointing:
         backbone.checkpoint_gradients()

@@ -26,6 +26,7 @@ from textssl.models.linear_head import LinearHead
 from textssl.objectives import resolve_objective
 from textssl.report.card import render, write_card
 from textssl.report.facts import Labelled, run_facts
+from textssl.report.folder import kind_of
 from textssl.sections import Config
 
 STATIC = "model={config: {model_type: static, hidden_size: 32}}"
@@ -231,3 +232,19 @@ def test_the_card_takes_its_configuration_from_the_run(folder: Path):
     (text,) = blocks(card_of(folder, "clm"), "yaml")
     there, shown = load_config(folder / "clm" / "config.yaml").model_dump(mode="json"), yaml.safe_load(text)
     assert {key: value for key, value in there.items() if shown[key] != value}.keys() == {"out", "tokenizer", "data"}
+
+
+@pytest.mark.parametrize(
+    "architecture, kind",
+    [
+        ("BertForPreTraining", "masked"),
+        ("ElectraForMaskedLM", "masked"),
+        ("ElectraForPreTraining", "encoder"),
+        ("GPT2LMHeadModel", "causal"),
+        ("T5ForConditionalGeneration", "encoder"),
+        ("ModernBertForSequenceClassification", "classifier"),
+        ("BertModel", "encoder"),
+    ],
+)
+def test_the_kind_of_a_folder_follows_from_its_class(architecture: str, kind: str):
+    assert kind_of({"architectures": [architecture]}) == kind

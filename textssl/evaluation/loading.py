@@ -26,7 +26,7 @@ from transformers import (
 from textssl.data.samples import without_sample
 from textssl.errors import UserError
 from textssl.models.build import quiet
-from textssl.models.configuration import position_capacity
+from textssl.models.configuration import head_kind, position_capacity
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # no pickles
@@ -116,17 +116,7 @@ def load_weights(folder: Path, auto_class: Any, device: torch.device | None = No
 
 def language_model_kind(config: PretrainedConfig) -> str | None:
     """ "causal", "masked", "seq2seq", or None for a model without a language-model head."""
-    architecture = (config.architectures or [""])[0]
-    if architecture.endswith("ForMaskedLM") or (architecture.endswith("ForPreTraining") and not _detects(architecture)):
-        return "masked"
-    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
-        return "causal"
-    return "seq2seq" if architecture.endswith("ForConditionalGeneration") else None
-
-
-def _detects(architecture: str) -> bool:
-    """Whether the pretraining head tells replaced tokens apart, and predicts none (ELECTRA's discriminator)."""
-    return architecture.startswith("Electra")
+    return head_kind((config.architectures or [""])[0])
 
 
 def context_limit(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:

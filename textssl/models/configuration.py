@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import (
@@ -29,7 +29,20 @@ DROPOUTS = (  # of the body; those of classifiers on top are left alone
     *("embedding_dropout", "hidden_dropout", "hidden_dropout_prob", "mlp_dropout", "resid_pdrop"),
 )
 OLDER_FIELDS = {"global_attn_every_n_layers", "global_rope_theta", "local_rope_theta", "rope_scaling", "rope_theta"}
+HeadKind = Literal["masked", "causal", "seq2seq"]
+HEADS: dict[HeadKind, tuple[str, ...]] = {  # ends of class names
+    "masked": ("ForMaskedLM", "ForPreTraining"),
+    "causal": ("ForCausalLM", "LMHeadModel"),
+    "seq2seq": ("ForConditionalGeneration",),
+}
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
+
+
+def head_kind(architecture: str) -> HeadKind | None:
+    """How a transformers class, by its name, predicts tokens; None where it has no such head."""
+    if architecture == "ElectraForPreTraining":
+        return None  # it tells replaced tokens apart
+    return next((kind for kind, ends in HEADS.items() if architecture.endswith(ends)), None)
 
 
 def preset_config(name: str) -> PreTrainedConfig:

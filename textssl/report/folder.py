@@ -10,14 +10,9 @@ from typing import Any, Literal
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
+from textssl.models.configuration import head_kind
+
 Kind = Literal["masked", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"]
-HEADS: tuple[tuple[str, Kind], ...] = (  # end of a class name in config.json -> kind
-    ("ForMaskedLM", "masked"),
-    ("ForPreTraining", "masked"),
-    ("ForCausalLM", "causal"),
-    ("LMHeadModel", "causal"),
-    ("ForSequenceClassification", "classifier"),
-)
 HEAD = "classifier.safetensors"  # beside a sentence encoder
 PIPELINES: dict[Kind, str] = {
     "masked": "fill-mask",
@@ -106,10 +101,9 @@ def kind_of(config: dict[str, Any]) -> Kind:
     if not config:
         return "other"
     architecture = (config.get("architectures") or [""])[0]
-    found: list[Kind] = [kind for end, kind in HEADS if architecture.endswith(end)]
-    kind = found[0] if found else "encoder"
-    if kind != "classifier":
-        return kind
+    if not architecture.endswith("ForSequenceClassification"):
+        kind = head_kind(architecture)
+        return kind if kind in ("masked", "causal") else "encoder"
     regression = config.get("problem_type") == "regression" or len(config.get("id2label") or "..") == 1
     return "regressor" if regression else "classifier"
 

@@ -230,7 +230,7 @@ def test_a_failing_worker_is_reported(folder):
     with EncoderPool(backend, 1) as pool, pytest.raises(RuntimeError, match="TypeError"):
         list(pool.map([[b"not a str"]], lambda piece: piece))  # pyright: ignore[reportArgumentType]
     with EncoderPool(backend, 1) as pool, pytest.raises(RuntimeError, match="killed by signal 9"):
-        pool.workers[0].process.kill()
+        pool.helpers[0].process.kill()
         list(pool.map([["the river"]], lambda piece: piece))
 
 

@@ -1,0 +1,145 @@
+"""Subprocesses that each hold something heavy: requests go out, answers come back.
+
+Plain ones that speak pickle over pipes, rather than multiprocessing: they import nothing of the caller's main module
+(so a script needs no `if __name__ == "__main__"`), share no thread pool, and end by themselves when the parent is gone,
+however it went.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Self
+
+from textssl.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]  # the folder that holds the package
+
+
+class Helper:
+    """One subprocess.
+
+    what: how errors call it, e.g. "an encoder process". module: its `serve` function, which calls `answer_requests`,
+    runs there. first: the request from which it prepares itself. environment: variables beside the caller's own.
+    """
+
+    def __init__(self, what: str, module: str, first: Any, environment: Mapping[str, str]) -> None:
+        self.what = what
+        paths = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH", "")) if path)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", f"from {module} import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment, "PYTHONPATH": paths},
+        )
+        self.send(first)
+
+    def send(self, request: Any) -> None:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # what there is to say about it, the answer says
+            pickle.dump(request, self.process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+            self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        """What the process has to say to the oldest thing it was sent. Raises UserError as it did there."""
+        assert self.process.stdout is not None
+        try:
+            kind, value = pickle.load(self.process.stdout)
+        except (EOFError, pickle.UnpicklingError) as error:
+            code = self.process.wait()
+            why = f"killed by signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
+            raise RuntimeError(f"{self.what} ended unexpectedly ({why})") from error
+        if kind == "wrong input":
+            raise UserError(value)
+        if kind == "failed":
+            raise RuntimeError(f"{self.what} failed:\n{value}")
+        return value
+
+    def close(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.kill()  # it holds nothing that is not with us already
+        self.process.wait()
+        with suppress(BrokenPipeError):  # the flush of what a killed process had not read
+            self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class Pool:
+    """Helpers that share requests. `prepared` are their answers to the first one; raises what these raise."""
+
+    def __init__(self, helpers: Sequence[Helper]) -> None:
+        self.helpers = helpers
+        self.idle: SimpleQueue[Helper] = SimpleQueue()
+        self.threads = ThreadPoolExecutor(len(helpers))  # each only waits on a pipe
+        try:
+            self.prepared = [helper.answer() for helper in helpers]
+        except BaseException:
+            self.close()
+            raise
+        for helper in helpers:
+            self.idle.put(helper)
+
+    def submit(self, request: Any) -> Future[Any]:
+        """The answer of the first helper that is idle."""
+        return self.threads.submit(self._ask, request)
+
+    def _ask(self, request: Any) -> Any:
+        helper = self.idle.get()
+        try:
+            helper.send(request)
+            return helper.answer()
+        finally:
+            self.idle.put(helper)
+
+    def close(self) -> None:
+        for helper in self.helpers:
+            helper.process.kill()  # first, so that no thread waits on a pipe any longer
+        self.threads.shutdown(cancel_futures=True)
+        for helper in self.helpers:
+            helper.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def answer_requests(prepare: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) -> None:
+    """The life of a subprocess, until the pipe closes.
+
+    prepare: the first request -> its answer, and the function that answers all others.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not mix with the replies
+    answer: Callable[[Any], Any] | None = None
+    while True:
+        try:
+            request = pickle.load(requests)
+        except EOFError:
+            return
+        try:
+            if answer is None:
+                value, answer = prepare(request)
+            else:
+                value = answer(request)
+            reply = ("answer", value)
+        except UserError as error:
+            reply = ("wrong input", str(error))
+        except Exception:
+            reply = ("failed", traceback.format_exc())
+        try:
+            pickle.dump(reply, replies, protocol=pickle.HIGHEST_PROTOCOL)
+            replies.flush()
+        except BrokenPipeError:
+            return

@@ -23,6 +23,7 @@ from typing import Any, Self
 from textssl.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]  # the folder that holds the package
+END_SECONDS = 10  # from a broken answer to the end of a process that dies
 
 
 class Helper:
@@ -55,14 +56,20 @@ class Helper:
         try:
             kind, value = pickle.load(self.process.stdout)
         except (EOFError, pickle.UnpicklingError) as error:
-            code = self.process.wait()
-            why = f"killed by signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
-            raise RuntimeError(f"{self.what} ended unexpectedly ({why})") from error
+            raise RuntimeError(f"{self.what} ended unexpectedly ({self.end()})") from error
         if kind == "wrong input":
             raise UserError(value)
         if kind == "failed":
             raise RuntimeError(f"{self.what} failed:\n{value}")
         return value
+
+    def end(self) -> str:
+        """How the process ended."""
+        try:
+            code = self.process.wait(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "it is there, but something else was mixed with its answer"
+        return f"killed by signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
 
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None

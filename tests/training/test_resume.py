@@ -84,6 +84,26 @@ def test_a_run_in_two_halves_equals_a_whole_one(folder, objective):
     assert losses(folder / f"one-{name}") == losses(folder / f"two-{name}")
 
 
+@pytest.mark.parametrize("objective", ["mlm", "sum"])
+def test_a_line_of_the_log_is_of_all_its_steps_wherever_the_run_was_cut(folder, objective):
+    """Checkpoints of the best figure, or after a signal, lie between two lines."""
+    options = (DROPOUT, SCHEDULE, "train.log_every=4")
+    runs = {name: folder / f"{name}-log-{objective}" for name in ("one", "two")}
+    pretrain(config_of(folder, objective, *options, out=runs["one"].name))
+    pretrain(config_of(folder, objective, *options, "train.max_steps=11", out=runs["two"].name))
+    pretrain(config_of(folder, objective, *options, out=runs["two"].name))
+
+    def lines(run: Path) -> list[dict]:
+        logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        clock = ("seconds", "train/tokens_per_second")
+        return [
+            {key: value for key, value in line.items() if key not in clock} for line in logged if "train/lr" in line
+        ]
+
+    assert [line["step"] for line in lines(runs["two"])] == [4, 8, 12, 16, 20]
+    assert lines(runs["one"]) == lines(runs["two"])
+
+
 STATIC = "model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"
 HALVES = {"simcse": (DROPOUT,), "crops": (STATIC,), "moco": (DROPOUT,), "pairs": (DROPOUT,), "sum": (DROPOUT,)}
 

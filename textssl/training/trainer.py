@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,6 @@ class Trainer:
         with tracker as self.tracker, StopSignals() as self.signals:
             self.clock_started = time.perf_counter()
             self.seconds_before = self.spent.seconds
-            self.recent = Recent(since=self.spent.seconds)
             unfinished = self.done < 1.0 and not self.best.exhausted
             stopped = self.loop() if unfinished else None
             if not stopped:
@@ -300,6 +299,7 @@ class Trainer:
                 "resumed_from": self.resumed_from,
                 "num_processes": world_size(),
                 "identity": self.identity,
+                "recent": asdict(self.recent),
                 "monitor": self.monitor.state(),
                 "best": self.best.state(),
             }
@@ -325,6 +325,7 @@ class Trainer:
         checkpoint.restore_checkpoint(newest, self.objective, self.optimizers)
         self.spent = Spent(state["step"], state["tokens"], state["seconds"])
         self.skipped_steps, self.skipped_in_row = state["skipped_steps"], state["skipped_in_row"]
+        self.recent = Recent(**state.get("recent", {"since": self.spent.seconds}))
         self.monitor.restore(state["monitor"])
         self.saved_at = state["step"]
         self.done = self.done_before = progress(self.config.train, self.spent)

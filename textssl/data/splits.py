@@ -83,8 +83,7 @@ def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
     Test and validation texts never train. A part that is split off holds a share of every class (scores: of every
     tenth of them), chosen by the hash of the text, so that it is the same whatever the seed or the order of the file.
     data.shots keeps so many texts of each class to train on, drawn with `seed`; nothing is then split off to validate,
-    as with data.validation_share=0.
-    Raises UserError.
+    as with data.validation_share=0. Raises UserError.
     """
     if data.train is None:
         raise UserError("data.train is missing: name a labelled file, e.g. data.train=reviews.csv or sample:bbc")

@@ -13,6 +13,7 @@ from textssl.evaluation import retrieval
 from textssl.evaluation.baselines import RandomWords, Tfidf
 from textssl.evaluation.features import TransformerEncoder
 from textssl.evaluation.retrieval import Retrieval, query_scores, ranks
+from textssl.evaluation.text_pairs import TextPairs
 
 
 def write_titles(path: Path, count: int = 40) -> str:
@@ -85,7 +86,7 @@ def test_chance_is_the_mean_over_random_orders():
     count, rng = 15, np.random.default_rng(0)
     found = query_scores(rng.integers(1, count + 1, size=40_000), np.arange(40_000))
     task = Retrieval("any", "nowhere")
-    task.__dict__["texts"] = retrieval.TextPairs(["q"] * 2, ["d"] * count, np.zeros((2, 2), dtype=int), count, {})
+    task.__dict__["texts"] = TextPairs(["q"] * 2, ["d"] * count, np.zeros((2, 2), dtype=int), count, {})
     expected = {name: figure.mean for name, figure in task.run_floor()}
     assert {name: values.mean() for name, values in found.items()} == pytest.approx(expected, abs=0.01)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ from textssl.errors import UserError
 from textssl.evaluation.figure import Figure, Outcomes, bounds, measured
 from textssl.evaluation.geometry import mean_cosine, normalised_std, pair_distances, rankme, uniformity
 from textssl.evaluation.intervals import Score, bootstrap, jackknife, without_parts
-from textssl.evaluation.retrieval import pair_facts
-from textssl.evaluation.text_pairs import TextPairs, read_text_pairs
+from textssl.evaluation.text_pairs import PairTask
 
 FIGURES: dict[str, Callable[[np.ndarray], float]] = {
     "uniformity": uniformity,
@@ -24,33 +22,16 @@ FIGURES: dict[str, Callable[[np.ndarray], float]] = {
 SMALLEST = 3  # documents: leaving one out leaves a pair
 
 
-class Geometry:
+class Geometry(PairTask):
     """Figures `alignment` of texts that belong together; `uniformity`, `rankme`, `mean_cosine`, `normalised_std` of
     documents.
 
-    name: the task's. path, query, document, max_documents: as in Retrieval.
+    Arguments: as of PairTask.
     """
 
     kind = "geometry"
     floor = None  # there is no right answer to guess
     tfidf = None  # every text has its own words: it spreads in as many directions as there are texts
-
-    def __init__(
-        self,
-        name: str,
-        path: str,
-        *,
-        query: str = "title",
-        document: str = "text",
-        max_documents: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.name, self.path, self.seed = name, path, seed
-        self.query, self.document, self.max_documents = query, document, max_documents
-
-    @cached_property
-    def texts(self) -> TextPairs:
-        return read_text_pairs(self.path, self.query, self.document, max_documents=self.max_documents)
 
     def facts(self) -> dict[str, Any]:
         """How many examples stand behind the figures."""
@@ -58,7 +39,7 @@ class Geometry:
             raise UserError(
                 f"{self.name}: {len(self.texts.documents)} documents in {self.path}; intervals need {SMALLEST} at least"
             )
-        return {"kind": self.kind, "source": self.path} | pair_facts(self.texts, self.query, self.document)
+        return super().facts()
 
     def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
         """(name, figure) of an encoder."""

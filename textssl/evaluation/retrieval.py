@@ -3,50 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from textssl.evaluation.figure import Figure, Outcomes, exact, measured
 from textssl.evaluation.intervals import Score, bootstrap
-from textssl.evaluation.text_pairs import TextPairs, read_text_pairs
+from textssl.evaluation.text_pairs import PairTask
 
 DEPTH = 10
 BLOCK_NUMBERS = 2**24  # of the similarity matrix that are in memory at once
 
 
-class Retrieval:
+class Retrieval(PairTask):
     """Figures `recall_1`, `recall_10`, `mrr_10` and `ndcg_10`: documents ranked by cosine for each query.
 
-    name: the task's. path: a table; query, document: its columns of texts that belong together. max_documents: how
-    many documents there are to find (those of lowest hash), and to ask for. The table is read when it is first needed.
+    Arguments: as of PairTask; max_documents is how many documents there are to find, and to ask for.
     """
 
     kind = "retrieval"
     floor = "chance"
     tfidf: ClassVar[dict[str, bool] | None] = {"phrases": False, "rare_words": True}
-
-    def __init__(
-        self,
-        name: str,
-        path: str,
-        *,
-        query: str = "title",
-        document: str = "text",
-        max_documents: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.name, self.path, self.seed = name, path, seed
-        self.query, self.document, self.max_documents = query, document, max_documents
-
-    @cached_property
-    def texts(self) -> TextPairs:
-        return read_text_pairs(self.path, self.query, self.document, max_documents=self.max_documents)
-
-    def facts(self) -> dict[str, Any]:
-        """How many examples stand behind the figures."""
-        return {"kind": self.kind, "source": self.path} | pair_facts(self.texts, self.query, self.document)
 
     def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
         """(name, figure) of an encoder; intervals over queries."""
@@ -75,18 +52,6 @@ class Retrieval:
         yield "recall_10", exact(len(places) / documents, queries)
         yield "mrr_10", exact(float((1 / places).sum()) / documents, queries)
         yield "ndcg_10", exact(float((1 / np.log2(1 + places)).sum()) / documents, queries)
-
-
-def pair_facts(texts: TextPairs, query: str, document: str) -> dict[str, Any]:
-    """How many texts there are, and under which columns."""
-    return {
-        "columns": [query, document],
-        "queries": len(texts.queries),
-        "documents": len(texts.documents),
-        "pairs": len(texts.pairs),
-        "distinct_documents": texts.available,
-        "dropped": texts.dropped,
-    }
 
 
 def ranks(queries: Any, documents: Any, pairs: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -70,3 +72,44 @@ def read_text_pairs(path: str, query: str, document: str, *, max_documents: int 
     asked_number = {text: place for place, text in enumerate(queries)}
     pairs = np.array([(asked_number[asked], place) for place, asked in kept])
     return TextPairs(queries, documents, pairs, available, report.as_dict())
+
+
+class PairTask:
+    """What tasks on texts that belong together have in common.
+
+    name: the task's. path: a table; query, document: its columns. max_documents: keeps so many, those of lowest hash.
+    The table is read when it is first needed.
+    """
+
+    kind: str
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        query: str = "title",
+        document: str = "text",
+        max_documents: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.name, self.path, self.seed = name, path, seed
+        self.query, self.document, self.max_documents = query, document, max_documents
+
+    @cached_property
+    def texts(self) -> TextPairs:
+        return read_text_pairs(self.path, self.query, self.document, max_documents=self.max_documents)
+
+    def facts(self) -> dict[str, Any]:
+        """How many examples stand behind the figures."""
+        texts = self.texts
+        return {
+            "kind": self.kind,
+            "source": self.path,
+            "columns": [self.query, self.document],
+            "queries": len(texts.queries),
+            "documents": len(texts.documents),
+            "pairs": len(texts.pairs),
+            "distinct_documents": texts.available,
+            "dropped": texts.dropped,
+        }

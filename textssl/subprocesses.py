@@ -56,7 +56,7 @@ class Helper:
         try:
             kind, value = pickle.load(self.process.stdout)
         except (EOFError, pickle.UnpicklingError) as error:
-            raise RuntimeError(f"{self.what} ended unexpectedly ({self.end()})") from error
+            raise RuntimeError(f"{self.what} {self.end()}") from error
         if kind == "wrong input":
             raise UserError(value)
         if kind == "failed":
@@ -64,12 +64,13 @@ class Helper:
         return value
 
     def end(self) -> str:
-        """How the process ended."""
+        """What became of a process whose answer could not be read."""
         try:
             code = self.process.wait(timeout=END_SECONDS)
         except subprocess.TimeoutExpired:
-            return "it is there, but something else was mixed with its answer"
-        return f"killed by signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
+            return "mixed something else with its answer"
+        why = f"killed by signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
+        return f"ended unexpectedly ({why})"
 
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -48,6 +48,7 @@ class EmbedderPool(Pool):
 
 
 def wait(future: Future[tuple[np.ndarray, Reading]], report: Callable[[int], None]) -> tuple[np.ndarray, Reading]:
+    """What is in the future; until then report(0) is called again and again, which may raise to stop."""
     while True:
         try:
             vectors, reading = future.result(timeout=PATIENCE_SECONDS)

@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
 # Make .venv at the repository root and install textssl into it with the tested set of packages.
 # usage: scripts/install.sh [EXTRA]     e.g. scripts/install.sh dev
-# Does nothing, and needs no network, while pyproject.toml and constraints.txt are as they were at the last install.
+#        scripts/install.sh --lowest    .venv-lowest, with the lowest versions that pyproject.toml allows, and pytest
+# Does nothing, and needs no network, while pyproject.toml and the constraints are as they were at the last install.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$root/.venv"
+constraints="$root/constraints.txt"
 extra="${1:-}"
+packages=(-e "$root${extra:+[$extra]}")
+if [[ "$extra" == --lowest ]]; then
+    venv="$root/.venv-lowest"
+    constraints="$root/constraints-lowest.txt"
+    extra=lowest
+    packages=(-e "$root" pytest hypothesis tensorboard)
+fi
 
 fail() {
     echo "install.sh: $*" >&2
@@ -29,7 +38,7 @@ find_python() {
 }
 
 # One stamp file a set of extras; its name carries what was installed and where.
-key="$({ echo "$root"; cat "$root/pyproject.toml" "$root/constraints.txt"; } | cksum | cut -d' ' -f1)"
+key="$({ echo "$root"; cat "$root/pyproject.toml" "$constraints"; } | cksum | cut -d' ' -f1)"
 stamp="$venv/.textssl-$key"
 python="$venv/bin/python"
 if recent_enough "$python" && [[ -e "$stamp-${extra:-base}" ]]; then
@@ -41,9 +50,9 @@ if ! recent_enough "$python" || ! "$python" -m pip --version >/dev/null 2>&1; th
     echo "making $venv with $("$found" --version)" >&2
     "$found" -m venv --clear "$venv" || fail "could not make $venv (on Debian and Ubuntu: apt install python3-venv)"
 fi
-echo "installing textssl${extra:+[$extra]} into $venv" >&2
+echo "installing textssl${extra:+ ($extra)} into $venv" >&2
 rm -f "$venv"/.textssl-*
 # The constraints matter: a bare torch can pull several GB of a GPU build.
 "$python" -m pip install --no-input --disable-pip-version-check --quiet \
-    -c "$root/constraints.txt" -e "$root${extra:+[$extra]}"
+    -c "$constraints" "${packages[@]}"
 touch "$stamp-base" "$stamp-${extra:-base}"

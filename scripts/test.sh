@@ -1,9 +1,17 @@
 #!/usr/bin/env bash
 # Everything that has to pass: formatting, linting, types, and all tests, slow ones included.
 # usage: scripts/test.sh [pytest arguments]      e.g. scripts/test.sh -m "not slow"     scripts/test.sh tests/data
+#        scripts/test.sh --lowest [arguments]    the fast tests with the lowest versions of pyproject.toml, in
+#                                                .venv-lowest; what needs the extras eval and notebooks is left out
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ "${1:-}" == --lowest ]]; then
+    shift
+    scripts/install.sh --lowest
+    exec .venv-lowest/bin/python -m pytest -m "not slow" --ignore tests/evaluation/test_mteb_adapter.py \
+        --ignore tests/test_notebooks.py "$@"
+fi
 scripts/install.sh dev
 python=.venv/bin/python
 "$python" -m ruff format --check .

@@ -24,6 +24,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"models", "data"},
     {"views", "losses", "tokenizer"},
     {"distributed", "config", "batch", "subprocesses"},
+    {"sample_types"},
     {"sections"},
     {"__init__"},  # the package itself: the version, and names that load when asked for
     {"errors"},

@@ -1,122 +1,35 @@
-"""The types that the data floor makes and objectives read: samples (numpy, one each) and batches (torch, many)."""
+"""Batches: what a forward reads, many samples as tensors."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE = -100  # label of a position that is not predicted, as in torch's cross entropy
-WORD_START, SENTENCE_START = 1, 2  # bits of a token's mark
-
-
-@dataclass(frozen=True)
-class RowFormat:
-    """The special tokens that an objective wants around text.
-
-    prefix, suffix: ids around every piece of a document. end: ids that follow the last token of a document, and are
-    predicted like text.
-    """
-
-    prefix: tuple[int, ...] = ()
-    suffix: tuple[int, ...] = ()
-    end: tuple[int, ...] = ()
-    pad: int = 0
-
-    @property
-    def overhead(self) -> int:
-        """Special tokens of one piece."""
-        return len(self.prefix) + len(self.suffix)
-
-
-@dataclass
-class Row:
-    """One packed row, before and after an objective corrupts it; every array is (length,).
-
-    ids, documents, positions: as in Rows. marks: uint8, WORD_START and SENTENCE_START.
-    special: bool, prefix, suffix and padding. labels: set by the objective.
-    """
-
-    ids: np.ndarray
-    documents: np.ndarray
-    positions: np.ndarray
-    marks: np.ndarray
-    special: np.ndarray
-    labels: np.ndarray | None = None
-
-
-@dataclass
-class Document:
-    """One tokenized document without special tokens: ids (tokens,) int64 and marks (tokens,) uint8."""
-
-    ids: np.ndarray
-    marks: np.ndarray
-
-
-@dataclass
-class Adjacent:
-    """Two sentences of a document, one right after the other."""
-
-    left: Document
-    right: Document
-
-
-@dataclass
-class Pair:
-    """A given pair of texts, their ids without special tokens, and what is known of it.
-
-    negatives: texts that are no match for the first. target: a class number, or a score; None where there is neither.
-    source: equal for pairs that must not repel each other (of one class); None: that of the first text.
-    """
-
-    left: np.ndarray
-    right: np.ndarray
-    negatives: list[np.ndarray]
-    target: float | None = None
-    source: int | None = None
-
-
-@dataclass(frozen=True)
-class PairFacts:
-    """What all pairs of a file have. classes: their labels, sorted; empty where there are none. scored: have scores."""
-
-    num_negatives: int = 0
-    classes: tuple[str, ...] = ()
-    scored: bool = False
-
-
-@dataclass
-class Views:
-    """What an objective shows of one sample: texts to be embedded, in a fixed order.
-
-    texts: ids (tokens,) int64 of each, special tokens included; None leaves a place empty (a pair without a negative).
-    source: a number that is equal for samples of equal content, which then never repel each other.
-    target: a class number or a score, where the sample has one.
-    """
-
-    texts: list[np.ndarray | None]
-    source: int
-    target: float = float("nan")
+from textssl.sample_types import IGNORE, Example, content_key
 
 
 class Batch:
-    """What every batch can do; subclasses are dataclasses whose fields are tensors with one entry a sample."""
+    """What every batch can do; subclasses are dataclasses whose tensors have one entry a sample.
+
+    What a forward has to know as a number of Python (how long, how many) is a field too, made with the batch on the
+    CPU: read off a tensor on a GPU, it would make the host wait for all that the GPU still has to do.
+    """
 
     samples: Tensor  # (samples,) place of each sample (of texts: of each text) in the global step
 
     def to(self, device: torch.device | str):
         """The same batch on another device (without waiting for the copy)."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}  # type: ignore[arg-type]
-        return replace(self, **moved)  # type: ignore[type-var]
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self):
         """Page-locked copies, which torch's loader asks for when a GPU waits at the other end."""
-        return replace(self, **{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})  # type: ignore[arg-type, type-var]
+        return map_tensors(self, lambda tensor: tensor.pin_memory())
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -132,6 +45,51 @@ class Batch:
         raise NotImplementedError
 
 
+def map_tensors(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same dataclass with every tensor in it changed, those of a dataclass inside it too."""
+    changed = {}
+    for entry in fields(batch):
+        value = getattr(batch, entry.name)
+        if isinstance(value, Tensor):
+            changed[entry.name] = change(value)
+        elif is_dataclass(value):
+            changed[entry.name] = map_tensors(value, change)
+    return replace(batch, **changed)
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What follows from the other fields of Rows.
+
+    predicted: (items,) int64, places in the flattened rows that have a label. starts: (pieces + 1,) int32, where each
+    document, or run of padding, starts in the flattened rows; last, their end. tokens: non-padding tokens. whole: every
+    row is one document without padding.
+    """
+
+    predicted: Tensor
+    starts: Tensor
+    tokens: int
+    whole: bool
+
+    @classmethod
+    def of(cls, documents: Tensor, labels: Tensor) -> RowFacts:
+        """documents, labels: (rows, length), as in Rows; on a GPU this waits for it."""
+        return cls(
+            predicted=(labels.flatten() != IGNORE).nonzero().flatten(),
+            starts=document_starts(documents),
+            tokens=int((documents > 0).sum()),
+            whole=bool((documents == 1).all()),
+        )
+
+
+def document_starts(documents: Tensor) -> Tensor:
+    """(pieces + 1,) int32: where each document, or run of padding, starts in the flattened rows; last, their end."""
+    rows, length = documents.shape
+    first = torch.ones(rows, length, dtype=torch.bool, device=documents.device)
+    first[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    return F.pad(first.flatten().nonzero().flatten(), (0, 1), value=rows * length).to(torch.int32)
+
+
 @dataclass
 class Rows(Batch):
     """Packed rows of one or more documents each.
@@ -141,6 +99,7 @@ class Rows(Batch):
     positions: (rows, length) int64, counted from 0 in each document.
     labels: (rows, length) int64, the token to predict at a position, or IGNORE.
     samples: (rows,) int64, place of the row in the global step.
+    facts: read off the others where the batch is made.
     """
 
     ids: Tensor
@@ -148,10 +107,15 @@ class Rows(Batch):
     positions: Tensor
     labels: Tensor
     samples: Tensor
+    facts: RowFacts = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.facts is None:
+            self.facts = RowFacts.of(self.documents, self.labels)
 
     @property
     def tokens(self) -> int:
-        return int((self.documents > 0).sum())
+        return self.facts.tokens
 
     @property
     def places(self) -> int:
@@ -163,27 +127,32 @@ class Ragged(Batch):
     """Texts of any length, one after another without padding.
 
     ids: (tokens,) int64. lengths: (texts,) int64, tokens of each. samples: (texts,) int64, the place of the text in the
-    global step. targets: (texts,) float64, a class number or score, NaN where there is none.
+    global step. targets: (texts,) float64, a class number or score, NaN where there is none. longest: tokens of the
+    longest text, read off the lengths where the batch is made.
     """
 
     ids: Tensor
     lengths: Tensor
     samples: Tensor
     targets: Tensor
+    longest: int = field(default=-1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.longest < 0:
+            self.longest = int(self.lengths.max()) if len(self) else 0
 
     @property
     def tokens(self) -> int:
-        return int(self.lengths.sum())
+        return len(self.ids)
 
     @property
     def places(self) -> int:
-        return len(self) * int(self.lengths.max()) if len(self) else 0
+        return len(self) * self.longest
 
     @property
     def mask(self) -> Tensor:
         """(texts, longest) bool, True on tokens."""
-        longest = int(self.lengths.max()) if len(self) else 0
-        return torch.arange(longest, device=self.lengths.device) < self.lengths.unsqueeze(1)
+        return torch.arange(self.longest, device=self.lengths.device) < self.lengths.unsqueeze(1)
 
     def padded(self, pad: int, values: Tensor | None = None) -> Tensor:
         """(texts, longest) the ids, or other int64 values of the tokens, padded at the end."""
@@ -202,18 +171,20 @@ class Texts(Ragged):
     text: Tensor
     source: Tensor
 
-
-@dataclass
-class Example:
-    """One labelled text, or pair of texts, as a classifier reads it.
-
-    ids, types: (tokens,) int64, special tokens included; types are 1 on the second text of a pair. target: class number
-    or score.
-    """
-
-    ids: np.ndarray
-    types: np.ndarray
-    target: float
+    def as_rows(self, pad: int) -> Rows:
+        """Each text as a row of one document, padded at its end; nothing has to be waited for."""
+        ids, mask = self.padded(pad), self.mask
+        rows, length = mask.shape
+        begin = torch.arange(rows, device=ids.device) * length
+        pieces = torch.stack([begin, begin + self.lengths], dim=1).flatten()  # a text, then its padding, maybe none
+        facts = RowFacts(
+            predicted=pieces[:0],
+            starts=F.pad(pieces, (0, 1), value=rows * length).to(torch.int32),
+            tokens=self.tokens,
+            whole=self.tokens == self.places,
+        )
+        positions = torch.arange(length, device=ids.device).expand(rows, length)
+        return Rows(ids, mask.int(), positions, torch.full_like(ids, IGNORE), begin // max(length, 1), facts)
 
 
 @dataclass
@@ -221,19 +192,6 @@ class Examples(Ragged):
     """Labelled texts. types: (tokens,) int64, as in Example."""
 
     types: Tensor
-
-
-@dataclass(frozen=True)
-class LabelFacts:
-    """What a classifier is to learn: classes with the training examples of each, or (no classes) scores.
-
-    mean, deviation: of the training scores.
-    """
-
-    classes: tuple[str, ...] = ()
-    counts: tuple[int, ...] = ()
-    mean: float = 0.0
-    deviation: float = 1.0
 
 
 def stack_examples(places: Sequence[int], examples: Sequence[Example]) -> Examples:
@@ -261,23 +219,12 @@ def stack_texts(texts: Sequence[tuple[int, np.ndarray, int, float]]) -> Texts:
     )
 
 
-def content_key(ids: np.ndarray) -> int:
-    """A number below 2^63 that is the same for the same ids, and in all likelihood for no others."""
-    return int.from_bytes(hashlib.blake2b(ids.tobytes(), digest_size=8).digest(), "big") >> 1
-
-
 @dataclass
 class Part(Batch):
     """A micro-batch of one part of a mixture of objectives. name: the part's."""
 
     name: str
     batch: Any
-
-    def to(self, device: torch.device | str) -> Part:
-        return Part(self.name, self.batch.to(device))
-
-    def pin_memory(self) -> Part:
-        return Part(self.name, self.batch.pin_memory())
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -297,41 +244,8 @@ class Part(Batch):
 
 def empty_like(batch: Batch) -> Batch:
     """A batch of no samples with the shapes of another (a rank that has nothing left in a micro-batch)."""
-    return replace(batch, **{f.name: torch.empty_like(getattr(batch, f.name)[:0]) for f in fields(batch)})  # type: ignore[arg-type, type-var]
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """What objectives need to know of a tokenizer: its size and the ids of its special tokens (None: it has none)."""
-
-    size: int
-    pad: int
-    special: tuple[int, ...]
-    mask: int | None = None
-    cls: int | None = None
-    sep: int | None = None
-    bos: int | None = None
-    eos: int | None = None
-    prefix: tuple[int, ...] = ()
-    suffix: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, tokenizer: Any) -> Vocabulary:
-        """Read off a transformers tokenizer.
-
-        prefix, suffix: what the tokenizer puts around a single text.
-        """
-        ids = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "cls", "sep", "bos", "eos")}
-        bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-        framed = tokenizer("a")["input_ids"]
-        first = next(at for at in range(len(framed)) if framed[at : at + len(bare)] == bare)
-        prefix, suffix = tuple(framed[:first]), tuple(framed[first + len(bare) :])
-        special = tuple(sorted(tokenizer.all_special_ids))
-        return cls(size=len(tokenizer), pad=padding_id(tokenizer), special=special, prefix=prefix, suffix=suffix, **ids)
-
-
-def padding_id(tokenizer: Any) -> int:
-    """What fills a text up: the padding token, else the end token (many decoders have no other), else token 0."""
-    if tokenizer.pad_token_id is not None:
-        return tokenizer.pad_token_id
-    return tokenizer.eos_token_id if tokenizer.eos_token_id is not None else 0
+    emptied = {
+        entry.name: torch.empty_like(getattr(batch, entry.name)[:0]) if entry.default is MISSING else entry.default
+        for entry in fields(batch)  # type: ignore[arg-type]
+    }  # what has a default follows from the others
+    return replace(batch, **emptied)  # type: ignore[type-var]

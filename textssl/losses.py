@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_LOGITS = 2**22  # logits of one chunk: 16 MB in float32
+CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**26}  # logits of one chunk: 16 MB in float32, which caches hold, and 256 MB
 CHUNK_TOKENS = 256  # but at least so many tokens, for the matrix products to be efficient
 
 
@@ -46,9 +46,9 @@ def linear_cross_entropy(
     return _LinearCrossEntropy.apply(hidden, weight, bias, labels, chunk, product, wanted)  # type: ignore[no-any-return]
 
 
-def chunk_tokens(tokens: int, vocabulary: int, chunk: int | None = None) -> int:
-    """Tokens of one chunk, such that all chunks are nearly equal."""
-    limit = chunk or max(CHUNK_TOKENS, CHUNK_LOGITS // vocabulary)
+def chunk_tokens(tokens: int, vocabulary: int, chunk: int | None = None, device: str = "cpu") -> int:
+    """Tokens of one chunk, such that all chunks are nearly equal. device: its type; a GPU needs larger ones."""
+    limit = chunk or max(CHUNK_TOKENS, CHUNK_LOGITS.get(device, CHUNK_LOGITS["cpu"]) // vocabulary)
     pieces = max(1, -(-tokens // limit))
     return max(1, -(-tokens // pieces))
 
@@ -68,7 +68,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=exact, device=hidden.device)
         with torch.autocast(hidden.device.type, enabled=False):
             operands = hidden.to(product), weight.to(product), None if bias is None else bias.to(product)
-            step = chunk_tokens(len(labels), len(weight), chunk)
+            step = chunk_tokens(len(labels), len(weight), chunk, hidden.device.type)
             scores = torch.empty(step, len(weight), dtype=exact, device=hidden.device)  # of every chunk in turn
             for start in range(0, len(labels), step):
                 piece = slice(start, start + step)

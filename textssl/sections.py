@@ -50,7 +50,9 @@ class ModelConfig(Section):
         default=None, description="any transformers configuration, e.g. {model_type: bert}"
     )
     pretrained: str | None = Field(default=None, description="a model folder to start from")
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    attention: Literal["auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "varlen"] = Field(
+        default="auto", description="auto: sdpa; on GPUs in bfloat16, for packed rows, varlen (torch's flash kernels)"
+    )
     dropout: float | None = Field(default=None, ge=0, lt=1, description="null keeps the configuration's own")
     reinitialise: bool = Field(default=False, description="with pretrained: its architecture with random weights")
     frozen_layers: int = Field(
@@ -128,6 +130,10 @@ class TrainConfig(Section):
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    deterministic: bool = Field(
+        default=False,
+        description="GPUs: only kernels whose result is the same each time, so that a resume is exact to the byte",
+    )
     compile: bool = False
     gradient_checkpointing: bool = False
     workers: int | None = Field(default=None, ge=0, description="loader processes; null: 0 on CPU, 2 on a GPU")

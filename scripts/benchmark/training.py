@@ -129,7 +129,7 @@ def theirs(folder: Path, objective: str, seconds: float, lr: float) -> dict:
     }
 
 
-def concatenated(corpus: Path, words) -> dict[str, list]:
+def concatenated(corpus: Path, words, length: int = LENGTH) -> dict[str, list]:
     """All documents with their special tokens in one stream, cut into rows: the examples' group_texts."""
     from textssl.data.corpus import Corpus
 
@@ -139,18 +139,18 @@ def concatenated(corpus: Path, words) -> dict[str, list]:
         bounds = shard.bounds(0, len(shard.documents)).tolist()
         for begin, end in itertools.pairwise(bounds):
             stream += [words.cls_token_id, *shard.tokens[begin:end].tolist(), words.sep_token_id]
-    total = len(stream) // LENGTH * LENGTH
-    return {"input_ids": [stream[at : at + LENGTH] for at in range(0, total, LENGTH)]}
+    total = len(stream) // length * length
+    return {"input_ids": [stream[at : at + length] for at in range(0, total, length)]}
 
 
 def our_loss(folder: Path, objective: str, model, words) -> float:
     """A model's loss on our held-out rows (packed, documents isolated)."""
-    from textssl.batch import Vocabulary
     from textssl.data.corpus import Corpus
     from textssl.data.loader import StepDataset
     from textssl.data.plan import Plan
     from textssl.models.heads import LanguageModel
     from textssl.objectives import resolve_objective
+    from textssl.tokenizer.vocabulary import Vocabulary
     from textssl.training.held_out import held_out_loss
 
     task, _ = resolve_objective({"name": objective, **({"mask_rate": MASK_RATE} if objective == "mlm" else {})})

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textssl.batch import RowFormat, Views, content_key
 from textssl.data.dealing import SMALLEST_GROUP_TOKENS, Limits, TextDealing, cut, deal, deal_by_length, frame
+from textssl.sample_types import RowFormat, Views, content_key
 
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=80)
 WORLDS = st.integers(1, 5)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.tiny import texts, tiny_tokenizer
 from textssl import tokenizer
-from textssl.batch import Example, LabelFacts
 from textssl.data.dealing import Limits
 from textssl.data.examples import ExampleDealing, LabelPairs, encode_examples, outside
 from textssl.data.labeled import Labeled
+from textssl.sample_types import Example, LabelFacts
 
 TEXTS = ["", "one", *(text[: 40 * place] for place, text in enumerate(texts()[:10], start=1))]
 FACTS = LabelFacts(("a", "b"), (6, 6))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from textssl.batch import Part, RowFormat, Texts, Views, content_key
+from textssl.batch import Part, Texts
 from textssl.data.dealing import Limits, TextDealing
 from textssl.data.keyed import SAMPLE, generator
 from textssl.data.loader import JoinedSteps, StepDataset, load_steps
+from textssl.sample_types import RowFormat, Views, content_key
 
 
 class Numbers:

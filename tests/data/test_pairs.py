@@ -10,11 +10,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from textssl.batch import PairFacts
 from textssl.data import drops
 from textssl.data.drops import DropReport
 from textssl.data.pairs import read_pairs
 from textssl.errors import UserError
+from textssl.sample_types import PairFacts
 
 PAIR = {"text_a": "a b", "text_b": "c"}
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.data.test_corpus import write
-from textssl.batch import RowFormat
 from textssl.data.corpus import Corpus
 from textssl.data.plan import Mixture, Plan
 from textssl.errors import UserError
+from textssl.sample_types import RowFormat
 
 MLM = RowFormat(prefix=(2,), suffix=(3,), pad=0)
 CLM = RowFormat(prefix=(2,), end=(3,), pad=0)

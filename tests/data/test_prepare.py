@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from textssl import batch
 from textssl.config import parse_config
 from textssl.data import encoding, samples
 from textssl.data.corpus import Corpus
@@ -66,10 +65,6 @@ def documents(corpus: Corpus) -> list[tuple[list[int], list[int], int]]:
         for row, (a, b) in enumerate(pairwise(bounds)):
             found.append((arrays.tokens[a:b].tolist(), arrays.marks[a:b].tolist(), int(arrays.documents[row, 1])))
     return found
-
-
-def test_the_bits_are_those_of_the_batch():
-    assert (encoding.WORD_START, encoding.SENTENCE_START) == (batch.WORD_START, batch.SENTENCE_START)
 
 
 def test_same_bytes_whatever_the_workers(folder, tmp_path, monkeypatch):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textssl.batch import SENTENCE_START, RowFormat
 from textssl.data.corpus import Corpus, CorpusWriter
 from textssl.data.plan import Plan
 from textssl.errors import UserError
+from textssl.sample_types import SENTENCE_START, RowFormat
 
 
 def write(path, documents, **options):

@@ -13,13 +13,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.evaluation.folders import save_model, topics
 from tests.models.test_sentence import shaken
 from tests.tiny import tiny_tokenizer
-from textssl.batch import LabelFacts
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.predictor import Classifier, HeadedEncoder, load_predictor
 from textssl.models.classifier import build_classifier
 from textssl.models.linear_head import LABELS, LinearHead, softmax
 from textssl.models.sentence import build_sentence_model
+from textssl.sample_types import LabelFacts
 from textssl.sections import ModelConfig
 
 LENGTH = 24

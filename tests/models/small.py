@@ -9,8 +9,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from textssl.batch import IGNORE, Rows
+from textssl.batch import Rows
 from textssl.models.build import build_model
+from textssl.sample_types import IGNORE
 from textssl.sections import ModelConfig
 
 VOCABULARY = 48
@@ -94,8 +95,8 @@ def make_rows(layouts: list[list[int]], length: int, seed: int = 0) -> Rows:
             positions[row, start : start + size] = np.arange(size)
             start += size
     labels = np.where(documents > 0, rng.integers(5, VOCABULARY, documents.shape), IGNORE)
-    arrays = (ids, documents, positions, labels, np.arange(len(layouts)))
-    return Rows(*(torch.from_numpy(array) for array in arrays))
+    ids, documents, positions, labels = (torch.from_numpy(array) for array in (ids, documents, positions, labels))
+    return Rows(ids, documents, positions, labels, torch.arange(len(layouts)))
 
 
 def alone(model, ids: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,12 @@ from tests.evaluation.folders import save_model
 from tests.models.test_sentence import shaken
 from tests.tiny import texts, tiny_tokenizer
 from textssl import tokenizer
-from textssl.batch import Example, LabelFacts, stack_examples
+from textssl.batch import stack_examples
 from textssl.data.examples import encode_examples
 from textssl.data.labeled import Labeled
 from textssl.errors import UserError
 from textssl.models.classifier import TextClassifier, build_classifier, output_layer
+from textssl.sample_types import Example, LabelFacts
 from textssl.sections import ModelConfig
 
 FAMILIES = ["bert", "modernbert", "llama", "gpt2"]

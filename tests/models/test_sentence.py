@@ -14,14 +14,16 @@ from transformers import AutoModel
 
 from tests.models.small import CONFIGS, FOUR
 from tests.tiny import texts, tiny_tokenizer
-from textssl.batch import RowFormat, Texts, Views, Vocabulary, empty_like
+from textssl.batch import Texts, empty_like
 from textssl.data.dealing import Limits, TextDealing
 from textssl.errors import UserError
 from textssl.models.build import build_model
 from textssl.models.configuration import position_capacity
 from textssl.models.heads import LanguageModel
 from textssl.models.sentence import SentenceModel, build_sentence_model
+from textssl.sample_types import RowFormat, Views
 from textssl.sections import ModelConfig
+from textssl.tokenizer.vocabulary import Vocabulary
 
 LENGTH = 48  # tokens of a row, which no export may take for the model's limit
 POOLINGS = ("mean", "cls", "lasttoken", "weightedmean", "max")

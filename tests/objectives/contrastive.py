@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textssl.batch import IGNORE, Batch, Document, RowFormat, Rows, Vocabulary
+from textssl.batch import Batch, Rows
 from textssl.objectives.base import Encoded, Objective
+from textssl.sample_types import IGNORE, Document, RowFormat
+from textssl.tokenizer.vocabulary import Vocabulary
 
 
 @dataclass

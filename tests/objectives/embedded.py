@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from tests.tiny import tiny_tokenizer
-from textssl.batch import PairFacts, Vocabulary
 from textssl.models.sentence import build_sentence_model
 from textssl.objectives import resolve_objective
+from textssl.sample_types import PairFacts
 from textssl.sections import ModelConfig
+from textssl.tokenizer.vocabulary import Vocabulary
 
 WIDTH = 8
 BERT = {

@@ -6,8 +6,8 @@ import torch
 
 from tests.formulas import info_nce_by_hand, nt_xent_by_hand
 from tests.objectives.embedded import built, loss_of, two_view_features
-from textssl.batch import Document, content_key
 from textssl.errors import UserError
+from textssl.sample_types import Document, content_key
 
 
 @pytest.mark.parametrize("symmetric", [False, True])

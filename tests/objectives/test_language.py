@@ -3,13 +3,14 @@ import pytest
 import torch
 
 from tests.tiny import make_corpus, tiny_config, tiny_tokenizer
-from textssl.batch import IGNORE, Vocabulary
 from textssl.data.corpus import Corpus
 from textssl.data.plan import Plan
 from textssl.errors import UserError
 from textssl.models.build import build_model
 from textssl.models.heads import LanguageModel
 from textssl.objectives import resolve_objective
+from textssl.sample_types import IGNORE
+from textssl.tokenizer.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module", params=["mlm", "clm"])

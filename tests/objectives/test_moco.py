@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from tests.formulas import info_nce_by_hand
 from tests.objectives.embedded import built, draw, loss_of, two_view_features
-from textssl.batch import Document
+from textssl.sample_types import Document
 
 
 def features_of(samples, first=0):

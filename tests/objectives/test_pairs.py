@@ -6,8 +6,8 @@ import torch
 
 from tests.formulas import cosine, info_nce_by_hand, negative_log_share
 from tests.objectives.embedded import built, draw, loss_of, moved
-from textssl.batch import Adjacent, Document, Pair, PairFacts, content_key
 from textssl.errors import UserError
+from textssl.sample_types import Adjacent, Document, Pair, PairFacts, content_key
 
 LEFT, RIGHT, FIRST, SECOND = range(4)  # views of a pair with two negatives
 

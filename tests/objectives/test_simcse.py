@@ -7,12 +7,13 @@ import torch
 from tests.formulas import info_nce_by_hand, nt_xent_by_hand
 from tests.objectives.embedded import BERT, built, loss_of, moved, two_view_features
 from tests.tiny import tiny_tokenizer
-from textssl.batch import Document, RowFormat, Vocabulary
 from textssl.data.dealing import Limits, TextDealing
 from textssl.errors import UserError
 from textssl.models.sentence import build_sentence_model
 from textssl.objectives import resolve_objective
+from textssl.sample_types import Document, RowFormat
 from textssl.sections import ModelConfig
+from textssl.tokenizer.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize("symmetric", [False, True])

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from tests.objectives.embedded import built, two_view_features
-from textssl.batch import Document, PairFacts, Part, Row
+from textssl.batch import Part
 from textssl.data.dealing import Limits, TextDealing
 from textssl.errors import UserError
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Rows, stack_rows
+from textssl.sample_types import Document, PairFacts, Row
 
 PARTS = [
     {"name": "crops", "min_tokens": 2, "max_tokens": 6, "weight": 0.5},

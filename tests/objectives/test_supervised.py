@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.tiny import tiny_tokenizer
-from textssl.batch import Example, Examples, LabelFacts, Vocabulary, stack_examples
+from textssl.batch import Examples, stack_examples
 from textssl.errors import UserError
 from textssl.objectives.supervised import Classification, Regression, Supervised
+from textssl.sample_types import Example, LabelFacts
+from textssl.tokenizer.vocabulary import Vocabulary
 
 CLASSES = LabelFacts(("a", "b", "c"), (6, 3, 1))
 SCORES = LabelFacts(mean=2.0, deviation=1.5)

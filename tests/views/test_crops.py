@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textssl.batch import SENTENCE_START, WORD_START
+from textssl.sample_types import SENTENCE_START, WORD_START
 from textssl.views.crops import two_spans
 
 WORDS = st.lists(st.integers(1, 6), min_size=1, max_size=60)  # tokens of each word

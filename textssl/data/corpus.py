@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from textssl.batch import SENTENCE_START
 from textssl.errors import UserError
+from textssl.sample_types import SENTENCE_START
 
 FORMAT = 1
 MANIFEST = "corpus.json"

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from textssl.batch import Batch, RowFormat, Texts, Views, stack_texts
+from textssl.batch import Batch, Texts, stack_texts
+from textssl.sample_types import RowFormat, Views
 
 SMALLEST_GROUP_TOKENS = 512  # below this a forward on a CPU costs more than the padding that a finer cut saves
 

@@ -12,6 +12,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from textssl.data.sentences import sentence_starts
+from textssl.sample_types import SENTENCE_START, WORD_START
 from textssl.tokenizer.words import SPACE_MARKERS, WordFinder
 
 SEGMENT_CHARACTERS = 2**16  # a longer text is encoded in segments that are at least this long
@@ -19,7 +20,6 @@ LONGEST_SEGMENT = 2**20  # ... and never longer, even where there is no good pla
 BATCH_CHARACTERS = 2**18  # what the library encodes at once: it needs some 100 bytes a character
 SAFE_SPACE = re.compile(r"(?<=\w) (?=\w)")  # one plain space between letters or digits
 PROBES = ("the cat", "Tom 12", "x yz", "7 b")
-WORD_START, SENTENCE_START = 1, 2  # as in textssl.batch, which imports torch; a test holds them equal
 START = WORD_START | SENTENCE_START
 LOOK_AHEAD = 16  # characters after a sentence's first one, where the normaliser has dropped that
 

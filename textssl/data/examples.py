@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from textssl.batch import Example, Examples, LabelFacts, Pair, PairFacts, padding_id, stack_examples
+from textssl.batch import Examples, stack_examples
 from textssl.data.dealing import Limits, deal_by_length
 from textssl.data.keyed import PAIRS
 from textssl.data.labeled import Labeled
 from textssl.data.listed import Listed
 from textssl.data.splits import by_class
+from textssl.sample_types import Example, LabelFacts, Pair, PairFacts
+from textssl.tokenizer.vocabulary import padding_id
 
 
 def encode_examples(

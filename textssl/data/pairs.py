@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-from textssl.batch import Pair, PairFacts
 from textssl.data import drops
 from textssl.data.documents import is_usable
 from textssl.data.drops import DropReport
@@ -20,6 +19,7 @@ from textssl.data.inputs import expand_inputs, file_format
 from textssl.data.keyed import PAIRS
 from textssl.data.listed import Listed
 from textssl.errors import UserError
+from textssl.sample_types import Pair, PairFacts
 
 COLUMNS = ("text_a", "text_b", "label", "score")
 NEGATIVES = ("negative", *(f"negative_{number}" for number in range(1, 101)))

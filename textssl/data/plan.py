@@ -15,12 +15,12 @@ from typing import Protocol
 
 import numpy as np
 
-from textssl.batch import Adjacent, Document, Row, RowFormat
 from textssl.data.corpus import Blocks, Corpus
 from textssl.data.keyed import MIXTURE, SAMPLE, WINDOW, bijection, generator, philox, shuffled
 from textssl.data.packing import pack, rows_needed
 from textssl.data.windows import AdjacentWindow, Documents, DocumentWindow, RowWindow, Window, sentences_of
 from textssl.errors import UserError
+from textssl.sample_types import Adjacent, Document, Row, RowFormat
 
 MAX_BLOCKS = 2**18
 MIXTURE_CYCLE = 1024  # samples over which the shares of a mixture are exact (to one sample)

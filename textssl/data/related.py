@@ -9,12 +9,12 @@ from typing import Generic, TypeVar
 import numpy as np
 from tokenizers import Tokenizer
 
-from textssl.batch import SENTENCE_START
 from textssl.data.corpus import Corpus, Shard
 from textssl.data.documents import is_usable
 from textssl.data.drops import MISSING_COLUMN, DropReport
 from textssl.data.formats import table_records
 from textssl.data.inputs import expand_inputs
+from textssl.sample_types import SENTENCE_START
 
 MIN_TOKENS = 5  # of each text of a pair: less says nothing of what it is about
 PASSAGE_TOKENS = 64

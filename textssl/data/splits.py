@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from textssl.batch import LabelFacts
 from textssl.data.drops import DropReport
 from textssl.data.keyed import LABELLED, generator
 from textssl.data.labeled import Labeled, Target, read_labeled, text_hash
 from textssl.errors import UserError
+from textssl.sample_types import LabelFacts
 from textssl.sections import DataConfig
 
 DUPLICATE, CONFLICTING = "duplicate text", "text with two labels"

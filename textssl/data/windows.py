@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textssl.batch import SENTENCE_START, Adjacent, Document, Row, RowFormat
 from textssl.data.corpus import Blocks, Corpus
 from textssl.data.packing import Packing
+from textssl.sample_types import SENTENCE_START, Adjacent, Document, Row, RowFormat
 
 
 @dataclass(frozen=True)

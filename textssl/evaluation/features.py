@@ -19,11 +19,11 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.batch import padding_id
 from textssl.errors import UserError
 from textssl.evaluation.lanes import Lanes
 from textssl.evaluation.loading import context_limit
 from textssl.evaluation.tokens import TokenReader, padded
+from textssl.tokenizer.vocabulary import padding_id
 
 DEFAULT_MAX_TOKENS = 512
 BATCH_TOKENS = {"cpu": 1_024, "gpu": 16_384}  # padded tokens of one forward pass; on a CPU what its cache holds

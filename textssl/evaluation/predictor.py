@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.batch import padding_id
 from textssl.data.examples import read_rows
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
@@ -26,6 +25,7 @@ from textssl.evaluation.loading import (
 from textssl.evaluation.tokens import padded
 from textssl.models.linear_head import LABELS, LinearHead, softmax
 from textssl.models.sentence import is_static_folder
+from textssl.tokenizer.vocabulary import padding_id
 
 DEFAULT_MAX_TOKENS = 512
 Item = str | tuple[str, str]  # a text, or a pair of texts

@@ -13,10 +13,10 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding
 from transformers import PreTrainedTokenizerBase
 
-from textssl.batch import padding_id
 from textssl.errors import UserError
 from textssl.evaluation.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized
 from textssl.evaluation.tokens import TokenReader, fast_ids, padded
+from textssl.tokenizer.vocabulary import padding_id
 
 STATIC_BATCH_TEXTS = 256  # a lookup and a mean: the batch only has to be large against its overhead
 

@@ -4,8 +4,9 @@ A token sees the tokens of its own document alone, at the positions they have th
 gives the outputs that it gives alone. How that is said to a backbone depends on its family and on the attention
 implementation; there are three layouts:
 
-packed    rows stay rows; a mask (rows, 1, length, length) isolates. sdpa and eager, families in MASKING.
-flat      all rows form one sequence with cumulative document lengths. flash attention, families in MASKING.
+packed    rows stay rows; a mask isolates, (rows, 1, length, length) under sdpa and eager, of blocks under
+          flex_attention. Families in MASKING.
+flat      all rows form one sequence with cumulative document lengths. flash_attention and varlen, families in MASKING.
 separate  every document is a row of its own under an ordinary padding mask. All others: slower, never wrong.
 """
 
@@ -14,11 +15,12 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers import PreTrainedModel
 
 from textssl.batch import Rows
+from textssl.models.varlen import VARLEN
 
 
 class Masking(NamedTuple):
@@ -52,11 +54,11 @@ MASKING = {
 def layout(model: PreTrainedModel) -> Literal["packed", "flat", "separate"]:
     """How rows reach the backbone, from its family and its attention implementation."""
     implementation = model.config._attn_implementation or "eager"
-    if model.config.model_type in MASKING and implementation in ("sdpa", "eager"):
+    if model.config.model_type not in MASKING:
+        return "separate"
+    if implementation in ("sdpa", "eager", "flex_attention"):
         return "packed"
-    if model.config.model_type in MASKING and implementation.startswith("flash_attention"):
-        return "flat"
-    return "separate"
+    return "flat" if implementation == VARLEN or implementation.startswith("flash_attention") else "separate"
 
 
 def isolate(model: PreTrainedModel, batch: Rows, *, causal: bool | None = None) -> dict[str, Any]:
@@ -69,7 +71,10 @@ def isolate(model: PreTrainedModel, batch: Rows, *, causal: bool | None = None) 
     kind = layout(model)
     if kind != "packed":
         if causal is not None and causal != own_direction(model.config):
-            raise ValueError(f"the direction of {model.config.model_type} changes under sdpa and eager attention alone")
+            raise ValueError(
+                f"the direction of {model.config.model_type} is set by a mask, which "
+                f"{model.config._attn_implementation} attention does not have: take sdpa"
+            )
         return flat_arguments(model.config, batch) if kind == "flat" else separate_arguments(model.config, batch)
     return {
         "input_ids": batch.ids,
@@ -104,34 +109,61 @@ def positions(config, batch: Rows) -> Tensor:
 # ---- packed: a mask for rows as they are
 
 
-def packed_mask(model: PreTrainedModel, batch: Rows, causal: bool) -> Tensor | dict[str, Tensor | None] | None:
+def packed_mask(model: PreTrainedModel, batch: Rows, causal: bool) -> Any:
     """What the family takes as attention_mask: one mask, or one for each kind of layer; None where none is needed.
 
-    Masks are boolean under sdpa, True where a query may look, and additive (0 or the lowest number) under eager.
-    None needs rows of one whole document each; a causal model then relies on is_causal, the fastest kernels.
+    Masks are boolean under sdpa, True where a query may look, additive (0 or the lowest number) under eager, and
+    BlockMasks under flex attention. None needs rows of one whole document each; a causal model then relies on
+    is_causal, the fastest kernels.
     """
     config, masking = model.config, MASKING[model.config.model_type]
-    sdpa = config._attn_implementation == "sdpa"
-    length = batch.ids.shape[1]
-    whole = bool((batch.documents == 1).all())
     window = None if masking.window == "none" else getattr(config, "sliding_window", None)
-
-    def finish(mask: Tensor | None) -> Tensor | None:
-        return mask if mask is None or sdpa else additive(mask, model.dtype)
-
-    free = whole and causal == own_direction(config) and (sdpa or not causal)
-    seen = None if free else document_mask(batch.documents, causal)  # (rows, 1, length, length)
-    if masking.window == "none" or window is None or length <= window:
-        full = windowed = finish(seen)
-    else:
-        band = window_mask(length, window, causal, masking.causal, batch.ids.device)
-        if causal and seen is None:
-            band = band & torch.ones_like(band).tril()
-        full, windowed = finish(seen), finish(band if seen is None else seen & band)
+    if window is not None and batch.ids.shape[1] <= window:
+        window = None
+    make = block_mask if config._attn_implementation == "flex_attention" else dense_mask
+    full = make(model, batch, causal, None)
+    windowed = full if window is None else make(model, batch, causal, window)
     if masking.window == "layers":
         kinds = {"full_attention": full, "sliding_attention": windowed}
         return {kind: kinds[kind] for kind in sorted(set(config.layer_types))}
     return windowed if masking.window == "all" else full
+
+
+def dense_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | None) -> Tensor | None:
+    """The mask of sdpa and eager attention, (rows or 1, 1, length, length); window: None for all of the document."""
+    config = model.config
+    sdpa = config._attn_implementation == "sdpa"
+    whole = batch.facts.whole and causal == own_direction(config) and (sdpa or not causal)
+    if whole and window is None:
+        return None
+    if whole:
+        length = batch.ids.shape[1]
+        seen = torch.ones(1, 1, length, length, dtype=torch.bool, device=batch.ids.device)
+        seen = seen.tril() if causal else seen
+    else:
+        seen = document_mask(batch.documents, causal)
+    if window is not None:
+        counts_itself = MASKING[config.model_type].causal
+        seen = seen & window_mask(batch.ids.shape[1], window, causal, counts_itself, batch.ids.device)
+    return seen if sdpa else additive(seen, model.dtype)
+
+
+def block_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | None) -> BlockMask:
+    """The same for flex attention, which leaves out blocks where nothing is seen and computes no score of them."""
+    documents, counts_itself = batch.documents, MASKING[model.config.model_type].causal
+
+    def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        inside = documents[row, query] == documents[row, key]
+        if causal:
+            inside = inside & (query >= key)
+        if window is not None:
+            distance = query - key if causal else (query - key).abs()
+            inside = inside & (distance < window if counts_itself else distance <= window)
+        return inside
+
+    rows, length = batch.ids.shape
+    on_gpu = documents.device.type == "cuda"  # there it is compiled once, and the dense mask never exists
+    return create_block_mask(seen, rows, None, length, length, device=documents.device, _compile=on_gpu)
 
 
 def document_mask(documents: Tensor, causal: bool) -> Tensor:
@@ -162,29 +194,21 @@ def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
 # ---- flat: cumulative lengths for flash attention
 
 
-def document_starts(documents: Tensor) -> Tensor:
-    """(pieces + 1,) int32: where each document, or run of padding, starts in the flattened rows; last, their end."""
-    rows, length = documents.shape
-    first = torch.ones(rows, length, dtype=torch.bool, device=documents.device)
-    first[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    return F.pad(first.flatten().nonzero().flatten(), (0, 1), value=rows * length).to(torch.int32)
-
-
 def flat_arguments(config, batch: Rows) -> dict[str, Any]:
-    """Flash attention's arguments: (1, rows * length) ids and positions, cumulative lengths, longest piece.
+    """Flash attention's arguments: (1, rows * length) ids and positions, cumulative lengths, a bound on the longest.
 
-    A run of padding is a piece of its own: under 2 % of the tokens, and nothing has to be gathered or scattered.
+    A run of padding is a piece of its own: under 2 % of the tokens, and nothing has to be gathered or scattered. The
+    bound is the length of a row, which no piece exceeds: the same in every step, so that nothing is compiled again.
     """
-    starts = document_starts(batch.documents)
-    longest = int(starts.diff().max()) if len(starts) > 1 else 0
+    starts, length = batch.facts.starts, batch.ids.shape[1]
     return {
         "input_ids": batch.ids.reshape(1, -1),
         "position_ids": positions(config, batch).reshape(1, -1),
         "attention_mask": None,
         "cu_seq_lens_q": starts,
         "cu_seq_lens_k": starts,
-        "max_length_q": longest,
-        "max_length_k": longest,
+        "max_length_q": length,
+        "max_length_k": length,
     }
 
 
@@ -193,7 +217,7 @@ def flat_arguments(config, batch: Rows) -> dict[str, Any]:
 
 def separate_places(batch: Rows) -> tuple[Tensor, Tensor, Tensor]:
     """For each non-padding token: its place in the flattened rows, the number of its document, its place there."""
-    starts = document_starts(batch.documents).long()
+    starts = batch.facts.starts.long()
     lengths = starts.diff()
     kept = batch.documents.flatten()[starts[:-1]] > 0  # pieces that are documents
     document = (kept.cumsum(0) - 1).repeat_interleave(lengths)

@@ -22,6 +22,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from textssl.errors import UserError
+from textssl.models import varlen
 from textssl.models.configuration import (
     LEARNED_POSITIONS,
     check_kind,
@@ -32,6 +33,7 @@ from textssl.models.configuration import (
     preset_config,
     set_dropout,
 )
+from textssl.models.varlen import VARLEN
 
 if TYPE_CHECKING:
     from textssl.sections import ModelConfig
@@ -102,6 +104,8 @@ def quiet() -> Iterator[None]:
 
 def with_attention(attention: str, build: Callable[[str], PreTrainedModel]) -> PreTrainedModel:
     """build(name of the attention implementation); "auto" is sdpa, or eager for families without it."""
+    if attention == VARLEN:
+        varlen.register()
     try:
         return build("sdpa" if attention == "auto" else attention)
     except (ImportError, ValueError) as error:
@@ -111,6 +115,14 @@ def with_attention(attention: str, build: Callable[[str], PreTrainedModel]) -> P
             return build("eager")
         what = f"model.attention={attention} cannot be used" if about_attention else "the model cannot be built"
         raise UserError(f"{what}: {message}") from None
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Recompute activations in the backward, in place: about a third more time for much less memory."""
+    # Today's name, and the one that transformers 5.17 has.
+    names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+    enable = next(method for name in names if (method := getattr(model, name, None)))
+    enable({"use_reentrant": False})
 
 
 def folder_config(spec: ModelConfig) -> Any:

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.batch import Examples, LabelFacts, padding_id
-from textssl.models.build import build_model, quiet
+from textssl.batch import Examples
+from textssl.models.build import build_model, checkpoint_activations, quiet
 from textssl.models.export import written_whole
 from textssl.models.layers import freeze_layers
+from textssl.sample_types import LabelFacts
 from textssl.sections import ModelConfig
+from textssl.tokenizer.vocabulary import padding_id
 
 
 class TextClassifier(nn.Module):
@@ -41,8 +43,7 @@ class TextClassifier(nn.Module):
         return self.model(**arguments).logits
 
     def checkpoint_gradients(self) -> None:
-        """Recompute activations in the backward."""
-        self.model.activation_checkpointing_enable({"use_reentrant": False})
+        checkpoint_activations(self.model)
 
     def compile(self, **options: Any) -> None:
         self.model.base_model.compile(**options)

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textssl.batch import Rows
 from textssl.losses import linear_cross_entropy
 from textssl.models.attention import isolate, own_direction, restore
-from textssl.models.build import quiet
+from textssl.models.build import checkpoint_activations, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.export import written_whole
 from textssl.tokenizer import for_causal
@@ -118,14 +118,18 @@ class LanguageModel(nn.Module):
         """
         if len(batch) == 0:
             return self(one_token(batch), causal=causal)[:0].expand(0, batch.ids.shape[1], -1)
-        arguments = isolate(self.model, batch, causal=causal)
-        if self.model.can_generate():
-            arguments["use_cache"] = False
         if self.supports_partial_logits:
-            output = self.backbone(**arguments).last_hidden_state
-        else:
-            output = self.model(**arguments).logits
-        return restore(self.model, output, batch)
+            return self.states(batch, causal=causal)
+        return restore(self.model, self.model(**self.arguments(batch, causal)).logits, batch)
+
+    def states(self, batch: Rows, *, causal: bool | None = None) -> Tensor:
+        """Last hidden states of the transformer, (rows, length, width), documents isolated."""
+        return restore(self.model, self.backbone(**self.arguments(batch, causal)).last_hidden_state, batch)
+
+    def arguments(self, batch: Rows, causal: bool | None = None) -> dict[str, Any]:
+        """Of the stock forward."""
+        options = {"use_cache": False} if self.model.can_generate() else {}
+        return isolate(self.model, batch, causal=causal) | options
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(tokens, width) -> (tokens, vocabulary), as the stock model gives them."""
@@ -141,8 +145,7 @@ class LanguageModel(nn.Module):
         return linear_cross_entropy(hidden, self.output.weight, self.output.bias, labels)
 
     def checkpoint_gradients(self) -> None:
-        """Recompute activations in the backward: about a third more time for much less memory."""
-        self.model.activation_checkpointing_enable({"use_reentrant": False})
+        checkpoint_activations(self.model)
 
     def compile(self, **options: Any) -> None:
         """torch.compile for the backbone, in place; names of parameters stay as they are."""

@@ -16,9 +16,10 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.batch import Texts, padding_id
+from textssl.batch import Texts
 from textssl.config import validate_options
 from textssl.errors import UserError
+from textssl.models.attention import layout
 from textssl.models.build import build_model, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.export import written_whole
@@ -27,6 +28,7 @@ from textssl.models.lsa import lsa_table
 from textssl.models.presets import STATIC_PRESETS
 from textssl.models.static import StaticConfig, StaticTable, token_frequencies
 from textssl.sections import ModelConfig
+from textssl.tokenizer.vocabulary import padding_id
 
 POOLED = ("pooler",)  # weights that a stock class adds to its backbone and mean pooling does not use
 
@@ -87,12 +89,16 @@ class SentenceModel(nn.Module):
             return self.finish({"sentence_embedding": self.backbone(texts)})
         if not len(texts):
             return self(one_token(texts))[:0]
-        mask = texts.mask
-        ids = texts.padded(self.pad)
-        model = self.backbone.model
-        options = {"use_cache": False} if model.can_generate() else {}
-        hidden = self.backbone.backbone(input_ids=ids, attention_mask=mask.long(), **options).last_hidden_state
-        return self.finish({"token_embeddings": hidden, "attention_mask": mask.long()})
+        return self.finish({"token_embeddings": self.hidden(texts), "attention_mask": texts.mask.long()})
+
+    def hidden(self, texts: Texts) -> Tensor:
+        """Last hidden states of the tokens, (texts, longest, width), padded at the end."""
+        assert isinstance(self.backbone, LanguageModel)
+        if layout(self.backbone.model) != "separate":
+            return self.backbone.states(texts.as_rows(self.pad))
+        options = {"use_cache": False} if self.backbone.model.can_generate() else {}
+        arguments = {"input_ids": texts.padded(self.pad), "attention_mask": texts.mask.long(), **options}
+        return self.backbone.backbone(**arguments).last_hidden_state
 
     def finish(self, features: dict[str, Any]) -> Tensor:
         for module in self.tail:

@@ -105,7 +105,7 @@ def bag(table: Tensor, texts: Texts, weights: Tensor | None = None) -> Tensor:
     """The mean of table rows over the tokens of each text, times the tokens' weights: (texts, width)."""
     if not len(texts):
         return (table[:1] * 0)[:0]
-    share = (1 / texts.lengths.to(table.dtype)).repeat_interleave(texts.lengths)
+    share = (1 / texts.lengths.to(table.dtype)).repeat_interleave(texts.lengths, output_size=texts.tokens)
     offsets = texts.lengths.cumsum(0) - texts.lengths
     per_token = share if weights is None else share * weights
     return F.embedding_bag(texts.ids, table, offsets, mode="sum", per_sample_weights=per_token)

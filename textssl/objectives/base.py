@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from textssl.batch import IGNORE, Batch, PairFacts, Row, RowFormat, Rows, Vocabulary
+from textssl.batch import Batch, Rows
 from textssl.errors import UserError
+from textssl.sample_types import PairFacts, Row, RowFormat
+from textssl.tokenizer.vocabulary import Vocabulary
 
 
 class Term(NamedTuple):
@@ -167,6 +169,10 @@ def stack_rows(rows: Sequence[Row], samples: Sequence[int]) -> Rows:
     )
 
 
-def predicted(batch: Rows) -> Tensor:
-    """(rows, length) bool, places that are predicted."""
-    return batch.labels != IGNORE
+def predicted(hidden: Tensor, batch: Rows) -> tuple[Tensor, Tensor]:
+    """What stands at the places that are predicted: hidden states (items, width) and labels (items,).
+
+    hidden: (rows, length, width).
+    """
+    places = batch.facts.predicted
+    return hidden.flatten(0, 1).index_select(0, places), batch.labels.flatten().index_select(0, places)

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from textssl.batch import IGNORE, Row, RowFormat, Rows, Vocabulary
+from textssl.batch import Rows
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective, Term, predicted
+from textssl.sample_types import IGNORE, Row, RowFormat
+from textssl.tokenizer.vocabulary import Vocabulary
 
 
 class CausalLM(Objective):
@@ -39,10 +41,9 @@ class CausalLM(Objective):
         return replace(sample, labels=labels)
 
     def counts(self, batch: Rows) -> dict[str, int]:
-        return {"clm": int(predicted(batch).sum())}
+        return {"clm": len(batch.facts.predicted)}
 
     def encode(self, batch: Rows) -> Encoded:
         hidden = self.backbone(batch)  # (rows, length, width)
-        places = predicted(batch)
-        total = self.backbone.cross_entropy(hidden[places], batch.labels[places])
+        total = self.backbone.cross_entropy(*predicted(hidden, batch))
         return Encoded({"clm": Term(total)}, {})

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
-from textssl.batch import Document, Texts, Views, Vocabulary, content_key
+from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective, Watched
 from textssl.objectives.embedding import (
@@ -21,6 +21,8 @@ from textssl.objectives.embedding import (
     two_view_loss,
     watch_views,
 )
+from textssl.sample_types import Document, Views, content_key
+from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.views.crops import Overlap, two_spans
 
 Tokens = Annotated[int, Field(ge=1)]

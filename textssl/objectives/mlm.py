@@ -9,9 +9,11 @@ import numpy as np
 from pydantic import Field
 from torch import nn
 
-from textssl.batch import IGNORE, WORD_START, Row, RowFormat, Rows, Vocabulary
+from textssl.batch import Rows
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective, Term, predicted
+from textssl.sample_types import IGNORE, WORD_START, Row, RowFormat
+from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.views.masking import Unit, choose, hide
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -79,10 +81,9 @@ class MaskedLM(Objective):
         return replace(sample, ids=shown, labels=np.where(chosen, sample.ids, IGNORE))
 
     def counts(self, batch: Rows) -> dict[str, int]:
-        return {"mlm": int(predicted(batch).sum())}
+        return {"mlm": len(batch.facts.predicted)}
 
     def encode(self, batch: Rows) -> Encoded:
         hidden = self.backbone(batch)  # (rows, length, width)
-        places = predicted(batch)
-        total = self.backbone.cross_entropy(hidden[places], batch.labels[places])  # logits for hidden tokens only
+        total = self.backbone.cross_entropy(*predicted(hidden, batch))  # logits for hidden tokens only
         return Encoded({"mlm": Term(total)}, {})

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from textssl.batch import Document, Texts, Views, Vocabulary, content_key
+from textssl.batch import Texts
 from textssl.losses import info_nce
 from textssl.models.teacher import follow, momentum_copy
 from textssl.objectives.base import Encoded, Objective, Watched
@@ -24,6 +24,8 @@ from textssl.objectives.embedding import (
     over_widths,
     two_views,
 )
+from textssl.sample_types import Document, Views, content_key
+from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.views.crops import Overlap
 
 

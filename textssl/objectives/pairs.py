@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textssl.batch import Adjacent, Pair, PairFacts, Texts, Views, Vocabulary, content_key
+from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.losses import info_nce
 from textssl.objectives.base import Encoded, Objective, Watched
@@ -22,6 +22,8 @@ from textssl.objectives.embedding import (
     equal_contents,
     over_widths,
 )
+from textssl.sample_types import Adjacent, Pair, PairFacts, Views, content_key
+from textssl.tokenizer.vocabulary import Vocabulary
 
 Loss = Literal["auto", "contrast", "classification", "regression"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from textssl.batch import Document, Texts, Views, Vocabulary, content_key
+from textssl.batch import Texts
 from textssl.errors import UserError
+from textssl.models.varlen import attention_dropout
 from textssl.objectives.base import Encoded, Objective, Watched
 from textssl.objectives.embedding import (
     ProjectorWidth,
@@ -18,6 +19,8 @@ from textssl.objectives.embedding import (
     two_view_loss,
     watch_views,
 )
+from textssl.sample_types import Document, Views, content_key
+from textssl.tokenizer.vocabulary import Vocabulary
 
 
 class SimCSE(Objective):
@@ -68,8 +71,4 @@ def has_dropout(model: nn.Module) -> bool:
     """Whether two forwards in training mode differ: a Dropout layer, or a configured rate of dropout in attention."""
     if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
         return True
-    configured = (getattr(module, "config", None) for module in model.modules())
-    rates = ("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop")
-    return any(
-        isinstance(value := getattr(config, rate, None), float) and value > 0 for config in configured for rate in rates
-    )
+    return any(attention_dropout(getattr(module, "config", None)) > 0 for module in model.modules())

@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from textssl.batch import Part, Vocabulary
+from textssl.batch import Part
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective, PartOf, Term, Watched
+from textssl.tokenizer.vocabulary import Vocabulary
 
 Resolve = Callable[[dict[str, Any], str], tuple[Objective, dict[str, Any]]]
 

@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from textssl.batch import Batch, Example, Examples, LabelFacts, Vocabulary, stack_examples
+from textssl.batch import Batch, Examples, stack_examples
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective, Term
+from textssl.sample_types import Example, LabelFacts
+from textssl.tokenizer.vocabulary import Vocabulary
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -109,8 +111,9 @@ class Classification(Supervised):
 
     def counts(self, batch: Examples) -> dict[str, float]:
         """The sum of the examples' weights, by which torch's weighted mean divides."""
-        weights: Any = self.weights
-        return {"classification": float(weights[batch.targets.long().to(weights.device)].sum())}
+        kind: Any = self.weights.dtype
+        weights = torch.tensor(self.weight_of_classes()).to(kind)  # on the CPU, as the batch still is
+        return {"classification": float(weights[batch.targets.long()].sum())}
 
     def encode(self, batch: Examples) -> Encoded:
         weights: Any = self.weights

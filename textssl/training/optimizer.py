@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from textssl.errors import UserError
 from textssl.models.layers import layer_depths
 from textssl.sections import OptimizerConfig
+from textssl.training.precision import native_bfloat16
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
 
@@ -100,8 +101,8 @@ class Muon(Optimizer):
     """Momentum whose matrix is replaced by its nearest orthogonal one (Jordan 2024; scale of arXiv:2502.16982, eq. 4).
 
     The scale 0.2 * sqrt(max(shape)) gives updates the root mean square of AdamW's, so both share a learning rate.
-    Newton-Schulz runs in bfloat16 where that is native (CUDA), in float32 on CPUs; equal shapes share one batched
-    product.
+    Newton-Schulz runs in bfloat16 on GPUs that have it (float64 gradients stay float64), on CPUs as gradients come;
+    equal shapes share one batched product.
     """
 
     def __init__(
@@ -146,12 +147,13 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
 
     matrices: (count, rows, columns). Singular values come out between about 0.7 and 1.2, not exactly 1.
     """
-    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    narrow = matrices.dtype == torch.float32 and matrices.is_cuda and native_bfloat16(cuda=True)
+    x = matrices.bfloat16() if narrow else matrices
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    wide = x.shape[2] > 1.5 * x.shape[1] and not x.is_cuda  # the break-even of products; bfloat16 would lose too much
+    wide = x.shape[2] > 1.5 * x.shape[1] and not narrow  # the break-even of products; bfloat16 would lose too much
     x = small_side(x @ x.mT, steps) @ x if wide else newton_schulz(x, steps)
     return x.mT if tall else x
 

@@ -16,14 +16,7 @@ from rich.console import Console
 
 from textssl.batch import Batch
 from textssl.data.loader import Steps, load_steps
-from textssl.distributed import (
-    barrier,
-    broadcast_object,
-    rank,
-    sum_gradients,
-    sum_over_ranks,
-    world_size,
-)
+from textssl.distributed import barrier, broadcast_object, rank, sum_gradients, sum_over_ranks, world_size
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective
 from textssl.sections import Config
@@ -117,8 +110,8 @@ class Trainer:
         """Steps until the end or a signal."""
         first, pin = self.spent.steps, self.device.type == "cuda"
         for batches in load_steps(self.dataset, itertools.count(first), self.workers, pin=pin):
+            agreed = self.agree(batches)  # counted here: on a GPU, every count would be waited for
             batches = [batch.to(self.device) for batch in batches]
-            agreed = self.agree(batches)
             now = replace(self.spent, seconds=agreed.seconds)
             if progress(self.config.train, now) >= 1.0:
                 break
@@ -158,9 +151,11 @@ class Trainer:
         set_lr(self.optimizers, self.lr_factor)
         self.objective.train()
         gradient = self.gradient(batches, agreed)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, train.max_grad_norm or math.inf))
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, train.max_grad_norm or math.inf)
         names = sorted(gradient.totals)
-        losses = sum_over_ranks([float(gradient.totals[name]) for name in names], self.device)
+        # The one place of a step where the host waits for the device:
+        norm, *losses = torch.stack([norm.double(), *(gradient.totals[name].double() for name in names)]).tolist()
+        losses = sum_over_ranks(losses, self.device)
         if math.isfinite(norm) and all(map(math.isfinite, losses)):
             for optimizer in self.optimizers:
                 optimizer.step()

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from textssl.batch import WORD_START
+from textssl.sample_types import WORD_START
 
 Overlap = Literal["disjoint", "any"]
 Span = tuple[int, int]

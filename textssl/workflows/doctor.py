@@ -16,11 +16,32 @@ from rich.table import Table
 
 from textssl import __version__
 from textssl.data.samples import cache_folder
+from textssl.models.varlen import COMPUTE_CAPABILITY, VARLEN
 from textssl.training.precision import NATIVE_BFLOAT16, choose_precision, native_bfloat16
 
 REQUIRED = (
-    *("torch", "transformers", "tokenizers", "datasets", "accelerate", "sentence-transformers", "safetensors"),
-    *("numpy", "scikit-learn", "scipy", "pydantic", "typer", "rich", "PyYAML", "pyarrow", "zstandard"),
+    *(
+        "torch",
+        "transformers",
+        "tokenizers",
+        "huggingface_hub",
+        "datasets",
+        "accelerate",
+        "sentence-transformers",
+        "safetensors",
+    ),
+    *(
+        "huggingface_hub",
+        "numpy",
+        "scikit-learn",
+        "scipy",
+        "pydantic",
+        "typer",
+        "rich",
+        "PyYAML",
+        "pyarrow",
+        "zstandard",
+    ),
 )
 EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "eval": (("mteb", "lm-eval"), "standard benchmarks"),
@@ -117,12 +138,12 @@ def cpu_device() -> dict[str, Any]:
 
 
 def cuda_device(index: int) -> dict[str, Any]:
-    """bfloat16 where it is native (compute capability 8.0 on); flash attention needs the same and its package."""
+    """bfloat16 where it is native (compute capability 8.0 on), which flash attention's kernels need too."""
     properties = torch.cuda.get_device_properties(index)
     with torch.cuda.device(index):
         native = native_bfloat16(cuda=True)
-    flash = properties.major >= 8 and installed("flash-attn") is not None
-    note = "flash-attn is not installed" if properties.major >= 8 else "flash attention needs compute capability 8.0"
+    recent = (properties.major, properties.minor) >= COMPUTE_CAPABILITY
+    flash = ["flash_attention_2"] if installed("flash-attn") is not None else []
     return {
         "device": f"cuda:{index}",
         "name": properties.name,
@@ -130,8 +151,10 @@ def cuda_device(index: int) -> dict[str, Any]:
         "precision": choose_precision(cuda=True),
         "native_bfloat16": native,
         "why": f"{'' if native else 'no '}native bfloat16 (compute capability {properties.major}.{properties.minor})",
-        "attention": [*(["flash_attention_2"] if flash else []), "sdpa", "eager"],
-        "attention_note": "documents isolated by cumulative lengths" if flash else note,
+        "attention": [*([VARLEN, *flash] if recent else []), "sdpa", "flex_attention", "eager"],
+        "attention_note": "documents isolated by cumulative lengths, without a mask"
+        if recent
+        else "documents isolated by a mask: flash attention's kernels need compute capability 8.0",
     }
 
 

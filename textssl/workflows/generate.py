@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerBase
 
-from textssl.batch import padding_id
 from textssl.errors import UserError
 from textssl.evaluation.loading import (
     context_limit,
@@ -22,6 +21,7 @@ from textssl.evaluation.loading import (
     load_weights,
 )
 from textssl.models.build import quiet
+from textssl.tokenizer.vocabulary import padding_id
 
 INSTEAD = {
     "masked": "it is a masked model, which fills gaps: use `textssl fill-mask`",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,20 +19,27 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
-from textssl.batch import Vocabulary
 from textssl.config import differing_keys
 from textssl.data.loader import Steps
 from textssl.data.samples import without_sample
 from textssl.errors import UserError
 from textssl.evaluation.loading import find_model
+from textssl.models import varlen
+from textssl.models.attention import MASKING
+from textssl.models.heads import LanguageModel
+from textssl.models.sentence import SentenceModel
+from textssl.models.varlen import VARLEN
 from textssl.objectives.base import Objective
 from textssl.sections import Config
+from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
 from textssl.training.precision import choose_precision, native_bfloat16
 from textssl.training.schedule import StepProgress
 from textssl.training.summary import Summary, summarize
 from textssl.training.tracking import announce, check_tensorboard
 from textssl.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
 
 NEVER = "{} holds checkpoints and train.resume is never: choose another out, or train.resume=auto"
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -161,6 +171,7 @@ def make_trainer(
     precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
+    fit_attention(config, backbone, accelerator.device, precision)
     for warning in warnings if distributed.rank() == 0 else ():
         announce(console, warning, style="yellow")
     with torch.random.fork_rng(devices=[]):  # every rank and every run of a seed makes the same heads
@@ -185,13 +196,61 @@ def make_trainer(
     )
 
 
+def fit_attention(config: Config, backbone: nn.Module, device: torch.device, precision: str) -> None:
+    """Attention that suits device, precision and what is read; "auto" becomes varlen where that works, in place.
+
+    Raises UserError where `model.attention` cannot do what is asked.
+    """
+    chosen = config.model.attention
+    reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
+    isolating = isinstance(reader, LanguageModel) and reader.model.config.model_type in MASKING
+    if chosen == VARLEN and not isolating:
+        raise UserError(
+            "model.attention is varlen, which is for pretraining (a classifier reads padded texts) of the families "
+            f"{', '.join(sorted(MASKING))}: leave it out"
+        )
+    if device.type != "cuda":
+        return
+    if chosen == "flash_attention_2" and precision != "bfloat16":
+        raise UserError(
+            f"model.attention is flash_attention_2, which works in bfloat16; the run's precision is {precision}: "
+            "leave it out, or say train.precision=bfloat16"
+        )
+    if isolating and chosen in (VARLEN, "auto"):
+        assert isinstance(reader, LanguageModel)
+        why = varlen.unsuited(reader.model.config, device, precision)
+        if why is None:
+            varlen.register()
+            reader.model.set_attn_implementation(VARLEN)
+        elif chosen == VARLEN:
+            raise UserError(f"model.attention is varlen, but {why}: leave it out")
+        elif precision == "bfloat16" and distributed.rank() == 0:
+            log.warning("documents are isolated by a dense mask, slower than varlen attention: %s", why)
+
+
+@contextmanager
+def deterministic(on: bool) -> Iterator[None]:
+    """Only kernels whose result is the same each time (torch.use_deterministic_algorithms); `on` false: as it was."""
+    if not on:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
 def conduct(trainer: Trainer, config: Config, header: str) -> Summary:
     """Train; the run folder gets its configuration first, and the objective the best weights at the end."""
     if distributed.rank() == 0:
         trainer.run.mkdir(parents=True, exist_ok=True)
         (trainer.run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
         announce(trainer.console, header)
-    stopped_by = trainer.fit()
+    with deterministic(config.train.deterministic):
+        stopped_by = trainer.fit()
     if not stopped_by:
         trainer.take_best()
     return summarize(trainer, stopped_by)

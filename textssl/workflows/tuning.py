@@ -14,7 +14,6 @@ from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed
-from textssl.batch import LabelFacts
 from textssl.data.dealing import Limits
 from textssl.data.examples import ExampleDealing, LabelPairs, encode_examples
 from textssl.data.keyed import LABELLED
@@ -34,6 +33,7 @@ from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
 from textssl.objectives.pairs import Pairs
 from textssl.objectives.supervised import Supervised
+from textssl.sample_types import LabelFacts
 from textssl.sections import Config
 from textssl.training.answers import answers
 from textssl.training.evaluations import Evaluation

@@ -1,0 +1,177 @@
+"""Every part of the check in a process of its own, the most important first; then a table and gpu.json."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from scripts.gpu_check.part import act
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("torch", "transformers", "sentence-transformers", "accelerate", "tokenizers", "datasets", "numpy")
+
+
+@dataclass(frozen=True)
+class Part:
+    """act: module.function of this folder. seconds: after which it is ended. alone: nothing runs beside it."""
+
+    act: str
+    seconds: int
+    alone: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.act.replace(".", "-")
+
+
+PARTS = [
+    *(Part(f"smoke.{name}", 120) for name in ("mlm", "clm", "crops", "static", "classification", "regression")),
+    Part("numerics.isolation", 150),
+    Part("numerics.all_losses", 120),
+    *(Part(f"exactness.{name}", 120) for name in ("repeated", "resumed", "caching", "loader", "terminated", "waits")),
+    Part("speed.card", 40, alone=True),
+    Part("speed.mlm", 150, alone=True),
+    Part("peers.pretraining", 60, alone=True),
+    Part("speed.clm", 120, alone=True),
+    Part("peers.contrast", 60, alone=True),
+    Part("peers.embedding", 60, alone=True),
+    Part("speed.profiled", 60, alone=True),
+]
+AT_ONCE = {True: 2, False: 5}  # parts side by side, by dry
+SETUP_SECONDS = 120
+PRELOADED = ("inputs", "smoke", "numerics", "exactness", "speed", "peers")
+ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # parts side by side on few cores wait for each other's
+
+
+class Runner:
+    """Starts parts, ends those that take too long, and keeps what each wrote."""
+
+    def __init__(self, out: Path, work: Path, dry: bool, seconds: float):
+        self.out, self.work, self.dry = out, work, dry
+        self.until = time.monotonic() + seconds
+        for folder in ("logs", "parts"):
+            shutil.rmtree(out / folder, ignore_errors=True)
+            (out / folder).mkdir(parents=True)
+        # On a GPU every part is a fresh interpreter; a dry run forks one that has imported everything already.
+        self.processes: Any = multiprocessing.get_context("forkserver" if dry else "spawn")
+        if dry:
+            self.processes.set_forkserver_preload([f"scripts.gpu_check.{module}" for module in PRELOADED])
+
+    def run(self, name: str, seconds: float) -> dict[str, Any]:
+        """One part; returns its outcome with the rows that it wrote."""
+        seconds = min(seconds, self.until - time.monotonic())
+        rows = self.out / "parts" / f"{name}.jsonl"
+        if seconds < 5:
+            return {"part": name, "outcome": "not run: out of time", "seconds": 0.0, "rows": []}
+        started = time.monotonic()
+        process = self.processes.Process(
+            target=act, args=(name, self.work, rows, self.dry, self.out / "logs" / f"{name}.log")
+        )
+        process.start()
+        process.join(seconds)
+        if process.is_alive():
+            outcome = f"ended after {seconds:.0f} s"
+        else:
+            outcome = "done" if process.exitcode == 0 else f"failed, exit code {process.exitcode}"
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what it may have left behind
+        process.join()
+        lines = rows.read_text(encoding="utf-8").splitlines() if rows.is_file() else []
+        spent = time.monotonic() - started
+        print(f"{name:<24} {outcome} ({spent:.0f} s)", flush=True)
+        found = [json.loads(line) for line in lines]
+        return {"part": name, "outcome": outcome, "seconds": round(spent, 1), "rows": found}
+
+
+def facts() -> dict[str, Any]:
+    """The machine and the versions, asked of a process of its own, so that this one never touches the GPU."""
+    code = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU')"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "missing"
+    return {"card": asked.stdout.strip() or "unknown", "python": platform.python_version(), "versions": versions}
+
+
+def table(found: list[dict[str, Any]], about: dict[str, Any]) -> str:
+    """What people read."""
+    lines = [
+        f"{about['card']}, Python {about['python']}, " + ", ".join(f"{k} {v}" for k, v in about["versions"].items())
+    ]
+    for part in found:
+        lines.append(f"\n{part['part']}: {part['outcome']} ({part['seconds']:.0f} s)")
+        for row in part["rows"]:
+            mark = {True: "ok ", False: "BAD", None: "   "}[row["passed"]]
+            lines.append(f"  {mark} {row['check']:<64} {row['value']}")
+    judged = [row["passed"] for part in found for row in part["rows"] if row["passed"] is not None]
+    ended = [part for part in found if part["outcome"] != "done"]
+    lines.append(f"\n{sum(judged)} passed, {len(judged) - sum(judged)} failed, {len(ended)} parts not finished")
+    return "\n".join(lines)
+
+
+def chosen_parts(only: str | None) -> list[Part]:
+    if only is None:
+        return PARTS
+    names = only.split(",")
+    unknown = [name for name in names if not any(part.name.startswith(name) for part in PARTS)]
+    if unknown:
+        sys.exit(f"there is no part {unknown[0]}; there are {', '.join(part.name for part in PARTS)}")
+    return [part for part in PARTS if any(part.name.startswith(name) for name in names)]
+
+
+def check(out: Path, dry: bool, only: str | None, minutes: float) -> int:
+    parts = chosen_parts(only)
+    about = facts()
+    if not dry and about["card"] in ("CPU", "unknown"):
+        sys.exit("there is no GPU that torch can use: scripts/gpu_check.sh --dry-run tries the check on the CPU")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="gpu-check-") as work:
+        runner = Runner(out, Path(work), dry, 60 * minutes)
+        found = [runner.run("setup", SETUP_SECONDS)]
+        with ThreadPoolExecutor(AT_ONCE[dry]) as pool:
+            together = [part for part in parts if dry or not part.alone]
+            found += pool.map(lambda part: runner.run(part.name, part.seconds), together)
+        found += [runner.run(part.name, part.seconds) for part in parts if part not in together]
+    about["seconds"] = round(time.monotonic() - started, 1)
+    (out / "gpu.json").write_text(json.dumps({**about, "dry_run": dry, "parts": found}, indent=1) + "\n", "utf-8")
+    shown = table(found, about)
+    (out / "table.txt").write_text(shown + "\n", encoding="utf-8")
+    print(f"\n{shown}\n{about['seconds']:.0f} s; {out / 'gpu.json'}, logs in {out / 'logs'}")
+    right = all(part["outcome"] == "done" and all(r["passed"] is not False for r in part["rows"]) for part in found)
+    return 0 if right else 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/gpu_check.sh", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="on the CPU, at tiny sizes")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "gpu-check")
+    parser.add_argument(
+        "--only", help="parts, or beginnings of their names, with commas between: smoke,exactness-waits"
+    )
+    parser.add_argument("--minutes", type=float, default=8.0, help="after which no part begins or goes on")
+    given = parser.parse_args()
+    os.environ |= ENVIRONMENT | (ONE_THREAD if given.dry_run else {})
+    sys.exit(check(given.out, given.dry_run, given.only, given.minutes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Does it train at all: thirty steps of each kind of run; the loss falls, what is exported loads, evaluate reads it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+
+import textssl
+from scripts.gpu_check.check import Check
+from textssl.config import parse_config
+
+STEPS, LOOKED_AT = 30, 5  # steps of a run; at its beginning and end, those whose mean loss is compared
+TINY = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 96}
+MODELS = {  # preset on a GPU, and the configuration of a dry run or of both
+    "modernbert": ("modernbert-mini", {"model_type": "modernbert", **TINY}),
+    "llama": ("llama-mini", {"model_type": "llama", "num_key_value_heads": 2, **TINY}),
+    "static": (None, {"model_type": "static", "hidden_size": 64, "init": "random"}),  # from LSA its loss begins low
+}
+
+
+def settings(check: Check, backbone: str, out: str, **sections: Any) -> dict[str, Any]:
+    """The configuration of a short run as plain values; sections change its own."""
+    preset, tiny = MODELS[backbone]
+    values: dict[str, Any] = {
+        "out": str(check.scratch / out),
+        "tokenizer": str(check.work / "tokenizer"),
+        "data": {"corpus": str(check.work / "corpus"), "sequence_length": 64 if check.dry else 256},
+        "model": {"config": tiny} if check.dry or preset is None else {"preset": preset},
+        "train": {
+            "max_steps": STEPS,
+            "batch_size": 8 if check.dry else 64,
+            "log_every": 1,
+            "device": check.device.type,
+            "checkpoint_every": None,
+        },
+        "evaluation": {"every": None, "max_rows": 32},
+    }
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section}
+    return values
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [line["train/loss"] for line in lines if "train/loss" in line]
+
+
+def trained(check: Check, values: dict[str, Any]) -> Path:
+    """Run it and look at its losses; returns the run folder."""
+    labels = "data" in values and "train" in values["data"]
+    (textssl.finetune if labels else textssl.pretrain)(parse_config(values))
+    found = losses(Path(values["out"]))
+    first, last = np.mean(found[:LOOKED_AT]), np.mean(found[-LOOKED_AT:])
+    check.true("loss falls", bool(last < first), f"{first:.3f} to {last:.3f} in {len(found)} steps")
+    return Path(values["out"])
+
+
+def evaluated(check: Check, model: Path) -> None:
+    results = textssl.evaluate(model=model, suite=check.work / "suite.yaml")
+    figures = [(name, figure.get("mean")) for task in results["tasks"].values() for name, figure in task.items()]
+    finite = bool(figures) and all(mean is not None and math.isfinite(mean) for _, mean in figures)
+    check.true("evaluate reads it", finite, ", ".join(f"{name} {mean:.3f}" for name, mean in figures))
+
+
+def loads(check: Check, model: Path, auto_class: Any) -> None:
+    """The stock classes of transformers load the folder and give finite numbers on the device."""
+    loaded = auto_class.from_pretrained(model).to(check.device).eval()
+    inputs = AutoTokenizer.from_pretrained(model)("The minister said", return_tensors="pt").to(check.device)
+    with torch.no_grad():
+        logits = loaded(**{name: inputs[name] for name in ("input_ids", "attention_mask")}).logits
+    check.true(
+        "stock classes load it", bool(torch.isfinite(logits).all()), f"{auto_class.__name__}, {tuple(logits.shape)}"
+    )
+
+
+def mlm(check: Check) -> None:
+    run = trained(check, settings(check, "modernbert", "mlm", objective={"name": "mlm"}))
+    loads(check, run / "model", AutoModelForMaskedLM)
+    evaluated(check, run / "model")
+
+
+def clm(check: Check) -> None:
+    run = trained(check, settings(check, "llama", "clm", objective={"name": "clm"}))
+    loads(check, run / "model", AutoModelForCausalLM)
+    evaluated(check, run / "model")
+
+
+def crops(check: Check) -> None:
+    sentences(check, "modernbert", {"name": "adamw", "lr": 1e-3})
+
+
+def static(check: Check) -> None:
+    sentences(check, "static", {"name": "adamw", "lr": 2e-2})
+
+
+def sentences(check: Check, model: str, optimizer: dict[str, Any]) -> None:
+    """Contrast, then embed, which must agree with sentence-transformers."""
+    from sentence_transformers import SentenceTransformer
+
+    values = settings(
+        *(check, model, "crops"),
+        objective={"name": "crops", "min_tokens": 4, "max_tokens": 24},
+        optimizer=optimizer,
+        train={"batch_size": 64 if check.dry else 256},
+    )
+    run = trained(check, values)
+    texts = [json.loads(line)["text"] for line in (check.work / "held-out.jsonl").read_text("utf-8").splitlines()][:16]
+    textssl.embed(model=run / "model", input=[check.work / "held-out.jsonl"], out=check.scratch / "vectors.npy")
+    ours = np.load(check.scratch / "vectors.npy")[: len(texts)]
+    stock = SentenceTransformer(str(run / "model"), device=check.device.type).encode(texts)
+    check.at_most("embed agrees with sentence-transformers", float(np.abs(ours - stock).max()), 1e-4)
+    evaluated(check, run / "model")
+
+
+def classification(check: Check) -> None:
+    labels(check, "labelled.jsonl", "classification")
+
+
+def regression(check: Check) -> None:
+    labels(check, "scored.jsonl", "regression")
+
+
+def labels(check: Check, file: str, objective: str) -> None:
+    values = settings(
+        *(check, "modernbert", objective),
+        data={"corpus": [], "train": str(check.work / file), "sequence_length": 64},
+        objective={"name": objective},
+        optimizer={"name": "adamw", "lr": 1e-3},
+        evaluation={"baselines": ["majority"]},
+    )
+    run = trained(check, values)
+    loads(check, run / "model", AutoModelForSequenceClassification)
+    answers = check.scratch / "answers.jsonl"
+    textssl.predict(model=run / "model", input=[check.work / file], out=answers)
+    rows = len(answers.read_text(encoding="utf-8").splitlines())
+    check.true(
+        "predict answers every text", rows == len((check.work / file).read_text("utf-8").splitlines()), f"{rows}"
+    )

@@ -1,0 +1,83 @@
+"""On a GPU, reading a value off a tensor makes the host wait for all work before it: how often a step does so."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from rich.console import Console
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
+from textssl.objectives import resolve_objective
+from textssl.training.signals import StopSignals
+from textssl.workflows.pretrain import assemble, start_accelerator
+
+READING = {  # operations whose result, or its shape, the host has to know
+    torch.ops.aten._local_scalar_dense.default,
+    torch.ops.aten.equal.default,
+    torch.ops.aten.is_nonzero.default,
+    torch.ops.aten.masked_select.default,
+    torch.ops.aten.nonzero.default,
+}
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would make the host wait, by the operation's name."""
+
+    def __init__(self):
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        by_mask = func is torch.ops.aten.index.Tensor and any(
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
+        unsized = func is torch.ops.aten.repeat_interleave.Tensor and kwargs.get("output_size") is None
+        if func in READING or by_mask or unsized:
+            self.found[str(func)] += 1
+        return func(*args, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("waits")
+    make_corpus(folder)
+    return folder
+
+
+STATIC = "model={config: {model_type: static, hidden_size: 32}}"
+CASES = {
+    "mlm": lambda folder: tiny_config(folder, "mlm", "train.micro_batch_size=2"),
+    "mlm-eager": lambda folder: tiny_config(folder, "mlm", "model.attention=eager"),
+    "mlm-varlen": lambda folder: tiny_config(folder, "mlm", "model.attention=varlen"),
+    "clm-varlen": lambda folder: tiny_config(folder, "clm", "model.attention=varlen"),
+    "clm": lambda folder: tiny_config(folder, "clm", "train.micro_batch_size=2", "optimizer.name=adamw"),
+    "crops-static": lambda folder: sentence_config(folder, "crops", STATIC),
+    **{
+        name: lambda folder, name=name: sentence_config(folder, name)
+        for name in SENTENCE_MODELS
+        if name not in ("pairs", "sum")  # pairs splits features by a mask; sum is made of the others
+    },
+}
+# Without a mask (rows of whole documents, sdpa), transformers asks a causal model's positions whether they are packed.
+OF_TRANSFORMERS = {"clm": 1}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_waits_for_the_device_once_at_its_end(folder, case):
+    config = CASES[case](folder)
+    objective, config.objective = resolve_objective(config.objective)
+    trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
+    trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
+    batches = trainer.dataset[0]
+    agreed = trainer.agree(batches)
+    trainer.train_step(batches, agreed)  # what is made once, such as the optimizer's state, may wait
+    with Waits() as waits:
+        batches = [batch.to("cpu") for batch in trainer.dataset[1]]
+        waits.found.clear()  # up to here the loader worked, on the CPU
+        trainer.train_step(batches, agreed)
+    forwards = len(batches) * OF_TRANSFORMERS.get(case, 0)
+    assert waits.found.total() <= forwards, waits.found

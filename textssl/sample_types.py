@@ -1,0 +1,131 @@
+"""What the data floor draws, one sample each, in numpy: rows, documents, pairs, labelled texts, and views of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+IGNORE = -100  # label of a position that is not predicted, as in torch's cross entropy
+WORD_START, SENTENCE_START = 1, 2  # bits of a token's mark
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """The special tokens that an objective wants around text.
+
+    prefix, suffix: ids around every piece of a document. end: ids that follow the last token of a document, and are
+    predicted like text.
+    """
+
+    prefix: tuple[int, ...] = ()
+    suffix: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+    pad: int = 0
+
+    @property
+    def overhead(self) -> int:
+        """Special tokens of one piece."""
+        return len(self.prefix) + len(self.suffix)
+
+
+@dataclass
+class Row:
+    """One packed row, before and after an objective corrupts it; every array is (length,).
+
+    ids, documents, positions: as in Rows. marks: uint8, WORD_START and SENTENCE_START.
+    special: bool, prefix, suffix and padding. labels: set by the objective.
+    """
+
+    ids: np.ndarray
+    documents: np.ndarray
+    positions: np.ndarray
+    marks: np.ndarray
+    special: np.ndarray
+    labels: np.ndarray | None = None
+
+
+@dataclass
+class Document:
+    """One tokenized document without special tokens: ids (tokens,) int64 and marks (tokens,) uint8."""
+
+    ids: np.ndarray
+    marks: np.ndarray
+
+
+@dataclass
+class Adjacent:
+    """Two sentences of a document, one right after the other."""
+
+    left: Document
+    right: Document
+
+
+@dataclass
+class Pair:
+    """A given pair of texts, their ids without special tokens, and what is known of it.
+
+    negatives: texts that are no match for the first. target: a class number, or a score; None where there is neither.
+    source: equal for pairs that must not repel each other (of one class); None: that of the first text.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    negatives: list[np.ndarray]
+    target: float | None = None
+    source: int | None = None
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What all pairs of a file have. classes: their labels, sorted; empty where there are none. scored: have scores."""
+
+    num_negatives: int = 0
+    classes: tuple[str, ...] = ()
+    scored: bool = False
+
+
+@dataclass
+class Views:
+    """What an objective shows of one sample: texts to be embedded, in a fixed order.
+
+    texts: ids (tokens,) int64 of each, special tokens included; None leaves a place empty (a pair without a negative).
+    source: a number that is equal for samples of equal content, which then never repel each other.
+    target: a class number or a score, where the sample has one.
+    """
+
+    texts: list[np.ndarray | None]
+    source: int
+    target: float = float("nan")
+
+
+@dataclass
+class Example:
+    """One labelled text, or pair of texts, as a classifier reads it.
+
+    ids, types: (tokens,) int64, special tokens included; types are 1 on the second text of a pair. target: class number
+    or score.
+    """
+
+    ids: np.ndarray
+    types: np.ndarray
+    target: float
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """What a classifier is to learn: classes with the training examples of each, or (no classes) scores.
+
+    mean, deviation: of the training scores.
+    """
+
+    classes: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    mean: float = 0.0
+    deviation: float = 1.0
+
+
+def content_key(ids: np.ndarray) -> int:
+    """A number below 2^63 that is the same for the same ids, and in all likelihood for no others."""
+    return int.from_bytes(hashlib.blake2b(ids.tobytes(), digest_size=8).digest(), "big") >> 1

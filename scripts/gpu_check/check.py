@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from scripts.gpu_check.part import finding
 
 
 @dataclass
@@ -34,10 +35,8 @@ class Check:
         return torch.device("cpu" if self.dry else "cuda")
 
     def write(self, name: str, passed: bool | None, value: str, **figures: Any) -> None:
-        """A finding. passed: None for what is measured and not judged. figures: for gpu.json."""
-        row = {"part": self.part, "check": name, "passed": passed, "value": value, **figures}
-        with self.rows.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """A finding, as in `part.finding`."""
+        finding(self.rows, self.part, name, passed, value, **figures)
         print(f"{'' if passed is None else 'ok  ' if passed else 'BAD '} {name}: {value}", flush=True)
 
     def true(self, name: str, passed: bool, value: str = "") -> None:

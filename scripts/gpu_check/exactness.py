@@ -15,18 +15,15 @@ from typing import Any
 
 import torch
 import yaml
-from rich.console import Console
 from safetensors.torch import load_file
 
 from scripts.gpu_check.check import Check, relative
 from scripts.gpu_check.numerics import apart, assembled, step_gradient
-from scripts.gpu_check.smoke import settings
+from scripts.gpu_check.runs import settings, trainer_by_hand
 from textssl.batch import empty_like
 from textssl.config import parse_config
 from textssl.data.loader import load_steps
-from textssl.objectives import resolve_objective
-from textssl.training.signals import StopSignals
-from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
+from textssl.workflows.pretrain import pretrain
 
 SHORT = 20  # steps of a run
 
@@ -162,10 +159,7 @@ def waits(check: Check) -> None:
     }
     for name, (model, section) in cases.items():
         values = settings(check, model, name, objective=section, train={"batch_size": 64, "micro_batch_size": 16})
-        config = parse_config(values)
-        objective, config.objective = resolve_objective(config.objective)
-        trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
-        trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
+        trainer = trainer_by_hand(values)
         for step in range(3):
             batches = trainer.dataset[step]
             agreed = trainer.agree(batches)

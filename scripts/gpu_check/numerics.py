@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import copy
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from rich.console import Console
 from torch import Tensor
 
 from scripts.gpu_check.check import Check, relative
-from scripts.gpu_check.smoke import settings
+from scripts.gpu_check.runs import settings, trainer_by_hand
 from textssl.batch import Rows
-from textssl.config import parse_config
 from textssl.losses import linear_cross_entropy
 from textssl.models import varlen
 from textssl.models.attention import isolate, restore
-from textssl.objectives import resolve_objective
 from textssl.objectives.base import Encoded
 from textssl.training.gradcache import StepGradient
 from textssl.training.optimizer import orthogonalize
 from textssl.training.trainer import Trainer
-from textssl.workflows.pretrain import assemble
 
 OBJECTIVES = {
     "mlm": ("modernbert", {"name": "mlm"}),
@@ -37,10 +34,7 @@ def assembled(check: Check, name: str, **sections: Any) -> Trainer:
     """A trainer of OBJECTIVES with its objective on the CPU, for steps by hand."""
     model, objective = OBJECTIVES[name]
     values = settings(check, model, name, objective=objective, train={"device": "cpu"}, **sections)
-    config = parse_config(values)
-    built, config.objective = resolve_objective(config.objective)
-    trainer, _, _ = assemble(config, built, Accelerator(cpu=True), Console(stderr=True))
-    return trainer
+    return trainer_by_hand(values, Accelerator(cpu=True))
 
 
 def step_gradient(
@@ -140,11 +134,9 @@ def isolation(check: Check) -> None:
     implementations = ["eager", "sdpa", "varlen"]
     if not check.dry:  # on a CPU flex attention compiles for half a minute and has no backward
         implementations.insert(2, "flex_attention")
-        try:
-            import flash_attn  # type: ignore[import-not-found]  # noqa: F401
-
+        if find_spec("flash_attn"):
             implementations.append("flash_attention_2")
-        except ImportError:
+        else:
             check.write("flash_attention_2", None, "the package flash-attn is not there")
     for family in ("modernbert", "bert", "llama", "qwen3"):
         for implementation in implementations:

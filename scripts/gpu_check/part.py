@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from pathlib import Path
+from typing import Any
+
+
+def finding(rows: Path, part: str, name: str, passed: bool | None, value: str, **figures: Any) -> None:
+    """Add a line to the file of a part. passed: None for what is measured and not judged. figures: for gpu.json."""
+    with rows.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"part": part, "check": name, "passed": passed, "value": value, **figures}) + "\n")
 
 
 def act(name: str, work: Path, rows: Path, dry: bool, log: Path) -> None:

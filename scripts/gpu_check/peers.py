@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ import numpy as np
 
 from scripts.benchmark.training import concatenated
 from scripts.gpu_check.check import Check
-from scripts.gpu_check.smoke import TINY, settings
+from scripts.gpu_check.runs import TINY, settings, trainer_by_hand
 from scripts.gpu_check.speed import KINDS, make_trainer, synchronize, throughput
 from textssl import tokenizer
-from textssl.config import parse_config
 from textssl.evaluation.encoders import load_encoder
 from textssl.models.build import build_model
 from textssl.models.sentence import build_sentence_model
@@ -103,13 +103,9 @@ def pretraining(check: Check) -> None:
         return clock.steps * rows * length / clock.spent
 
     compare(check, "mlm beside transformers.Trainer (bf16, sdpa)", "tokens/s", ours, theirs)
-    try:
-        import flash_attn  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError:
-        return
-    compare(
-        check, "mlm beside transformers.Trainer (bf16, flash)", "tokens/s", ours, lambda: theirs("flash_attention_2")
-    )
+    if find_spec("flash_attn"):
+        name = "mlm beside transformers.Trainer (bf16, flash)"
+        compare(check, name, "tokens/s", ours, lambda: theirs("flash_attention_2"))
 
 
 def sentence_folder(check: Check) -> Path:
@@ -126,12 +122,6 @@ def contrast(check: Check) -> None:
     folder, batch = sentence_folder(check), 32 if check.dry else 512
 
     def ours() -> float:
-        from rich.console import Console
-
-        from textssl.objectives import resolve_objective
-        from textssl.training.signals import StopSignals
-        from textssl.workflows.pretrain import assemble, start_accelerator
-
         values = settings(
             *(check, "modernbert", "contrast"),
             data={"corpus": [], "pairs": str(check.work / "pairs.jsonl"), "sequence_length": 128},
@@ -140,13 +130,9 @@ def contrast(check: Check) -> None:
             train={"batch_size": batch},
         )
         values["model"] = {"pretrained": str(folder)}
-        config = parse_config(values)
-        objective, config.objective = resolve_objective(config.objective)
-        trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
-        trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
-        started_tokens = throughput(check, trainer, seconds_of(check), WARMUP_STEPS)[0]
-        tokens = sum(one.tokens for one in trainer.dataset[0])
-        return started_tokens / tokens * 2 * batch
+        trainer = trainer_by_hand(values)
+        speed, _ = throughput(check, trainer, seconds_of(check), WARMUP_STEPS)
+        return speed / sum(micro_batch.tokens for micro_batch in trainer.dataset[0]) * 2 * batch
 
     def theirs() -> float:
         from datasets import Dataset

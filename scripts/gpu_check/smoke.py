@@ -13,37 +13,10 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelFo
 
 import textssl
 from scripts.gpu_check.check import Check
+from scripts.gpu_check.runs import settings
 from textssl.config import parse_config
 
-STEPS, LOOKED_AT = 30, 5  # steps of a run; at its beginning and end, those whose mean loss is compared
-TINY = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 96}
-MODELS = {  # preset on a GPU, and the configuration of a dry run or of both
-    "modernbert": ("modernbert-mini", {"model_type": "modernbert", **TINY}),
-    "llama": ("llama-mini", {"model_type": "llama", "num_key_value_heads": 2, **TINY}),
-    "static": (None, {"model_type": "static", "hidden_size": 64, "init": "random"}),  # from LSA its loss begins low
-}
-
-
-def settings(check: Check, backbone: str, out: str, **sections: Any) -> dict[str, Any]:
-    """The configuration of a short run as plain values; sections change its own."""
-    preset, tiny = MODELS[backbone]
-    values: dict[str, Any] = {
-        "out": str(check.scratch / out),
-        "tokenizer": str(check.work / "tokenizer"),
-        "data": {"corpus": str(check.work / "corpus"), "sequence_length": 64 if check.dry else 256},
-        "model": {"config": tiny} if check.dry or preset is None else {"preset": preset},
-        "train": {
-            "max_steps": STEPS,
-            "batch_size": 8 if check.dry else 64,
-            "log_every": 1,
-            "device": check.device.type,
-            "checkpoint_every": None,
-        },
-        "evaluation": {"every": None, "max_rows": 32},
-    }
-    for name, section in sections.items():
-        values[name] = {**values.get(name, {}), **section}
-    return values
+LOOKED_AT = 5  # steps at the beginning and the end of a run, whose mean losses are compared
 
 
 def losses(run: Path) -> list[float]:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import nn
 
 from scripts.gpu_check.check import Check
-from scripts.gpu_check.smoke import settings
-from textssl.config import parse_config
+from scripts.gpu_check.runs import settings, trainer_by_hand
 from textssl.data.loader import load_steps
-from textssl.objectives import resolve_objective
-from textssl.training.signals import StopSignals
 from textssl.training.trainer import Trainer
-from textssl.workflows.pretrain import assemble, start_accelerator
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SECONDS = 4.0  # of a measurement, after its warmup
@@ -76,11 +72,7 @@ def make_trainer(check: Check, kind: str, out: str, attention: str = "auto", com
         else {"batch_size": rows, "micro_batch_size": micro, "compile": compiled},
     )
     values["model"] = {**(values["model"] if check.dry else {"preset": preset}), "attention": attention}
-    config = parse_config(values)
-    objective, config.objective = resolve_objective(config.objective)
-    trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
-    trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
-    return trainer
+    return trainer_by_hand(values)
 
 
 def steps(check: Check, trainer: Trainer):
@@ -149,6 +141,8 @@ def training(check: Check, kind: str) -> None:
         ("flash_attention_2", False),
     ]
     for attention, compiled in [("varlen", False), ("sdpa", False)] if check.dry else variants:
+        if attention == "flash_attention_2" and not find_spec("flash_attn"):
+            continue
         name = f"{kind}, {attention}{', compiled' if compiled else ''}"
         trainer = check.attempt(name, make_trainer, check, kind, name.replace(", ", "-"), attention, compiled)
         found = trainer and check.attempt(name, throughput, check, trainer)

@@ -1,0 +1,86 @@
+"""The check of a GPU: a part that fails or hangs costs only itself, and the check finds what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts.gpu_check.__main__ import PARTS, Runner, chosen_parts, table
+from scripts.gpu_check.part import finding
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def act(name: str, work: Path, rows: Path, dry: bool, log: Path) -> None:
+    """In the place of the real parts: one that is good, one that fails, one that hangs with a child of its own."""
+    os.setsid()
+    finding(rows, name, "begins", True, "")
+    if name == "fails":
+        os._exit(3)
+    if name == "hangs":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        (work / "child").write_text(str(child.pid))
+        time.sleep(600)
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path):
+    runner = Runner(tmp_path, tmp_path, False, 120, act)
+    limits = {"good": 60, "fails": 60, "hangs": 10, "later": 60}
+    found = {name: runner.run(name, limit) for name, limit in limits.items()}
+    assert found["good"]["outcome"] == found["later"]["outcome"] == "done"
+    assert found["fails"]["outcome"] == "failed, exit code 3"
+    assert found["hangs"]["outcome"] == "ended after 10 s"
+    assert all([row["check"] for row in part["rows"]] == ["begins"] for part in found.values())
+    deadline = time.monotonic() + 10
+    child = int((tmp_path / "child").read_text())
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(child)
+    shown = table(list(found.values()), {"card": "a card", "python": "3", "versions": {"torch": "2"}})
+    assert shown.endswith("4 passed, 0 failed, 2 parts not finished")
+
+
+def test_no_part_begins_when_the_time_is_over(tmp_path):
+    assert Runner(tmp_path, tmp_path, False, 3, act).run("good", 60)["outcome"] == "not run: out of time"
+
+
+def test_parts_are_found_by_the_beginning_of_their_names():
+    assert [part.name for part in chosen_parts("smoke-c,exactness-waits")] == [
+        "smoke-clm",
+        "smoke-crops",
+        "smoke-classification",
+        "exactness-waits",
+    ]
+    assert chosen_parts(None) == PARTS
+    with pytest.raises(SystemExit, match="no part nothing"):
+        chosen_parts("nothing")
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_parts_pass_on_a_cpu_and_leave_their_figures(tmp_path):
+    names = "smoke-mlm,numerics,exactness-resumed,exactness-caching,exactness-loader,speed-mlm"
+    command = [ROOT / "scripts" / "gpu_check.sh", "--dry-run", "--out", tmp_path, "--only", names]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-2000:]
+    written = json.loads((tmp_path / "gpu.json").read_text())
+    assert written["card"] == "CPU" and written["dry_run"] and written["versions"]["torch"]
+    rows = {row["check"]: row for part in written["parts"] for row in part["rows"]}
+    assert rows["muon: resumed equals unbroken"]["passed"] and rows["mlm, varlen"]["figure"] > 0
+    assert all(row["passed"] is not False for row in rows.values())
+    assert (tmp_path / "table.txt").read_text() in finished.stdout
+    assert len(list((tmp_path / "logs").iterdir())) == len(written["parts"])

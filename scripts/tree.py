@@ -32,7 +32,7 @@ BESIDE = [  # what stands beside the package, by hand
     ("docs/", "all commands, recipes"),
     ("tests/", "mirrors textssl/"),
     ("pyproject.toml", "metadata, dependencies, settings of ruff, pyright and pytest"),
-    ("constraints.txt", "the tested set of packages"),
+    ("constraints.txt", "the tested set of packages; constraints-lowest.txt: the lowest that pass"),
 ]
 
 

@@ -115,3 +115,4 @@ def labels(check: Check, file: str, objective: str) -> None:
     check.true(
         "predict answers every text", rows == len((check.work / file).read_text("utf-8").splitlines()), f"{rows}"
     )
+    evaluated(check, run / "model")

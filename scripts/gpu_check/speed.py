@@ -25,6 +25,12 @@ KINDS = {  # preset, length of a row, rows of a step, rows of a micro-batch, sha
 }
 
 
+VARIANTS = [  # attention, and whether the backbone is compiled; what the time limit may cut comes last
+    *(("varlen", False), ("sdpa", False), ("varlen", True), ("flash_attention_2", False), ("flex_attention", False)),
+    *(("flex_attention", True), ("sdpa", True), ("flash_attention_2", True), ("eager", False)),
+]
+
+
 def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -133,14 +139,7 @@ def clm(check: Check) -> None:
 def training(check: Check, kind: str) -> None:
     """Tokens a second, share of the measured matrix rate, and peak memory, of each attention and compiled."""
     rate, (_, length, _, _, predicted) = matrix_rate(check), KINDS[kind]
-    variants = [
-        ("varlen", False),
-        ("varlen", True),
-        ("sdpa", False),
-        ("flex_attention", True),
-        ("flash_attention_2", False),
-    ]
-    for attention, compiled in [("varlen", False), ("sdpa", False)] if check.dry else variants:
+    for attention, compiled in VARIANTS[: 2 if check.dry else None]:
         if attention == "flash_attention_2" and not find_spec("flash_attn"):
             continue
         name = f"{kind}, {attention}{', compiled' if compiled else ''}"

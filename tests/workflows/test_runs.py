@@ -63,6 +63,11 @@ def test_flash_attention_in_float32_is_refused_in_words():
         fitted(LanguageModel(small_model("bert", "varlen")), "varlen", GPU, "float32")
 
 
+def test_flex_attention_is_refused_on_a_cpu():
+    with pytest.raises(UserError, match="trains on GPUs alone"):
+        fitted(LanguageModel(small_model("bert", "flex_attention")), "flex_attention", torch.device("cpu"), "float32")
+
+
 def test_varlen_is_refused_where_texts_are_padded():
     with pytest.raises(UserError, match="a classifier reads padded texts"):
         fit_attention(parse_config({"model": {"attention": "varlen"}}), torch.nn.Linear(1, 1), GPU, "bfloat16")

@@ -209,6 +209,8 @@ def fit_attention(config: Config, backbone: nn.Module, device: torch.device, pre
             "model.attention is varlen, which is for pretraining (a classifier reads padded texts) of the families "
             f"{', '.join(sorted(MASKING))}: leave it out"
         )
+    if chosen == "flex_attention" and device.type != "cuda":
+        raise UserError("model.attention is flex_attention, which trains on GPUs alone: leave it out")
     if device.type != "cuda":
         return
     if chosen == "flash_attention_2" and precision != "bfloat16":

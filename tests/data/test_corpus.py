@@ -65,6 +65,55 @@ def test_unfinished_and_altered_folders_are_named(tmp_path):
         Corpus.open(tmp_path)
 
 
+DAMAGES = {
+    "tokens": [lambda a: a ^ 1, lambda a: a * 0, lambda a: a[::-1], lambda a: a[:-1]],
+    "marks": [lambda a: a * 0],
+    "documents": [lambda a: a + np.array([1, 0]), lambda a: a[:1]],
+}
+
+
+@pytest.mark.parametrize(("kind", "damage"), [(kind, one) for kind, some in DAMAGES.items() for one in some])
+def test_every_damage_is_found(tmp_path, kind, damage):
+    write(tmp_path, [10, 20, 30])
+    assert Corpus.open(tmp_path).check() > 0 == Corpus.open(tmp_path).check()  # read once
+    file = tmp_path / f"{kind}-00000.npy"
+    np.save(file, damage(np.load(file)))
+    with pytest.raises(UserError, match=file.name):
+        Corpus.open(tmp_path).check()
+
+
+def test_tokens_beyond_the_vocabulary_are_found(tmp_path):
+    write(tmp_path, [10, 20])
+    manifest = json.loads((tmp_path / "corpus.json").read_text())
+    (tmp_path / "corpus.json").write_text(json.dumps({**manifest, "vocab_size": 100}))
+    with pytest.raises(UserError, match=r"holds the token \d+, but the vocabulary has 100"):
+        Corpus.open(tmp_path).check()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[]", "no JSON object"),
+        ("[" * 100_000, "not JSON"),
+        ('{"format": 1}', "documents is missing"),
+        ("tokens", "tokens is no int"),
+        ("shards", "shards is no list"),
+        ("blocks", "KeyError"),
+    ],
+)
+def test_a_damaged_manifest_is_named(tmp_path, text, what):
+    write(tmp_path, [10])
+    file = tmp_path / "corpus.json"
+    manifest = json.loads(file.read_text())
+    if text in manifest:
+        text = json.dumps({**manifest, text: "?"})
+    elif text == "blocks":
+        text = json.dumps({**manifest, "shards": [{}]})
+    file.write_text(text)
+    with pytest.raises(UserError, match=what):
+        Corpus.open(tmp_path)
+
+
 def test_the_same_documents_make_the_same_bytes(tmp_path):
     for name in "ab":
         write(tmp_path / name, [5, 9, 30], block_tokens=10)

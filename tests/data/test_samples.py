@@ -136,6 +136,13 @@ def test_a_cut_file_or_wheel_in_the_cache_is_made_anew(index, tmp_path):
     assert samples.sample_path("toy").read_text() == content
 
 
+def test_a_cached_file_that_holds_other_text_is_made_anew(index):
+    path = sample_path("sample:toy")
+    content = path.read_bytes()
+    path.write_bytes(content.swapcase())  # of the same size
+    assert path.read_bytes() != content and sample_path("sample:toy").read_bytes() == content
+
+
 def test_a_new_pin_makes_an_old_cache_stale(index, monkeypatch):
     samples.sample_path("toy")
     monkeypatch.setattr(samples, "_REVISION", samples._REVISION + 1)

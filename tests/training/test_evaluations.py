@@ -139,3 +139,9 @@ def test_the_best_weights_come_back_and_a_broken_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match=r"broken \(objective\.safetensors has another sha256"):
         restore_best(best, tmp_path, module)
     assert torch.equal(module.weight, saved)
+
+
+@pytest.mark.parametrize("manifest", ["[]", "[1, 2]", '{"sha256": []}', '{"sha256": 3}', "{}", "null", "[" * 100_000])
+def test_a_checkpoint_whose_manifest_is_something_else_is_broken(tmp_path, manifest):
+    (tmp_path / checkpoint.MANIFEST).write_text(manifest)
+    assert checkpoint.broken(tmp_path)

@@ -1,6 +1,7 @@
 """A configuration becomes the data of a run: pairs beside a corpus, held-out steps, and what is refused."""
 
 import json
+import shutil
 from math import isfinite
 from typing import Any
 
@@ -149,3 +150,21 @@ def test_labels_are_for_finetune(tmp_path):
     make_corpus(tmp_path)
     with pytest.raises(UserError, match=r"data\.train is for `textssl finetune`"):
         pretrain(tiny_config(tmp_path, "mlm", "data.train=sample:bbc"))
+
+
+def test_a_damaged_corpus_stops_a_run_before_its_first_step(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    file = tmp_path / "copy" / "corpus" / "tokens-00000.npy"
+    data = bytearray(file.read_bytes())
+    data[-2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=r"tokens-00000\.npy is not the file that prepare wrote"):
+        pretrain(tiny_config(tmp_path / "copy", "mlm"))
+    assert not (tmp_path / "copy" / "run").exists()
+
+
+def test_a_held_out_split_that_lost_its_manifest_is_named(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "corpus" / "held-out" / "corpus.json").unlink()
+    with pytest.raises(UserError, match=r"held-out is not a prepared corpus: it has no corpus\.json"):
+        pretrain(tiny_config(tmp_path / "copy", "mlm"))

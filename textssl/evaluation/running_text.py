@@ -36,6 +36,7 @@ def running_texts(
     corpus = Corpus.open(source)
     if corpus.held_out.is_dir():
         corpus = Corpus.open(corpus.held_out)
+    corpus.check()
     if corpus.tokenizer_hash != tokenizer_hash(tokenizer):  # type: ignore[arg-type]
         raise UserError(f"{source} was prepared with another tokenizer than the model's: give the text itself")
     for shard, start, stop in corpus.document_bounds():

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from textssl.data.corpus import sha256
+from textssl.data.wheels import sha256_of
 from textssl.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -44,7 +44,7 @@ def save_checkpoint(
     for name, tensors in ((WEIGHTS, module_tensors(module)), (OPTIMIZER, optimizer_tensors(module, optimizers))):
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, side / name)
     (side / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-    sums = {name: sha256(side / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
+    sums = {name: sha256_of(side / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
     (side / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}, indent=1) + "\n", encoding="utf-8")
     for file in (*side.iterdir(), side):
         flush(file)
@@ -93,13 +93,16 @@ def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message
 def broken(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError):
+        sums = dict(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"no readable {MANIFEST}"
+    missing = {WEIGHTS, OPTIMIZER, STATE} - sums.keys()
+    if missing:
+        return f"{MANIFEST} does not name {', '.join(sorted(missing))}"
     for name, expected in sums.items():
         if not (path / name).is_file():
             return f"{name} is missing"
-        if sha256(path / name) != expected:
+        if sha256_of(path / name) != expected:
             return f"{name} has another sha256 than its manifest says"
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from textssl.training.held_out import HELD_OUT_SEED
 from textssl.training.tracking import announce
 
 COUNTED_TOKENS = 2**25
+SHOWN_SECONDS = 2.0  # of checking a corpus, from which it is said
 
 
 @dataclass
@@ -84,7 +86,7 @@ def open_data(
         if sample_kinds(objective) == {"pairs"}:
             return Data([], pairs)
         raise UserError("data.corpus is missing: name a folder made by `textssl prepare`, e.g. data.corpus=DIR")
-    corpora = [Corpus.open(share.path) for share in config.data.corpus]
+    corpora = [open_checked(share.path, console) for share in config.data.corpus]
     for corpus in corpora:
         if corpus.tokenizer_hash != tokenizer.tokenizer_hash(words):
             raise UserError(
@@ -92,6 +94,19 @@ def open_data(
             )
     weights = [share.weight for share in config.data.corpus]
     return Data(list(zip(corpora, weights, strict=True)), pairs)
+
+
+def open_checked(path: str | Path, console: Console) -> Corpus:
+    """A corpus whose files are those that prepare wrote; the first rank reads them once and says so where it is long.
+
+    Raises UserError on every rank.
+    """
+    corpus, started = Corpus.open(path), time.monotonic()
+    read = distributed.from_first_rank(corpus.check)
+    seconds = time.monotonic() - started
+    if seconds > SHOWN_SECONDS and distributed.rank() == 0:
+        announce(console, f"checked the {read / 2**20:,.0f} MiB of {path} in {seconds:.0f} s, once until they change")
+    return corpus
 
 
 def given_pairs(
@@ -133,6 +148,7 @@ def held_out_steps(
     corpus = held_out_corpus(config, data)
     if corpus is None:
         return None
+    distributed.from_first_rank(corpus.check)
     held_out = Data([(corpus, 1.0)], data.pairs)
     try:
         steps = build_steps(config, objective, held_out, HELD_OUT_SEED, most=config.evaluation.max_rows)
@@ -147,7 +163,7 @@ def held_out_steps(
 def held_out_corpus(config: Config, data: Data) -> Corpus | None:
     first = data.corpora[0][0]
     path = Path(config.data.held_out) if config.data.held_out else first.held_out
-    if not config.data.held_out and not (path / "corpus.json").is_file():
+    if not config.data.held_out and not path.exists():
         return None
     corpus = Corpus.open(path)
     if corpus.tokenizer_hash != first.tokenizer_hash:

@@ -75,6 +75,7 @@ def mine(
     folder = find_model(model)
     if corpus is not None:
         opened = Corpus.open(corpus)
+        opened.check()
         words = corpus_tokenizer(opened, tokenizer, folder)
         drawn, found = corpus_pairs(opened, words, unit, size=max_pairs, seed=seed, report=report)
     else:

@@ -137,10 +137,10 @@ def test_a_cut_file_or_wheel_in_the_cache_is_made_anew(index, tmp_path):
 
 
 def test_a_cached_file_that_holds_other_text_is_made_anew(index):
-    path = sample_path("sample:toy")
+    path = samples.sample_path("toy")
     content = path.read_bytes()
     path.write_bytes(content.swapcase())  # of the same size
-    assert path.read_bytes() != content and sample_path("sample:toy").read_bytes() == content
+    assert path.read_bytes() != content and samples.sample_path("toy").read_bytes() == content
 
 
 def test_a_new_pin_makes_an_old_cache_stale(index, monkeypatch):

@@ -11,7 +11,7 @@ from tests.evaluation.folders import model
 from tests.tiny import texts, tiny_tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.language import bits_per_byte, pseudo_bits_per_byte
-from textssl.evaluation.likelihood import special_tokens_around, windows
+from textssl.evaluation.likelihood import windows
 from textssl.tokenizer import for_causal
 
 TEXTS = ["A harbour.", *[text[:400] for text in texts()[:4]], "é"]  # more bytes than characters
@@ -80,11 +80,6 @@ def test_pseudo_likelihood_equals_that_of_a_plain_loop(family: str):
             nats -= float(logits.log_softmax(-1)[row[place]])
     assert (figure.kind, figure.tokens) == ("pseudo", len(inner))
     assert figure.bits_per_byte == pytest.approx(nats / math.log(2) / len(text.encode()), rel=1e-5)
-
-
-def test_special_tokens_around_a_text():
-    assert special_tokens_around(tiny_tokenizer()) == ([2], [3])
-    assert special_tokens_around(for_causal(tiny_tokenizer())) == ([2], [])
 
 
 def test_what_cannot_be_scored():

@@ -21,6 +21,7 @@ from textssl.evaluation.features import evaluation_mode, no_bar
 from textssl.evaluation.loading import context_limit
 from textssl.models.heads import TRANSFORMS
 from textssl.tokenizer import WordFinder
+from textssl.tokenizer.vocabulary import frame_of
 
 DEFAULT_CONTEXT = 512
 DEFAULT_PSEUDO_CONTEXT = 128  # each token costs a row of this length
@@ -140,7 +141,7 @@ def pseudo_likelihood(
     if tokenizer.mask_token_id is None:
         raise UserError("the tokenizer has no mask token: a pseudo-log-likelihood needs one")
     context = _context(model, tokenizer, context, DEFAULT_PSEUDO_CONTEXT)
-    before, after = special_tokens_around(tokenizer)
+    before, after = (list(part) for part in frame_of(tokenizer))
     encoded = _encode(tokenizer, texts)
     ids = encoded["input_ids"]
     ends = _word_ends(tokenizer, encoded) if hide_rest else [list(range(1, len(row) + 1)) for row in ids]
@@ -189,16 +190,6 @@ def _logits(model: Any, inputs: Tensor, mask: Tensor, scored: Tensor) -> Tensor:
         return model(input_ids=inputs, attention_mask=mask, **options).logits[scored]
     hidden = model.base_model(input_ids=inputs, attention_mask=mask, **options).last_hidden_state
     return model.get_output_embeddings()(transform(model, hidden[scored]))
-
-
-def special_tokens_around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Ids that the tokenizer puts before and after a text."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
-    for start in range(len(full) - len(plain) + 1):
-        if full[start : start + len(plain)] == plain:
-            return full[:start], full[start + len(plain) :]
-    return [], []
 
 
 def _word_ends(tokenizer: Any, encoded: Any) -> list[list[int]]:

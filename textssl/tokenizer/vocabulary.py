@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
+
+from textssl.errors import UserError
+
+PROBES = ("a", "0", "一")  # most tokenizers have a token for the first
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,26 @@ class Vocabulary:
         prefix, suffix: what the tokenizer puts around a single text.
         """
         ids = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "cls", "sep", "bos", "eos")}
-        bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-        framed = tokenizer("a")["input_ids"]
-        first = next(at for at in range(len(framed)) if framed[at : at + len(bare)] == bare)
-        prefix, suffix = tuple(framed[:first]), tuple(framed[first + len(bare) :])
+        prefix, suffix = frame_of(tokenizer)
         special = tuple(sorted(tokenizer.all_special_ids))
         return cls(size=len(tokenizer), pad=padding_id(tokenizer), special=special, prefix=prefix, suffix=suffix, **ids)
+
+
+def frame_of(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids that a transformers tokenizer puts before and behind a single text.
+
+    They are read off a text that has tokens, which not every tokenizer has for the same one. Raises UserError where no
+    text has any.
+    """
+    ordinary = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
+    for probe in itertools.chain(PROBES, (tokenizer.decode([number]) for number in ordinary)):
+        bare = tokenizer(probe, add_special_tokens=False)["input_ids"]
+        if bare:
+            framed = tokenizer(probe)["input_ids"]
+            starts = range(len(framed) - len(bare) + 1)
+            first = next(start for start in starts if framed[start : start + len(bare)] == bare)
+            return tuple(framed[:first]), tuple(framed[first + len(bare) :])
+    raise UserError("the tokenizer has no token for any text: train another one with `textssl tokenizer train`")
 
 
 def padding_id(tokenizer: Any) -> int:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer
 
 from tests.models.small import CONFIGS, FOUR
 from tests.tiny import texts, tiny_tokenizer
@@ -89,6 +89,32 @@ def check_export(model: SentenceModel, path) -> None:
     assert np.abs(encode(path) - expected).max() < 1e-5 * max(1.0, np.abs(expected).max())
     assert np.abs(expected - expected[0]).max() > 0.05
     assert "/tmp" not in (path / "modules.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_a_tokenizer_that_pads_on_the_left_gives_the_vectors_that_were_trained(name, tmp_path):
+    tiny_tokenizer().save_pretrained(tmp_path / "words")
+    file = tmp_path / "words" / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "padding_side": "left"}))
+    words = AutoTokenizer.from_pretrained(tmp_path / "words")
+    assert words.padding_side == "left"
+    model = shaken(build(spec_of(name)))
+    model.export(tmp_path / "model", words)
+    written = sentences()[:5]
+    vectors = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(written)
+    alone = [SentenceTransformer(str(tmp_path / "model"), device="cpu").encode([text])[0] for text in written]
+    np.testing.assert_allclose(vectors, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["varlen", "eager"])
+def test_how_attention_was_computed_is_not_exported(attention, tmp_path):
+    model = build(spec_of("bert", attention=attention))
+    check_export(model, tmp_path / "model")
+    spec = spec_of("bert", attention=attention)
+    model = build_model(spec, tiny_tokenizer(), causal=False, sequence_length=LENGTH, seed=0)
+    LanguageModel(model).export(tmp_path / "language", tiny_tokenizer())
+    for folder in ("model", "language"):
+        assert attention not in (tmp_path / folder / "config.json").read_text()
 
 
 @pytest.mark.parametrize("name", FOUR)

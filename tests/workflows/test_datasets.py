@@ -168,3 +168,11 @@ def test_a_held_out_split_that_lost_its_manifest_is_named(folder, tmp_path):
     (tmp_path / "copy" / "corpus" / "held-out" / "corpus.json").unlink()
     with pytest.raises(UserError, match=r"held-out is not a prepared corpus: it has no corpus\.json"):
         pretrain(tiny_config(tmp_path / "copy", "mlm"))
+
+
+def test_a_contrast_needs_more_than_one_document(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "corpus")
+    write_corpus(tmp_path / "copy" / "corpus", ["\n\n".join(texts()[:5])], "train")
+    with pytest.raises(UserError, match=r"holds 1 sample \(of kind documents\).*--one-document-per"):
+        pretrain(sentence_config(tmp_path / "copy", "crops"))

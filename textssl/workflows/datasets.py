@@ -199,6 +199,11 @@ def build_part(
     objective.check_length(config.data.sequence_length - form.overhead)
     if batch_size < objective.least_samples:
         raise UserError(f"train.batch_size is {batch_size}: this objective contrasts samples, it needs 2 or more")
+    if len(order) < objective.least_samples:
+        raise UserError(
+            f"the text holds {len(order)} sample (of kind {objective.sample}), and this objective contrasts "
+            "samples: give more documents, see --one-document-per of `textssl prepare`"
+        )
     if most is not None:
         options = {**options, "num_samples": min(len(order), most)}
         if objective.gathers:  # a smaller last step would have fewer negatives, and another loss

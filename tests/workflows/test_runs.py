@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import psutil
 import pytest
 import torch
 
@@ -11,7 +14,7 @@ from textssl.errors import UserError
 from textssl.models import varlen
 from textssl.models.heads import LanguageModel
 from textssl.models.sentence import SentenceModel
-from textssl.workflows.runs import deterministic, fit_attention
+from textssl.workflows.runs import check_masks, deterministic, fit_attention
 
 GPU = torch.device("cuda")  # as a name: nothing here touches one
 
@@ -71,6 +74,21 @@ def test_flex_attention_is_refused_on_a_cpu():
 def test_varlen_is_refused_where_texts_are_padded():
     with pytest.raises(UserError, match="a classifier reads padded texts"):
         fit_attention(parse_config({"model": {"attention": "varlen"}}), torch.nn.Linear(1, 1), GPU, "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("attention", "micro", "advice"),
+    [("sdpa", None, "free: train.micro_batch_size=1, or rows of"), ("eager", 1, "free: rows of at most 23170 tokens")],
+)
+def test_masks_that_do_not_fit_are_refused_with_what_fits(attention, micro, advice, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2**30))
+    train = {"batch_size": 4, "micro_batch_size": micro}
+    long, short = (parse_config({"data": {"sequence_length": n}, "train": train}) for n in (40_000, 512))
+    model = LanguageModel(small_model("bert", attention))
+    with pytest.raises(UserError, match=f"data.sequence_length is 40000: .* and 2 GiB are {advice}"):
+        check_masks(long, model, torch.device("cpu"))
+    check_masks(short, model, torch.device("cpu"))
+    check_masks(long, LanguageModel(small_model("bert", "varlen")), torch.device("cpu"))
 
 
 def test_deterministic_kernels_are_asked_for_and_given_back():

@@ -148,6 +148,17 @@ def dense_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | 
     return seen if sdpa else additive(seen, model.dtype)
 
 
+def dense_mask_bytes(model: PreTrainedModel, rows: int, length: int) -> int:
+    """Memory of the masks of one forward of packed rows; 0 where none are made dense."""
+    config = model.config
+    if layout(model) != "packed" or config._attn_implementation == "flex_attention":
+        return 0
+    window = getattr(config, "sliding_window", None) if MASKING[config.model_type].window != "none" else None
+    masks = 2 if window is not None and length > window else 1
+    width = 1 if config._attn_implementation == "sdpa" else model.dtype.itemsize
+    return masks * rows * length**2 * width
+
+
 def block_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | None) -> BlockMask:
     """The same for flex attention, which leaves out blocks where nothing is seen and computes no score of them."""
     documents, counts_itself = batch.documents, MASKING[model.config.model_type].causal

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from accelerate import Accelerator
 from rich.console import Console
@@ -25,7 +26,7 @@ from textssl.data.samples import without_sample
 from textssl.errors import UserError
 from textssl.evaluation.loading import find_model
 from textssl.models import varlen
-from textssl.models.attention import MASKING
+from textssl.models.attention import MASKING, dense_mask_bytes
 from textssl.models.heads import LanguageModel
 from textssl.models.sentence import SentenceModel
 from textssl.models.varlen import VARLEN
@@ -172,6 +173,7 @@ def make_trainer(
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
     fit_attention(config, backbone, accelerator.device, precision)
+    check_masks(config, backbone, accelerator.device)
     for warning in warnings if distributed.rank() == 0 else ():
         announce(console, warning, style="yellow")
     with torch.random.fork_rng(devices=[]):  # every rank and every run of a seed makes the same heads
@@ -228,6 +230,25 @@ def fit_attention(config: Config, backbone: nn.Module, device: torch.device, pre
             raise UserError(f"model.attention is varlen, but {why}: leave it out")
         elif precision == "bfloat16" and distributed.rank() == 0:
             log.warning("documents are isolated by a dense mask, slower than varlen attention: %s", why)
+
+
+def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> None:
+    """UserError where the dense masks of a micro-batch alone do not fit into memory, with what fits."""
+    if not isinstance(backbone, LanguageModel):
+        return
+    length, share = config.data.sequence_length, -(-config.train.batch_size // distributed.world_size())
+    rows = min(config.train.micro_batch_size or share, share)
+    needed = dense_mask_bytes(backbone.model, rows, length)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if needed <= free:
+        return
+    fitting = free * rows // needed  # rows
+    shorter = int(length * (free / needed) ** 0.5)
+    advice = f"train.micro_batch_size={fitting}, or " if fitting else ""
+    raise UserError(
+        f"data.sequence_length is {length}: the attention masks of {rows} rows take {needed / 2**30:,.0f} GiB and "
+        f"{free / 2**30:,.0f} GiB are free: {advice}rows of at most {shorter} tokens"
+    )
 
 
 @contextmanager

@@ -20,28 +20,9 @@ from textssl.models.varlen import COMPUTE_CAPABILITY, VARLEN
 from textssl.training.precision import NATIVE_BFLOAT16, choose_precision, native_bfloat16
 
 REQUIRED = (
-    *(
-        "torch",
-        "transformers",
-        "tokenizers",
-        "huggingface_hub",
-        "datasets",
-        "accelerate",
-        "sentence-transformers",
-        "safetensors",
-    ),
-    *(
-        "huggingface_hub",
-        "numpy",
-        "scikit-learn",
-        "scipy",
-        "pydantic",
-        "typer",
-        "rich",
-        "PyYAML",
-        "pyarrow",
-        "zstandard",
-    ),
+    *("torch", "transformers", "tokenizers", "huggingface_hub", "datasets", "accelerate", "sentence-transformers"),
+    *("safetensors", "numpy", "scikit-learn", "scipy", "psutil", "pydantic", "typer", "rich", "PyYAML", "pyarrow"),
+    "zstandard",
 )
 EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "eval": (("mteb", "lm-eval"), "standard benchmarks"),

@@ -157,6 +157,15 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(folder, monkeypatch, c
     assert "step 2, samples 16 to 23" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_run_whose_steps_were_mostly_skipped_exports_nothing(folder, monkeypatch):
+    monkeypatch.setitem(OBJECTIVES, "poisoned", Poisoned)
+    monkeypatch.setattr(Poisoned, "bad", tuple(step for step in range(1, 21) if step % 3))
+    monkeypatch.setattr(Poisoned, "steps_seen", 0)
+    with pytest.raises(UserError, match=r"1[34] of 20 steps were not finite .* nothing is exported"):
+        pretrain(tiny_config(folder, "poisoned", out="hardly"))
+    assert not (folder / "hardly" / "model").exists()
+
+
 def test_several_in_a_row_stop_the_run_and_name_the_samples(folder, monkeypatch):
     monkeypatch.setitem(OBJECTIVES, "poisoned", Poisoned)
     monkeypatch.setattr(Poisoned, "bad", tuple(range(7, 30)))

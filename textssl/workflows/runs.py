@@ -266,6 +266,16 @@ def deterministic(on: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
+def check_learned(trainer: Trainer) -> None:
+    """UserError for a run whose weights hardly ever moved: what it would export is no result."""
+    skipped, steps = trainer.skipped_steps, trainer.spent.steps
+    if 2 * skipped > steps:
+        raise UserError(
+            f"{skipped} of {steps} steps were not finite and changed no weight: lower optimizer.lr, lengthen the warmup, "
+            f"or look at the text; nothing is exported, {trainer.checkpoints} has the last state"
+        )
+
+
 def conduct(trainer: Trainer, config: Config, header: str) -> Summary:
     """Train; the run folder gets its configuration first, and the objective the best weights at the end."""
     if distributed.rank() == 0:
@@ -275,5 +285,6 @@ def conduct(trainer: Trainer, config: Config, header: str) -> Summary:
     with deterministic(config.train.deterministic):
         stopped_by = trainer.fit()
     if not stopped_by:
+        check_learned(trainer)
         trainer.take_best()
     return summarize(trainer, stopped_by)

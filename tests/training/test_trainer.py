@@ -161,7 +161,7 @@ def test_a_run_whose_steps_were_mostly_skipped_exports_nothing(folder, monkeypat
     monkeypatch.setitem(OBJECTIVES, "poisoned", Poisoned)
     monkeypatch.setattr(Poisoned, "bad", tuple(step for step in range(1, 21) if step % 3))
     monkeypatch.setattr(Poisoned, "steps_seen", 0)
-    with pytest.raises(UserError, match=r"1[34] of 20 steps were not finite .* nothing is exported"):
+    with pytest.raises(UserError, match=r"1[34] of 20 steps were not finite .*, so nothing is exported"):
         pretrain(tiny_config(folder, "poisoned", out="hardly"))
     assert not (folder / "hardly" / "model").exists()
 

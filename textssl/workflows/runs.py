@@ -271,8 +271,8 @@ def check_learned(trainer: Trainer) -> None:
     skipped, steps = trainer.skipped_steps, trainer.spent.steps
     if 2 * skipped > steps:
         raise UserError(
-            f"{skipped} of {steps} steps were not finite and changed no weight: lower optimizer.lr, lengthen the warmup, "
-            f"or look at the text; nothing is exported, {trainer.checkpoints} has the last state"
+            f"{skipped} of {steps} steps were not finite and changed no weight, so nothing is exported: lower "
+            f"optimizer.lr, lengthen the warmup, or look at the text; {trainer.checkpoints} has the last state"
         )
 
 

@@ -21,7 +21,7 @@ from textssl.evaluation.loading import (
     load_tokenizer,
     load_weights,
 )
-from textssl.models.build import quiet
+from textssl.models.build import BROKEN_FOLDER, quiet
 
 if TYPE_CHECKING:
     from textssl.evaluation.sentence import SentenceEncoder
@@ -94,7 +94,7 @@ def load_sentence_model(folder: Path, device: torch.device | None = None) -> Any
                 trust_remote_code=False,
                 model_kwargs={"dtype": torch.float32},
             ).eval()
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except BROKEN_FOLDER as error:
         raise UserError(f"{folder} could not be loaded by sentence-transformers: {first_line(error)}") from error
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -25,7 +23,7 @@ from transformers import (
 
 from textssl.data.samples import without_sample
 from textssl.errors import UserError
-from textssl.models.build import quiet
+from textssl.models.build import BROKEN_FOLDER, quiet
 from textssl.models.configuration import head_kind, position_capacity
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -76,7 +74,7 @@ def load_config(folder: Path) -> PretrainedConfig:
     try:
         with quiet():
             return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+    except BROKEN_FOLDER as error:
         raise UserError(
             f"transformers does not know the configuration {folder}/config.json: {first_line(error)}"
         ) from error
@@ -102,7 +100,7 @@ def load_weights(folder: Path, auto_class: Any, device: torch.device | None = No
             model, info = auto_class.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True, dtype=torch.float32, output_loading_info=True
             )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except BROKEN_FOLDER as error:
         raise UserError(f"{folder} could not be loaded as {auto_class.__name__}: {first_line(error)}") from error
     spared = HEADLESS if auto_class is AutoModel else ()
     missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in spared))

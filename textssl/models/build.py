@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from textssl.sections import ModelConfig
 
 log = logging.getLogger(__name__)
+
+BROKEN_FOLDER = (  # what the stock loaders raise where a file of a folder is cut, empty, a pointer, or something else
+    *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, ImportError, EOFError),
+    *(StrictDataclassError, SafetensorError, UnpicklingError),
+)
 
 
 def build_model(
@@ -133,7 +139,7 @@ def folder_config(spec: ModelConfig) -> Any:
         raise UserError(f"model.pretrained={spec.pretrained} {what}: give the folder of a saved transformers model")
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, StrictDataclassError, TypeError, ValueError) as error:
+    except BROKEN_FOLDER as error:
         raise UserError(f"{folder / 'config.json'} cannot be read: {' '.join(str(error).split())}") from None
 
 
@@ -177,7 +183,9 @@ def load_pretrained(
     try:
         with quiet():
             model = with_attention(spec.attention, load)
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except UserError:
+        raise
+    except BROKEN_FOLDER as error:
         raise UserError(f"the weights in {folder} cannot be loaded: {' '.join(str(error).split())}") from None
     check_loaded(folder, model, found, own_heads)
     model.config.name_or_path = ""  # a result must not carry the paths of the machine that made it

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from textssl.errors import UserError
+from textssl.models.build import BROKEN_FOLDER
 
 WEIGHTS, LABELS = "classifier.safetensors", "classifier.json"
 
@@ -42,7 +42,7 @@ class LinearHead:
             labels = json.loads((folder / LABELS).read_text(encoding="utf-8"))["labels"]
             tensors = load_file(folder / WEIGHTS)
             head = cls(labels, tensors["weight"], tensors["bias"])
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except BROKEN_FOLDER as error:
             raise UserError(f"{folder} has no readable {LABELS} and {WEIGHTS}: {error}") from None
         if head.weight.shape[0] != len(labels) or head.bias.shape != (len(labels),):
             raise UserError(f"{folder}: {WEIGHTS} has another number of classes than {LABELS}")

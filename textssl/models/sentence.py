@@ -20,7 +20,7 @@ from textssl.batch import Texts
 from textssl.config import validate_options
 from textssl.errors import UserError
 from textssl.models.attention import layout
-from textssl.models.build import build_model, quiet
+from textssl.models.build import BROKEN_FOLDER, build_model, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.export import written_whole
 from textssl.models.heads import LanguageModel
@@ -201,7 +201,7 @@ def load_stock(folder: Path) -> SentenceTransformer:
     try:
         with quiet():
             model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except BROKEN_FOLDER as error:
         raise UserError(f"{folder} cannot be loaded by sentence-transformers: {' '.join(str(error).split())}") from None
     known = (Transformer, StaticEmbedding), (Pooling, Dense, Normalize)
     first, *rest = model.children()

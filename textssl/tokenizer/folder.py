@@ -33,7 +33,7 @@ def load(path: str | Path) -> PreTrainedTokenizerFast:
     check_folder(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # tokenizers raises bare Exception for a broken tokenizer.json
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path} is not a tokenizer folder that AutoTokenizer can load: {reason}") from None
     if not getattr(tokenizer, "is_fast", False):

@@ -58,6 +58,35 @@ def test_overrides_are_yaml_and_the_last_one_counts(tmp_path):
     assert load(tmp_path, "model: {preset: llama-nano}", "model.pretrained=DIR").model.preset is None
 
 
+@pytest.mark.parametrize("name", ["/some/run #2", "123", "1e3", "yes", "a: b", "[x", "null", "'q'", "2026-01-01", "*a"])
+def test_names_and_paths_are_taken_as_they_are_written(tmp_path, name):
+    config = load(tmp_path, "tokenizer: t", f"out={name}", f"data.train={name}x", f"model.pretrained={name}x")
+    assert (config.out, config.data.train, config.model.pretrained) == (name, f"{name}x", f"{name}x")
+    assert load(tmp_path, "", "data.corpus=my corpus #2").data.corpus[0].path == "my corpus #2"
+
+
+@pytest.mark.parametrize("text", ["", "null"])
+def test_a_name_can_be_taken_back(tmp_path, text):
+    assert load(tmp_path, "tokenizer: t", f"tokenizer={text}").tokenizer is None
+    with pytest.raises(UserError, match=r"^the override out=: out: input should be a valid string"):
+        load(tmp_path, "", "out=")
+
+
+def test_a_message_names_the_override_and_not_the_file(tmp_path):
+    def message(*overrides: str) -> str:
+        with pytest.raises(UserError) as caught:
+            load(tmp_path, "train: {max_steps: 10}\nseed: x", "seed=1", *overrides)
+        return str(caught.value)
+
+    assert message("seed=x").startswith("the override seed=x: seed: input should be a valid integer")
+    assert message("train.max_steps=9", "train={max_steps: 0}").startswith("the override train={max_steps: 0}: ")
+    assert message("data.corpus=[{pth: a}]").startswith("the override data.corpus=[{pth: a}]: data.corpus.0")
+    assert "run.yaml with evaluation.patience=3: evaluation: patience needs" in message("evaluation.patience=3")
+    assert len(message(f"data.corpus=[{'x' * 9000}")) < 400
+    with pytest.raises(UserError, match=r"run\.yaml: seed: .*; the override train\.max_steps=0: train\.max_steps"):
+        load(tmp_path, "seed: x", "train.max_steps=0")
+
+
 def test_a_length_that_is_given_takes_the_files_out(tmp_path):
     file = "train: {max_steps: 7, batch_size: 3}"
 

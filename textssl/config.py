@@ -80,14 +80,14 @@ def load_config(
             keys = {key: value for key, value in keys.items() if key not in ENDS}
         if given is None or isinstance(given, dict):
             values[section] = {**keys, **(given or {})}
-    return parse_config(values, str(path))
+    return parse_config(values, str(path), overrides)
 
 
 ALTERNATIVES = ({"preset", "config", "pretrained"},)  # of model: setting one by override takes the others out
 
 
 def apply_override(values: dict, override: str) -> None:
-    """Set one dotted key of a nested dictionary in place; the value is YAML."""
+    """Set one dotted key of a nested dictionary in place; the value is YAML, or for a key of text as it stands."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise UserError(f"cannot read the override {override!r}: write key.sub=value, e.g. train.max_steps=200")
@@ -99,11 +99,37 @@ def apply_override(values: dict, override: str) -> None:
         target = target[parent]
         if not isinstance(target, dict):
             raise UserError(f"cannot set {key}: {'.'.join(parents[: place + 1])} is not a section")
-    target[last] = parse_yaml(text, f"the value of {key}")
+    target[last] = as_text(key.strip(), text) if takes_text(key.strip()) else parse_yaml(text, f"the value of {key}")
     for group in ALTERNATIVES:
         if parents == ["model"] and last in group:
             for other in group - {last}:
                 target.pop(other, None)
+
+
+def takes_text(key: str) -> bool:
+    """Whether a dotted key holds a name or a path, whose value on the command line is no YAML: `run #2` is a name."""
+    return str in _kinds(key) or key == "data.corpus"
+
+
+def as_text(key: str, text: str) -> Any:
+    """The value that was written for such a key: nothing and null are None, a mixture of corpora is YAML."""
+    if not text or (text == "null" and type(None) in _kinds(key)):
+        return None
+    if key == "data.corpus" and text.lstrip().startswith("["):
+        return parse_yaml(text, f"the value of {key}")
+    return text
+
+
+def _kinds(key: str) -> tuple[Any, ...]:
+    """The types that a dotted key of the configuration may have; none where there is no such key."""
+    *parents, last = key.split(".")
+    model: type[BaseModel] | None = Config
+    for part in parents:
+        model = section_of(model, part) if model else None
+    if model is None or last not in model.model_fields:
+        return ()
+    annotation = model.model_fields[last].annotation
+    return get_args(annotation) or (annotation,)
 
 
 def drop_other_ends(values: dict, overrides: Sequence[str]) -> None:
@@ -115,11 +141,12 @@ def drop_other_ends(values: dict, overrides: Sequence[str]) -> None:
             train.pop(end, None)
 
 
-def parse_config(values: dict, source: str = "the configuration") -> Config:
+def parse_config(values: dict, source: str = "the configuration", overrides: Sequence[str] = ()) -> Config:
+    """The configuration that values make. overrides: those that are in the values, so that a message can name them."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UserError(explain(error, Config, source)) from None
+        raise UserError(explain(error, Config, source, overrides=overrides)) from None
 
 
 def validate_options(target: Callable, options: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -147,22 +174,44 @@ def options_model(target: Callable) -> type[BaseModel]:
     return create_model(getattr(target, "__name__", "Options"), __base__=Section, **fields)
 
 
-def explain(error: ValidationError, model: type[BaseModel], source: str, prefix: str = "") -> str:
-    """Pydantic's findings as one message with full dotted names and the nearest valid keys."""
-    lines = []
+def explain(
+    error: ValidationError, model: type[BaseModel], source: str, prefix: str = "", overrides: Sequence[str] = ()
+) -> str:
+    """Pydantic's findings as one message with full dotted names and the nearest valid keys.
+
+    Each is said of what it comes from: the override that gave the key, else `source`.
+    """
+    lines: dict[str, list[str]] = {}
     for finding in error.errors():
         place = [str(part) for part in finding["loc"]]
         name = ".".join(([prefix] if prefix else []) + place)
         if finding["type"] == "extra_forbidden":
             valid = valid_keys(model, place[:-1])
-            lines.append(f"unknown key {name}{nearest(place[-1], valid, name.rpartition('.')[0])}")
+            line = f"unknown key {name}{nearest(place[-1], valid, name.rpartition('.')[0])}"
         elif finding["type"] == "missing":
-            lines.append(f"{name} is missing")
+            line = f"{name} is missing"
         else:
             message = finding["msg"].removeprefix("Value error, ")
-            got = "" if isinstance(finding["input"], dict) else f" (got {finding['input']!r})"
-            lines.append(f"{name}: {message[0].lower()}{message[1:]}{got}")
-    return f"{source}: " + "; ".join(dict.fromkeys(lines))
+            got = "" if isinstance(finding["input"], dict) else f" (got {shortened(repr(finding['input']))})"
+            line = f"{name}: {message[0].lower()}{message[1:]}{got}"
+        lines.setdefault(origin(name, source, overrides), []).append(line)
+    return "; ".join(f"{where}: {'; '.join(dict.fromkeys(found))}" for where, found in lines.items())
+
+
+def origin(name: str, source: str, overrides: Sequence[str]) -> str:
+    """Where the value of a dotted key comes from: the last override that set it, or the source and what changed it."""
+    within = []
+    for override in reversed(overrides):
+        key = override.partition("=")[0].strip()
+        if f"{name}.".startswith(f"{key}."):
+            return f"the override {shortened(override)}"
+        if key.startswith(f"{name}."):
+            within.insert(0, shortened(override))
+    return f"{source} with {' '.join(within)}" if within else source
+
+
+def shortened(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def nearest(key: str, valid: Sequence[str], prefix: str = "") -> str:
@@ -175,11 +224,17 @@ def nearest(key: str, valid: Sequence[str], prefix: str = "") -> str:
 def valid_keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:
     """Field names of the section that a path of keys leads to."""
     for part in place:
-        if part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            options = [annotation, *get_args(annotation), *(a for o in get_args(annotation) for a in get_args(o))]
-            model = next((o for o in options if inspect.isclass(o) and issubclass(o, BaseModel)), model)
+        model = section_of(model, part) or model
     return list(model.model_fields)
+
+
+def section_of(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The section, or the list of sections, that a field holds."""
+    if key not in model.model_fields:
+        return None
+    annotation = model.model_fields[key].annotation
+    options = [annotation, *get_args(annotation), *(a for o in get_args(annotation) for a in get_args(o))]
+    return next((o for o in options if inspect.isclass(o) and issubclass(o, BaseModel)), None)
 
 
 FREE_ON_RESUME = (  # keys that change nothing in the mathematics of the steps already made

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
 from textssl.config import Config, load_config
+from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.models.build import build_model, count_parameters
 from textssl.models.heads import LanguageModel

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 from transformers import PreTrainedTokenizerFast
@@ -22,6 +21,7 @@ from textssl import distributed, tokenizer
 from textssl.config import differing_keys
 from textssl.data.loader import Steps
 from textssl.data.samples import without_sample
+from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.evaluation.loading import find_model
 from textssl.models import varlen
@@ -46,15 +46,11 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def start_accelerator(config: Config) -> Accelerator:
-    """Accelerate's view of the devices and processes."""
+    """The device that a run asks for and the processes of its launch. Raises UserError."""
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
-    # Mixed precision is Trainer.encode's: Accelerate fixes one for the whole life of a process.
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False)
-    distributed.check_world(accelerator.num_processes)
-    distributed.leave_at_exit()
-    return accelerator
+    return distributed.join_processes("cpu" if cpu else "cuda")
 
 
 def open_tokenizer(config: Config) -> tuple[PreTrainedTokenizerFast, str]:

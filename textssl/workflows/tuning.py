@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
@@ -21,6 +20,7 @@ from textssl.data.labeled import Labeled
 from textssl.data.listed import Listed
 from textssl.data.loader import StepDataset
 from textssl.data.splits import Splits
+from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.labelled_baselines import fit_logistic

@@ -98,7 +98,9 @@ class OptimizerConfig(Section):
 
 
 class ScheduleConfig(Section):
-    name: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
+    name: Literal["constant", "linear", "cosine", "wsd"] = Field(
+        default="wsd", description="after the warmup: linear and cosine fall at once, wsd at the end, constant never"
+    )
     warmup_steps: int | None = Field(
         default=None, ge=0, description="steps of linear warmup; null: warmup_fraction instead"
     )

@@ -140,6 +140,7 @@ class SentenceModel(nn.Module):
         missing, unexpected = stock.load_state_dict(backbone.state_dict(), strict=False)
         assert not unexpected and all(any(part in name for part in POOLED) for name in missing), (missing, unexpected)
         tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.padding_side = "right"  # on the left, learned positions would be others than in training
         limit = self.max_seq_length or position_capacity(config)
         if limit is not None:
             tokenizer.model_max_length = limit

@@ -10,13 +10,14 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ValidationError, create_model
 
 from textssl.errors import UserError
-from textssl.sections import Config, Section
+from textssl.sections import INTEGERS, Config, Section
 
 
 class _Loader(yaml.SafeLoader):
@@ -129,7 +130,7 @@ def _kinds(key: str) -> tuple[Any, ...]:
     if model is None or last not in model.model_fields:
         return ()
     annotation = model.model_fields[last].annotation
-    return get_args(annotation) or (annotation,)
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def drop_other_ends(values: dict, overrides: Sequence[str]) -> None:
@@ -159,6 +160,12 @@ def validate_options(target: Callable, options: dict[str, Any], prefix: str) -> 
         return model.model_validate(options).model_dump()
     except ValidationError as error:
         raise UserError(explain(error, model, "the configuration", prefix)) from None
+
+
+def check_seed(seed: int) -> None:
+    """UserError for the seed of a command that is out of its range."""
+    if not 0 <= seed < INTEGERS:
+        raise UserError(f"seed is {shortened(str(seed))}, it must be from 0 to {INTEGERS - 1}")
 
 
 def options_model(target: Callable) -> type[BaseModel]:

@@ -146,7 +146,7 @@ def test_the_output_layer_of_a_classifier_is_adamws_and_the_head_below_it_muons(
     spec = ModelConfig(pretrained=str(folder))
     backbone = build_classifier(spec, words, facts, sequence_length=16, seed=0)
     matrices, decayed, _ = parameter_groups(backbone)
-    assert [tuple(parameter.shape)[0] for parameter in decayed] == [len(facts.classes) or 1]
+    assert [len(parameter) for parameter in decayed] == [len(facts.classes) or 1]
     assert {id(p) for p in matrices} >= {id(m.weight) for m in backbone.modules() if is_hidden(m, decayed)}
     muon, adamw = build_optimizer(backbone, OptimizerConfig(name="muon", lr=1e-2, adamw_lr=1e-4))
     rates = {id(p): group["lr"] for one in (muon, adamw) for group in one.param_groups for p in group["params"]}

@@ -7,47 +7,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import yaml
 from pydantic import BaseModel, ValidationError, create_model
 
 from textssl.errors import UserError
 from textssl.sections import INTEGERS, Config, Section
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-3 as a number (YAML 1.2) and refuses a key written twice."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
-    loader.flatten_mapping(node)
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-    for place, key in enumerate(keys):
-        if key in keys[:place]:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is written twice", node.start_mark)
-    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}  # type: ignore[no-untyped-call]
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """YAML text as Python values; UserError with the place when it is not YAML."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
-
+from textssl.yaml_reader import MAX_DEPTH, parse_yaml, read_yaml
 
 # Lengths of a run: one that is given takes out those of the layer below (file over defaults, overrides over file).
 ENDS = ("max_steps", "max_tokens", "max_seconds", "max_epochs")
@@ -67,7 +36,7 @@ def load_config(
     path = Path(path)
     if not path.is_file():
         raise UserError(f"the configuration {path} does not exist; see configs/ for examples")
-    values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    values = read_yaml(path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -84,6 +53,7 @@ def load_config(
     return parse_config(values, str(path), overrides)
 
 
+SHOWN = 10  # mistakes that one message tells
 ALTERNATIVES = ({"preset", "config", "pretrained"},)  # of model: setting one by override takes the others out
 
 
@@ -93,6 +63,8 @@ def apply_override(values: dict, override: str) -> None:
     if not equals or not key.strip():
         raise UserError(f"cannot read the override {override!r}: write key.sub=value, e.g. train.max_steps=200")
     *parents, last = key.strip().split(".")
+    if len(parents) >= MAX_DEPTH:
+        raise UserError(f"cannot set {shortened(key)}: no key has so many parts")
     target = values
     for place, parent in enumerate(parents):
         if target.get(parent) is None:
@@ -189,8 +161,8 @@ def explain(
     Each is said of what it comes from: the override that gave the key, else `source`.
     """
     lines: dict[str, list[str]] = {}
-    for finding in error.errors():
-        place = [str(part) for part in finding["loc"]]
+    for finding in error.errors(include_url=False)[:SHOWN]:
+        place = [shortened(str(part)) for part in finding["loc"]]
         name = ".".join(([prefix] if prefix else []) + place)
         if finding["type"] == "extra_forbidden":
             valid = valid_keys(model, place[:-1])
@@ -202,7 +174,9 @@ def explain(
             got = "" if isinstance(finding["input"], dict) else f" (got {shortened(repr(finding['input']))})"
             line = f"{name}: {message[0].lower()}{message[1:]}{got}"
         lines.setdefault(origin(name, source, overrides), []).append(line)
-    return "; ".join(f"{where}: {'; '.join(dict.fromkeys(found))}" for where, found in lines.items())
+    text = "; ".join(f"{where}: {'; '.join(dict.fromkeys(found))}" for where, found in lines.items())
+    more = error.error_count() - SHOWN
+    return f"{text}; and {more:,} more" if more > 0 else text
 
 
 def origin(name: str, source: str, overrides: Sequence[str]) -> str:

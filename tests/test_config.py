@@ -1,3 +1,4 @@
+import math
 import re
 from typing import Annotated, Literal
 
@@ -5,8 +6,11 @@ import pytest
 import yaml
 from pydantic import Field
 
-from textssl.config import ENDS, Config, differing_keys, load_config, parse_config, validate_options
+from textssl.config import ENDS, Config, differing_keys, load_config, options_model, parse_config, validate_options
 from textssl.errors import UserError
+from textssl.objectives import find_objective, resolve_objective
+from textssl.workflows.generate import generate
+from textssl.workflows.mine import mine
 
 
 def load(tmp_path, text="train: {max_steps: 10}", *overrides):
@@ -26,6 +30,21 @@ def load(tmp_path, text="train: {max_steps: 10}", *overrides):
         ("train.max_steps=0", "train.max_steps: input should be greater than 0 (got 0)"),
         ("schedule.name=cosin", "schedule.name: input should be 'constant', 'linear', 'cosine' or 'wsd' (got 'cosin')"),
         ("model={preset: a, pretrained: b}", "give one of preset, config and pretrained"),
+        ("optimizer.lr=.inf", "optimizer.lr: input should be a finite number (got inf)"),
+        ("optimizer.eps=1e400", "optimizer.eps: input should be a finite number (got inf)"),
+        ("optimizer.betas=[.nan, 0.9]", "optimizer.betas.0: input should be a finite number (got nan)"),
+        ("optimizer.betas=[0.9, 1]", "optimizer.betas.1: input should be less than 1 (got 1)"),
+        ("optimizer.betas=[-0.1, 0.9]", "optimizer.betas.0: input should be greater than or equal to 0 (got -0.1)"),
+        ("train.max_seconds=.inf", "train.max_seconds: input should be a finite number (got inf)"),
+        ("train.max_epochs=.nan", "train.max_epochs: input should be a finite number (got nan)"),
+        ("train.max_grad_norm=.inf", "train.max_grad_norm: input should be a finite number (got inf)"),
+        ("data.corpus=[{path: a, weight: .inf}]", "data.corpus.0.weight: input should be a finite number (got inf)"),
+        ("train.max_steps=.inf", "train.max_steps: input should be a finite number (got inf)"),
+        ("seed=-1", "seed: input should be greater than or equal to 0 (got -1)"),
+        (f"seed={2**63}", f"seed: input should be less than {2**63} (got {2**63})"),
+        (f"train.max_steps={2**63}", f"train.max_steps: integers must be from -2^63 to 2^63 - 1 (got {2**63})"),
+        (f"objective={{name: mlm, x: [{2**70}]}}", "objective: integers must be from -2^63 to 2^63 - 1"),
+        (f"seed={2**63 - 1}\ntrain.num_seeds=2", "seed + train.num_seeds must be at most 2^63"),
         ("seed", "write key.sub=value"),
         ("seed=[1", "the value of seed is not valid YAML"),
         ("seed.sub.key=1", "cannot set seed.sub.key: seed is not a section"),
@@ -33,7 +52,7 @@ def load(tmp_path, text="train: {max_steps: 10}", *overrides):
 )
 def test_mistakes_are_answered_with_the_key(tmp_path, override, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        load(tmp_path, "seed: 1\ntrain: {max_steps: 10}", override)
+        load(tmp_path, "seed: 1\ntrain: {max_steps: 10}", *override.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -56,6 +75,41 @@ def test_overrides_are_yaml_and_the_last_one_counts(tmp_path):
     model = load(tmp_path, "model: {preset: llama-nano}", "model={config: {model_type: bert}}")
     assert model.model.config == {"model_type": "bert"} and model.model.preset is None
     assert load(tmp_path, "model: {preset: llama-nano}", "model.pretrained=DIR").model.preset is None
+
+
+@pytest.mark.parametrize("name", ["/some/run #2", "123", "1e3", "yes", "a: b", "[x", "null", "'q'", "2026-01-01", "*a"])
+def test_names_and_paths_are_taken_as_they_are_written(tmp_path, name):
+    config = load(tmp_path, "tokenizer: t", f"out={name}", f"data.train={name}x", f"model.pretrained={name}x")
+    assert (config.out, config.data.train, config.model.pretrained) == (name, f"{name}x", f"{name}x")
+    assert load(tmp_path, "", "data.corpus=my corpus #2").data.corpus[0].path == "my corpus #2"
+
+
+def test_sections_and_lists_stay_yaml(tmp_path):
+    config = load(tmp_path, "", "objective={name: clm}", "model.config={model_type: llama}", "evaluation.tasks=[a, b]")
+    assert (config.objective, config.model.config) == ({"name": "clm"}, {"model_type": "llama"})
+    assert config.evaluation.tasks == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["", "null"])
+def test_a_name_can_be_taken_back(tmp_path, text):
+    assert load(tmp_path, "tokenizer: t", f"tokenizer={text}").tokenizer is None
+    with pytest.raises(UserError, match=r"^the override out=: out: input should be a valid string"):
+        load(tmp_path, "", "out=")
+
+
+def test_a_message_names_the_override_and_not_the_file(tmp_path):
+    def message(*overrides: str) -> str:
+        with pytest.raises(UserError) as caught:
+            load(tmp_path, "train: {max_steps: 10}\nseed: x", "seed=1", *overrides)
+        return str(caught.value)
+
+    assert message("seed=x").startswith("the override seed=x: seed: input should be a valid integer")
+    assert message("train.max_steps=9", "train={max_steps: 0}").startswith("the override train={max_steps: 0}: ")
+    assert message("data.corpus=[{pth: a}]").startswith("the override data.corpus=[{pth: a}]: data.corpus.0")
+    assert "run.yaml with evaluation.patience=3: evaluation: patience needs" in message("evaluation.patience=3")
+    assert len(message(f"data.corpus=[{'x' * 9000}")) < 400
+    with pytest.raises(UserError, match=r"run\.yaml: seed: .*; the override train\.max_steps=0: train\.max_steps"):
+        load(tmp_path, "seed: x", "train.max_steps=0")
 
 
 def test_a_length_that_is_given_takes_the_files_out(tmp_path):
@@ -110,3 +164,27 @@ def test_options_are_checked_against_a_constructor():
         validate_options(Method, {"unit": "x"}, "objective")
     with pytest.raises(UserError, match=r"objective\.rate: input should be less than or equal to 1"):
         validate_options(Method, {"rate": 2}, "objective")
+    with pytest.raises(UserError, match=r"objective\.rate: input should be a finite number \(got nan\)"):
+        validate_options(Method, {"rate": float("nan")}, "objective")
+
+
+@pytest.mark.parametrize("name", ["mlm", "clm", "simcse", "crops", "moco", "pairs", "classification", "regression"])
+def test_numbers_of_an_objective_are_finite_and_of_64_bits(name):
+    hints = options_model(find_objective(name)).model_fields
+    floats = [key for key, hint in hints.items() if hint.annotation is float]
+    integers = [key for key, hint in hints.items() if hint.annotation is int]
+    assert floats or name == "clm"
+    for key, value, message in [
+        *((key, value, "finite number") for key in floats for value in (math.inf, math.nan)),
+        *((key, 2**63, "integers must be|less than") for key in integers),
+    ]:
+        with pytest.raises(UserError, match=rf"objective\.{key}: .*({message})"):
+            resolve_objective({"name": name, key: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**400])
+def test_seeds_of_commands_have_a_range(seed, tmp_path):
+    with pytest.raises(UserError, match=r"seed is -?\d+(\.\.\.)?, it must be from 0 to 9223372036854775807"):
+        generate(tmp_path, "text", seed=seed)
+    with pytest.raises(UserError, match=r"seed is -?\d+(\.\.\.)?, it must be from 0 to 9223372036854775807"):
+        mine(tmp_path, tmp_path / "out.jsonl", pairs="x.csv", seed=seed)

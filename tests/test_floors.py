@@ -25,7 +25,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"views", "losses", "tokenizer"},
     {"distributed", "config", "batch", "subprocesses"},
     {"sample_types"},
-    {"sections"},
+    {"sections", "yaml_reader"},
     {"__init__"},  # the package itself: the version, and names that load when asked for
     {"errors"},
 ]
@@ -42,6 +42,7 @@ HEAVY = {  # what `textssl --help` must not wait for
 }
 LIGHT_FILES = (
     *("cli.py", "inference.py", "arguments.py", "__main__.py", "config.py", "sections.py", "errors.py"),
+    "yaml_reader.py",
     *("__init__.py", "workflows/__init__.py"),
 )
 

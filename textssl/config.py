@@ -7,46 +7,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import yaml
 from pydantic import BaseModel, ValidationError, create_model
 
 from textssl.errors import UserError
-from textssl.sections import Config, Section
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-3 as a number (YAML 1.2) and refuses a key written twice."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
-    loader.flatten_mapping(node)
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-    for place, key in enumerate(keys):
-        if key in keys[:place]:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is written twice", node.start_mark)
-    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}  # type: ignore[no-untyped-call]
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """YAML text as Python values; UserError with the place when it is not YAML."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
-
+from textssl.sections import INTEGERS, Config, Section
+from textssl.yaml_reader import MAX_DEPTH, parse_yaml, read_yaml
 
 # Lengths of a run: one that is given takes out those of the layer below (file over defaults, overrides over file).
 ENDS = ("max_steps", "max_tokens", "max_seconds", "max_epochs")
@@ -66,7 +36,7 @@ def load_config(
     path = Path(path)
     if not path.is_file():
         raise UserError(f"the configuration {path} does not exist; see configs/ for examples")
-    values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    values = read_yaml(path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -80,18 +50,21 @@ def load_config(
             keys = {key: value for key, value in keys.items() if key not in ENDS}
         if given is None or isinstance(given, dict):
             values[section] = {**keys, **(given or {})}
-    return parse_config(values, str(path))
+    return parse_config(values, str(path), overrides)
 
 
+SHOWN = 10  # mistakes that one message tells
 ALTERNATIVES = ({"preset", "config", "pretrained"},)  # of model: setting one by override takes the others out
 
 
 def apply_override(values: dict, override: str) -> None:
-    """Set one dotted key of a nested dictionary in place; the value is YAML."""
+    """Set one dotted key of a nested dictionary in place; the value is YAML, or for a key of text as it stands."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise UserError(f"cannot read the override {override!r}: write key.sub=value, e.g. train.max_steps=200")
     *parents, last = key.strip().split(".")
+    if len(parents) >= MAX_DEPTH:
+        raise UserError(f"cannot set {shortened(key)}: no key has so many parts")
     target = values
     for place, parent in enumerate(parents):
         if target.get(parent) is None:
@@ -99,11 +72,37 @@ def apply_override(values: dict, override: str) -> None:
         target = target[parent]
         if not isinstance(target, dict):
             raise UserError(f"cannot set {key}: {'.'.join(parents[: place + 1])} is not a section")
-    target[last] = parse_yaml(text, f"the value of {key}")
+    target[last] = as_text(key.strip(), text) if takes_text(key.strip()) else parse_yaml(text, f"the value of {key}")
     for group in ALTERNATIVES:
         if parents == ["model"] and last in group:
             for other in group - {last}:
                 target.pop(other, None)
+
+
+def takes_text(key: str) -> bool:
+    """Whether a dotted key holds a name or a path, whose value on the command line is no YAML: `run #2` is a name."""
+    return str in _kinds(key) or key == "data.corpus"
+
+
+def as_text(key: str, text: str) -> Any:
+    """The value that was written for such a key: nothing and null are None, a mixture of corpora is YAML."""
+    if not text or (text == "null" and type(None) in _kinds(key)):
+        return None
+    if key == "data.corpus" and text.lstrip().startswith("["):
+        return parse_yaml(text, f"the value of {key}")
+    return text
+
+
+def _kinds(key: str) -> tuple[Any, ...]:
+    """The types that a dotted key of the configuration may have; none where there is no such key."""
+    *parents, last = key.split(".")
+    model: type[BaseModel] | None = Config
+    for part in parents:
+        model = section_of(model, part) if model else None
+    if model is None or last not in model.model_fields:
+        return ()
+    annotation = model.model_fields[last].annotation
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def drop_other_ends(values: dict, overrides: Sequence[str]) -> None:
@@ -115,11 +114,12 @@ def drop_other_ends(values: dict, overrides: Sequence[str]) -> None:
             train.pop(end, None)
 
 
-def parse_config(values: dict, source: str = "the configuration") -> Config:
+def parse_config(values: dict, source: str = "the configuration", overrides: Sequence[str] = ()) -> Config:
+    """The configuration that values make. overrides: those that are in the values, so that a message can name them."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UserError(explain(error, Config, source)) from None
+        raise UserError(explain(error, Config, source, overrides=overrides)) from None
 
 
 def validate_options(target: Callable, options: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -132,6 +132,12 @@ def validate_options(target: Callable, options: dict[str, Any], prefix: str) -> 
         return model.model_validate(options).model_dump()
     except ValidationError as error:
         raise UserError(explain(error, model, "the configuration", prefix)) from None
+
+
+def check_seed(seed: int) -> None:
+    """UserError for the seed of a command that is out of its range."""
+    if not 0 <= seed < INTEGERS:
+        raise UserError(f"seed is {shortened(str(seed))}, it must be from 0 to {INTEGERS - 1}")
 
 
 def options_model(target: Callable) -> type[BaseModel]:
@@ -147,22 +153,46 @@ def options_model(target: Callable) -> type[BaseModel]:
     return create_model(getattr(target, "__name__", "Options"), __base__=Section, **fields)
 
 
-def explain(error: ValidationError, model: type[BaseModel], source: str, prefix: str = "") -> str:
-    """Pydantic's findings as one message with full dotted names and the nearest valid keys."""
-    lines = []
-    for finding in error.errors():
-        place = [str(part) for part in finding["loc"]]
+def explain(
+    error: ValidationError, model: type[BaseModel], source: str, prefix: str = "", overrides: Sequence[str] = ()
+) -> str:
+    """Pydantic's findings as one message with full dotted names and the nearest valid keys.
+
+    Each is said of what it comes from: the override that gave the key, else `source`.
+    """
+    lines: dict[str, list[str]] = {}
+    for finding in error.errors(include_url=False)[:SHOWN]:
+        place = [shortened(str(part)) for part in finding["loc"]]
         name = ".".join(([prefix] if prefix else []) + place)
         if finding["type"] == "extra_forbidden":
             valid = valid_keys(model, place[:-1])
-            lines.append(f"unknown key {name}{nearest(place[-1], valid, name.rpartition('.')[0])}")
+            line = f"unknown key {name}{nearest(place[-1], valid, name.rpartition('.')[0])}"
         elif finding["type"] == "missing":
-            lines.append(f"{name} is missing")
+            line = f"{name} is missing"
         else:
             message = finding["msg"].removeprefix("Value error, ")
-            got = "" if isinstance(finding["input"], dict) else f" (got {finding['input']!r})"
-            lines.append(f"{name}: {message[0].lower()}{message[1:]}{got}")
-    return f"{source}: " + "; ".join(dict.fromkeys(lines))
+            got = "" if isinstance(finding["input"], dict) else f" (got {shortened(repr(finding['input']))})"
+            line = f"{name}: {message[0].lower()}{message[1:]}{got}"
+        lines.setdefault(origin(name, source, overrides), []).append(line)
+    text = "; ".join(f"{where}: {'; '.join(dict.fromkeys(found))}" for where, found in lines.items())
+    more = error.error_count() - SHOWN
+    return f"{text}; and {more:,} more" if more > 0 else text
+
+
+def origin(name: str, source: str, overrides: Sequence[str]) -> str:
+    """Where the value of a dotted key comes from: the last override that set it, or the source and what changed it."""
+    within = []
+    for override in reversed(overrides):
+        key = override.partition("=")[0].strip()
+        if f"{name}.".startswith(f"{key}."):
+            return f"the override {shortened(override)}"
+        if key.startswith(f"{name}."):
+            within.insert(0, shortened(override))
+    return f"{source} with {' '.join(within)}" if within else source
+
+
+def shortened(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def nearest(key: str, valid: Sequence[str], prefix: str = "") -> str:
@@ -175,11 +205,17 @@ def nearest(key: str, valid: Sequence[str], prefix: str = "") -> str:
 def valid_keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:
     """Field names of the section that a path of keys leads to."""
     for part in place:
-        if part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            options = [annotation, *get_args(annotation), *(a for o in get_args(annotation) for a in get_args(o))]
-            model = next((o for o in options if inspect.isclass(o) and issubclass(o, BaseModel)), model)
+        model = section_of(model, part) or model
     return list(model.model_fields)
+
+
+def section_of(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The section, or the list of sections, that a field holds."""
+    if key not in model.model_fields:
+        return None
+    annotation = model.model_fields[key].annotation
+    options = [annotation, *get_args(annotation), *(a for o in get_args(annotation) for a in get_args(o))]
+    return next((o for o in options if inspect.isclass(o) and issubclass(o, BaseModel)), None)
 
 
 FREE_ON_RESUME = (  # keys that change nothing in the mathematics of the steps already made

@@ -8,17 +8,57 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+from accelerate import PartialState
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from textssl.errors import UserError
 
 BUCKET_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """Where a run computes: the device of this process, and how many processes train together."""
+
+    device: torch.device
+    num_processes: int = 1
+
+
+def join_processes(device: Literal["cpu", "cuda"]) -> Accelerator:
+    """Find the other processes of a launch with Accelerate; without a launch there is this one alone.
+
+    Raises UserError for a launch that is none, and where the processes met on another device.
+    """
+    with without_settings():
+        state = PartialState(cpu=device == "cpu")
+    check_world(state.num_processes)
+    if state.num_processes == 1:
+        return Accelerator(torch.device(device))  # the state is of the program: its device is that of the first run
+    if state.device.type != device:
+        raise UserError(
+            f"train.device asks for {device}, but an earlier run of this program joined its {state.num_processes} "
+            f"processes on {state.device.type}, which holds until they end: start this run in a program of its own"
+        )
+    leave_at_exit()
+    return Accelerator(state.device, state.num_processes)
+
+
+@contextmanager
+def without_settings() -> Iterator[None]:
+    """Hide the environment variables by which Accelerate would change a run: its configuration alone decides."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def world_size() -> int:

@@ -81,7 +81,7 @@ def mine(
     min_score: Annotated[float | None, typer.Option(help="The lowest cosine of a negative.")] = None,
     max_pairs: Annotated[int, typer.Option(min=2, help="Draw so many where there are more; bounds memory.")] = 20_000,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts; default: the model's limit.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Find hard negatives: texts that a model takes for similar and that belong to another document.
 
@@ -102,7 +102,7 @@ def generate(
     repetition_penalty: Annotated[float, typer.Option(help="Above 1: repeat less.")] = 1.1,
     num_return_sequences: Annotated[int, typer.Option(min=1, help="How many continuations.")] = 1,
     greedy: Annotated[bool, typer.Option("--greedy", help="No drawing at all.")] = False,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Continue a text with a causal model.
 

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+INTEGERS = 2**63  # what fits into 64 bits with its sign, as torch and the corpora want
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    """Keys of a configuration or options of a class: none beyond those named, every number finite and of 64 bits."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def integers_fit(cls, value: Any) -> Any:
+        if too_large(value):
+            raise ValueError("integers must be from -2^63 to 2^63 - 1")
+        return value
+
+
+def too_large(value: Any) -> bool:
+    """Whether an integer in a value, at any depth, has more than 64 bits."""
+    if isinstance(value, dict):
+        return any(too_large(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return any(too_large(one) for one in value)
+    return isinstance(value, int) and not -INTEGERS <= value < INTEGERS
 
 
 class CorpusShare(Section):
@@ -93,12 +114,14 @@ class OptimizerConfig(Section):
     )
     weight_decay: float = Field(default=0.01, ge=0)
     momentum: float = Field(default=0.95, ge=0, lt=1, description="muon's Nesterov momentum")
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     eps: float = Field(default=1e-8, gt=0)
 
 
 class ScheduleConfig(Section):
-    name: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
+    name: Literal["constant", "linear", "cosine", "wsd"] = Field(
+        default="wsd", description="after the warmup: linear and cosine fall at once, wsd at the end, constant never"
+    )
     warmup_steps: int | None = Field(
         default=None, ge=0, description="steps of linear warmup; null: warmup_fraction instead"
     )
@@ -184,7 +207,7 @@ class Config(Section):
 
     name: str = "run"
     out: str = Field(default="runs/run", description="the run folder")
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=INTEGERS)
     tokenizer: str | None = Field(
         default=None, description="tokenizer folder or sample; with model.pretrained its own is the default"
     )
@@ -195,6 +218,12 @@ class Config(Section):
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+
+    @model_validator(mode="after")
+    def seeds_fit(self):
+        if self.seed + self.train.num_seeds > INTEGERS:
+            raise ValueError("seed + train.num_seeds must be at most 2^63")
+        return self
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

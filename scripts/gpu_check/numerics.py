@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import Tensor
 
 from scripts.gpu_check.check import Check, relative
 from scripts.gpu_check.runs import settings, trainer_by_hand
 from textssl.batch import Rows
+from textssl.distributed import Accelerator
 from textssl.losses import linear_cross_entropy
 from textssl.models import varlen
 from textssl.models.attention import isolate, restore
@@ -34,7 +34,7 @@ def assembled(check: Check, name: str, **sections: Any) -> Trainer:
     """A trainer of OBJECTIVES with its objective on the CPU, for steps by hand."""
     model, objective = OBJECTIVES[name]
     values = settings(check, model, name, objective=objective, train={"device": "cpu"}, **sections)
-    return trainer_by_hand(values, Accelerator(cpu=True))
+    return trainer_by_hand(values, Accelerator(torch.device("cpu")))
 
 
 def step_gradient(

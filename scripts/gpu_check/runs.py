@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelerate import Accelerator
 from rich.console import Console
 
 from scripts.gpu_check.check import Check
 from textssl.config import parse_config
+from textssl.distributed import Accelerator
 from textssl.objectives import resolve_objective
 from textssl.training.signals import StopSignals
 from textssl.training.trainer import Trainer

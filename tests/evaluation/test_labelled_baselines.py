@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from tests.evaluation.folders import topics
-from textssl.evaluation.baselines import Tfidf
+from textssl.evaluation.baselines import Tfidf, lsa
+from textssl.evaluation.clustering import gaussian_mixture, k_means
 from textssl.evaluation.labelled_baselines import constant, features, fit_logistic, linear, tfidf
+from textssl.evaluation.probe import INVERSE_PENALTIES, choose_penalty
 
 
 def labelled_topics(count: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
@@ -78,3 +81,14 @@ def test_the_penalty_is_chosen_where_classes_have_two_examples_and_is_1_where_no
     assert fit_logistic(rows[:5], np.array([0, 1, 0, 1, 2]), seed=0).C == 1.0
     model = fit_logistic(rows[:4], np.array([0, 1, 0, 1]), seed=0)
     assert list(model.classes_) == [0, 1] and list(model.predict(rows[:4])) == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1, 2**32, 2**63 - 1])
+def test_every_seed_of_a_run_is_one_for_scikit_learn(seed):
+    rng = np.random.default_rng(0)
+    rows, labels = rng.standard_normal((20, 3)), np.arange(20) % 2
+    assert linear(rows, labels.astype(float), rows, 0, seed).shape == (20,)
+    assert linear(rows, labels, rows, 2, seed).shape == (20, 2)
+    assert k_means(rows, 2, seed).shape == gaussian_mixture(rows, 2, seed).shape == (20,)
+    assert choose_penalty(rows, labels, seed) in INVERSE_PENALTIES
+    assert lsa(sparse.csr_matrix(rows), seed, 2).shape == (20, 2)

@@ -111,7 +111,8 @@ def test_tasks_that_a_model_cannot_do_are_left_out_with_the_reason():
         ("tasks: [{name: a, path: b.csv, shots: [0]}]", "tasks.0.shots is 0, it must be at least 1"),
         ("tasks: [{name: a, path: b.csv, seed: 4294967296}]", "tasks.0.seed is 4294967296, it must be from 0"),
         ("just words", "must hold tasks"),
-        ("tasks: [", "is not YAML"),
+        ("tasks: [", "is not valid YAML"),
+        ("tasks: [{name: a, path: b.csv, kind: [language]}]", r"tasks.0.kind is \['language'\]; there is"),
     ],
 )
 def test_mistakes_in_a_suite_file(content: str, message: str, tmp_path):

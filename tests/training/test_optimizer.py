@@ -2,11 +2,15 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import AutoTokenizer
 
-from tests.evaluation.folders import model
+from tests.evaluation.folders import model, save_model
+from tests.objectives.embedded import built
 from textssl.errors import UserError
+from textssl.models.classifier import build_classifier
 from textssl.models.layers import layer_depths
-from textssl.sections import OptimizerConfig
+from textssl.sample_types import LabelFacts, PairFacts
+from textssl.sections import ModelConfig, OptimizerConfig
 from textssl.training.optimizer import (
     Muon,
     build_optimizer,
@@ -132,3 +136,30 @@ def test_frozen_parameters_are_in_no_group_and_a_model_without_layers_has_no_dec
     )
     with pytest.raises(UserError, match=r"optimizer\.layer_decay is below 1, but the model has no layers"):
         build_optimizer(Tied(), OptimizerConfig(layer_decay=0.9))
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "llama", "gpt2"])
+@pytest.mark.parametrize("facts", [LabelFacts(tuple("abc"), (2, 2, 2)), LabelFacts()])
+def test_the_output_layer_of_a_classifier_is_adamws_and_the_head_below_it_muons(family, facts, tmp_path):
+    folder = save_model(tmp_path, family)
+    words = AutoTokenizer.from_pretrained(folder)
+    spec = ModelConfig(pretrained=str(folder))
+    backbone = build_classifier(spec, words, facts, sequence_length=16, seed=0)
+    matrices, decayed, _ = parameter_groups(backbone)
+    assert [len(parameter) for parameter in decayed] == [len(facts.classes) or 1]
+    assert {id(p) for p in matrices} >= {id(m.weight) for m in backbone.modules() if is_hidden(m, decayed)}
+    muon, adamw = build_optimizer(backbone, OptimizerConfig(name="muon", lr=1e-2, adamw_lr=1e-4))
+    rates = {id(p): group["lr"] for one in (muon, adamw) for group in one.param_groups for p in group["params"]}
+    assert rates[id(decayed[0])] == 1e-4
+
+
+def is_hidden(layer: nn.Module, outputs: list[nn.Parameter]) -> bool:
+    return isinstance(layer, nn.Linear) and all(layer.weight is not weight for weight in outputs)
+
+
+def test_the_classifier_of_labelled_pairs_is_adamws_and_a_projector_muons():
+    pairs = built("pairs", facts=PairFacts(classes=("no", "yes")))
+    assert [id(parameter) for parameter in parameter_groups(pairs)[1]] == [id(pairs.classifier.weight)]
+    assert parameter_groups(built("pairs"))[1] == []
+    crops = built("crops", projector_width=8)
+    assert parameter_groups(crops)[1] == []

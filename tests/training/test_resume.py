@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import make_corpus, sentence_config, tiny_config
+from tests.tiny import make_corpus, sentence_config, texts, tiny_config, write_corpus
 from tests.training.kills import break_and_finish, checkpoints, digest, finish, losses, start
+from textssl import tokenizer
 from textssl.errors import UserError
 from textssl.objectives import OBJECTIVES, MaskedLM
 from textssl.training.checkpoint import newest_checkpoint
@@ -269,3 +271,29 @@ def test_only_what_changes_no_step_may_differ(folder):
     assert pretrain(tiny_config(folder, "mlm", *free, out="changed")).resumed_from == [10]
     anew = pretrain(tiny_config(folder, "mlm", "objective.mask_rate=0.2", "train.resume=restart", out="changed"))
     assert anew.resumed_from == [] and Path(anew.run) == folder / "changed" / "restart-1"
+
+
+def test_a_run_goes_on_from_another_working_folder(folder, tmp_path, monkeypatch):
+    make_corpus(tmp_path / "moved")
+    short = tiny_config(folder, "mlm", SCHEDULE, "train.max_steps=2", out=str(tmp_path / "run"))
+    pretrain(short)
+    monkeypatch.chdir(tmp_path / "moved")
+    longer = ("train.max_steps=4", "tokenizer=tokenizer", "data.corpus=../moved/corpus")
+    again = tiny_config(folder, "mlm", SCHEDULE, *longer, out=str(tmp_path / "run"))
+    assert pretrain(again).resumed_from == [2]
+
+
+def test_another_tokenizer_corpus_or_weight_is_refused_by_name(folder, tmp_path):
+    out = str(tmp_path / "run")
+    pretrain(tiny_config(folder, "mlm", SCHEDULE, "train.max_steps=2", out=out))
+    write_corpus(tmp_path / "other", texts()[3:30], "train")
+    words = tokenizer.load(folder / "tokenizer")
+    words.backend_tokenizer.post_processor = None
+    words.save_pretrained(tmp_path / "unframed")
+    for override, message in (
+        (f"data.corpus={tmp_path / 'other'}", f"other text than {tmp_path / 'other'} holds now"),
+        (f"data.corpus=[{{path: {folder / 'corpus'}, weight: 2}}]", "these keys differ: data.corpus. "),
+        (f"tokenizer={tmp_path / 'unframed'}", "these keys differ: tokenizer. "),
+    ):
+        with pytest.raises(UserError, match=re.escape(message)):
+            pretrain(tiny_config(folder, "mlm", SCHEDULE, "train.max_steps=4", override, out=out))

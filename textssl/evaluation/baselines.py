@@ -89,7 +89,7 @@ def lsa(features: Any, seed: int, width: int = LSA_WIDTH) -> np.ndarray:
     width = min(width, *(size - 1 for size in features.shape))
     if width < 1:
         return features.toarray()
-    reduced = TruncatedSVD(width, random_state=seed).fit_transform(features)
+    reduced = TruncatedSVD(width, random_state=seed % 2**32).fit_transform(features)
     return reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-12)
 
 

@@ -27,7 +27,7 @@ Finder = Callable[[np.ndarray, int, int], np.ndarray]  # features, clusters, see
 
 def k_means(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """(texts,) clusters of one run of k-means."""
-    return KMeans(clusters, n_init=1, random_state=seed).fit_predict(features)  # type: ignore[arg-type]
+    return KMeans(clusters, n_init=1, random_state=seed % 2**32).fit_predict(features)  # type: ignore[arg-type]
 
 
 def gaussian_mixture(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
@@ -35,7 +35,7 @@ def gaussian_mixture(features: np.ndarray, clusters: int, seed: int) -> np.ndarr
 
     Covariances are diagonal: a class has fewer texts than a full covariance has entries.
     """
-    mixture = GaussianMixture(clusters, covariance_type="diag", random_state=seed)
+    mixture = GaussianMixture(clusters, covariance_type="diag", random_state=seed % 2**32)
     return mixture.fit_predict(features.astype(np.float64))
 
 

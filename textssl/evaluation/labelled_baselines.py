@@ -50,7 +50,7 @@ def linear(train: Any, targets: np.ndarray, test: Any, classes: int, seed: int) 
     """Answers of a regularised linear model, its penalty chosen by cross-validation. train, test: (examples, width)."""
     if not classes:
         grid = {"alpha": [1 / penalty for penalty in INVERSE_PENALTIES]}
-        folds: Any = KFold(min(FOLDS, len(targets)), shuffle=True, random_state=seed)
+        folds: Any = KFold(min(FOLDS, len(targets)), shuffle=True, random_state=seed % 2**32)
         return GridSearchCV(Ridge(), grid, cv=folds, scoring="neg_mean_squared_error").fit(train, targets).predict(test)
     return fit_logistic(train, targets.astype(int), seed).predict_proba(test)
 
@@ -62,6 +62,6 @@ def fit_logistic(train: Any, labels: np.ndarray, seed: int) -> LogisticRegressio
         warnings.simplefilter("ignore", ConvergenceWarning)  # of penalties too weak to be chosen
         if smallest < 2:
             return model.fit(train, labels)
-        folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
+        folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed % 2**32)
         grid = {"C": list(INVERSE_PENALTIES)}
         return GridSearchCV(model, grid, cv=folds, scoring="accuracy").fit(train, labels).best_estimator_

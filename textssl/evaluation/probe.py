@@ -73,7 +73,7 @@ def choose_penalty(train: Any, labels: np.ndarray, seed: int) -> float:
     folds = StratifiedKFold if smallest >= FOLDS else KFold  # a class of one or two cannot be in every fold
     hits = np.zeros(len(INVERSE_PENALTIES))
     rounds = 1 if len(labels) >= LARGE else FOLDS
-    parts = folds(min(FOLDS, len(labels)), shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
+    parts = folds(min(FOLDS, len(labels)), shuffle=True, random_state=seed % 2**32).split(np.zeros(len(labels)), labels)
     for kept, held in itertools.islice(parts, rounds):
         if len(np.unique(labels[kept])) < 2:
             continue

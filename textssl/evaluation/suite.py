@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
 from textssl.config import validate_options
 from textssl.errors import UserError
 from textssl.evaluation.classification import Classification
@@ -24,6 +22,7 @@ from textssl.evaluation.minimal_pairs import MinimalPairs
 from textssl.evaluation.retrieval import Retrieval
 from textssl.evaluation.scorer import VECTORS, Scorer
 from textssl.evaluation.similarity import Similarity, WordSimilarity
+from textssl.yaml_reader import read_yaml
 
 KINDS: dict[str, Callable[..., Any]] = {
     kind.kind: kind
@@ -178,10 +177,7 @@ def _read(file: Path) -> Suite:
         raise UserError(f"--suite is {file}: it must be {', '.join(SUITES)} or a YAML file")
     if not file.is_file():
         raise UserError(f"there is no suite file {file}")
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    values = read_yaml(file)
     if isinstance(values, list):
         values = {"tasks": values}
     if not isinstance(values, dict):
@@ -233,7 +229,7 @@ def check_number(where: str, key: str, value: Any) -> None:
 def _task(file: Path, place: int, values: dict[str, Any], shared: dict[str, Any]) -> Any:
     options = dict(values)
     kind = options.pop("kind", Classification.kind)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{file}: tasks.{place}.kind is {kind!r}; there is {', '.join(KINDS)}")
     taken = inspect.signature(KINDS[kind]).parameters
     shared = {key: value for key, value in shared.items() if key in taken}

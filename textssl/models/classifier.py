@@ -42,6 +42,11 @@ class TextClassifier(nn.Module):
             arguments["use_cache"] = False
         return self.model(**arguments).logits
 
+    def output_layers(self) -> list[nn.Linear]:
+        """The layer that gives logits or scores."""
+        layer = output_layer(self.model, self.model.config.num_labels)
+        return [] if layer is None else [layer]
+
     def checkpoint_gradients(self) -> None:
         checkpoint_activations(self.model)
 

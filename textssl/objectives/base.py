@@ -98,6 +98,10 @@ class Objective(nn.Module):
         self.vocabulary = vocabulary
         self.backbone = backbone
 
+    def output_layers(self) -> list[nn.Linear]:
+        """The objective's own layers whose outputs are logits or scores: their weights are AdamW's, not Muon's."""
+        return []
+
     def row_format(self) -> RowFormat:
         """The special tokens around the pieces of a row, or around a text to be embedded."""
         assert self.embeds

@@ -87,6 +87,9 @@ class Pairs(Objective):
             raise UserError("objective.loss is regression, which needs data.pairs with the column score")
         check_widths(self.matryoshka, self.backbone.learned_width)
 
+    def output_layers(self) -> list[nn.Linear]:
+        return [self.classifier] if self.chosen_loss == "classification" else []
+
     def corrupt(self, sample: Adjacent | Pair, rng: np.random.Generator, progress: float) -> Views:
         if isinstance(sample, Adjacent):
             return Views([sample.left.ids, sample.right.ids], source=content_key(sample.left.ids))

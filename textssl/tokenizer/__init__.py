@@ -5,7 +5,7 @@ wait for torch.
 """
 
 from textssl.tokenizer.family import check_family, covers_all_bytes, keeps_text
-from textssl.tokenizer.folder import for_causal, load, load_backend, save, tokenizer_hash
+from textssl.tokenizer.folder import for_causal, framed_hash, load, load_backend, save, tokenizer_hash
 from textssl.tokenizer.report import TokenizerReport, report
 from textssl.tokenizer.train import ALGORITHMS, SPECIAL_TOKENS, train_tokenizer
 from textssl.tokenizer.words import WordFinder, word_starts
@@ -18,6 +18,7 @@ __all__ = [
     "check_family",
     "covers_all_bytes",
     "for_causal",
+    "framed_hash",
     "keeps_text",
     "load",
     "load_backend",

@@ -80,6 +80,14 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerFast | Tokenizer) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def framed_hash(tokenizer: PreTrainedTokenizerFast) -> str:
+    """sha256 of all that decides how a model reads a text: `tokenizer_hash`, and the special tokens around it."""
+    frame = json.loads(tokenizer.backend_tokenizer.to_str())["post_processor"]
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    parts = [tokenizer_hash(tokenizer), frame, special]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
 def for_causal(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     """A copy that frames a text as "[CLS] $A": its beginning (where there is a token for it) and no end."""
     causal = copy.deepcopy(tokenizer)

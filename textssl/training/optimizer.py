@@ -22,8 +22,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jord
 def build_optimizer(module: nn.Module, config: OptimizerConfig) -> list[Optimizer]:
     """The optimizers of a run; each group's `peak_lr` is what the schedule scales.
 
-    Matrices decay, vectors (norms, biases) and embeddings do not. With muon, hidden matrices go to Muon; embeddings,
-    output layers (of language models) and vectors go to AdamW.
+    Matrices decay, vectors (norms, biases) and embeddings do not. With muon, hidden matrices (projectors among them)
+    go to Muon; embeddings, output layers (of language models, classifiers and regressors) and vectors go to AdamW.
     """
     matrices, decayed, undecayed = parameter_groups(module)
     adamw_lr = config.lr
@@ -76,8 +76,10 @@ def parameter_groups(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Par
     for part in module.modules():
         find = getattr(part, "get_output_embeddings", None)
         layer = find() if callable(find) else None
-        if isinstance(layer, nn.Linear):
-            outputs.add(id(layer.weight))
+        own = getattr(part, "output_layers", None)
+        for linear in [layer, *(own() if callable(own) else [])]:
+            if isinstance(linear, nn.Linear):
+                outputs.add(id(linear.weight))
     matrices, decayed, undecayed = [], [], []
     for parameter in module.parameters():
         if not parameter.requires_grad:

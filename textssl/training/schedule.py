@@ -38,22 +38,35 @@ def lr_factor(config: ScheduleConfig, step: int, done: float) -> float:
     """Learning rate of a step over its peak.
 
     step: counted from 0. done: the share of the run that is done in the middle of this step, in (0, 1), so that even
-    the last step learns. wsd is warmup-stable-decay (arXiv:2404.06395, section 4.1) with a linear decay.
+    the last step learns. linear and cosine fall over what is left after the warmup (cosine: arXiv:1608.03983, eq. 5);
+    wsd is warmup-stable-decay (arXiv:2404.06395, section 4.1) with a linear decay.
     """
     if config.warmup_steps is not None:
         warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     else:
         warmup = min(1.0, done / config.warmup_fraction) if config.warmup_fraction else 1.0
+    decayed = share_after_warmup(config, step, done)
     shapes = {
         "constant": 1.0,
-        "linear": 1.0 - done,
-        "cosine": 0.5 * (1.0 + math.cos(math.pi * done)),
+        "linear": 1.0 - decayed,
+        "cosine": 0.5 * (1.0 + math.cos(math.pi * decayed)),
         "wsd": min(1.0, (1.0 - done) / config.decay_fraction),
     }
     shape = shapes[config.name]
     if config.name != "constant":
         shape = config.final_ratio + (1.0 - config.final_ratio) * shape
     return min(warmup, shape)
+
+
+def share_after_warmup(config: ScheduleConfig, step: int, done: float) -> float:
+    """How much of what follows the warmup is done, in [0, 1]; 0 in the first step behind it, which has the whole rate.
+
+    A length in tokens or seconds does not say its number of steps ahead: they are taken to be as long as those so far.
+    """
+    one = done / (step + 0.5)  # of the run, a step
+    warmup = config.warmup_fraction if config.warmup_steps is None else config.warmup_steps * one
+    begin = warmup + one
+    return min(1.0, (done - begin) / (1.0 - begin)) if done > begin else 0.0
 
 
 class StepProgress:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from rich.console import Console
+from torch import Tensor
 
 from textssl.batch import Batch
 from textssl.data.loader import Steps, load_steps
-from textssl.distributed import barrier, broadcast_object, rank, sum_gradients, sum_over_ranks, world_size
+from textssl.distributed import Accelerator, barrier, broadcast_object, rank, sum_gradients, sum_over_ranks, world_size
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective
 from textssl.sections import Config
@@ -176,7 +176,7 @@ class Trainer:
             *(self.objective, self.encode, agreed.counts, self.config.seed, self.spent.steps),
             cache=train.micro_batch_size is not None or train.micro_batch_tokens is not None,
         )
-        gradient.run(batches, self.accelerator.backward)
+        gradient.run(batches, Tensor.backward)
         sum_gradients(self.parameters)
         return gradient
 

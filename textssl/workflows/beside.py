@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from accelerate import Accelerator
 from rich.console import Console
 
 from textssl import distributed
 from textssl.data.labeled import Labeled
 from textssl.data.splits import Splits
+from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.evaluation import labelled_baselines
 from textssl.evaluation.encoders import load_encoder

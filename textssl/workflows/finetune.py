@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from rich.console import Console
 
 from textssl import distributed
 from textssl.config import load_config
 from textssl.data.labeled import Labeled, Target
 from textssl.data.splits import Splits, read_splits
+from textssl.distributed import Accelerator
 from textssl.evaluation.figure import Figure
 from textssl.evaluation.intervals import over_draws
 from textssl.evaluation.supervised import answer_figures, cells

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerBase
 
+from textssl.config import check_seed
 from textssl.errors import UserError
 from textssl.evaluation.loading import (
     context_limit,
@@ -49,6 +50,7 @@ def generate(
     tokens that stand there already get less likely. seed: same seed, same text. Raises UserError.
     """
     check_options(max_new_tokens, temperature, top_k, top_p, repetition_penalty, num_return_sequences)
+    check_seed(seed)
     folder = find_model(model)
     kind = None if is_sentence_model(folder) else language_model_kind(load_config(folder))
     if kind != "causal":

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from tokenizers import Tokenizer
 
+from textssl.config import check_seed
 from textssl.data.corpus import Corpus
 from textssl.data.drops import DropReport
 from textssl.data.related import Related, corpus_pairs, table_pairs
@@ -72,6 +73,7 @@ def mine(
     """
     out, console, report = Path(out), Console(), DropReport()
     check_options(out, corpus, pairs, unit, num_negatives, range_min, range_max)
+    check_seed(seed)
     folder = find_model(model)
     if corpus is not None:
         opened = Corpus.open(corpus)

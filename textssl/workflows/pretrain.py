@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
 from textssl.config import Config, load_config
+from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.models.build import build_model, count_parameters
 from textssl.models.heads import LanguageModel
@@ -73,7 +73,7 @@ def assemble(
     """Every object that a run needs, checked against each other; nothing is written."""
     words, source = open_tokenizer(config)
     data = open_data(config, objective, words, source, console)
-    found = choose_run(config, data.fingerprints(config), console)
+    found = choose_run(config, words, data.fingerprints(config), console)
     backbone = build_backbone(config, objective, words, data)
     trainer = make_trainer(
         *(config, objective, backbone),

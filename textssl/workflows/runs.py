@@ -14,7 +14,6 @@ from typing import Any
 
 import psutil
 import torch
-from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 from transformers import PreTrainedTokenizerFast
@@ -23,6 +22,7 @@ from textssl import distributed, tokenizer
 from textssl.config import differing_keys
 from textssl.data.loader import Steps
 from textssl.data.samples import without_sample
+from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.evaluation.loading import find_model
 from textssl.models import varlen
@@ -47,15 +47,11 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def start_accelerator(config: Config) -> Accelerator:
-    """Accelerate's view of the devices and processes."""
+    """The device that a run asks for and the processes of its launch. Raises UserError."""
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
-    # Mixed precision is Trainer.encode's: Accelerate fixes one for the whole life of a process.
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no", step_scheduler_with_optimizer=False)
-    distributed.check_world(accelerator.num_processes)
-    distributed.leave_at_exit()
-    return accelerator
+    return distributed.join_processes("cpu" if cpu else "cuda")
 
 
 def open_tokenizer(config: Config) -> tuple[PreTrainedTokenizerFast, str]:
@@ -71,31 +67,58 @@ def open_tokenizer(config: Config) -> tuple[PreTrainedTokenizerFast, str]:
 
 
 def choose_run(
-    config: Config, fingerprints: dict[str, str], console: Console
+    config: Config, words: PreTrainedTokenizerFast, fingerprints: dict[str, str], console: Console
 ) -> tuple[Path, Path | None, dict[str, Any]]:
     """The run folder after `train.resume`, the checkpoint to go on from, and the facts that a resumed run must share.
 
     fingerprints: of the data, by name. The configuration is changed to go on with this very run. Raises UserError
-    naming the keys in which a run to be continued differs.
+    naming the keys in which a run to be continued differs; tokenizer and data are compared by what they hold, however
+    their paths are written.
     """
     identity = {
         "config": config.model_dump(mode="json"),
         "corpora": fingerprints,
+        "tokenizer": tokenizer.framed_hash(words),
+        "paths": absolute_paths(config),
     }
     run, newest = distributed.from_first_rank(lambda: find_run(config, console))
     config.out, config.train.resume = str(run), "auto"
     if newest is None:
         return run, None, identity
     before = read_state(newest)["identity"]
-    changed = differing_keys(before["config"], identity["config"])
+    changed = changed_keys(before, identity)
     if changed:
         raise UserError(
             f"{run} was trained with another configuration; these keys differ: {', '.join(changed)}. "
             "Put them back, choose another out, or begin anew with train.resume=restart"
         )
-    if before["corpora"] != identity["corpora"]:
+    if list(before["corpora"].values()) != list(identity["corpora"].values()):
         raise UserError(f"{run} was trained on other text than {', '.join(identity['corpora'])} holds now")
     return run, newest, identity
+
+
+BY_CONTENT = ("data.pairs", "data.train", "data.validation", "data.test")  # `fingerprints` covers these and the corpora
+BY_PLACE = ("model.pretrained", "data.held_out")
+
+
+def absolute_paths(config: Config) -> dict[str, str]:
+    """Where the keys of BY_PLACE lead, whatever the working folder; names that are no paths are left out."""
+    given = {"model.pretrained": config.model.pretrained, "data.held_out": config.data.held_out}
+    return {key: str(Path(path).resolve()) for key, path in given.items() if path is not None and Path(path).exists()}
+
+
+def changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Keys that may not differ on resume and do, of two identities. An older version's have no tokenizer or paths."""
+    old, new = ({**one["config"], "data": {**one["config"]["data"]}} for one in (before, now))
+    for data in (old["data"], new["data"]):
+        data["corpus"] = [share["weight"] for share in data["corpus"]]
+    places = before.get("paths", {})
+    equal = {key for key in BY_PLACE if key in places and places[key] == now["paths"].get(key)}
+    equal |= set(BY_CONTENT) | ({"tokenizer"} if "tokenizer" in before else set())
+    changed = [key for key in differing_keys(old, new) if key not in equal]
+    if before.get("tokenizer", now["tokenizer"]) != now["tokenizer"]:
+        changed.append("tokenizer" if new["tokenizer"] else "tokenizer (that of model.pretrained)")
+    return changed
 
 
 def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:

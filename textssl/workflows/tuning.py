@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
@@ -21,6 +20,7 @@ from textssl.data.labeled import Labeled
 from textssl.data.listed import Listed
 from textssl.data.loader import StepDataset
 from textssl.data.splits import Splits
+from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.labelled_baselines import fit_logistic
@@ -118,7 +118,7 @@ def fine_tune(
             "evaluation.best chooses by validation texts, and there are none: "
             "give data.validation, or evaluation.best=null"
         )
-    found = choose_run(config, {"labels": splits.fingerprint}, console)
+    found = choose_run(config, words, {"labels": splits.fingerprint}, console)
     backbone = build_classifier(config.model, words, facts, sequence_length=length, seed=config.seed)
     if config.train.gradient_checkpointing:
         backbone.checkpoint_gradients()
@@ -230,7 +230,7 @@ def contrast(
     )
     objective.take_pairs(order.facts)
     data = Data([], order)
-    found = choose_run(config, {"labels": splits.fingerprint}, console)
+    found = choose_run(config, words, {"labels": splits.fingerprint}, console)
     trainer = make_trainer(
         *(config, objective, build_backbone(config, objective, words, data)),
         lambda progress: training_steps(config, objective, data, progress),

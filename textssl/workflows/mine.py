@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder
 from textssl.evaluation.loading import find_model
+from textssl.files import check_output, write_text
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 UNITS = ("sentences", "passages")
@@ -73,6 +73,7 @@ def mine(
     out, console, report = Path(out), Console(), DropReport()
     check_options(out, corpus, pairs, unit, num_negatives, range_min, range_max)
     folder = find_model(model)
+    check_output(out, [folder, *(source for source in (corpus, pairs, tokenizer) if source is not None)])
     if corpus is not None:
         opened = Corpus.open(corpus)
         words = corpus_tokenizer(opened, tokenizer, folder)
@@ -210,15 +211,7 @@ def with_negatives(
 
 
 def write_rows(rows: Sequence[dict[str, str]], out: Path) -> None:
-    """Write aside and rename, so that no half file is left."""
-    aside = out.with_name(f".{out.name}.new")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        os.replace(aside, out)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error}") from None
+    write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def show(console: Console, result: Mined, report: DropReport) -> None:

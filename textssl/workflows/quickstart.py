@@ -19,6 +19,7 @@ from rich.console import Console
 from textssl.data.samples import sample_path
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
+from textssl.files import write_text
 from textssl.workflows import samples
 from textssl.workflows.evaluate import evaluate, show_results, write_json
 from textssl.workflows.prepare import prepare
@@ -171,8 +172,7 @@ def encoder_config(out: Path, train_steps: int) -> dict[str, Any]:
 
 def write_config(config: dict[str, Any], path: Path) -> Path:
     header = "# Written by `textssl quickstart`. To train again: textssl pretrain THIS_FILE out=ANOTHER_FOLDER\n"
-    path.write_text(header + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return path
+    return write_text(path, header + yaml.safe_dump(config, sort_keys=False))
 
 
 @dataclass
@@ -234,10 +234,7 @@ class Steps:
 
     def note(self, name: str, **record: Any) -> None:
         self.records[name] = record
-        self.out.mkdir(parents=True, exist_ok=True)
-        aside = self.out / f"{RECORD}.new"
-        aside.write_text(json.dumps(self.records, indent=2) + "\n", encoding="utf-8")
-        aside.replace(self.out / RECORD)
+        write_text(self.out / RECORD, json.dumps(self.records, indent=2) + "\n")
 
     @property
     def seconds(self) -> float:

@@ -34,12 +34,12 @@ def check_output(path: str | Path, inputs: Iterable[str | Path] = (), *, name: s
     """
     path = Path(path)
     place = _place(path)
-    check_place(path, name=name)
     kind = stat.S_IFMT(place.stat().st_mode) if os.path.exists(place) else stat.S_IFREG
     if kind == stat.S_IFDIR:
         raise UserError(f"{name} is the folder {path}; it must name a file, such as {path / 'result'}")
     if kind != stat.S_IFREG:
         raise UserError(f"{name} {path} is {KINDS.get(kind, 'no regular file')}; it must name a regular file")
+    check_place(path, name=name)
     if not os.path.exists(place):
         return path
     for source in _single_files(inputs):
@@ -75,7 +75,7 @@ def check_place(path: str | Path, *, name: str = "--out") -> None:
     Tries it, in a scratch folder that is removed again.
     """
     place = _place(path)
-    nearest = next(folder for folder in place.parents if os.path.exists(folder))
+    nearest = next((folder for folder in place.parents if os.path.exists(folder)), place)
     if not nearest.is_dir():
         raise UserError(f"{name} {path} cannot be written: {nearest} is a file")
     try:
@@ -159,7 +159,7 @@ def writing(path: str | Path, *asides: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = refusal(error, _place(path), *asides)
+        reason = refusal(error, _place(path), *map(_place, asides))
         if reason is None:
             raise
         raise UserError(f"{path} cannot be written: {reason}") from error
@@ -178,7 +178,7 @@ def refusal(error: Exception, place: Path, *asides: Path) -> str | None:
     file = error.filename
     if not isinstance(file, str | bytes):
         return None
-    file = Path(os.fsdecode(file))
+    file = _place(os.fsdecode(file))
     ours = place.is_relative_to(file) or any(file.is_relative_to(aside) for aside in asides)
     return error.strerror if ours else None
 

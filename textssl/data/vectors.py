@@ -111,7 +111,7 @@ class VectorWriter:
     def add(self, vectors: np.ndarray, sources: Sequence[str], *, truncated: int, tokens: int) -> None:
         """Append rows (texts, width) float32 and where their texts stand; they are safe when this returns."""
         assert vectors.shape == (len(sources), self.width)
-        with writing(self.out, self.side.absolute()):
+        with writing(self.out, self.side):
             self._append(vectors, sources, truncated, tokens)
 
     def _append(self, vectors: np.ndarray, sources: Sequence[str], truncated: int, tokens: int) -> None:
@@ -139,7 +139,7 @@ class VectorWriter:
 
     def finish(self) -> list[Path]:
         """Make the result of all rows and rename it into place, its companions first; returns what was written."""
-        with writing(self.out, self.side.absolute()):
+        with writing(self.out, self.side):
             return self._finish()
 
     def _finish(self) -> list[Path]:

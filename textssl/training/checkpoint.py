@@ -41,7 +41,7 @@ def save_checkpoint(
     side = folder / f"{SIDE}{final.name}"
     old = folder / f"{OLD}{final.name}"
     shutil.rmtree(side, ignore_errors=True)
-    with writing(final, side.resolve()):
+    with writing(final, side):
         try:
             side.mkdir(parents=True)
             fill_folder(side, step, module, optimizers, state)

@@ -83,7 +83,7 @@ def embed(
     folder = find_model(model)
     sources = [source for source in expand_inputs(inputs) if not source.startswith(HUB)]
     for file in written_files(out, precision):
-        check_output(file, [*sources, folder])
+        check_output(file, sources)
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )

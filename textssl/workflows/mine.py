@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from textssl.data.corpus import Corpus
 from textssl.data.drops import DropReport
+from textssl.data.inputs import expand_inputs
 from textssl.data.related import Related, corpus_pairs, table_pairs
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
@@ -72,8 +73,8 @@ def mine(
     """
     out, console, report = Path(out), Console(), DropReport()
     check_options(out, corpus, pairs, unit, num_negatives, range_min, range_max)
+    check_output(out, [] if pairs is None else expand_inputs([pairs]))
     folder = find_model(model)
-    check_output(out, [folder, *(source for source in (corpus, pairs, tokenizer) if source is not None)])
     if corpus is not None:
         opened = Corpus.open(corpus)
         words = corpus_tokenizer(opened, tokenizer, folder)

@@ -54,7 +54,7 @@ def predict(
         raise UserError(f"--out is {out}: it must name a {SUFFIX} file")
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     sources = expand_inputs(inputs, report)
-    check_output(out, [*sources, model])
+    check_output(out, sources)
     items = read_items(sources, text_column, one_document_per, strict, report)
     first = next(items, None)
     if first is None:

@@ -1,4 +1,4 @@
-"""Results: refused before the work where they cannot be written or would destroy something, else whole or not at all."""
+"""Results: refused before the work where they would destroy something, else whole or not at all."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, small_disk):
 
 def test_a_folder_that_is_gone_or_closed_is_one_sentence(tmp_path):
     (tmp_path / "gone").mkdir()
-    with pytest.raises(UserError, match="out.txt cannot be written: No such file"), written_file(
+    with pytest.raises(UserError, match=r"out.txt cannot be written: No such file"), written_file(
         tmp_path / "gone" / "out.txt"
     ) as aside:  # fmt: skip
         aside.unlink()
@@ -211,9 +211,9 @@ def test_modes_are_those_of_the_umask(tmp_path):
 
 
 def test_two_writers_of_a_folder_are_told_and_a_disk_without_locks_is_written(tmp_path, monkeypatch):
-    with written_folder(tmp_path / "out"):
-        with pytest.raises(UserError, match="another process is writing"), written_folder(tmp_path / "out"):
-            pass
+    out = tmp_path / "out"
+    with written_folder(out), pytest.raises(UserError, match="another process is writing"), written_folder(out):
+        pass
 
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

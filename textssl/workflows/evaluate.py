@@ -25,6 +25,7 @@ from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import SUITES, Suite, load_suite
 from textssl.evaluation.table import LANGUAGE, legend, result_tables
 from textssl.files import check_output, write_text
+from textssl.report.card import CARD
 from textssl.report.evaluated import add_evaluation, check_card, check_own
 from textssl.training.tracking import finite
 from textssl.workflows.tuner import suite_tuners
@@ -58,6 +59,7 @@ def evaluate(
     if card:
         check_own(model, folder)
         check_card(folder)
+        check_output(folder / CARD, name="--card")
     scorer = folder_scorer(folder)
     given = load_suite(suite)
     plan, skipped = given.suited(scorer)

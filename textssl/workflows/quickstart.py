@@ -19,7 +19,7 @@ from rich.console import Console
 from textssl.data.samples import sample_path
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
-from textssl.files import write_text
+from textssl.files import check_place, write_text
 from textssl.workflows import samples
 from textssl.workflows.evaluate import evaluate, show_results, write_json
 from textssl.workflows.prepare import prepare
@@ -28,6 +28,7 @@ from textssl.workflows.tokenizer import train_tokenizer
 
 TRAIN_STEPS = 400  # a minute or two on two cores
 RECORD = "quickstart.json"
+CONFIG = "encoder.yaml"  # of the run, there too
 STEPS = ("sample", "tokenizer", "corpus", "encoder", "evaluation", "neighbours")
 SENTENCES = (
     "The central bank raised interest rates to slow inflation.",
@@ -59,6 +60,9 @@ def quickstart(out: str | Path = "quickstart", train_steps: int = TRAIN_STEPS) -
     Raises UserError where `out` holds folders that this command did not make.
     """
     out = Path(out)
+    if (out / CONFIG).exists() and not (out / RECORD).exists():
+        raise UserError(f"{out / CONFIG} exists and was not made by quickstart: choose another folder with --out")
+    check_place(out / RECORD)
     steps = Steps(out, Console(soft_wrap=True))
     tokenizer, corpus, run = out / "tokenizer", out / "corpus", out / "encoder"
     steps.run("sample", "Fetch the sample news", {"name": "news"}, None, lambda: samples.get("news"))
@@ -74,7 +78,7 @@ def quickstart(out: str | Path = "quickstart", train_steps: int = TRAIN_STEPS) -
     settings = {key: config[key] for key in ("seed", "model", "objective", "optimizer", "train")}
     steps.run(
         *("encoder", f"Train a sentence encoder for {train_steps:,} steps", settings, run),
-        lambda: pretrain(config=write_config(config, out / "encoder.yaml")),
+        lambda: pretrain(config=write_config(config, out / CONFIG)),
         resumable=True,
         finished=lambda summary: summary.stopped_by is None,
     )
@@ -139,7 +143,7 @@ def conclude(out: Path, result: Quickstart, steps: Steps) -> None:
     steps.say(f"  {textssl} tokenizer train --input my-texts --out mine/tokenizer --algorithm wordpiece --lowercase")
     steps.say(f"  {textssl} prepare --input my-texts --tokenizer mine/tokenizer --out mine/corpus")
     keys = "tokenizer=mine/tokenizer data.corpus=mine/corpus out=mine/encoder"
-    steps.say(f"  {textssl} pretrain {out / 'encoder.yaml'} {keys}")
+    steps.say(f"  {textssl} pretrain {out / CONFIG} {keys}")
 
 
 def command() -> str:

@@ -73,6 +73,8 @@ def test_what_cannot_be_written_is_said_before_and_leaves_nothing(tmp_path):
             check_output(out)
         assert "\n" not in str(caught.value)
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(UserError, match="cannot be written: File name too long"):
+        check_folder(tmp_path / ("n" * 300), (), "mark")
     check_output(tmp_path / "new" / "folder" / "out.json")
     assert below(tmp_path) == before
 

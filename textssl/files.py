@@ -56,9 +56,9 @@ def check_folder(path: str | Path, own: Sequence[str], mark: str, *, name: str =
     own: patterns of the files, seen from the folder, that an earlier result may hold. mark: the one that it must hold.
     """
     path = Path(path)
+    check_place(path, name=name)
     if path.exists() and not path.is_dir():
         raise UserError(f"{name} {path} is a file, it must be a folder to make")
-    check_place(path, name=name)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if not file.is_dir() or file.is_symlink())
         names = [file.relative_to(path).as_posix() for file in files]

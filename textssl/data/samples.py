@@ -52,8 +52,10 @@ def get_sample(name: str, out: Path | None = None) -> Path:
     be replaced by others.
     """
     name, _ = _resolve(name)
-    if out is not None and out.exists() and not out.is_dir():
+    if out is not None and os.path.exists(out) and not out.is_dir():
         raise UserError(f"{out} is a file, --out must name a folder")
+    if out is not None:
+        check_place(out)
     ready = _ready_folder(name)
     source = ready / "model" if SAMPLES[name].kind == "model" else ready
     if out is None:

@@ -34,7 +34,7 @@ NO_PROGRESS = {"rows": 0, "truncated": 0, "tokens": 0, "id_bytes": 0}
 
 def written_files(out: Path, precision: str) -> list[Path]:
     """What a finished job leaves: the vectors, then their companions."""
-    out = Path(os.path.realpath(out)) if out.is_symlink() else out
+    out = Path(os.path.realpath(out)) if os.path.islink(out) else out
     ids = [out.with_suffix(".ids.jsonl")] if out.suffix == ".npy" else []
     return [out, *ids, *([out.with_suffix(".scale.npy")] if precision == "int8" else [])]
 
@@ -48,7 +48,7 @@ class VectorWriter:
     """
 
     def __init__(self, out: Path, *, width: int, precision: str, settings: dict[str, Any]) -> None:
-        self.out = Path(os.path.realpath(out)) if out.is_symlink() else out
+        self.out = Path(os.path.realpath(out)) if os.path.islink(out) else out
         self.width, self.precision, self.settings = width, precision, settings
         self.stored = np.dtype(np.float16 if precision == "float16" else np.float32)  # int8 waits for its scales
         self.side = self.out.parent / f".{self.out.name}.partial"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -114,7 +115,7 @@ def check_options(
     range_min: int,
     range_max: int | None,
 ) -> None:
-    if out.suffix != ".jsonl" or out.is_dir():
+    if out.suffix != ".jsonl" or os.path.isdir(out):
         raise UserError(f"--out {out} must name a file that ends in .jsonl")
     if (corpus is None) == (pairs is None):
         raise UserError("give either --corpus DIR or --pairs FILE, to say where the pairs come from")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -50,7 +51,7 @@ def predict(
     Raises UserError.
     """
     out, console, report = Path(out), Console(), DropReport()
-    if out.suffix != SUFFIX or out.is_dir():
+    if out.suffix != SUFFIX or os.path.isdir(out):
         raise UserError(f"--out is {out}: it must name a {SUFFIX} file")
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     sources = expand_inputs(inputs, report)

@@ -60,9 +60,9 @@ def quickstart(out: str | Path = "quickstart", train_steps: int = TRAIN_STEPS) -
     Raises UserError where `out` holds folders that this command did not make.
     """
     out = Path(out)
+    check_place(out / RECORD)
     if (out / CONFIG).exists() and not (out / RECORD).exists():
         raise UserError(f"{out / CONFIG} exists and was not made by quickstart: choose another folder with --out")
-    check_place(out / RECORD)
     steps = Steps(out, Console(soft_wrap=True))
     tokenizer, corpus, run = out / "tokenizer", out / "corpus", out / "encoder"
     steps.run("sample", "Fetch the sample news", {"name": "news"}, None, lambda: samples.get("news"))

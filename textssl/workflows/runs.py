@@ -102,6 +102,7 @@ def choose_run(
 def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
     """The run folder and its newest complete checkpoint; what a killed writer left there is cleared away."""
     run = Path(config.out)
+    check_place(run, name="out")
     if has_seeds(run):
         raise UserError(f"out={run} holds runs of several seeds: choose another out, or the same train.num_seeds")
     check_folder(run)
@@ -118,6 +119,7 @@ def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
 def find_seeds(config: Config) -> Path:
     """The folder for runs of several seeds, after `train.resume`. Raises UserError; writes nothing."""
     run = Path(config.out)
+    check_place(run, name="out")
     if (run / "checkpoints").exists():
         raise UserError(f"out={run} holds a run of one seed: choose another out, or train.num_seeds=1")
     if not has_seeds(run):
@@ -133,11 +135,9 @@ def has_seeds(run: Path) -> bool:
 
 
 def check_folder(run: Path) -> None:
-    """UserError where a run cannot be made: the path leads through a file, or the folder holds something else."""
-    nearest = next(path for path in (run, *run.parents) if os.path.exists(path))
-    if not nearest.is_dir():
-        what = f"out={run} is a file" if nearest == run else f"out={run} cannot be made, {nearest} is a file"
-        raise UserError(f"{what}, it must be a folder to make")
+    """UserError where a run cannot be made: it is a file, cannot be written, or the folder holds something else."""
+    if run.exists() and not run.is_dir():
+        raise UserError(f"out={run} is a file, it must be a folder to make")
     if run.is_dir() and any(run.iterdir()) and not is_run(run):
         raise UserError(f"out={run} holds other files and no run: choose a new folder")
     check_place(run / "checkpoints" / LONGEST_NAME, name="out")

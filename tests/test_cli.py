@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import subprocess
 import sys
 import time
@@ -219,3 +221,36 @@ def test_missing_configuration_is_code_2():
     assert finished.returncode == 2
     assert finished.stderr.startswith("error: ") and "no-such.yaml" in finished.stderr
     assert len(finished.stderr.strip().splitlines()) == 1
+
+
+def refuse_in_doctor(monkeypatch, error: Exception) -> None:
+    def doctor(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(textssl, "doctor", doctor, raising=False)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENAMETOOLONG])
+def test_what_the_operating_system_refuses_is_one_line(code: int, monkeypatch, capsys):
+    refuse_in_doctor(monkeypatch, OSError(code, os.strerror(code), "/disk/caf\udce9"))
+    assert leave(["doctor"]) == 2
+    assert capsys.readouterr().err == f"error: /disk/caf\\udce9: {os.strerror(code)}\n"
+
+
+def test_a_full_disk_is_one_line_and_a_bug_stays_a_traceback(monkeypatch, capsys):
+    refuse_in_doctor(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    assert leave(["doctor"]) == 2 and capsys.readouterr().err == "error: No space left on device\n"
+    for bug in (OSError("no number, no file"), KeyError("a bug"), TypeError("a bug")):
+        refuse_in_doctor(monkeypatch, bug)
+        with pytest.raises(type(bug)):
+            cli.main(["doctor"])
+
+
+def test_names_of_files_that_are_not_utf_8_are_printed_escaped():
+    code = (
+        "from textssl import cli; import textssl\n"
+        "textssl.doctor = lambda **_: print('caf\\udce9')\n"
+        "cli.main(['doctor'])"
+    )
+    shown = run(code=code)
+    assert (shown.returncode, shown.stdout) == (0, "caf\\udce9\n")

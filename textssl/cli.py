@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -26,6 +28,7 @@ from textssl.arguments import (
     spread,
 )
 from textssl.errors import UserError
+from textssl.files import NO_ROOM, printable
 from textssl.inference import app as inference_app
 
 WRONG_INPUT = 2
@@ -229,10 +232,22 @@ def quickstart(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 2 wrong input, 75 stopped by a signal after saving, 130 Ctrl-C elsewhere."""
+    """Run one command and exit: 0 done, 2 wrong input or a disk that refuses, 75 stopped by a signal after saving, 130
+    Ctrl-C elsewhere."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="textssl")
     except UserError as error:
-        typer.secho("error: ", fg=typer.colors.RED, err=True, nl=False)
-        typer.echo(str(error), err=True)
-        sys.exit(WRONG_INPUT)
+        fail(str(error))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno not in NO_ROOM):
+            raise
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        fail(f"{where}{error.strerror}")
+
+
+def fail(message: str) -> NoReturn:
+    typer.secho("error: ", fg=typer.colors.RED, err=True, nl=False)
+    typer.echo(printable(message), err=True)
+    sys.exit(WRONG_INPUT)

@@ -252,3 +252,26 @@ def test_the_tokenizer_of_a_sample(folder, tmp_path, monkeypatch):
     config = parse_config({"tokenizer": "sample:minilm"})
     words, _ = runs.open_tokenizer(config)
     assert tokenizer_hash(words) == corpus.tokenizer_hash and config.tokenizer == str(folder / "wordpiece")
+
+
+def test_files_beside_a_corpus_or_tokenizer_are_never_removed(folder, tmp_path):
+    (tmp_path / "a.txt").write_text("the river\n\nran over it")
+    prepare(tmp_path / "a.txt", folder / "bpe", tmp_path / "out", workers=1)
+    (tmp_path / "out" / "held-out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "held-out" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="other files"):
+        prepare(tmp_path / "a.txt", folder / "bpe", tmp_path / "out", workers=1, overwrite=True)
+    assert (tmp_path / "out" / "held-out" / "thesis.txt").exists()
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "tokenizer.json").write_text("of another program")
+    with pytest.raises(UserError, match="other files"):
+        train_workflow(tmp_path / "a.txt", tmp_path / "words", vocab_size=300)
+    assert (tmp_path / "words" / "tokenizer.json").read_text() == "of another program"
+
+
+def test_names_that_are_not_utf_8_are_written_escaped(folder, tmp_path, capsys):
+    source = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
+    Path(source).write_text("\n".join([*(json.dumps({"text": text}) for text in TEXTS[:20]), "broken"]))
+    corpus = prepare(source, folder / "bpe", tmp_path / "out", workers=1)
+    assert corpus.manifest["provenance"]["inputs"] == [f"{tmp_path}/caf\\udce9.jsonl"]
+    assert "invalid JSON" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -266,3 +267,34 @@ def test_licences_are_what_the_packages_state():
             "license file" in licence and "license-file:" in head and "license:" not in head
         )
         assert f"name: {sample.wheel.package}\nversion: {sample.wheel.version}\n" in head.replace("_", "-")
+
+
+def test_out_never_loses_a_file_of_the_user(index, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "toy-train.jsonl").write_text("my own")
+    with pytest.raises(UserError, match=r"toy-train.jsonl is not that of the sample"):
+        samples.get_sample("toy", out)
+    assert files_below(out) == ["toy-train.jsonl"] and (out / "toy-train.jsonl").read_text() == "my own"
+    (out / "toy-train.jsonl").unlink()
+    (out / "1_Pooling").mkdir()
+    (out / "1_Pooling" / "thesis.txt").write_text("years of work")
+    for name in ("toy-model", "toy"):
+        with pytest.raises(UserError, match=r"holds other files \(1_Pooling/thesis.txt\): choose a new folder"):
+            samples.get_sample(name, out)
+    assert files_below(out) == ["1_Pooling/thesis.txt"]
+
+
+def test_samples_share_a_folder_and_a_full_disk_leaves_none(index, tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    samples.get_sample("toy")
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="out cannot be written: No space left"):
+        patched.setattr(samples.shutil, "copytree", refuse)
+        samples.get_sample("toy", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "bbc.jsonl").write_text("")  # of another sample
+    samples.get_sample("toy", tmp_path / "out")
+    assert files_below(tmp_path / "out") == ["bbc.jsonl", "toy-test.jsonl", "toy-train.jsonl"]

@@ -298,6 +298,6 @@ def test_an_export_replaces_the_one_before_whole(tmp_path):
     path = tmp_path / "model"
     path.mkdir()
     (path / "old").write_text("of an earlier export")
-    (tmp_path / ".model.tmp").mkdir()
+    (tmp_path / ".model.partial").mkdir()
     build(static()).export(path, tiny_tokenizer())
     assert not (path / "old").exists() and [p.name for p in tmp_path.iterdir()] == ["model"]

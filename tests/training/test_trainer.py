@@ -199,10 +199,18 @@ def test_an_out_that_is_no_run_folder_is_refused_untouched(folder):
     (folder / "file").write_text("text")
     (folder / "texts").mkdir()
     (folder / "texts" / "a.txt").write_text("text")
-    for out, message in (("file", "is a file"), ("texts", "holds other files and no run")):
+    (folder / "mine").mkdir()
+    (folder / "mine" / "config.yaml").write_text("of the user")
+    for out, message in (
+        ("file", "is a file"),
+        ("texts", "holds other files and no run"),
+        ("mine", "holds other files and no run"),
+        ("n" * 300, "File name too long"),
+    ):
         with pytest.raises(UserError, match=message):
             pretrain(tiny_config(folder, "mlm", out=out))
     assert [path.name for path in (folder / "texts").iterdir()] == ["a.txt"]
+    assert (folder / "mine" / "config.yaml").read_text() == "of the user"
 
 
 @pytest.mark.parametrize(

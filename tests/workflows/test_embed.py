@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -223,3 +224,45 @@ def test_command_line(model, text, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert "Embedded 60 texts" in done.output and np.load(tmp_path / "v.npy").shape == (60, 32)
+
+
+def test_an_input_is_never_replaced_not_even_by_a_companion(model, text, tmp_path):
+    table = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": DOCUMENTS[:3]}), table)
+    places = tmp_path / "v.ids.jsonl"
+    places.write_bytes(text.read_bytes())
+    (tmp_path / "link.parquet").symlink_to("t.parquet")
+    before = {path: path.read_bytes() for path in (table, places)}
+    for source, out in ((table, table), (table, tmp_path / "link.parquet"), (places, tmp_path / "v.npy")):
+        with pytest.raises(UserError, match="is an input itself"):
+            textssl.embed(model, source, out)
+    assert before == {path: path.read_bytes() for path in before} and (tmp_path / "link.parquet").is_symlink()
+    with pytest.raises(UserError, match="File name too long"):
+        textssl.embed(model, text, tmp_path / f"{'n' * 250}.npy")
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["v.npy", "v.parquet"])
+def test_names_that_are_not_utf_8_are_written_escaped(name: str, model, text, tmp_path):
+    source = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
+    os.rename(text, source)
+    assert textssl.embed(model, source, tmp_path / name).texts == 60
+    wanted = f"{tmp_path}/caf\\udce9.jsonl:1"
+    if name == "v.npy":
+        assert json.loads((tmp_path / "v.ids.jsonl").read_text().splitlines()[0])["source"] == wanted
+    else:
+        assert pyarrow.parquet.read_table(tmp_path / name)["source"][0].as_py() == wanted
+
+
+def test_a_full_disk_is_one_sentence_and_the_job_goes_on_later(model, text, tmp_path, monkeypatch):
+    real = os.fsync
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("textssl.data.vectors.os.fsync", full)
+    with pytest.raises(UserError, match=r"v.npy cannot be written: No space left on device"):
+        textssl.embed(model, text, tmp_path / "v.npy")
+    assert [path.name for path in tmp_path.iterdir()] == [text.name]
+    monkeypatch.setattr("textssl.data.vectors.os.fsync", real)
+    assert textssl.embed(model, text, tmp_path / "v.npy").texts == 60

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -175,3 +176,27 @@ def test_torchrun_evaluates_once(suite, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("mine: accuracy") == 1 and done.stdout.count("Every figure:") == 1
     assert json.loads(out.read_text())["tasks"].keys() == {"mine", "pairs"}
+
+
+def test_the_result_replaces_nothing_that_is_read(suite, tmp_path):
+    folder = save_model(tmp_path / "model", "bert")
+    (tmp_path / "text.txt").write_text("text")
+    read = [suite, tmp_path / "topics.csv", tmp_path / "pairs.csv", tmp_path / "text.txt", folder / "config.json"]
+    before = [file.read_bytes() for file in read]
+    for out in read:
+        with pytest.raises(UserError, match="is an input itself"):
+            evaluate(folder, suite, out=out, held_out=tmp_path / "text.txt")
+    assert [file.read_bytes() for file in read] == before
+    for _ in range(2):  # what an evaluation wrote may be replaced, beside the model as well
+        evaluate(folder, suite, out=folder / "evaluation.json")
+
+
+def test_what_was_computed_is_shown_where_it_cannot_be_written(suite, tmp_path, capsys, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = save_model(tmp_path / "model", "bert")
+    monkeypatch.setattr("textssl.files.os.replace", full)
+    with pytest.raises(UserError, match=r"out.json cannot be written: No space left on device"):
+        evaluate(folder, suite, out=tmp_path / "new" / "out.json")
+    assert "mine: accuracy" in capsys.readouterr().out and not list((tmp_path / "new").iterdir())

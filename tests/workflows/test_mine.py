@@ -160,3 +160,11 @@ def test_command_line(folder, tmp_path):
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert rows(tmp_path / "pairs.jsonl")
+
+
+def test_the_pairs_are_never_replaced(folder, tmp_path):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"text_a": "a", "text_b": "b"}\n')
+    with pytest.raises(UserError, match="is an input itself"):
+        textssl.mine(folder / "model", pairs, pairs=pairs)
+    assert rows(pairs) == [{"text_a": "a", "text_b": "b"}]

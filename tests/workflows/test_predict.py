@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pyarrow
@@ -169,3 +170,19 @@ def test_weights_that_are_no_numbers_stop(tmp_path):
     with pytest.raises(UserError, match="not finite numbers: its weights are broken"):
         predict(folder, texts_file(tmp_path), tmp_path / "out.jsonl")
     assert not list(tmp_path.glob("*out.jsonl*"))
+
+
+def test_names_that_are_not_utf_8_are_written_escaped(model, tmp_path):
+    source = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
+    os.rename(texts_file(tmp_path), source)
+    found = lines(predict(model, source, tmp_path / "out.jsonl").out)
+    assert found[0]["source"] == f"{tmp_path}/caf\\udce9.jsonl:1"
+
+
+def test_pipes_and_devices_are_refused(model, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "null.jsonl").symlink_to("/dev/null")
+    source = texts_file(tmp_path)
+    for name, what in (("pipe.jsonl", "a pipe"), ("null.jsonl", "a device")):
+        with pytest.raises(UserError, match=f"is {what}; it must name a regular file"):
+            predict(model, source, tmp_path / name)

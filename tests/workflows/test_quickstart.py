@@ -89,6 +89,10 @@ def test_a_folder_of_somebody_else_is_never_removed(road, tmp_path):
     with pytest.raises(UserError, match=r"corpus exists and was not made by quickstart.*--out"):
         module.quickstart(tmp_path)
     assert (tmp_path / "corpus" / "thesis.txt").exists()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "encoder.yaml").write_text("of the user")
+    with pytest.raises(UserError, match=r"encoder.yaml exists and was not made by quickstart"):
+        module.quickstart(tmp_path / "own")
 
 
 @pytest.mark.slow

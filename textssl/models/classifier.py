@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.batch import Examples
+from textssl.files import written_folder
 from textssl.models.build import build_model, checkpoint_activations, quiet
-from textssl.models.export import written_whole
 from textssl.models.layers import freeze_layers
 from textssl.sample_types import LabelFacts
 from textssl.sections import ModelConfig
@@ -60,7 +60,7 @@ class TextClassifier(nn.Module):
         tokenizer.padding_side = "right"  # on the left, learned positions would be others than in training
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        with written_whole(path) as aside, quiet():
+        with written_folder(path) as aside, quiet():
             self.model.save_pretrained(aside)
             tokenizer.save_pretrained(aside)
         return Path(path)

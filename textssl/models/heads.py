@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.batch import Rows
+from textssl.files import written_folder
 from textssl.losses import linear_cross_entropy
 from textssl.models.attention import isolate, own_direction, restore
 from textssl.models.build import checkpoint_activations, quiet
 from textssl.models.configuration import position_capacity
-from textssl.models.export import written_whole
 from textssl.tokenizer import for_causal
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ class LanguageModel(nn.Module):
         capacity = position_capacity(self.model.config)
         if capacity is not None:
             tokenizer.model_max_length = capacity
-        with written_whole(path) as aside, quiet():
+        with written_folder(path) as aside, quiet():
             self.model.save_pretrained(aside)
             tokenizer.save_pretrained(aside)
         return Path(path)

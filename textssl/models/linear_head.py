@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from textssl.errors import UserError
+from textssl.files import write_text, written_file
 from textssl.models.build import BROKEN_FOLDER
 
 WEIGHTS, LABELS = "classifier.safetensors", "classifier.json"
@@ -29,11 +30,11 @@ class LinearHead:
 
     def save(self, folder: Path) -> None:
         # safetensors writes memory as it lies: transposed arrays, as scikit-learn gives them, would come back scrambled
-        save_file(
-            {"weight": np.ascontiguousarray(self.weight), "bias": np.ascontiguousarray(self.bias)}, folder / WEIGHTS
-        )
+        tensors = {"weight": np.ascontiguousarray(self.weight), "bias": np.ascontiguousarray(self.bias)}
+        with written_file(folder / WEIGHTS) as aside:
+            save_file(tensors, aside)
         text = json.dumps({"labels": self.labels}, ensure_ascii=False, indent=1)
-        (folder / LABELS).write_text(text + "\n", encoding="utf-8")
+        write_text(folder / LABELS, text + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> LinearHead:

@@ -19,10 +19,10 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from textssl.batch import Texts
 from textssl.config import validate_options
 from textssl.errors import UserError
+from textssl.files import written_folder
 from textssl.models.attention import layout
 from textssl.models.build import BROKEN_FOLDER, build_model, quiet
 from textssl.models.configuration import position_capacity
-from textssl.models.export import written_whole
 from textssl.models.heads import LanguageModel
 from textssl.models.lsa import lsa_table
 from textssl.models.presets import STATIC_PRESETS
@@ -114,7 +114,7 @@ class SentenceModel(nn.Module):
         where the backbone is a transformer.
         """
         tail = [copy.deepcopy(module).to("cpu", torch.float32) for module in self.tail]
-        with written_whole(path) as aside, quiet(), tempfile.TemporaryDirectory() as folder:
+        with written_folder(path) as aside, quiet(), tempfile.TemporaryDirectory() as folder:
             if isinstance(self.backbone, StaticTable):
                 first: nn.Module = StaticEmbedding(
                     copy.deepcopy(tokenizer).backend_tokenizer,  # type: ignore[attr-defined]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 
 from textssl import __version__
 from textssl.evaluation.measure import versions
+from textssl.files import write_text
 from textssl.report.facts import ARXIV, Facts, Labelled, TrainingText
 from textssl.report.finetuned import HEADINGS, ROWS
 from textssl.report.folder import ModelFolder
@@ -39,14 +39,7 @@ PREPARED = {"held_out": 0.01, "text_column": "text", "one_document_per": "blank-
 def write_card(folder: str | Path, facts: Facts) -> Path:
     """Write FOLDER/README.md, aside and then renamed; what another program left there is replaced."""
     folder = Path(folder)
-    return replace(folder / CARD, render(folder, facts))
-
-
-def replace(file: Path, text: str) -> Path:
-    aside = file.with_name(f".{file.name}.new")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, file)
-    return file
+    return write_text(folder / CARD, render(folder, facts))
 
 
 def render(folder: Path, facts: Facts) -> str:

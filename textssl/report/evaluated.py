@@ -10,7 +10,8 @@ from typing import Any
 from textssl.data.samples import cache_folder
 from textssl.errors import UserError
 from textssl.evaluation.table import legend, result_tables
-from textssl.report.card import CARD, replace
+from textssl.files import write_text
+from textssl.report.card import CARD
 from textssl.report.markdown import from_rich
 from textssl.report.paths import shown_values
 
@@ -28,10 +29,10 @@ def add_evaluation(folder: str | Path, results: Mapping[str, Any], notes: Sequen
     section = f"{BEGIN}\n{evaluation_section(results, notes)}\n{END}"
     if BEGIN in card:
         before, _, rest = card.partition(BEGIN)
-        return replace(file, before + section + rest.partition(END)[2])
+        return write_text(file, before + section + rest.partition(END)[2])
     if BEFORE in card:
-        return replace(file, card.replace(BEFORE, f"\n{section}\n{BEFORE}", 1))
-    return replace(file, f"{card.rstrip()}\n\n{section}\n")
+        return write_text(file, card.replace(BEFORE, f"\n{section}\n{BEFORE}", 1))
+    return write_text(file, f"{card.rstrip()}\n\n{section}\n")
 
 
 def check_card(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.optim import Optimizer
 
 from textssl.data.wheels import sha256_of
 from textssl.errors import UserError
+from textssl.files import flush, settle, writing
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -39,20 +39,19 @@ def save_checkpoint(
     """
     final = step_folder(folder, step)
     side = folder / f"{SIDE}{final.name}"
-    shutil.rmtree(side, ignore_errors=True)
-    side.mkdir(parents=True)
-    for name, tensors in ((WEIGHTS, module_tensors(module)), (OPTIMIZER, optimizer_tensors(module, optimizers))):
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, side / name)
-    (side / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-    sums = {name: sha256_of(side / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
-    (side / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}, indent=1) + "\n", encoding="utf-8")
-    for file in (*side.iterdir(), side):
-        flush(file)
     old = folder / f"{OLD}{final.name}"
-    if final.exists():  # a broken one, or the same step saved before the clock ran out
-        final.rename(old)
-    side.rename(final)
-    flush(folder)
+    shutil.rmtree(side, ignore_errors=True)
+    with writing(final, side):
+        try:
+            side.mkdir(parents=True)
+            fill_folder(side, step, module, optimizers, state)
+            settle(side)
+            if final.exists():  # a broken one, or the same step saved before the clock ran out
+                final.rename(old)
+            side.rename(final)
+            flush(folder)
+        finally:
+            shutil.rmtree(side, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     older = [path for path in sorted(folder.glob("step-*")) if path.name <= final.name]  # later ones are broken
     for old in older[:-keep]:
@@ -61,17 +60,19 @@ def save_checkpoint(
     return final
 
 
+def fill_folder(
+    folder: Path, step: int, module: nn.Module, optimizers: Sequence[Optimizer], state: dict[str, Any]
+) -> None:
+    """Write the files of a checkpoint, the manifest last."""
+    for name, tensors in ((WEIGHTS, module_tensors(module)), (OPTIMIZER, optimizer_tensors(module, optimizers))):
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / name)
+    (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    sums = {name: sha256_of(folder / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
+    (folder / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}, indent=1) + "\n", encoding="utf-8")
+
+
 def step_folder(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
-
-
-def flush(path: Path) -> None:
-    """Force a file or a folder's entries to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message: None) -> Path | None:

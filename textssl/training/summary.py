@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textssl import distributed
+from textssl.files import write_text
 from textssl.training.tracking import duration, finite
 from textssl.training.trainer import Trainer
 
@@ -56,7 +57,7 @@ class Summary:
 def write_summary(run: str | Path, values: dict[str, Any]) -> None:
     """RUN/summary.json; figures that are not finite, which JSON cannot hold, are null."""
     text = json.dumps(finite(values), indent=2, ensure_ascii=False, allow_nan=False)
-    (Path(run) / "summary.json").write_text(text + "\n", encoding="utf-8")
+    write_text(Path(run) / "summary.json", text + "\n")
 
 
 def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from textssl.errors import UserError
+from textssl.files import write_text, writing
 
 METRICS = "metrics.jsonl"
 
@@ -78,8 +79,9 @@ class Tracker:
         """One line of metrics.jsonl. spent: step, tokens, seconds."""
         if not self.file:
             return
-        self.file.write(json.dumps(finite({**spent, **figures})) + "\n")
-        self.file.flush()
+        with writing(self.file.name):
+            self.file.write(json.dumps(finite({**spent, **figures})) + "\n")
+            self.file.flush()
         if self.board:
             for name, value in figures.items():
                 self.board.add_scalar(name, value, spent["step"])
@@ -129,9 +131,7 @@ def cut_metrics(run: Path, step: int) -> dict[str, float]:
             figures |= {k: v for k, v in values.items() if k.startswith("train/")}
         if values["step"] == step:
             figures |= {k: v for k, v in values.items() if k.startswith("eval/")}
-    aside = file.with_suffix(".writing")
-    aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    aside.replace(file)
+    write_text(file, "".join(f"{line}\n" for line in kept))
     return figures
 
 

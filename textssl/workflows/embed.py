@@ -18,12 +18,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from textssl import __version__
 from textssl.data.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.inputs import HUB
-from textssl.data.vectors import PRECISIONS, SUFFIXES, VectorWriter
+from textssl.data.vectors import PRECISIONS, SUFFIXES, VectorWriter, written_files
 from textssl.errors import UserError
 from textssl.evaluation.embedders import EmbedderPool
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder, unit_rows
 from textssl.evaluation.loading import default_device, find_model, weights_hash
+from textssl.files import check_output, printable
 from textssl.training.signals import StopSignals
 
 WINDOW_TEXTS = 4_096  # sorted by length, computed and saved together
@@ -80,6 +81,9 @@ def embed(
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     check_options(out, precision, truncate_dim, max_tokens, workers)
     folder = find_model(model)
+    sources = [source for source in expand_inputs(inputs) if not source.startswith(HUB)]
+    for file in written_files(out, precision):
+        check_output(file, sources)
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
@@ -117,8 +121,6 @@ def embed(
 def check_options(out: Path, precision: str, truncate_dim: int | None, max_tokens: int | None, workers: int) -> None:
     if out.suffix not in SUFFIXES:
         raise UserError(f"--out {out} must end in {' or '.join(SUFFIXES)}")
-    if out.is_dir():
-        raise UserError(f"--out is the folder {out}; it must name a file, such as {out / 'vectors.npy'}")
     if precision not in PRECISIONS:
         raise UserError(f"--precision is {precision!r}, it must be one of {', '.join(PRECISIONS)}")
     for name, value in (("--truncate-dim", truncate_dim), ("--max-tokens", max_tokens), ("--workers", workers)):
@@ -139,7 +141,8 @@ def fingerprint(inputs: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for source in expand_inputs(inputs):
         stat = None if source.startswith(HUB) else Path(source).stat()
-        digest.update(f"{source}\0{stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+        line = f"{source}\0{stat and (stat.st_size, stat.st_mtime_ns)}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 
 
@@ -150,7 +153,7 @@ def windows(documents: Iterator[Document], sources: deque[list[str]]) -> Iterato
     characters = 0
     for document in documents:
         texts.append(document.text)
-        places.append(document.source)
+        places.append(printable(document.source))
         characters += len(document.text)
         if len(texts) == WINDOW_TEXTS or characters >= WINDOW_CHARACTERS:
             sources.append(places)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from textssl.data.inputs import expand_inputs
 from textssl.data.wheels import sha256_of
 from textssl.distributed import launched_rank
 from textssl.errors import UserError
@@ -20,10 +20,12 @@ from textssl.evaluation.loading import find_model, weights_hash
 from textssl.evaluation.measure import Figures, run_baselines, run_suite, versions
 from textssl.evaluation.paired import compare
 from textssl.evaluation.remembered import Remembered
-from textssl.evaluation.running_text import first_bytes, running_texts
+from textssl.evaluation.running_text import first_bytes, is_corpus, running_texts
 from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import SUITES, Suite, load_suite
 from textssl.evaluation.table import LANGUAGE, legend, result_tables
+from textssl.files import check_output, write_text
+from textssl.report.card import CARD
 from textssl.report.evaluated import add_evaluation, check_card, check_own
 from textssl.training.tracking import finite
 from textssl.workflows.tuner import suite_tuners
@@ -57,11 +59,12 @@ def evaluate(
     if card:
         check_own(model, folder)
         check_card(folder)
+        check_output(folder / CARD, name="--card")
     scorer = folder_scorer(folder)
     given = load_suite(suite)
     plan, skipped = given.suited(scorer)
     if out is not None:
-        check_out(Path(out))
+        check_output(out, [*read_files(suite, given, folder, other), *(text_files(held_out) if held_out else ())])
     results: dict[str, Any] = {
         "model": str(model),
         "weights_hash": weights_hash(folder),
@@ -87,10 +90,9 @@ def evaluate(
     if baselines:
         for name, tasks in run_baselines(folder, plan, scratch_tuner=scratch_tuner):
             results["baselines"][name] = _plain(tasks)
+    show_results(results, console)  # before it is written: a full disk does not take what was computed
     if out is not None:
         write_json(results, Path(out))
-    show_results(results, console)
-    if out is not None:
         console.print(f"Every figure: {out}", highlight=False, soft_wrap=True)
     if card:
         notes = [describe_language(results["language"])] if "language" in results else []
@@ -99,13 +101,30 @@ def evaluate(
     return results
 
 
-def check_out(out: Path) -> None:
-    """UserError where results cannot be written, before the work."""
-    if out.is_dir():
-        raise UserError(f"--out is the folder {out}; it must name a file, such as {out / 'evaluation.json'}")
-    nearest = next(folder for folder in out.absolute().parents if folder.exists())
-    if not nearest.is_dir():
-        raise UserError(f"--out {out} cannot be written: {nearest} is a file")
+def read_files(suite: str | Path, plan: Suite, *folders: str | Path | None) -> Iterator[str | Path]:
+    """What an evaluation reads and its result must not replace: the suite, its sets, and models but their results."""
+    yield suite
+    for task in plan.tasks:
+        for source in (getattr(task, "path", None), getattr(task, "test", None)):
+            yield from () if source is None else text_files(source)
+    for folder in folders:
+        files = Path(folder).rglob("*") if folder is not None and Path(folder).is_dir() else ()
+        yield from (file for file in files if file.is_file() and not is_result(file))
+
+
+def text_files(source: str | Path) -> Sequence[str | Path]:
+    try:
+        return [source] if is_corpus(source) else expand_inputs([source])
+    except UserError:  # said by the task, or a folder of another kind
+        return [source]
+
+
+def is_result(file: Path) -> bool:
+    """Whether a file is what an earlier evaluation wrote."""
+    try:
+        return file.suffix == ".json" and "weights_hash" in json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def file_hash(suite: str | Path) -> str | None:
@@ -182,12 +201,7 @@ def describe_language(figure: dict[str, Any]) -> str:
 
 
 def write_json(results: Any, out: Path) -> None:
-    """Write aside and rename, so that no half file is left."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".{out.name}.new")
-    text = json.dumps(finite(results), indent=1, ensure_ascii=False, allow_nan=False)
-    aside.write_text(text + "\n", encoding="utf-8")
-    os.replace(aside, out)
+    write_text(out, json.dumps(finite(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def held_out_figure(folder: Path, scorer: Scorer | None, held_out: str | Path) -> LanguageFigure:

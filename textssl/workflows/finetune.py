@@ -19,7 +19,7 @@ from textssl.distributed import Accelerator
 from textssl.evaluation.figure import Figure
 from textssl.evaluation.intervals import over_draws
 from textssl.evaluation.supervised import answer_figures, cells
-from textssl.models.export import written_whole
+from textssl.files import write_text, written_file, written_folder
 from textssl.report.card import write_card
 from textssl.report.facts import Labelled, run_facts
 from textssl.report.finetuned import result_tables
@@ -148,8 +148,7 @@ def plain(figures: dict[str, Figure]) -> dict[str, dict[str, Any]]:
 
 def write_predictions(file: Path, test: Labeled, labels: list[str], answers: Any) -> None:
     """One object a test text: text, what is true, what was predicted, and the probabilities of all labels."""
-    aside = file.with_name(f".{file.name}.new")
-    with aside.open("w", encoding="utf-8") as stream:
+    with written_file(file) as aside, aside.open("w", encoding="utf-8") as stream:
         for place, answer in enumerate(answers):
             line: dict[str, Any] = {"text": test.texts[place]}
             if test.text_b is not None:
@@ -157,7 +156,6 @@ def write_predictions(file: Path, test: Labeled, labels: list[str], answers: Any
             line |= answer_fields(answer, labels)
             line["true"] = test.labels[place] if labels else (test.scores or [])[place]
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-    aside.replace(file)
 
 
 def answer_fields(answer: Any, labels: list[str]) -> dict[str, Any]:
@@ -186,7 +184,7 @@ def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -
             one.evaluation.baselines = [name for name in one.evaluation.baselines if name not in ("majority", "tfidf")]
         results.append(finetune_once(one, accelerator, console, quiet=True))
         if distributed.rank() == 0 and len(results) == 1:  # a configuration that a seed refuses is not written
-            (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+            write_text(run / "config.yaml", config.to_yaml())
         if results[-1].stopped_by:
             stopped = replace(results[-1], run=str(run))
             if distributed.rank() == 0:
@@ -211,10 +209,11 @@ def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -
         for at, result in enumerate(results)
     ]
     if distributed.rank() == 0:
-        with written_whole(run / "model") as aside:
-            shutil.copytree(Path(chosen.run) / "model", aside)
+        with written_folder(run / "model") as aside:
+            shutil.copytree(Path(chosen.run) / "model", aside, dirs_exist_ok=True)
         if (Path(chosen.run) / "predictions.jsonl").is_file():
-            shutil.copy2(Path(chosen.run) / "predictions.jsonl", run / "predictions.jsonl")
+            with written_file(run / "predictions.jsonl") as aside:
+                shutil.copy2(Path(chosen.run) / "predictions.jsonl", aside)
         total.write()
         announce(console, f"done: {len(results)} seeds; {run / 'model'} is that of {Path(chosen.run).name}")
         if total.test:

@@ -21,11 +21,13 @@ from tokenizers import Tokenizer
 from textssl.config import check_seed
 from textssl.data.corpus import Corpus
 from textssl.data.drops import DropReport
+from textssl.data.inputs import expand_inputs
 from textssl.data.related import Related, corpus_pairs, table_pairs
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder
 from textssl.evaluation.loading import find_model
+from textssl.files import check_output, write_text
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 UNITS = ("sentences", "passages")
@@ -74,6 +76,7 @@ def mine(
     out, console, report = Path(out), Console(), DropReport()
     check_options(out, corpus, pairs, unit, num_negatives, range_min, range_max)
     check_seed(seed)
+    check_output(out, [] if pairs is None else expand_inputs([pairs]))
     folder = find_model(model)
     if corpus is not None:
         opened = Corpus.open(corpus)
@@ -115,7 +118,7 @@ def check_options(
     range_min: int,
     range_max: int | None,
 ) -> None:
-    if out.suffix != ".jsonl" or out.is_dir():
+    if out.suffix != ".jsonl" or os.path.isdir(out):
         raise UserError(f"--out {out} must name a file that ends in .jsonl")
     if (corpus is None) == (pairs is None):
         raise UserError("give either --corpus DIR or --pairs FILE, to say where the pairs come from")
@@ -213,15 +216,7 @@ def with_negatives(
 
 
 def write_rows(rows: Sequence[dict[str, str]], out: Path) -> None:
-    """Write aside and rename, so that no half file is left."""
-    aside = out.with_name(f".{out.name}.new")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        os.replace(aside, out)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error}") from None
+    write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def show(console: Console, result: Mined, report: DropReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,7 @@ from textssl.data.formats import table_records
 from textssl.data.inputs import file_format
 from textssl.errors import UserError
 from textssl.evaluation.predictor import Item, load_predictor
+from textssl.files import check_output, printable, written_file
 from textssl.workflows.finetune import answer_fields
 
 WINDOW_TEXTS = 4_096  # sorted by length and computed together
@@ -49,12 +51,11 @@ def predict(
     Raises UserError.
     """
     out, console, report = Path(out), Console(), DropReport()
-    if out.suffix != SUFFIX or out.is_dir():
+    if out.suffix != SUFFIX or os.path.isdir(out):
         raise UserError(f"--out is {out}: it must name a {SUFFIX} file")
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     sources = expand_inputs(inputs, report)
-    if out.exists() and any(Path(source).exists() and out.samefile(source) for source in sources):
-        raise UserError(f"--out {out} is an input itself: name another file")
+    check_output(out, sources)
     items = read_items(sources, text_column, one_document_per, strict, report)
     first = next(items, None)
     if first is None:
@@ -71,24 +72,21 @@ def predict(
             yield [item for _, item in window]
             window = list(islice(items, WINDOW_TEXTS))
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside, texts = out.with_name(f".{out.name}.new"), 0
+    texts = 0
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} texts"), TimeElapsedColumn())
-    try:
-        with aside.open("w", encoding="utf-8") as stream, Progress(*columns, transient=True) as bar:
-            task = bar.add_task("", total=None)
-            for answers in predictor.stream(windows()):
-                for (source, item), answer in zip(waiting.pop(0), answers, strict=True):
-                    fields = answer_fields(answer, predictor.labels)
-                    stream.write(json.dumps({"source": source, **text_fields(item), **fields}, ensure_ascii=False))
-                    stream.write("\n")
-                    if predictor.labels:
-                        counts[fields["label"]] += 1
-                    texts += 1
-                bar.update(task, completed=texts)
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_file(out) as aside, aside.open("w", encoding="utf-8") as stream, Progress(
+        *columns, transient=True
+    ) as bar:  # fmt: skip
+        task = bar.add_task("", total=None)
+        for answers in predictor.stream(windows()):
+            for (source, item), answer in zip(waiting.pop(0), answers, strict=True):
+                fields = answer_fields(answer, predictor.labels)
+                line = {"source": printable(source), **text_fields(item), **fields}
+                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+                if predictor.labels:
+                    counts[fields["label"]] += 1
+                texts += 1
+            bar.update(task, completed=texts)
     if report.total:
         console.print(report.table())
     shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"

@@ -12,12 +12,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from textssl import __version__
-from textssl.data.corpus import MANIFEST, Corpus
+from textssl.data.corpus import MANIFEST, OWN_FILES, Corpus
 from textssl.data.documents import DropReport, read_documents
 from textssl.data.prepare import DUPLICATE, Counts, Prepared, write_corpus
 from textssl.data.samples import without_sample
-from textssl.data.side_folder import side_folder
 from textssl.errors import UserError
+from textssl.files import check_folder, printable, written_folder
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 
@@ -50,7 +50,7 @@ def prepare(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
     backend = load_backend(without_sample(tokenizer))
-    with side_folder(out) as side, Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
+    with written_folder(out) as side, Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
         show = Shown(progress)
         prepared = write_corpus(
             documents,
@@ -63,8 +63,8 @@ def prepare(
             block_tokens=block_tokens,
             shard_tokens=shard_tokens,
             provenance={
-                "inputs": inputs,
-                "tokenizer": str(tokenizer),
+                "inputs": [printable(path) for path in inputs],
+                "tokenizer": printable(tokenizer),
                 "options": options,
                 "textssl": __version__,
             },
@@ -86,13 +86,9 @@ def check_options(
         raise UserError(f"held_out is {held_out}, it must be a share from 0 to below 1")
     if not 1 <= block_tokens <= shard_tokens:
         raise UserError(f"block_tokens ({block_tokens}) must be from 1 to shard_tokens ({shard_tokens})")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file, it must be a folder to make")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / MANIFEST).is_file():
-            raise UserError(f"--out {out} holds other files: choose a new folder")
-        if not overwrite:
-            raise UserError(f"--out {out} is a finished corpus already: choose another folder, or give --overwrite")
+    check_folder(out, OWN_FILES, MANIFEST)
+    if (out / MANIFEST).is_file() and not overwrite:
+        raise UserError(f"--out {out} is a finished corpus already: choose another folder, or give --overwrite")
 
 
 def columns() -> tuple[Any, ...]:

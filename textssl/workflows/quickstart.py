@@ -19,6 +19,7 @@ from rich.console import Console
 from textssl.data.samples import sample_path
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
+from textssl.files import check_place, write_text
 from textssl.workflows import samples
 from textssl.workflows.evaluate import evaluate, show_results, write_json
 from textssl.workflows.prepare import prepare
@@ -27,6 +28,7 @@ from textssl.workflows.tokenizer import train_tokenizer
 
 TRAIN_STEPS = 400  # a minute or two on two cores
 RECORD = "quickstart.json"
+CONFIG = "encoder.yaml"  # of the run, there too
 STEPS = ("sample", "tokenizer", "corpus", "encoder", "evaluation", "neighbours")
 SENTENCES = (
     "The central bank raised interest rates to slow inflation.",
@@ -58,6 +60,9 @@ def quickstart(out: str | Path = "quickstart", train_steps: int = TRAIN_STEPS) -
     Raises UserError where `out` holds folders that this command did not make.
     """
     out = Path(out)
+    check_place(out / RECORD)
+    if (out / CONFIG).exists() and not (out / RECORD).exists():
+        raise UserError(f"{out / CONFIG} exists and was not made by quickstart: choose another folder with --out")
     steps = Steps(out, Console(soft_wrap=True))
     tokenizer, corpus, run = out / "tokenizer", out / "corpus", out / "encoder"
     steps.run("sample", "Fetch the sample news", {"name": "news"}, None, lambda: samples.get("news"))
@@ -73,7 +78,7 @@ def quickstart(out: str | Path = "quickstart", train_steps: int = TRAIN_STEPS) -
     settings = {key: config[key] for key in ("seed", "model", "objective", "optimizer", "train")}
     steps.run(
         *("encoder", f"Train a sentence encoder for {train_steps:,} steps", settings, run),
-        lambda: pretrain(config=write_config(config, out / "encoder.yaml")),
+        lambda: pretrain(config=write_config(config, out / CONFIG)),
         resumable=True,
         finished=lambda summary: summary.stopped_by is None,
     )
@@ -138,7 +143,7 @@ def conclude(out: Path, result: Quickstart, steps: Steps) -> None:
     steps.say(f"  {textssl} tokenizer train --input my-texts --out mine/tokenizer --algorithm wordpiece --lowercase")
     steps.say(f"  {textssl} prepare --input my-texts --tokenizer mine/tokenizer --out mine/corpus")
     keys = "tokenizer=mine/tokenizer data.corpus=mine/corpus out=mine/encoder"
-    steps.say(f"  {textssl} pretrain {out / 'encoder.yaml'} {keys}")
+    steps.say(f"  {textssl} pretrain {out / CONFIG} {keys}")
 
 
 def command() -> str:
@@ -171,8 +176,7 @@ def encoder_config(out: Path, train_steps: int) -> dict[str, Any]:
 
 def write_config(config: dict[str, Any], path: Path) -> Path:
     header = "# Written by `textssl quickstart`. To train again: textssl pretrain THIS_FILE out=ANOTHER_FOLDER\n"
-    path.write_text(header + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return path
+    return write_text(path, header + yaml.safe_dump(config, sort_keys=False))
 
 
 @dataclass
@@ -234,10 +238,7 @@ class Steps:
 
     def note(self, name: str, **record: Any) -> None:
         self.records[name] = record
-        self.out.mkdir(parents=True, exist_ok=True)
-        aside = self.out / f"{RECORD}.new"
-        aside.write_text(json.dumps(self.records, indent=2) + "\n", encoding="utf-8")
-        aside.replace(self.out / RECORD)
+        write_text(self.out / RECORD, json.dumps(self.records, indent=2) + "\n")
 
     @property
     def seconds(self) -> float:

@@ -25,6 +25,7 @@ from textssl.data.samples import without_sample
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.evaluation.loading import find_model
+from textssl.files import check_place, write_text
 from textssl.models import varlen
 from textssl.models.attention import MASKING, dense_mask_bytes
 from textssl.models.heads import LanguageModel
@@ -37,12 +38,13 @@ from textssl.training.checkpoint import newest_checkpoint, read_state, remove_un
 from textssl.training.precision import choose_precision, native_bfloat16
 from textssl.training.schedule import StepProgress
 from textssl.training.summary import Summary, summarize
-from textssl.training.tracking import announce, check_tensorboard
+from textssl.training.tracking import METRICS, announce, check_tensorboard
 from textssl.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
 NEVER = "{} holds checkpoints and train.resume is never: choose another out, or train.resume=auto"
+LONGEST_NAME = "step-00000000"
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -124,6 +126,7 @@ def changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
     """The run folder and its newest complete checkpoint; what a killed writer left there is cleared away."""
     run = Path(config.out)
+    check_place(run, name="out")
     if has_seeds(run):
         raise UserError(f"out={run} holds runs of several seeds: choose another out, or the same train.num_seeds")
     check_folder(run)
@@ -140,6 +143,7 @@ def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
 def find_seeds(config: Config) -> Path:
     """The folder for runs of several seeds, after `train.resume`. Raises UserError; writes nothing."""
     run = Path(config.out)
+    check_place(run, name="out")
     if (run / "checkpoints").exists():
         raise UserError(f"out={run} holds a run of one seed: choose another out, or train.num_seeds=1")
     if not has_seeds(run):
@@ -155,13 +159,18 @@ def has_seeds(run: Path) -> bool:
 
 
 def check_folder(run: Path) -> None:
-    """UserError where a run cannot be made: the path leads through a file, or the folder holds something else."""
-    nearest = next(path for path in (run, *run.parents) if path.exists())
-    if not nearest.is_dir():
-        is_run = f"out={run} is a file" if nearest == run else f"out={run} cannot be made, {nearest} is a file"
-        raise UserError(f"{is_run}, it must be a folder to make")
-    if run.is_dir() and any(run.iterdir()) and not (run / "config.yaml").is_file():
+    """UserError where a run cannot be made: it is a file, cannot be written, or the folder holds something else."""
+    if run.exists() and not run.is_dir():
+        raise UserError(f"out={run} is a file, it must be a folder to make")
+    if run.is_dir() and any(run.iterdir()) and not is_run(run):
         raise UserError(f"out={run} holds other files and no run: choose a new folder")
+    check_place(run / "checkpoints" / LONGEST_NAME, name="out")
+
+
+def is_run(run: Path) -> bool:
+    """Whether a folder with files is one of a run; a config.yaml alone is what somebody wrote."""
+    begun = any((run / name).exists() for name in (METRICS, "checkpoints")) or has_seeds(run)
+    return begun and (run / "config.yaml").is_file()
 
 
 def fresh_folder(run: Path) -> Path:
@@ -302,8 +311,7 @@ def check_learned(trainer: Trainer) -> None:
 def conduct(trainer: Trainer, config: Config, header: str) -> Summary:
     """Train; the run folder gets its configuration first, and the objective the best weights at the end."""
     if distributed.rank() == 0:
-        trainer.run.mkdir(parents=True, exist_ok=True)
-        (trainer.run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        write_text(trainer.run / "config.yaml", config.to_yaml())
         announce(trainer.console, header)
     with deterministic(config.train.deterministic):
         stopped_by = trainer.fit()

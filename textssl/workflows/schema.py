@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from textssl.config import config_schema, options_model
+from textssl.files import check_output, write_text
 from textssl.objectives import OBJECTIVES, SUPERVISED
 
 
@@ -31,9 +32,7 @@ def schema(out: str | Path | None = None) -> dict[str, Any]:
     if out is None:
         print(text)
     else:
-        path = Path(out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_text(check_output(out), text + "\n")
     return whole
 
 

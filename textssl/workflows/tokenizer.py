@@ -14,8 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from textssl import tokenizer as tokenizers
 from textssl.data.dedup import digest, unit_interval
 from textssl.data.documents import Document, DropReport, read_documents
-from textssl.data.side_folder import side_folder
-from textssl.errors import UserError
+from textssl.files import check_folder, written_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -25,7 +24,7 @@ HELD_OUT_CHARACTERS = 2**22  # of held-out text are kept for the report
 FEW_TEXTS = 16
 FEW_WORDS = 1000  # below which figures on held-out text are said to be rough
 REPORT = "report.json"
-OWN_FILES = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", REPORT}
+OWN_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", REPORT)
 
 
 def train_tokenizer(
@@ -47,12 +46,12 @@ def train_tokenizer(
     that is in `out` already is replaced; any other folder with files in it raises UserError.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
-    check_out(Path(out))
+    check_folder(out, OWN_FILES, REPORT)
     drops, console = DropReport(), Console()
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=drops
     )
-    with side_folder(out) as side:
+    with written_folder(out) as side:
         with Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
             texts = SplitTexts(documents, progress)
             tokenizer = tokenizers.train_tokenizer(
@@ -75,15 +74,6 @@ def train_tokenizer(
     for warning in warnings(tokenizer, report, vocab_size, bool(texts.held_out)):
         console.print(f"[yellow]Note:[/yellow] {warning}.")
     return tokenizer
-
-
-def check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file, it must be a folder to make")
-    if out.is_dir():
-        foreign = sorted(file.name for file in out.iterdir() if file.name not in OWN_FILES)
-        if foreign:
-            raise UserError(f"--out {out} holds other files ({', '.join(foreign[:3])}): choose a new folder")
 
 
 def warnings(

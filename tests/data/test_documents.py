@@ -152,6 +152,43 @@ def test_csv_with_a_quote_that_never_closes(tmp_path):
     assert report.places[drops.UNCLOSED_QUOTE][0].startswith(f"{path}:3")
 
 
+def test_csv_records_with_a_field_too_many_are_dropped_and_named(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\none,a\nbad, boring,b\n"three, quoted",c\nfour\n')
+    texts, report = read(path)
+    assert texts == [("one", ":2"), ("three, quoted", ":4"), ("four", ":5")]
+    assert report.places == {drops.MORE_FIELDS: [f"{path}:3 (3 instead of 2)"]}
+    with pytest.raises(UserError, match=r"a\.csv:3: more fields than the header \(3 instead of 2\)"):
+        read(path, strict=True)
+
+
+@pytest.mark.parametrize("good", [1, 1500])
+def test_csv_whose_records_mostly_have_a_field_too_many_stops(tmp_path, good):
+    content = "text,label\n" + "bad, boring,b\n" * (2 * good) + "one,a\n" * good
+    path = write(tmp_path / "a.csv", content)
+    with pytest.raises(UserError, match=r"a\.csv:2: a record of 3 fields under a header of 2.*need quotes"):
+        read(path)
+    half = write(tmp_path / "b.csv", "text,label\n" + "one,a\nbad, boring,b\n" * good)
+    assert read(half)[1].as_dict() == {drops.MORE_FIELDS: good}
+
+
+def test_two_columns_of_one_name_stop_where_they_are_read(tmp_path):
+    names = pyarrow.table([["one"], ["two"], [1], [2]], names=["text", "text", "n", "n"])
+    pyarrow.parquet.write_table(names, tmp_path / "a.parquet")
+    write(tmp_path / "a.csv", "text,n,text,n\none,1,two,2\n")
+    for path in (tmp_path / "a.csv", tmp_path / "a.parquet"):
+        with pytest.raises(UserError, match=rf"{path}: 2 columns have the name text"):
+            read(path)
+        with pytest.raises(UserError, match=rf"{path}: 2 columns have the name n"):
+            read(path, text_column="n")
+    for path in (
+        write(tmp_path / "b.csv", "text,n,n\none,1,2\n"),
+        tmp_path / "b.parquet",
+    ):
+        if path.suffix == ".parquet":
+            pyarrow.parquet.write_table(names.select([0, 2, 3]), path)
+        assert [text for text, _ in read(path)[0]] == ["one"], "other columns are no matter"
+
+
 def test_csv_fields_may_be_large(tmp_path):
     text = "word " * 200_000  # the csv module stops at 131,072 characters by default
     assert read(write(tmp_path / "a.csv", f'text\n"{text}"\n'))[0] == [(text, ":2")]

@@ -70,7 +70,7 @@ def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iter
 
 def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     """(first line, bytes) of each document of a text file; the one that a broken end cuts is left out."""
-    block: list[bytes] = []
+    block = bytearray()  # no list: a line may be empty, and its object takes more than the line
     start = size = 0
     try:
         for number, line in lines(path, drop):
@@ -80,12 +80,14 @@ def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, byte
             blank = not line.strip()
             if size and blank and unit == "blank-line":
                 yield from _whole(path, start, block, size, drop)
-                block, size = [], 0
+                block.clear()
+                size = 0
             elif size or not blank:
                 start = start if size else number
                 size += len(line) + 1
                 if size <= streams.RECORD_LIMIT:
-                    block.append(line)
+                    block += line
+                    block += _NEWLINE
     except BrokenFile as broken:
         drop(broken.reason, f"{path}:{broken.line}", broken.detail)
         return
@@ -95,11 +97,11 @@ def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, byte
         yield 1, b""
 
 
-def _whole(path: Path, start: int, block: list[bytes], size: int, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+def _whole(path: Path, start: int, block: bytearray, size: int, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     if size > streams.RECORD_LIMIT:
         drop(drops.TOO_LARGE, f"{path}:{start}", "")
     else:
-        yield start, b"\n".join(block)
+        yield start, bytes(block[:-1])  # without the last line end
 
 
 def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:

@@ -123,6 +123,29 @@ def test_each_broken_line_of_jsonl_is_dropped_for_its_reason(tmp_path):
     assert report.places[drops.MISSING_COLUMN] == [f"{path}:5 (text; there are body)"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (json.dumps([{"text": "one"}, {"text": "two"}]), "this is a JSON array"),
+        (json.dumps([{"text": "one"}, {"text": "two"}], indent=2), "this is a JSON array"),
+        ('\n[{"text": "one"},\n{"text": "two"}]\n', "this is a JSON array"),
+        (json.dumps({"text": "one"}, indent=1), "this is JSON over several lines"),
+        ('{"text": "one",\n "label": 2}', "this is JSON over several lines"),
+        ('{"text": "one"},\n{"text": "two"}\n', "this is JSON over several lines"),
+    ],
+)
+def test_json_that_is_not_one_object_a_line_stops(tmp_path, content, message):
+    path = write(tmp_path / "a.jsonl", content)
+    with pytest.raises(UserError, match=rf"a\.jsonl:[12]: {message}; a \.jsonl file holds one object a line"):
+        read(path)
+
+
+def test_a_first_line_of_jsonl_that_is_only_broken_is_dropped(tmp_path):
+    for line in ('{"text": "cut', "[1]", "null", "[" * 3 + "1", "\ufffd"):
+        texts, report = read(write(tmp_path / "a.jsonl", line + '\n{"text": "two"}\n'))
+        assert texts == [("two", ":2")] and report.as_dict() == {drops.INVALID_JSON: 1}
+
+
 def test_csv_records_span_lines_and_keep_their_line_numbers(tmp_path):
     content = 'id,text\n1,"one\nstill one, with a ""quote"""\n\n2,two\n3,"three\n\nthree"\n4\n5,\n6,six\n'
     path = write(tmp_path / "a.csv", content)

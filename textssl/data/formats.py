@@ -17,6 +17,7 @@ from textssl.errors import UserError
 _NEWLINE = b"\n"
 _BATCH_ROWS = 256  # rows of a parquet file in memory at once
 _READ_BYTES = 2**20  # without it pyarrow reads a whole row group
+_OPEN_ENDS = (b"[", b"{", b",", b":")  # of a line of JSON that goes on in the next
 _JUDGED_RECORDS = 1000  # after so many records of a CSV file it is known whether most have too many fields
 UNITS = ("blank-line", "line", "file")
 
@@ -105,10 +106,14 @@ def _whole(path: Path, start: int, block: bytearray, size: int, drop: drops.Drop
 
 
 def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
+    first = True
     for number, line in lines(path, drop):
         if not line.strip():
             continue
         place = f"{path}:{number}"
+        if first:
+            _check_one_a_line(place, line)
+            first = False
         if b"\0" in line:
             drop(drops.NUL_BYTE, place, "")
             continue
@@ -123,6 +128,22 @@ def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
                 yield Record(place, value, value.keys())
             else:
                 drop(drops.INVALID_JSON, place, "not an object")
+
+
+def _check_one_a_line(place: str, line: bytes) -> None:
+    """UserError where the first line begins an array of objects or an object that takes several lines."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        spread = line.rstrip().endswith(_OPEN_ENDS)
+    else:
+        spread = isinstance(value, list) and any(isinstance(item, dict) for item in value)
+    if spread:
+        what = "a JSON array" if line.lstrip().startswith(b"[") else "JSON over several lines"
+        raise UserError(
+            f"{place}: this is {what}; a .jsonl file holds one object a line, with no brackets around them and no "
+            "commas between them: jq -c '.[]' makes it from an array, jq -c . from objects over several lines"
+        )
 
 
 class _CsvFeed:

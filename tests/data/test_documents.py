@@ -123,6 +123,29 @@ def test_each_broken_line_of_jsonl_is_dropped_for_its_reason(tmp_path):
     assert report.places[drops.MISSING_COLUMN] == [f"{path}:5 (text; there are body)"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (json.dumps([{"text": "one"}, {"text": "two"}]), "this is a JSON array"),
+        (json.dumps([{"text": "one"}, {"text": "two"}], indent=2), "this is a JSON array"),
+        ('\n[{"text": "one"},\n{"text": "two"}]\n', "this is a JSON array"),
+        (json.dumps({"text": "one"}, indent=1), "this is JSON over several lines"),
+        ('{"text": "one",\n "label": 2}', "this is JSON over several lines"),
+        ('{"text": "one"},\n{"text": "two"}\n', "this is JSON over several lines"),
+    ],
+)
+def test_json_that_is_not_one_object_a_line_stops(tmp_path, content, message):
+    path = write(tmp_path / "a.jsonl", content)
+    with pytest.raises(UserError, match=rf"a\.jsonl:[12]: {message}; a \.jsonl file holds one object a line"):
+        read(path)
+
+
+def test_a_first_line_of_jsonl_that_is_only_broken_is_dropped(tmp_path):
+    for line in ('{"text": "cut', "[1]", "null", "[" * 3 + "1", "\ufffd"):
+        texts, report = read(write(tmp_path / "a.jsonl", line + '\n{"text": "two"}\n'))
+        assert texts == [("two", ":2")] and report.as_dict() == {drops.INVALID_JSON: 1}
+
+
 def test_csv_records_span_lines_and_keep_their_line_numbers(tmp_path):
     content = 'id,text\n1,"one\nstill one, with a ""quote"""\n\n2,two\n3,"three\n\nthree"\n4\n5,\n6,six\n'
     path = write(tmp_path / "a.csv", content)
@@ -150,6 +173,43 @@ def test_csv_with_a_quote_that_never_closes(tmp_path):
     assert texts == [("one", ":2")]
     assert report.as_dict() == {drops.UNCLOSED_QUOTE: 1}
     assert report.places[drops.UNCLOSED_QUOTE][0].startswith(f"{path}:3")
+
+
+def test_csv_records_with_a_field_too_many_are_dropped_and_named(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\none,a\nbad, boring,b\n"three, quoted",c\nfour\n')
+    texts, report = read(path)
+    assert texts == [("one", ":2"), ("three, quoted", ":4"), ("four", ":5")]
+    assert report.places == {drops.MORE_FIELDS: [f"{path}:3 (3 instead of 2)"]}
+    with pytest.raises(UserError, match=r"a\.csv:3: more fields than the header \(3 instead of 2\)"):
+        read(path, strict=True)
+
+
+@pytest.mark.parametrize("good", [1, 1500])
+def test_csv_whose_records_mostly_have_a_field_too_many_stops(tmp_path, good):
+    content = "text,label\n" + "bad, boring,b\n" * (2 * good) + "one,a\n" * good
+    path = write(tmp_path / "a.csv", content)
+    with pytest.raises(UserError, match=r"a\.csv:2: a record of 3 fields under a header of 2.*need quotes"):
+        read(path)
+    half = write(tmp_path / "b.csv", "text,label\n" + "one,a\nbad, boring,b\n" * good)
+    assert read(half)[1].as_dict() == {drops.MORE_FIELDS: good}
+
+
+def test_two_columns_of_one_name_stop_where_they_are_read(tmp_path):
+    names = pyarrow.table([["one"], ["two"], [1], [2]], names=["text", "text", "n", "n"])
+    pyarrow.parquet.write_table(names, tmp_path / "a.parquet")
+    write(tmp_path / "a.csv", "text,n,text,n\none,1,two,2\n")
+    for path in (tmp_path / "a.csv", tmp_path / "a.parquet"):
+        with pytest.raises(UserError, match=rf"{path}: 2 columns have the name text"):
+            read(path)
+        with pytest.raises(UserError, match=rf"{path}: 2 columns have the name n"):
+            read(path, text_column="n")
+    for path in (
+        write(tmp_path / "b.csv", "text,n,n\none,1,2\n"),
+        tmp_path / "b.parquet",
+    ):
+        if path.suffix == ".parquet":
+            pyarrow.parquet.write_table(names.select([0, 2, 3]), path)
+        assert [text for text, _ in read(path)[0]] == ["one"], "other columns are no matter"
 
 
 def test_csv_fields_may_be_large(tmp_path):

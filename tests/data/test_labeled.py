@@ -44,6 +44,14 @@ def test_texts_and_labels_of_every_format(tmp_path):
         assert found.label_names == ["a", "b"] and len(found) == 2 and found.report.total == 0
 
 
+def test_an_unquoted_comma_makes_no_class(tmp_path):
+    path = tmp_path / "set.csv"
+    path.write_text("text,label\nA fine film,pos\nA bad, boring film,neg\nA dull film,neg\n")
+    found = read_labeled(path)
+    assert found.label_names == ["neg", "pos"] and found.texts == ["A fine film", "A dull film"]
+    assert found.report.places == {drops.MORE_FIELDS: [f"{path}:3 (3 instead of 2)"]}
+
+
 def test_pairs_with_scores_and_pairs_with_labels(tmp_path):
     pair = {"text_a": "a", "text_b": "b"}
     scored = read_labeled(jsonl(tmp_path / "s.jsonl", pair | {"score": 5}, pair | {"score": "2.5", "label": "x"}))

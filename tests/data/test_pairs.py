@@ -53,6 +53,14 @@ def test_every_format_gives_the_same_pairs(tmp_path):
         assert [pair.target for pair in pairs.pairs] == [1.0, 0.0]
 
 
+def test_an_unquoted_comma_drops_the_pair(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("text_a,text_b,label\na b,c,yes\nd, e,f,no\ng,h,no\n")
+    pairs, report = read(path)
+    assert texts(pairs) == [("ab", "c"), ("g", "h")] and pairs.facts.classes == ("no", "yes")
+    assert report.places == {drops.MORE_FIELDS: [f"{path}:3 (4 instead of 3)"]}
+
+
 def test_plain_pairs_have_no_target_and_texts_are_cut(tmp_path):
     pairs, _ = read(jsonl(tmp_path / "p.jsonl", {"text_a": "abcdef", "text_b": "gh"}), length=4)
     assert texts(pairs) == [("abcd", "gh")] and pairs.facts == PairFacts()

@@ -6,6 +6,9 @@ import bz2
 import gzip
 import json
 import lzma
+import re
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,7 +99,12 @@ def test_a_missing_disk_is_no_damage(tmp_path):
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=300), st.integers(1, 20))
+@given(
+    st.one_of(st.binary(max_size=300), st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n"])).map(b"".join)).filter(
+        lambda content: not content.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"))
+    ),
+    st.integers(1, 20),
+)
 def test_lines_are_those_of_split(tmp_path_factory, content, piece):
     path = tmp_path_factory.mktemp("lines") / "a.txt"
     path.write_bytes(content)
@@ -104,10 +112,99 @@ def test_lines_are_those_of_split(tmp_path_factory, content, piece):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "_PIECE", piece)
         found = list(streams.lines(path, report.recorder(strict=True)))
-    expected = content.split(b"\n")
+    mac = len(re.findall(rb"\r(?!\n|\Z)", content[:piece])) > content[:piece].count(b"\n")
+    expected = re.split(rb"\r\n|\r|\n", content) if mac else content.split(b"\n")
     expected = [line.removesuffix(b"\r") for line in (expected if expected[-1] else expected[:-1])]
     expected[:1] = [line.removeprefix(b"\xef\xbb\xbf") for line in expected[:1]]
     assert found == list(enumerate(expected, start=1))
+
+
+LINED = {
+    "a.txt": ("one\nstill one\n\n\nfour", [("one\nstill one", "1"), ("four", "5")]),
+    "a.jsonl": ('{"text": "one"}\n\n{"text": "three"}\n', [("one", "1"), ("three", "3")]),
+    "a.csv": ('n,text\n1,"two\nthree"\n4,four\n', [("two\nthree", "2"), ("four", "4")]),
+}
+
+
+def placed(path: Path) -> list[tuple[str, str]]:
+    """(text, line) of each document of a file of which nothing is dropped."""
+    report = DropReport()
+    found = [(document.text, document.source.rpartition(":")[2]) for document in read_documents([path], report=report)]
+    assert report.total == 0
+    return found
+
+
+def in_pieces_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = streams.pieces
+    parts = lambda path: (raw[i : i + size] for raw in whole(path) for i in range(0, len(raw), size))  # noqa: E731
+    monkeypatch.setattr(streams, "pieces", parts)
+    monkeypatch.setattr(streams, "_PIECE", 30)
+
+
+@pytest.mark.parametrize("name", LINED)
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_every_line_end_gives_the_same_texts_and_line_numbers(tmp_path, monkeypatch, name, end):
+    content, expected = LINED[name]
+    path = tmp_path / name
+    path.write_bytes(content.replace("\n", end).encode())
+    assert placed(path) == expected
+    in_pieces_of(1, monkeypatch)  # which cuts \r\n in two
+    assert placed(path) == expected
+
+
+@pytest.mark.parametrize("name", LINED)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_the_byte_order_mark_names_the_encoding(tmp_path, monkeypatch, name, encoding):
+    content, expected = LINED[name]
+    path = tmp_path / name
+    wide = content.replace("one", "\u00fc\U0001f600").replace("\n", "\r\n")
+    path.write_bytes((wide if encoding == "utf-8-sig" else f"\ufeff{wide}").encode(encoding))
+    expected = [(text.replace("one", "\u00fc\U0001f600"), line) for text, line in expected]
+    assert placed(path) == expected
+    in_pieces_of(1, monkeypatch)  # which cuts every character
+    assert placed(path) == expected
+
+
+def test_utf16_that_is_broken_costs_its_record_only(tmp_path):
+    path = tmp_path / "a.txt"
+    whole = "\ufeffone\n\ntwo \ud83d\n\nthree".encode("utf-16-le", "surrogatepass")
+    path.write_bytes(whole)
+    texts, report = read(path)
+    assert texts == ["one", "three"] and report.places == {drops.INVALID_UTF8: [f"{path}:3"]}
+    path.write_bytes(whole[:-1])  # half a character is left of the end
+    texts, report = read(path)
+    assert texts == ["one"] and report.as_dict() == {drops.INVALID_UTF8: 1, drops.TRUNCATED: 1}
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_old_line_ends_are_read_in_bounded_memory(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes((b"a paragraph of a few words " * 20 + b"\r\r") * 40_000)
+    assert peak_bytes(lambda: sum(1 for _ in read_documents([path], report=DropReport()))) < 8_000_000
+    assert len(read(path)[0]) == 40_000
+
+
+def test_what_decompresses_to_much_is_read_in_bounded_memory(tmp_path):
+    path = tmp_path / "a.txt.zst"
+    path.write_bytes(zstandard.compress(b"\n" * 2**26))
+    assert path.stat().st_size < 3_000
+    strict = DropReport().recorder(strict=True)
+    assert peak_bytes(lambda: next(streams.lines(path, strict))) < 60_000_000  # 1.3 GB when all are held at once
+
+
+def test_a_document_of_empty_lines_takes_no_more_than_its_bytes(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"a" + b"\n" * 400_000 + b"b")
+    whole = {"one_document_per": "file", "report": DropReport()}
+    assert peak_bytes(lambda: next(read_documents([path], **whole))) < 20_000_000
 
 
 @settings(deadline=None)

@@ -17,6 +17,8 @@ from textssl.errors import UserError
 _NEWLINE = b"\n"
 _BATCH_ROWS = 256  # rows of a parquet file in memory at once
 _READ_BYTES = 2**20  # without it pyarrow reads a whole row group
+_OPEN_ENDS = (b"[", b"{", b",", b":")  # of a line of JSON that goes on in the next
+_JUDGED_RECORDS = 1000  # after so many records of a CSV file it is known whether most have too many fields
 UNITS = ("blank-line", "line", "file")
 
 
@@ -48,7 +50,8 @@ def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iter
     """The records of a .jsonl, .csv or .parquet file or of a hub data set.
 
     `fields` holds those of `columns` that the record has, and may hold others. Broken records are handed to `drop`,
-    as is a broken end of the file, after which nothing more comes.
+    as is a broken end of the file, after which nothing more comes. Raises UserError for a file that is no such table
+    and for one with two columns of a name that is among `columns`.
     """
     kind = file_format(source)
     try:
@@ -68,7 +71,7 @@ def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iter
 
 def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     """(first line, bytes) of each document of a text file; the one that a broken end cuts is left out."""
-    block: list[bytes] = []
+    block = bytearray()  # no list: a line may be empty, and its object takes more than the line
     start = size = 0
     try:
         for number, line in lines(path, drop):
@@ -78,12 +81,14 @@ def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, byte
             blank = not line.strip()
             if size and blank and unit == "blank-line":
                 yield from _whole(path, start, block, size, drop)
-                block, size = [], 0
+                block.clear()
+                size = 0
             elif size or not blank:
                 start = start if size else number
                 size += len(line) + 1
                 if size <= streams.RECORD_LIMIT:
-                    block.append(line)
+                    block += line
+                    block += _NEWLINE
     except BrokenFile as broken:
         drop(broken.reason, f"{path}:{broken.line}", broken.detail)
         return
@@ -93,18 +98,22 @@ def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, byte
         yield 1, b""
 
 
-def _whole(path: Path, start: int, block: list[bytes], size: int, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+def _whole(path: Path, start: int, block: bytearray, size: int, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     if size > streams.RECORD_LIMIT:
         drop(drops.TOO_LARGE, f"{path}:{start}", "")
     else:
-        yield start, b"\n".join(block)
+        yield start, bytes(block[:-1])  # without the last line end
 
 
 def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
+    first = True
     for number, line in lines(path, drop):
         if not line.strip():
             continue
         place = f"{path}:{number}"
+        if first:
+            _check_one_a_line(place, line)
+            first = False
         if b"\0" in line:
             drop(drops.NUL_BYTE, place, "")
             continue
@@ -119,6 +128,22 @@ def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
                 yield Record(place, value, value.keys())
             else:
                 drop(drops.INVALID_JSON, place, "not an object")
+
+
+def _check_one_a_line(place: str, line: bytes) -> None:
+    """UserError where the first line begins an array of objects or an object that takes several lines."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        spread = line.rstrip().endswith(_OPEN_ENDS)
+    else:
+        spread = isinstance(value, list) and any(isinstance(item, dict) for item in value)
+    if spread:
+        what = "a JSON array" if line.lstrip().startswith(b"[") else "JSON over several lines"
+        raise UserError(
+            f"{place}: this is {what}; a .jsonl file holds one object a line, with no brackets around them and no "
+            "commas between them: jq -c '.[]' makes it from an array, jq -c . from objects over several lines"
+        )
 
 
 class _CsvFeed:
@@ -152,19 +177,59 @@ class _CsvFeed:
             return line.decode("utf-8", errors="replace") + "\n"
 
 
+class _FieldCount:
+    """Tells the records of a CSV file that have more fields than its header: their text holds commas, unquoted.
+
+    The fields of such a record stand in the wrong columns, or lose their end.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self.path, self.names = path, len(header)
+        self.records = self.surplus = 0
+        self.example = ""
+
+    def fits(self, row: Sequence[str], place: str, drop: drops.Drop) -> bool:
+        """Whether a record has no field too many; if it has, it is handed to `drop`."""
+        surplus = len(row) > self.names
+        self.records += 1
+        self.surplus += surplus
+        if surplus:
+            self.example = self.example or f"{place}: a record of {len(row)} fields"
+            drop(drops.MORE_FIELDS, place, f"{len(row)} instead of {self.names}")
+        if self.records == _JUDGED_RECORDS:
+            self.judge()
+        return not surplus
+
+    def judge(self) -> None:
+        """Raises UserError where most of the records so far have too many fields: it is the file that is wrong."""
+        if 2 * self.surplus > self.records:
+            raise UserError(
+                f"{self.example} under a header of {self.names}, as are most of this file "
+                f"({self.surplus:,} of {self.records:,}): fields with commas need quotes around them"
+            )
+
+
+def _check_distinct(source: str, names: Sequence[str], columns: Sequence[str]) -> None:
+    """UserError where two columns have one of the names that are asked for."""
+    for name in columns:
+        if (count := list(names).count(name)) > 1:
+            raise UserError(f"{source}: {count} columns have the name {name}: rename or remove all but one")
+
+
 def _csv_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
     """Comma separated, quoted with `"`, the first record names the columns. Sets csv's limit for a field."""
     csv.field_size_limit(streams.RECORD_LIMIT)
     feed = _CsvFeed(lines(path, drop))
     reader = csv.reader(feed)
-    header: list[str] | None = None
+    header: list[str] = []
+    count: _FieldCount | None = None
     wanted: list[tuple[str, int]] = []
     while True:
         feed.begin_record()
         try:
             row = next(reader)
         except StopIteration:
-            return
+            break
         except csv.Error as error:
             drop(drops.INVALID_CSV, f"{path}:{feed.first}", str(error))
             continue
@@ -173,13 +238,16 @@ def _csv_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterat
             drop(drops.UNCLOSED_QUOTE, place, "everything after it is lost")
         elif not row:
             continue  # a blank line
-        elif header is None:
-            header = row
+        elif count is None:
+            header, count = row, _FieldCount(path, row)
+            _check_distinct(str(path), header, columns)
             wanted = [(name, header.index(name)) for name in columns if name in header]
         elif feed.broken:
             drop(feed.broken, place, "")
-        else:
+        elif count.fits(row, place, drop):
             yield Record(place, {name: row[index] for name, index in wanted if index < len(row)}, header)
+    if count is not None:
+        count.judge()
 
 
 def _parquet_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
@@ -187,6 +255,7 @@ def _parquet_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> It
     try:
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
             names = file.schema_arrow.names
+            _check_distinct(str(path), names, columns)
             present = [name for name in columns if name in names]
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=present, use_threads=False):
                 values = [_values(batch.column(name)) for name in present]

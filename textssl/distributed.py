@@ -38,7 +38,7 @@ def join_processes(device: Literal["cpu", "cuda"]) -> Accelerator:
     Raises UserError for a launch that is none, and where the processes met on another device.
     """
     with without_settings():
-        state = PartialState(cpu=device == "cpu")
+        state: Any = PartialState(cpu=device == "cpu")
     check_world(state.num_processes)
     if state.num_processes == 1:
         return Accelerator(torch.device(device))  # the state is of the program: its device is that of the first run

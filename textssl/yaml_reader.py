@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 from textssl.errors import UserError
 
@@ -31,14 +33,14 @@ class _Loader(yaml.SafeLoader):
         event: Any = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in self.anchors and event.anchor not in self.sizes:
-                raise yaml.composer.ComposerError(None, None, f"*{event.anchor} holds itself", event.start_mark)
+                raise ComposerError(None, None, f"*{event.anchor} holds itself", event.start_mark)
             self.count(self.sizes.get(event.anchor, 0), event)
             return super().compose_node(parent, index)  # type: ignore[arg-type]
         before = self.values
         self.count(1, event)
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise yaml.composer.ComposerError(None, None, f"more than {MAX_DEPTH} levels", event.start_mark)
+            raise ComposerError(None, None, f"more than {MAX_DEPTH} levels", event.start_mark)
         node = super().compose_node(parent, index)  # type: ignore[arg-type]
         self.depth -= 1
         if event.anchor is not None:
@@ -48,18 +50,18 @@ class _Loader(yaml.SafeLoader):
     def count(self, values: int, event: Any) -> None:
         self.values += values
         if self.values > MAX_VALUES:
-            raise yaml.composer.ComposerError(None, None, f"more than {MAX_VALUES:,} values", event.start_mark)
+            raise ComposerError(None, None, f"more than {MAX_VALUES:,} values", event.start_mark)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         kind = str(node.tag).rpartition(":")[2]
         if kind == "int" and isinstance(node, yaml.ScalarNode) and len(node.value) > MAX_DIGITS:
             message = f"an integer of more than {MAX_DIGITS} digits"
-            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+            raise ConstructorError(None, None, message, node.start_mark)
         try:
             return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):  # as 2026-02-31, or !!bool x
             wrong = repr(node.value)[:80] if isinstance(node, yaml.ScalarNode) else "this"
-            raise yaml.constructor.ConstructorError(None, None, f"{wrong} is no {kind}", node.start_mark) from None
+            raise ConstructorError(None, None, f"{wrong} is no {kind}", node.start_mark) from None
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
@@ -68,11 +70,11 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
     for key_node, _ in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
             message = "a key must be a name or a number, not a list or a map"
-            raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
+            raise ConstructorError(None, None, message, key_node.start_mark)
         key = key_node.value if key_node.tag == MERGE else loader.construct_object(key_node, deep=True)
         if key in own:
             message = f"the key {key!r:.80} is written twice"
-            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+            raise ConstructorError(None, None, message, node.start_mark)
         own.add(key)
     loader.flatten_mapping(node)
     pairs = ((loader.construct_object(key, deep=True), value) for key, value in node.value)

@@ -76,8 +76,8 @@ def parameter_groups(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Par
     for part in module.modules():
         find = getattr(part, "get_output_embeddings", None)
         layer = find() if callable(find) else None
-        own = getattr(part, "output_layers", None)
-        for linear in [layer, *(own() if callable(own) else [])]:
+        own: Any = getattr(part, "output_layers", None)
+        for linear in [layer, *(own() if own is not None else [])]:
             if isinstance(linear, nn.Linear):
                 outputs.add(id(linear.weight))
     matrices, decayed, undecayed = [], [], []

@@ -25,7 +25,7 @@ from textssl.arguments import (
     finish,
     spread,
 )
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 from textssl.inference import app as inference_app
 
 WRONG_INPUT = 2
@@ -234,5 +234,5 @@ def main(arguments: list[str] | None = None) -> None:
         app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="textssl")
     except UserError as error:
         typer.secho("error: ", fg=typer.colors.RED, err=True, nl=False)
-        typer.echo(str(error), err=True)
+        typer.echo(printable(str(error)), err=True)
         sys.exit(WRONG_INPUT)

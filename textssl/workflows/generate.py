@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerBase
 
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 from textssl.evaluation.loading import (
     context_limit,
     find_model,
@@ -136,4 +136,4 @@ def show_texts(prompt: str, texts: list[str]) -> None:
         if len(texts) > 1:
             console.rule(str(number), style="dim")
         start = len(prompt) if text.startswith(prompt) else 0
-        console.print(Text.assemble((text[:start], "bold"), text[start:]))
+        console.print(Text.assemble((printable(text[:start]), "bold"), printable(text[start:])))

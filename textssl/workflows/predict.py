@@ -16,7 +16,7 @@ from textssl.data import drops
 from textssl.data.documents import DropReport, expand_inputs, is_usable, read_documents
 from textssl.data.formats import table_records
 from textssl.data.inputs import file_format
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 from textssl.evaluation.predictor import Item, load_predictor
 from textssl.workflows.finetune import answer_fields
 
@@ -92,7 +92,8 @@ def predict(
     if report.total:
         console.print(report.table())
     shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
-    console.print(f"{texts:,} texts: {shares}; in {out}", highlight=False, soft_wrap=True, markup=False)
+    line = printable(f"{texts:,} texts: {shares}; in {out}")
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
     return Predicted(out, texts, counts, report.total)
 
 

@@ -22,7 +22,7 @@ def write_pairs(file: Path, count: int = 90, *, scores: bool) -> Path:
     texts, labels = topics(2 * count, noise=0.1)
     records = []
     for place in range(count):
-        other = (5 * place + 1) % len(texts)
+        other = count + (11 * place + 1) % count  # each text is in one pair: pairs that share one are split together
         same = labels[place] == labels[other]
         target: dict[str, Any] = {"score": 4.5 if same else 0.5} if scores else {"label": "same" if same else "other"}
         records.append({"text_a": texts[place], "text_b": texts[other], **target})

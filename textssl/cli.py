@@ -27,8 +27,8 @@ from textssl.arguments import (
     finish,
     spread,
 )
-from textssl.errors import UserError
-from textssl.files import NO_ROOM, printable
+from textssl.errors import UserError, printable
+from textssl.files import NO_ROOM
 from textssl.inference import app as inference_app
 
 WRONG_INPUT = 2

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # which come of writing alone
 RUST_ERROR = re.compile(r"\bos error (\d+)\b|\bcode: (\d+)")  # of safetensors and tokenizers, which raise no OSError
@@ -204,11 +204,6 @@ def flush(path: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def printable(text: object) -> str:
-    """A path as text that can be encoded: bytes of a name that are not UTF-8 are escaped."""
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _place(path: str | Path) -> Path:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from textssl.data import drops, streams
 from textssl.data.documents import DropReport, read_documents
+from textssl.data.labeled import read_labeled
 from textssl.errors import UserError
 
 BROKEN = {
@@ -244,6 +245,17 @@ def test_parquet_drops_the_row_that_is_not_utf8(tmp_path):
     texts, report = read(path)
     assert texts == [("one", "#1"), ("three", "#3")]
     assert report.places == {drops.INVALID_UTF8: [f"{path}#2"]}
+
+
+def test_parquet_drops_the_row_whose_value_python_cannot_hold(tmp_path):
+    dates = pyarrow.array([2**60, 0], pyarrow.timestamp("us"))  # the first is beyond the year 9999
+    path = parquet(tmp_path / "a.parquet", text=["one", "two"], label=dates)
+    assert [text for text, _ in read(path)[0]] == ["one", "two"], "a column that is not read is no matter"
+    texts, report = read(path, text_column="label")
+    assert texts == [] and report.as_dict() == {drops.NOT_A_STRING: 1, drops.OUT_OF_RANGE: 1}
+    assert report.places[drops.OUT_OF_RANGE] == [f"{path}#1 (label)"]
+    with pytest.raises(UserError, match=r"a\.parquet#2: the label datetime.* is a datetime; a label is a string"):
+        read_labeled(path)
 
 
 def test_parquet_reads_more_rows_than_a_batch(tmp_path):

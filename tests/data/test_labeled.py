@@ -44,6 +44,14 @@ def test_texts_and_labels_of_every_format(tmp_path):
         assert found.label_names == ["a", "b"] and len(found) == 2 and found.report.total == 0
 
 
+def test_the_other_target_names_its_configuration(tmp_path):
+    scored = jsonl(tmp_path / "s.jsonl", {"text": "a", "score": 1.5}, {"text": "b", "score": 2.5})
+    with pytest.raises(UserError, match=r"no column label; there are text, score; .*configs/regression\.yaml"):
+        read_labeled(scored, target="label")
+    with pytest.raises(UserError, match=r"no column score; there are text, label; .*configs/classification\.yaml"):
+        read_labeled(jsonl(tmp_path / "l.jsonl", *rows(["a", "b"])), target="score")
+
+
 def test_an_unquoted_comma_makes_no_class(tmp_path):
     path = tmp_path / "set.csv"
     path.write_text("text,label\nA fine film,pos\nA bad, boring film,neg\nA dull film,neg\n")

@@ -233,3 +233,12 @@ def test_columns_that_look_like_negatives_are_not_passed_over(tmp_path):
     ):
         with pytest.raises(UserError, match=f"n.jsonl:1: {message}"):
             read(jsonl(tmp_path / "n.jsonl", row))
+
+
+def test_half_a_surrogate_pair_is_no_text_and_no_label(tmp_path):
+    good = PAIR | {"negative": "n", "label": "yes"}
+    path = jsonl(tmp_path / "p.jsonl", good, good | {"negative": "\ud800"}, good | {"label": "no"})
+    pairs, report = read(path)
+    assert len(pairs.pairs) == 2 and report.as_dict() == {drops.INVALID_UTF8: 1}
+    with pytest.raises(UserError, match=r"p\.jsonl:2: the label .*ud800' holds half of a surrogate pair"):
+        read(jsonl(tmp_path / "p.jsonl", good, good | {"label": "\ud800"}))

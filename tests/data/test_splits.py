@@ -111,9 +111,66 @@ def test_repeated_texts_count_once_and_the_first_label_holds(tmp_path):
         text: label for part in splits.parts.values() for text, label in zip(part.texts, part.labels, strict=True)
     }
     assert len(labels) == 60 and labels["text 0"] == "a" and labels["text 40"] == "b"
-    pairs = [{"text_a": "one", "text_b": str(place % 70), "score": place % 70 % 7} for place in range(140)]
+    pairs = [
+        {"text_a": f"one {place % 70}", "text_b": "two" + str(place % 70), "score": place % 70 % 7}
+        for place in range(140)
+    ]
     pairs[100]["score"] = 9
     assert read(tmp_path, pairs).report.as_dict() == {DUPLICATE: 69, CONFLICTING: 1}
+
+
+def pairs_of(premises: int, each: int = 3) -> list[dict[str, Any]]:
+    """Pairs as of a set of inferences: each first text has a second one of every label."""
+    labels = ("yes", "no", "maybe")
+    return [
+        {"text_a": f"premise {n}", "text_b": f"hypothesis {n} {k}", "label": labels[k % 3]}
+        for n in range(premises)
+        for k in range(each)
+    ]
+
+
+def pair_texts(part: Labeled) -> set[str]:
+    assert part.text_b is not None
+    return {*part.texts, *part.text_b}
+
+
+def test_pairs_that_share_a_text_are_in_one_part(tmp_path):
+    records = pairs_of(200)
+    records += [{"text_a": f"hypothesis {n} 0", "text_b": f"premise {n + 1}", "label": "no"} for n in range(0, 40, 2)]
+    splits = read(tmp_path, records)
+    parts = {name: pair_texts(part) for name, part in splits.parts.items()}
+    assert not parts["train"] & parts["test"] and not parts["train"] & parts["validation"]
+    assert not parts["validation"] & parts["test"]
+    assert abs(len(splits.test) - 0.2 * 620) < 6 and abs(len(splits.validation) - 0.08 * 620) < 6
+    for part in splits.parts.values():
+        counts = Counter(part.labels)
+        assert max(counts.values()) - min(counts.values()) < 0.2 * len(part)
+    mixed = read(tmp_path, [records[place] for place in np.random.default_rng(0).permutation(len(records))], seed=5)
+    assert {name: pair_texts(part) for name, part in mixed.parts.items()} == parts
+
+
+def test_pairs_that_share_nothing_are_split_as_single_texts_are():
+    labels = [str(place % 3) for place in range(100)]
+    pairs = Labeled("set", [f"a {p}" for p in range(100)], labels, [f"b {p}" for p in range(100)])
+    singles = Labeled("set", [pairs.key(place) for place in range(100)], labels)
+    for share in (0.1, 0.2, 0.5):
+        for of_pairs, of_singles in zip(split_off(pairs, share), split_off(singles, share), strict=True):
+            assert [of_pairs.key(place) for place in range(len(of_pairs))] == of_singles.texts
+
+
+def test_pairs_that_all_hang_together_stop(tmp_path):
+    records = [{"text_a": "one", "text_b": f"b {place}", "label": str(place % 2)} for place in range(50)]
+    with pytest.raises(UserError, match=r"share a text stay together and 40 of the 40 pairs do.*give data\.validation"):
+        read(tmp_path, records, test=[record | {"text_a": "other"} for record in records[:4]] + records[:10])
+    assert read(tmp_path, records, validation_share=0, test=records[:10]).validation is None
+
+
+def test_equal_texts_with_two_labels_are_named_where_too_few_are_left(tmp_path):
+    records = [{"text": f"text {place // 20}", "label": "ab"[(place + place // 20) % 2]} for place in range(40)]
+    message = "no class has two of the 2 different ones.*dropped were text with two labels: 20, first train"
+    with pytest.raises(UserError, match=message) as error:
+        read(tmp_path, records)
+    assert "larger" not in str(error.value), "which would not help"
 
 
 def test_without_a_validation_share_all_that_is_not_tested_trains(tmp_path):

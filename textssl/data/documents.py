@@ -69,16 +69,17 @@ def is_usable(text: object, place: str, drop: drops.Drop) -> bool:
         drop(drops.EMPTY_TEXT, place, "")
     elif "\0" in text:
         drop(drops.NUL_BYTE, place, "")
-    elif not _encodes(text):  # JSON can hold half of a surrogate pair
+    elif has_surrogate(text):  # JSON can hold half of a surrogate pair
         drop(drops.INVALID_UTF8, place, "lone surrogate")
     else:
         return True
     return False
 
 
-def _encodes(text: str) -> bool:
+def has_surrogate(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which no encoding can write."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        return False
-    return True
+        return True
+    return False

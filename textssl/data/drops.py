@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from rich.table import Table
+from rich.text import Text
 
-from textssl.errors import UserError
-from textssl.files import printable
+from textssl.errors import UserError, printable
 
 INVALID_UTF8 = "invalid UTF-8"
 NUL_BYTE = "NUL byte"
@@ -21,6 +21,7 @@ INVALID_CSV = "invalid CSV"
 MORE_FIELDS = "more fields than the header"
 UNCLOSED_QUOTE = "unclosed quote"
 TOO_LARGE = "record too large"
+OUT_OF_RANGE = "value that cannot be read"
 TRUNCATED = "truncated file"
 DAMAGED = "damaged file"
 EMPTY_FILE = "empty file"
@@ -83,7 +84,7 @@ class DropReport:
         table.add_column("count", justify="right")
         table.add_column("first places", overflow="fold")
         for reason, count in self._ranked():
-            table.add_row(reason, f"{count:,}", "\n".join(self.places[reason]).replace("[", r"\["))
+            table.add_row(reason, f"{count:,}", Text(printable("\n".join(self.places[reason]))))
         return table
 
     def _ranked(self) -> list[tuple[str, int]]:

@@ -19,6 +19,7 @@ _BATCH_ROWS = 256  # rows of a parquet file in memory at once
 _READ_BYTES = 2**20  # without it pyarrow reads a whole row group
 _OPEN_ENDS = (b"[", b"{", b",", b":")  # of a line of JSON that goes on in the next
 _JUDGED_RECORDS = 1000  # after so many records of a CSV file it is known whether most have too many fields
+_UNREADABLE = object()  # a value of a parquet file that Python has none for
 UNITS = ("blank-line", "line", "file")
 
 
@@ -267,6 +268,10 @@ def _parquet_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> It
                     except UnicodeDecodeError:
                         drop(drops.INVALID_UTF8, place, "")
                         continue
+                    unread = next((name for name, value in fields.items() if value is _UNREADABLE), None)
+                    if unread is not None:
+                        drop(drops.OUT_OF_RANGE, place, unread)
+                        continue
                     yield Record(place, fields, names)
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -282,7 +287,17 @@ def _values(column: pyarrow.Array) -> list[Any]:
         column = column.cast(pyarrow.binary())
     elif pyarrow.types.is_large_string(column.type):
         column = column.cast(pyarrow.large_binary())
-    return column.to_pylist()
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError):  # a date beyond year 9999, a broken string inside a list
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: pyarrow.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return _UNREADABLE
 
 
 def _decoded(value: Any) -> Any:

@@ -20,6 +20,10 @@ Target = Literal["auto", "label", "score"]
 MOST_CLASSES = 10_000
 LARGEST_SCORE = 1e15  # squares of larger ones leave float32
 _WANTED = "a labelled set has the columns text (or text_a and text_b) and label or score"
+_OTHER_TARGET = {  # a column that is missing -> the one that is there instead, and what learns it
+    "label": ("score", "scores are learned with configs/regression.yaml (objective.name=regression)"),
+    "score": ("label", "labels are learned with configs/classification.yaml (objective.name=classification)"),
+}
 _COLUMNS = ("text", "text_a", "text_b", "label", "score")
 
 
@@ -101,7 +105,8 @@ def read_labeled(
     for column in (*(("text_a", "text_b") if pairs else ("text",)), target):
         if column not in columns:
             found = ", ".join(map(str, columns)) or "none"
-            raise UserError(f"{records[0].place}: there is no column {column}; there are {found}; {_WANTED}")
+            instead = _OTHER_TARGET[target][1] if column == target and _OTHER_TARGET[target][0] in columns else _WANTED
+            raise UserError(f"{records[0].place}: there is no column {column}; there are {found}; {instead}")
     result = Labeled(_name(str(path)), [], [], [] if pairs else None, [] if target == "score" else None, report)
     kinds: dict[str, str] = {}  # kind of label -> where it first stood
     for record in _with_texts(records, pairs, drop):

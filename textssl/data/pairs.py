@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from textssl.data import drops
-from textssl.data.documents import is_usable
+from textssl.data.documents import has_surrogate, is_usable
 from textssl.data.drops import DropReport
 from textssl.data.formats import Record, table_records
 from textssl.data.inputs import expand_inputs, file_format
@@ -23,6 +23,7 @@ from textssl.sample_types import Pair, PairFacts
 
 COLUMNS = ("text_a", "text_b", "label", "score")
 NEGATIVES = ("negative", *(f"negative_{number}" for number in range(1, 101)))
+_NEGATIVE_NAMES = frozenset(NEGATIVES)
 WANTED = "a pair file has the columns text_a and text_b, and where known negative, negative_1, ..., label, score"
 Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 
@@ -128,12 +129,16 @@ def negative_columns(columns: Collection[str], records: list[Record]) -> list[st
 
 
 def usable(record: Record, drop: drops.Drop) -> bool:
-    """Whether both texts are there; UserError where only one is, which is a mistake in the file and not in a text."""
+    """Whether both texts are there and, as the negatives, can be tokenized.
+
+    UserError where only one is there, which is a mistake in the file and not in a text.
+    """
     given = [is_text(record.fields.get(column)) for column in ("text_a", "text_b")]
     if given[0] != given[1]:
         missing = "text_b" if given[0] else "text_a"
         raise UserError(f"{record.place}: the pair has no {missing}; give both texts, or leave the record out")
-    return all(is_usable(record.fields.get(column), record.place, drop) for column in ("text_a", "text_b"))
+    negatives = [name for name, value in record.fields.items() if name in _NEGATIVE_NAMES and is_text(value)]
+    return all(is_usable(record.fields.get(column), record.place, drop) for column in ("text_a", "text_b", *negatives))
 
 
 def has_tokens(left: np.ndarray, right: np.ndarray, record: Record, report: DropReport) -> bool:
@@ -152,7 +157,10 @@ def label(record: Record) -> str:
     value = record.fields.get("label")
     if value is None or not str(value).strip() or (isinstance(value, float) and math.isnan(value)):
         raise UserError(f"{record.place}: the pair has no label, others of this file have one")
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    if has_surrogate(text):
+        raise UserError(f"{record.place}: the label {text!r} holds half of a surrogate pair, which is no character")
+    return text
 
 
 def score(record: Record, score_range: tuple[float, float]) -> float:

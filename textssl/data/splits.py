@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from textssl.data.connected import connected, whole_groups
 from textssl.data.drops import DropReport
 from textssl.data.keyed import LABELLED, generator
 from textssl.data.labeled import Labeled, Target, read_labeled, text_hash
@@ -19,12 +20,6 @@ from textssl.sections import DataConfig
 
 DUPLICATE, CONFLICTING = "duplicate text", "text with two labels"
 IN_TEST, IN_VALIDATION = "training text that is also in the test set", "training text that is also in validation"
-_FEW = "too few texts to split off a {name} part: give data.{name}, or a larger data.{name}_share"
-EMPTY = {
-    "train": "no text is left to train on, all are in the test or the validation file too",
-    "validation": _FEW,
-    "test": _FEW,
-}
 SCORE_BINS = 10  # scores are stratified by so many quantiles
 
 
@@ -82,6 +77,7 @@ def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
 
     Test and validation texts never train. A part that is split off holds a share of every class (scores: of every
     tenth of them), chosen by the hash of the text, so that it is the same whatever the seed or the order of the file.
+    Pairs that share a text stay in one part, which so holds about that share.
     data.shots keeps so many texts of each class to train on, drawn with `seed`; nothing is then split off to validate,
     as with data.validation_share=0. Raises UserError.
     """
@@ -124,15 +120,40 @@ def check_parts(splits: Splits, data: DataConfig) -> None:
         if not len(part):
             if name in splits.given:
                 raise UserError(f"data.{name}={getattr(data, name)}: all its texts are in the test file too")
-            raise UserError(f"data.train={data.train}: {EMPTY[name].format(name=name)}")
+            raise UserError(f"data.train={data.train}: {why_empty(name, splits)}{_dropped(splits.report)}")
     train = splits.train
     if train.scores is None and len(set(train.labels)) < 2:
-        raise UserError(f"data.train={data.train}: all texts left to train on have the label {train.labels[0]!r}")
+        raise UserError(
+            f"data.train={data.train}: all texts left to train on have the label {train.labels[0]!r}"
+            f"{_dropped(splits.report)}"
+        )
     for name, part in splits.parts.items():
         unknown = sorted(set(part.labels) - set(train.labels))
         if unknown:
             more = f" (and {len(unknown) - 1} more classes)" if len(unknown) > 1 else ""
             raise UserError(f"the {name} texts have the label {unknown[0]!r}{more}, which no training text has")
+
+
+def why_empty(name: str, splits: Splits) -> str:
+    """Why no text is left for a part that is no file of its own, and what would help."""
+    if name == "train":
+        return "no text is left to train on, all are in the test or the validation file too"
+    few, train = f"too few texts to split off a {name} part", splits.train
+    if max(map(len, strata(train, hashes_of(train)))) < 2:
+        group = "class" if train.scores is None else "tenth of the scores"
+        return f"{few}: no {group} has two of the {len(train):,} different ones; give data.{name}, or more texts"
+    if train.text_b is not None and (groups := connected(list(zip(train.texts, train.text_b, strict=True)))):
+        largest = max(map(len, groups))
+        if largest > 1:
+            return (
+                f"no {name} part can be split off, as pairs that share a text stay together and {largest:,} of the "
+                f"{len(train):,} pairs do, directly or through others: give data.{name}"
+            )
+    return f"{few}: give data.{name}, or a larger data.{name}_share"
+
+
+def _dropped(report: DropReport) -> str:
+    return f"; dropped were {report.summary()}" if report.total else ""
 
 
 def without_repeats(labeled: Labeled, report: DropReport) -> Labeled:
@@ -161,14 +182,26 @@ def without(labeled: Labeled, other: Labeled, report: DropReport, reason: str) -
 
 
 def split_off(labeled: Labeled, share: float) -> tuple[Labeled, Labeled]:
-    """(the rest, a share of every stratum, by the hash of the text); the rest keeps at least one of each."""
-    hashes = [text_hash(labeled.key(place)) for place in range(len(labeled))]
+    """(the rest, a share of every stratum, by the hash of the text); the rest keeps at least one of each.
+
+    Pairs that share a text go to the same side, so that the share is only about kept.
+    """
+    hashes = hashes_of(labeled)
+    layers = strata(labeled, hashes)
+    wanted = [min(int(share * len(places) + 0.5), len(places) - 1) for places in layers]
     chosen: set[int] = set()
-    for places in strata(labeled, hashes):
-        places = sorted(places, key=lambda place: hashes[place])
-        chosen.update(places[: min(int(share * len(places) + 0.5), len(places) - 1)])
+    if labeled.text_b is not None:
+        groups = connected(list(zip(labeled.texts, labeled.text_b, strict=True)))
+        chosen = whole_groups(groups, layers, wanted, hashes)
+    else:
+        for places, count in zip(layers, wanted, strict=True):
+            chosen.update(sorted(places, key=lambda place: hashes[place])[:count])
     everything = range(len(labeled))
     return labeled.take([p for p in everything if p not in chosen]), labeled.take(sorted(chosen))
+
+
+def hashes_of(labeled: Labeled) -> list[int]:
+    return [text_hash(labeled.key(place)) for place in range(len(labeled))]
 
 
 def strata(labeled: Labeled, hashes: list[int]) -> list[list[int]]:

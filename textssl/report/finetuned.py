@@ -9,6 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from textssl.errors import printable
+
 HEADINGS = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -78,8 +80,8 @@ def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> T
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for label in labels:
-        table.add_column(Text(label), justify="right")
+        table.add_column(Text(printable(label)), justify="right")
     for place, (label, row) in enumerate(zip(labels, counts, strict=True)):
         cells = (Text(f"{n:,}", style="bold" if at == place else "" if n else "dim") for at, n in enumerate(row))
-        table.add_row(Text(label), *cells)
+        table.add_row(Text(printable(label)), *cells)
     return table

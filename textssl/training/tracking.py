@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 from textssl.files import write_text, writing
 
 METRICS = "metrics.jsonl"
@@ -98,7 +98,7 @@ class Tracker:
 
 def announce(console: Console, text: str, style: str | None = None) -> None:
     """Print a line as it is: paths and figures are neither markup nor wrapped."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def check_tensorboard() -> None:

@@ -19,12 +19,12 @@ from textssl import __version__
 from textssl.data.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.inputs import HUB
 from textssl.data.vectors import PRECISIONS, SUFFIXES, VectorWriter, written_files
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 from textssl.evaluation.embedders import EmbedderPool
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder, unit_rows
 from textssl.evaluation.loading import default_device, find_model, weights_hash
-from textssl.files import check_output, printable
+from textssl.files import check_output
 from textssl.training.signals import StopSignals
 
 WINDOW_TEXTS = 4_096  # sorted by length, computed and saved together

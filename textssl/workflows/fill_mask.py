@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from transformers import AutoModelForMaskedLM
 
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 from textssl.evaluation.loading import (
     context_limit,
     find_model,
@@ -97,5 +97,9 @@ def show_candidates(filled: list[list[Candidate]]) -> None:
         table.add_column("token")
         table.add_column("text")
         for candidate in candidates:
-            table.add_row(f"{candidate.probability:.3f}", Text(candidate.token, style="bold"), Text(candidate.text))
+            table.add_row(
+                f"{candidate.probability:.3f}",
+                Text(printable(candidate.token), style="bold"),
+                Text(printable(candidate.text)),
+            )
         console.print(table)

@@ -11,7 +11,7 @@ from rich.text import Text
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerBase
 
 from textssl.config import check_seed
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 from textssl.evaluation.loading import (
     context_limit,
     find_model,
@@ -138,4 +138,4 @@ def show_texts(prompt: str, texts: list[str]) -> None:
         if len(texts) > 1:
             console.rule(str(number), style="dim")
         start = len(prompt) if text.startswith(prompt) else 0
-        console.print(Text.assemble((text[:start], "bold"), text[start:]))
+        console.print(Text.assemble((printable(text[:start]), "bold"), printable(text[start:])))

@@ -17,9 +17,9 @@ from textssl.data import drops
 from textssl.data.documents import DropReport, expand_inputs, is_usable, read_documents
 from textssl.data.formats import table_records
 from textssl.data.inputs import file_format
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 from textssl.evaluation.predictor import Item, load_predictor
-from textssl.files import check_output, printable, written_file
+from textssl.files import check_output, written_file
 from textssl.workflows.finetune import answer_fields
 
 WINDOW_TEXTS = 4_096  # sorted by length and computed together
@@ -90,7 +90,8 @@ def predict(
     if report.total:
         console.print(report.table())
     shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
-    console.print(f"{texts:,} texts: {shares}; in {out}", highlight=False, soft_wrap=True, markup=False)
+    line = printable(f"{texts:,} texts: {shares}; in {out}")
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
     return Predicted(out, texts, counts, report.total)
 
 

@@ -16,8 +16,8 @@ from textssl.data.corpus import MANIFEST, OWN_FILES, Corpus
 from textssl.data.documents import DropReport, read_documents
 from textssl.data.prepare import DUPLICATE, Counts, Prepared, write_corpus
 from textssl.data.samples import without_sample
-from textssl.errors import UserError
-from textssl.files import check_folder, printable, written_folder
+from textssl.errors import UserError, printable
+from textssl.files import check_folder, written_folder
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 

@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 
 from textssl.data.samples import sample_path
-from textssl.errors import UserError
+from textssl.errors import UserError, printable
 from textssl.evaluation.encoders import load_encoder
 from textssl.files import check_place, write_text
 from textssl.workflows import samples
@@ -129,7 +129,7 @@ def show_neighbours(found: list[dict[str, Any]], console: Console) -> None:
     for one in found:
         console.print(f"[bold]{one['sentence']}[/]", highlight=False)
         for near in one["nearest"]:
-            console.print(f"  {near['cosine']:.2f}  {near['headline']}", markup=False, highlight=False)
+            console.print(f"  {near['cosine']:.2f}  {printable(near['headline'])}", markup=False, highlight=False)
 
 
 def conclude(out: Path, result: Quickstart, steps: Steps) -> None:

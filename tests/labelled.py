@@ -29,6 +29,16 @@ def write_pairs(file: Path, count: int = 90, *, scores: bool) -> Path:
     return write(file, records)
 
 
+def write_scores(file: Path, count: int = 150, *, factor: float = 1.0, offset: float = 0.0, seed: int = 0) -> Path:
+    """Texts of three topics with a score of their topic, 0, 1 or 3, and a little of their place in the list."""
+    texts, labels = topics(count, seed, noise=0.1)
+    values = {"sea": 0.0, "kitchen": 1.0, "music": 3.0}
+    scores = [values[label] + 0.1 * (place % 7) for place, label in enumerate(labels)]
+    return write(
+        file, [{"text": text, "score": factor * score + offset} for text, score in zip(texts, scores, strict=True)]
+    )
+
+
 def write(file: Path, records: list[dict[str, Any]]) -> Path:
     file.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -124,6 +125,25 @@ class LabelFacts:
     counts: tuple[int, ...] = ()
     mean: float = 0.0
     deviation: float = 1.0
+
+
+@dataclass(frozen=True)
+class ScoreUnit:
+    """What scores are learned in: raw = mean + deviation * standardised; as it is made, raw scores themselves."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    def standardised(self, raw: Any) -> Any:
+        """float64 scores (numpy or torch) in deviations from the mean, rounded to 1e-6.
+
+        The last bits depend on what the scores are measured in; what is learned from them must not.
+        """
+        return ((raw - self.mean) / self.deviation * 1e6).round() / 1e6
+
+    def raw(self, standardised: Any) -> Any:
+        """float64 scores as the labels have them."""
+        return self.mean + self.deviation * standardised
 
 
 def content_key(ids: np.ndarray) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.evaluation.folders import save_model
@@ -17,7 +17,7 @@ from textssl.data.examples import encode_examples
 from textssl.data.labeled import Labeled
 from textssl.errors import UserError
 from textssl.models.classifier import TextClassifier, build_classifier, output_layer
-from textssl.sample_types import Example, LabelFacts
+from textssl.sample_types import Example, LabelFacts, ScoreUnit
 from textssl.sections import ModelConfig
 
 FAMILIES = ["bert", "modernbert", "llama", "gpt2"]
@@ -145,23 +145,85 @@ def test_another_classifier_goes_on_with_the_same_classes_and_starts_anew_with_o
     backbones = other.model.base_model.named_parameters(), first.model.base_model.parameters()
     for (name, one), two in zip(*backbones, strict=True):
         assert torch.equal(one, two), name
-    scored = classifier(folders[family], LabelFacts(mean=3.0, deviation=1.0))
-    shaken(scored).export(tmp_path / "scored", words)
-    on = classifier(tmp_path / "scored", LabelFacts(mean=9.0, deviation=1.0))
-    for one, two in zip(on.model.parameters(), scored.model.parameters(), strict=True):
-        assert torch.equal(one, two), "a regressor goes on, its bias too"
+
+
+def scores_of(backbone: TextClassifier, folder) -> Tensor:
+    return backbone(stack_examples(range(6), examples(folder)))[:, 0].double()
+
+
+def stock_scores(folder) -> Tensor:
+    stock = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    ids = [torch.from_numpy(one.ids)[None] for one in examples(folder)]
+    return torch.cat([stock(input_ids=one).logits[:, 0] for one in ids]).double()
+
+
+SCORES = LabelFacts(mean=30.0, deviation=4.0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_a_regressor_is_exported_in_raw_units_and_trains_on_unchanged(family, folders, tmp_path):
+    backbone = shaken(classifier(folders[family], SCORES))
+    assert backbone.unit == ScoreUnit(0.0 if family == "llama" else 30.0, 4.0)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    live = backbone.unit.raw(scores_of(backbone, folders[family]))
+    assert live.std() > 0.1 * 4
+    folder = backbone.export(tmp_path / "scored", AutoTokenizer.from_pretrained(folders[family]))
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+    torch.testing.assert_close(stock_scores(folder), live, atol=1e-5 * 4, rtol=0)
+    with backbone.as_exported():
+        torch.testing.assert_close(scores_of(backbone, folders[family]), live, atol=1e-5 * 4, rtol=0)
+        assert backbone.unit == ScoreUnit()
+    assert backbone.model.config.problem_type == "regression" and backbone.model.config.num_labels == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_a_regressor_goes_on_in_the_unit_of_the_new_scores(family, folders, tmp_path):
+    first = shaken(classifier(folders[family], SCORES))
+    raw = first.unit.raw(scores_of(first, folders[family]))
+    folder = first.export(tmp_path / "scored", AutoTokenizer.from_pretrained(folders[family]))
+    on = classifier(folder, LabelFacts(mean=-2.0, deviation=0.5))
+    mean = 0.0 if family == "llama" else -2.0
+    torch.testing.assert_close(scores_of(on, folder), (raw - mean) / 0.5, atol=1e-4, rtol=1e-5)
+    on.export(tmp_path / "again", AutoTokenizer.from_pretrained(folder))
+    torch.testing.assert_close(stock_scores(tmp_path / "again"), raw, atol=1e-4, rtol=0)
+    spec = ModelConfig(pretrained=str(folder), reinitialise=True)
+    words = AutoTokenizer.from_pretrained(folder)
+    anew = build_classifier(spec, words, LabelFacts(mean=9.0, deviation=5.0), sequence_length=LENGTH, seed=0).eval()
+    assert scores_of(anew, folder).abs().max() < 1, "a new head starts near the mean"
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
-def test_a_regressor_starts_at_the_mean(family, folders):
+def test_a_regressor_starts_at_the_mean(family, folders, tmp_path):
     backbone = classifier(folders[family], LabelFacts(mean=3.25, deviation=2.0))
-    head = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear) and layer.out_features == 1]
-    assert len(head) == 1 and head[0].bias is not None and head[0].bias.item() == 3.25
+    layer = output_layer(backbone.model, 1)
+    assert layer is not None and layer.bias is not None and layer.bias.item() == 0
     with torch.no_grad():
-        head[0].weight.zero_()
-        scores = backbone(stack_examples(range(6), examples(folders[family])))
-    assert scores.tolist() == [[3.25]] * 6
-    assert backbone.model.config.problem_type == "regression" and backbone.model.config.num_labels == 1
+        layer.weight.zero_()
+        folder = backbone.export(tmp_path / "scored", AutoTokenizer.from_pretrained(folders[family]))
+        assert stock_scores(folder).tolist() == [3.25] * 6
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_autocast_spares_the_output_layer_of_a_regressor_alone(family, folders):
+    batch = stack_examples(range(6), examples(folders[family]))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert classifier(folders[family])(batch).dtype == torch.bfloat16
+        scores = shaken(classifier(folders[family], SCORES))(batch)
+    assert scores.dtype == torch.float32
+    assert not torch.equal(scores, scores.bfloat16().float())
+
+
+def test_flash_attention_is_put_aside_for_float32(folders):
+    backbone = classifier(folders["bert"])
+    backbone.model.config._attn_implementation = "flash_attention_2"
+    with backbone.as_exported():
+        assert backbone.model.config._attn_implementation == "sdpa"
+        backbone.model.set_attn_implementation = lambda name: setattr(
+            backbone.model.config, "_attn_implementation", name
+        )
+    assert backbone.model.config._attn_implementation == "flash_attention_2"
 
 
 def test_modernbert_reads_the_mean_of_the_tokens_unless_it_was_a_classifier(folders, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.tiny import tiny_tokenizer
 from textssl.batch import Examples, stack_examples
 from textssl.errors import UserError
 from textssl.objectives.supervised import Classification, Regression, Supervised
-from textssl.sample_types import Example, LabelFacts
+from textssl.sample_types import Example, LabelFacts, ScoreUnit
 from textssl.tokenizer.vocabulary import Vocabulary
 
 CLASSES = LabelFacts(("a", "b", "c"), (6, 3, 1))
@@ -28,10 +29,11 @@ class Linear(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.weight = nn.Parameter(torch.randn(2, width, generator=generator, dtype=torch.float64))
+        self.unit = ScoreUnit()
 
     def forward(self, batch: Examples) -> Tensor:
         starts = batch.lengths.cumsum(0) - batch.lengths
-        return torch.stack([batch.ids[starts] / 50, batch.lengths / 5], 1).double() @ self.weight
+        return torch.stack([batch.ids[starts] / 50, batch.lengths / 5], 1).double().to(self.weight.dtype) @ self.weight
 
 
 def examples(count: int = 10) -> list[Example]:
@@ -43,6 +45,7 @@ def examples(count: int = 10) -> list[Example]:
 def built(objective: Supervised, facts: LabelFacts) -> Supervised:
     objective.take_labels(facts)
     objective.build(Linear(max(len(facts.classes), 1)), Vocabulary.of(tiny_tokenizer()))
+    objective.backbone.unit = ScoreUnit(facts.mean, facts.deviation)
     return objective.double()
 
 
@@ -91,8 +94,33 @@ def test_the_loss_is_torchs_weighted_mean_whatever_the_micro_batches(weights, sm
 def test_regression_is_the_mean_squared_error_over_the_variance(cuts):
     objective, items = built(Regression(), SCORES), examples()
     whole = stack_examples(range(len(items)), items)
-    expected = F.mse_loss(objective.backbone(whole)[:, 0], whole.targets) / 1.5**2
-    torch.testing.assert_close(loss_in_parts(objective, items, cuts), expected)
+    raw = torch.from_numpy(objective.answers(objective.backbone(whole).detach().numpy()))
+    expected = F.mse_loss(raw, whole.targets) / 1.5**2
+    found = loss_in_parts(objective, items, cuts).detach()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)  # targets are rounded to 1e-6
+
+
+@pytest.mark.parametrize("factor, offset", [(1e-3, 0.0), (1e4, 0.0), (1.0, 2000.0), (7.0, -1e3)])
+def test_the_unit_of_the_scores_changes_no_bit_of_the_loss(factor, offset):
+    """Nor of what is answered, but for the unit."""
+
+    def learned(factor: float, offset: float) -> tuple[Tensor, np.ndarray]:
+        items = [replace(one, target=factor * one.target + offset) for one in examples()]
+        scores = np.array([one.target for one in items])
+        objective = built(Regression(), LabelFacts(mean=float(scores.mean()), deviation=float(scores.std())))
+        batch = stack_examples(range(len(items)), items)
+        encoded = objective.encode(batch)
+        return encoded.terms["regression"].total, objective.answers(encoded.features["logits"].detach().numpy())
+
+    one, two = learned(1.0, 0.0), learned(factor, offset)
+    assert torch.equal(one[0], two[0])
+    np.testing.assert_allclose(two[1], factor * one[1] + offset, rtol=1e-12)
+
+
+def test_the_loss_of_scores_is_never_narrower_than_float32():
+    objective = built(Regression(), SCORES).bfloat16()
+    encoded = objective.encode(stack_examples(range(3), examples(3)))
+    assert encoded.terms["regression"].total.dtype == encoded.features["logits"].dtype == torch.float32
 
 
 def test_balanced_weights_are_scikit_learns():
@@ -152,6 +180,12 @@ def test_without_a_rate_the_sample_is_seen_as_it_is():
         (Classification({"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}), CLASSES, "and 'd' is in one of the two only"),
         (Classification({"a": 1.0, "b": 0.0, "c": 1.0}), CLASSES, r"objective\.class_weights must be above 0"),
         (Classification({"a": 1.0, "b": float("nan"), "c": 1.0}), CLASSES, "must be above 0"),
+        (
+            Regression(),
+            LabelFacts(mean=1e9, deviation=1.0),
+            r"too little .* subtract 1e\+09 from every score",
+        ),
+        (Regression(), LabelFacts(mean=0.0, deviation=1e-200), "which differ too little for float32 numbers"),
     ],
 )
 def test_labels_that_do_not_suit_stop(objective, facts, message):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from tests.evaluation.folders import CONFIGS, topics
-from tests.labelled import finetune_config, write, write_pairs
+from tests.labelled import finetune_config, write, write_pairs, write_scores
 from tests.training.kills import break_and_finish, finish, start
 from textssl.errors import UserError
 from textssl.workflows.finetune import finetune
@@ -88,8 +88,109 @@ def test_a_pair_is_read_as_transformers_reads_it(tmp_path):
         assert all(abs(line["probabilities"][name] - score) < 1e-5 for name, score in scores.items())
 
 
+DEVIATION = 1.26  # of the scores of write_scores
+
+
+def scored_run(folder: Path, *overrides: str, family: str = "bert", out: str = "run", **unit: float) -> Any:
+    data = write_scores(folder / f"{out}.jsonl", **unit)
+    steps = ("train.max_steps=40", "evaluation.every=10")
+    return finetune(finetune_config(folder, f"data.train={data}", *steps, *overrides, family=family, out=out))
+
+
+def predicted(result: Any) -> np.ndarray:
+    return np.array([line["score"] for line in lines(Path(result.run) / "predictions.jsonl")])
+
+
+@pytest.mark.parametrize(("family", "precision"), [("bert", "float32"), ("bert", "bfloat16"), ("gpt2", "float32")])
+def test_what_scores_are_measured_in_changes_nothing(family, precision, tmp_path):
+    """Splits depend on the order of scores alone; the same texts then train in the same order."""
+    common = (f"train.precision={precision}", "evaluation.baselines=[majority,tfidf]")
+    first = scored_run(tmp_path, *common, family=family)
+    assert first.test["pearson"]["mean"] > 0.8 and first.test["mse"]["mean"] < 0.5 * DEVIATION**2
+    for number, (factor, offset) in enumerate([(1e-3, 0.0), (1e4, 0.0), (1.0, 2000.0)]):
+        out = f"unit-{number}"
+        other = scored_run(tmp_path, *common, family=family, out=out, factor=factor, offset=offset)
+        error = np.abs((predicted(other) - offset) / factor - predicted(first)).max()
+        assert error < 1e-3 * DEVIATION
+        for figures, expected in ((other.test, first.test), *zip(*both(other, first), strict=True)):
+            assert figures["mse"]["mean"] == pytest.approx(expected["mse"]["mean"] * factor**2, rel=1e-2)
+        best, before = other.summary["best"], first.summary["best"]
+        assert best["step"] == before["step"] and best["value"] == pytest.approx(before["value"], abs=1e-3)
+
+
+def both(one: Any, other: Any) -> tuple[list[Any], list[Any]]:
+    """Figures of the same baselines of two runs."""
+    assert one.baselines.keys() == other.baselines.keys() != set()
+    return list(one.baselines.values()), [other.baselines[name] for name in one.baselines]
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "gpt2"])
+def test_figures_on_the_way_and_at_the_end_are_of_raw_scores(family, tmp_path):
+    given = write_scores(tmp_path / "given.jsonl", 40, factor=10.0, offset=5.0, seed=7)
+    only_last = ("evaluation.every=40", f"data.validation={given}", "evaluation.best=eval/mse")
+    result = scored_run(tmp_path, *only_last, family=family, factor=10.0, offset=5.0)
+    measured = lines(Path(result.run) / "metrics.jsonl")[-1]
+    made = predict(result.run, given, tmp_path / "scores.jsonl")
+    truth = np.array([line["score"] for line in lines(given)])
+    found = np.array([line["score"] for line in lines(made.out)])
+    assert measured["eval/mse"] == pytest.approx(((found - truth) ** 2).mean(), rel=1e-4)
+    assert measured["eval/loss"] == measured["eval/mse"]
+    assert result.test["mse"]["mean"] < (10 * DEVIATION) ** 2
+    stock: Any = AutoModelForSequenceClassification.from_pretrained(Path(result.run) / "model")
+    assert stock.config.problem_type == "regression"
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_in_bfloat16_the_test_figures_are_those_of_the_exported_model(scores, tmp_path):
+    options = ("train.precision=bfloat16", "train.max_steps=12")
+    result = scored_run(tmp_path, *options, offset=50.0) if scores else finetune(finetune_config(tmp_path, *options))
+    answers = lines(Path(result.run) / "predictions.jsonl")
+    source = write(tmp_path / "again.jsonl", [{"text": line["text"]} for line in answers])
+    made = lines(predict(result.run, source, tmp_path / "made.jsonl").out)
+    if scores:
+        again, own = (np.array([line["score"] for line in part]) for part in (made, answers))
+    else:
+        again, own = (np.array([list(line["probabilities"].values()) for line in part]) for part in (made, answers))
+    assert np.abs(again - own).max() < 1e-5 * DEVIATION
+
+
+def test_a_regressor_goes_on_with_scores_of_another_unit(tmp_path):
+    first = scored_run(tmp_path)
+    start = f"model.pretrained={first.run}/model"
+    still = scored_run(tmp_path, start, "train.max_steps=1", "optimizer.lr=1e-9", out="still", offset=3.0)
+    np.testing.assert_allclose(predicted(still), predicted(first), atol=1e-4)
+
+
+def test_training_scores_that_are_all_equal_are_learned(tmp_path):
+    same = [{"text": text, "score": 0.1} for text in topics(40)[0]]
+    train = write(tmp_path / "same.jsonl", [*same, {"text": "another one", "score": 3.0}])
+    test = write(tmp_path / "test.jsonl", [{"text": "another one", "score": 3.0}, {"text": "a wave", "score": 0.1}])
+    given = (f"data.train={train}", f"data.test={test}", "data.validation_share=0", "evaluation.every=null")
+    result = finetune(finetune_config(tmp_path, *given, "train.max_steps=60"))
+    np.testing.assert_allclose(predicted(result), 0.1, atol=0.05)
+
+
+def test_a_mean_that_the_model_cannot_hold_stops(tmp_path):
+    with pytest.raises(UserError, match="and a llama has no bias in its output layer to hold it"):
+        scored_run(tmp_path, family="llama", offset=2000.0)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
+def test_a_killed_run_on_scores_goes_on_to_the_same_bytes(tmp_path):
+    first = scored_run(tmp_path, "train.max_steps=4", "evaluation.every=4", out="first")
+    data = f"data.train={write_scores(tmp_path / 'scores.jsonl', factor=7.0, offset=100.0)}"
+    options = (data, f"model.pretrained={first.run}/model", "train.max_steps=60", "evaluation.every=10")
+    whole = finetune_config(tmp_path, *options, out="whole")
+    finish(start(whole))
+    broken = break_and_finish(finetune_config(tmp_path, *options, out="killed"), Path(whole.out), kills=2, seed=0)
+    assert broken.kills >= 1 and broken.same_bytes and broken.same_metrics
+    one, other = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed"))
+    assert one["test"] == other["test"] and one["best"] == other["best"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_goes_on_to_the_same_bytes(tmp_path):
     options = ("model.dropout=0.1", "objective.mask_rate=0.2", "train.max_steps=60", "evaluation.every=10")
     whole = finetune_config(tmp_path, *options, out="whole")
     finish(start(whole))

@@ -61,7 +61,9 @@ class Splits:
     def facts(self) -> LabelFacts:
         if self.train.scores is not None:
             scores = np.array(self.train.scores)
-            return LabelFacts(mean=float(scores.mean()), deviation=float(scores.std()) or 1.0)
+            mean = float(scores.mean())
+            # Of equal scores the computed deviation may be 1e-17 as well as 0; any unit in the order of them will do.
+            return LabelFacts(mean=mean, deviation=float(scores.std()) if np.ptp(scores) else abs(mean) or 1.0)
         counts = {name: len(places) for name, places in by_class(self.train.labels).items()}
         return LabelFacts(tuple(counts), tuple(counts.values()))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from textssl.batch import Examples
 from textssl.files import written_folder
 from textssl.models.build import build_model, checkpoint_activations, quiet
 from textssl.models.layers import freeze_layers
-from textssl.sample_types import LabelFacts
+from textssl.models.score_layer import ScoreHead, score_head, unit_for
+from textssl.sample_types import LabelFacts, ScoreUnit
 from textssl.sections import ModelConfig
 from textssl.tokenizer.vocabulary import padding_id
 
@@ -23,16 +26,30 @@ class TextClassifier(nn.Module):
     """An AutoModelForSequenceClassification that reads ragged batches.
 
     pad: id of the padding, which is masked. takes_types: whether the tokenizer gives token types, so that the model
-    gets them in training as it does in transformers' pipeline. max_tokens: where texts are cut.
+    gets them in training as it does in transformers' pipeline. max_tokens: where texts are cut. unit: what the scores
+    of a regressor are in.
     """
 
     def __init__(self, model: PreTrainedModel, *, pad: int, takes_types: bool, max_tokens: int):
         super().__init__()
         self.model = model
         self.pad, self.takes_types, self.max_tokens = pad, takes_types, max_tokens
+        self.unit = ScoreUnit()
+        self.score: ScoreHead | None = None
+
+    def learn_scores(self, score: ScoreHead, unit: ScoreUnit, *, goes_on: bool) -> None:
+        """Give scores in a unit, by a head that gives raw ones and goes on, or by a new one."""
+        self.unit, self.score = unit, score
+        if goes_on:
+            score.rescale(1 / unit.deviation, -unit.mean / unit.deviation)
+        elif score.layer.bias is not None:
+            nn.init.zeros_(score.layer.bias)
+        # So that a checkpoint says in which unit its scores are: one with raw scores fits no more.
+        self.register_buffer("score_unit", torch.tensor([unit.mean, unit.deviation], dtype=torch.float64))
 
     def forward(self, batch: Examples) -> Tensor:
-        """(texts, classes) logits, or (texts, 1) scores. No texts still give every parameter a gradient of zero."""
+        """(texts, classes) logits, or (texts, 1) scores in `unit`. No texts still give every parameter a gradient of
+        zero."""
         if not len(batch):
             return self(one_token(batch))[:0]
         arguments: dict[str, Any] = {"input_ids": batch.padded(self.pad), "attention_mask": batch.mask.long()}
@@ -53,14 +70,42 @@ class TextClassifier(nn.Module):
     def compile(self, **options: Any) -> None:
         self.model.base_model.compile(**options)
 
+    @contextmanager
+    def as_exported(self) -> Iterator[None]:
+        """Meanwhile the model is what `export` writes: its scores are raw, and it computes in float32.
+
+        Afterwards every weight has the bits that it had.
+        """
+        unit, attention = self.unit, self.model.config._attn_implementation
+        folded = self.score.parameters if self.score is not None and unit != ScoreUnit() else []
+        before = [parameter.detach().clone() for parameter in folded]
+        half_only = "flash" in str(attention)  # kernels for half precision
+        if half_only:
+            self.model.set_attn_implementation("sdpa")
+        try:
+            if self.score is not None and folded:
+                self.score.rescale(unit.deviation, unit.mean)
+                self.unit = ScoreUnit()
+            yield
+        finally:
+            self.unit = unit
+            with torch.no_grad():
+                for parameter, value in zip(folded, before, strict=True):
+                    parameter.copy_(value)
+            if half_only:
+                self.model.set_attn_implementation(attention)
+
     def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:
-        """Write a stock folder, whole or not at all; its tokenizer cuts (model_max_length) and pads as training did."""
+        """Write a stock folder, whole or not at all, whose scores are raw.
+
+        Its tokenizer cuts (model_max_length) and pads as training did.
+        """
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.model_max_length = self.max_tokens
         tokenizer.padding_side = "right"  # on the left, learned positions would be others than in training
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        with written_folder(path) as aside, quiet():
+        with self.as_exported(), written_folder(path) as aside, quiet():
             self.model.save_pretrained(aside)
             tokenizer.save_pretrained(aside)
         return Path(path)
@@ -79,8 +124,8 @@ def build_classifier(
 
     The folder may hold a language model, a bare backbone, a sentence encoder or another classifier; weights of its
     backbone must all be there. The output layer starts anew, but for a classifier with the same classes, or a
-    regressor where scores are wanted: these go on. Vectors of ModernBERT are the mean of the tokens rather
-    than the first token, which no pretraining here taught anything. Raises UserError.
+    regressor where scores are wanted: these go on, a regressor in the unit of the new scores. Vectors of ModernBERT
+    are the mean of the tokens rather than the first token, which no pretraining here taught anything. Raises UserError.
     """
     pad = padding_id(tokenizer)
     classified = same_answers = False
@@ -111,10 +156,13 @@ def build_classifier(
     last, loaded = output_layer(model, len(facts.classes) or 1), spec.pretrained is not None and not spec.reinitialise
     if last is not None and loaded and classified and not same_answers:
         start_anew(last, getattr(model.config, "initializer_range", 0.02), seed)
-    if last is not None and last.bias is not None and not facts.classes and not (loaded and same_answers):
-        nn.init.constant_(last.bias, facts.mean)
     takes_types = "token_type_ids" in tokenizer.model_input_names
-    return TextClassifier(model, pad=pad, takes_types=takes_types, max_tokens=sequence_length)
+    made = TextClassifier(model, pad=pad, takes_types=takes_types, max_tokens=sequence_length)
+    if not facts.classes:
+        score = score_head(model, last)
+        unit = unit_for(score, facts, model.config.model_type)
+        made.learn_scores(score, unit, goes_on=loaded and same_answers)
+    return made
 
 
 def output_layer(model: nn.Module, outputs: int) -> nn.Linear | None:

@@ -13,10 +13,13 @@ from torch import Tensor, nn
 
 from textssl.batch import Batch, Examples, stack_examples
 from textssl.errors import UserError
+from textssl.models.linear_head import softmax
 from textssl.objectives.base import Encoded, Objective, Term
 from textssl.sample_types import Example, LabelFacts
 from textssl.tokenizer.vocabulary import Vocabulary
 
+SMALLEST_DEVIATION = 1e-30  # of scores: weights of float32 end at 1e-38
+FARTHEST_MEAN = 1e5  # deviations from 0: scores of float32 are then exact to a hundredth of a deviation
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -50,6 +53,10 @@ class Supervised(Objective):
     def take_labels(self, facts: LabelFacts) -> None:
         """Learn what there is to predict, before `build`. Raises UserError where it does not suit the method."""
         self.facts = facts
+
+    def answers(self, logits: np.ndarray) -> np.ndarray:
+        """What users get for (examples, outputs) logits: (examples, classes) probabilities, or (examples,) scores."""
+        raise NotImplementedError
 
     def corrupt(self, sample: Example, rng: np.random.Generator, progress: float) -> Example:
         """The sample with a share of its tokens hidden, special ones apart (token cutoff, arXiv:2009.13818).
@@ -123,9 +130,13 @@ class Classification(Supervised):
         )
         return Encoded({"classification": Term(total)}, {"logits": logits})
 
+    def answers(self, logits: np.ndarray) -> np.ndarray:
+        return softmax(logits)
+
 
 class Regression(Supervised):
-    """Squared error of the score of a text, or of a pair of texts, over the variance of the training scores.
+    """Squared error of the standardised score of a text, or of a pair of texts: over the variance of the training
+    scores.
 
     mask_rate: the share of the tokens that training hides.
     """
@@ -136,6 +147,12 @@ class Regression(Supervised):
     def take_labels(self, facts: LabelFacts) -> None:
         if facts.classes:
             raise UserError("objective.name is regression, which needs data.train with a column score")
+        if facts.deviation < SMALLEST_DEVIATION or abs(facts.mean) > FARTHEST_MEAN * facts.deviation:
+            raise UserError(
+                f"the scores in data.train have the mean {facts.mean:.6g} and the standard deviation "
+                f"{facts.deviation:.3g}, which differ too little for float32 numbers: subtract {facts.mean:.6g} from "
+                "every score, or multiply them all, before training"
+            )
         super().take_labels(facts)
 
     def counts(self, batch: Examples) -> dict[str, int]:
@@ -143,5 +160,9 @@ class Regression(Supervised):
 
     def encode(self, batch: Examples) -> Encoded:
         logits: Tensor = self.backbone(batch)
-        error = (logits.squeeze(-1) - batch.targets.to(logits.dtype)) / self.facts.deviation
-        return Encoded({"regression": Term((error**2).sum())}, {"logits": logits})
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        wanted = self.backbone.unit.standardised(batch.targets.double()).to(logits.dtype)
+        return Encoded({"regression": Term(((logits.squeeze(-1) - wanted) ** 2).sum())}, {"logits": logits})
+
+    def answers(self, logits: np.ndarray) -> np.ndarray:
+        return self.backbone.unit.raw(logits[:, 0].astype(np.float64))

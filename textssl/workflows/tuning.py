@@ -37,6 +37,7 @@ from textssl.sample_types import LabelFacts
 from textssl.sections import Config
 from textssl.training.answers import answers
 from textssl.training.evaluations import Evaluation
+from textssl.training.gradcache import Encode
 from textssl.training.summary import Summary
 from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
@@ -143,7 +144,8 @@ def fine_tune(
         if distributed.rank() == 0:
             backbone.export(trainer.run / "model", words)
         if splits.test is not None:
-            tuned.answers, tuned.truth = read(encoded["test"][0])
+            with backbone.as_exported():  # and outside of autocast, as users run it
+                tuned.answers, tuned.truth = read(encoded["test"][0], encode=objective)
     distributed.barrier()
     return tuned
 
@@ -176,12 +178,12 @@ def seen_whole(sample: Any, rng: np.random.Generator, progress: float) -> Any:
 
 
 def read_part(
-    trainer: Trainer, objective: Supervised, config: Config, examples: list[Any]
+    trainer: Trainer, objective: Supervised, config: Config, examples: list[Any], encode: Encode | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(probabilities or scores, targets) of a part, the same on every rank."""
+    """(probabilities or scores, targets) of a part, the same on every rank. encode: None is the trainer's."""
     steps = example_steps(config, objective, examples, num_samples=len(examples), batch_size=READ_AT_ONCE)
-    logits, targets = answers(objective, trainer.encode, steps, trainer.device)
-    return (softmax(logits), targets.astype(int)) if objective.facts.classes else (logits[:, 0].astype(float), targets)
+    logits, targets = answers(objective, encode or trainer.encode, steps, trainer.device)
+    return objective.answers(logits), targets.astype(int) if objective.facts.classes else targets
 
 
 def validate(read: Callable[[list[Any]], tuple[np.ndarray, np.ndarray]], examples: list[Any]) -> dict[str, float]:

@@ -61,7 +61,7 @@ class TextClassifier(nn.Module):
 
     def output_layers(self) -> list[nn.Linear]:
         """The layer that gives logits or scores."""
-        layer = output_layer(self.model, self.model.config.num_labels)
+        layer = output_layer(self.model, len(self.model.config.id2label or {}))
         return [] if layer is None else [layer]
 
     def checkpoint_gradients(self) -> None:

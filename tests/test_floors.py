@@ -23,7 +23,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"objectives"},
     {"models", "data"},
     {"views", "losses", "tokenizer"},
-    {"distributed", "config", "batch", "subprocesses"},
+    {"distributed", "config", "batch", "subprocesses", "lock"},
     {"sample_types"},
     {"sections"},
     {"__init__"},  # the package itself: the version, and names that load when asked for

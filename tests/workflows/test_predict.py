@@ -15,6 +15,7 @@ from tests.evaluation.folders import topics
 from tests.evaluation.test_predictor import save_classifier, save_headed
 from tests.labelled import write
 from textssl.errors import UserError
+from textssl.lock import hold, lock_file
 from textssl.sample_types import LabelFacts
 from textssl.workflows import predict as workflow
 from textssl.workflows.predict import predict
@@ -169,3 +170,12 @@ def test_weights_that_are_no_numbers_stop(tmp_path):
     with pytest.raises(UserError, match="not finite numbers: its weights are broken"):
         predict(folder, texts_file(tmp_path), tmp_path / "out.jsonl")
     assert not list(tmp_path.glob("*out.jsonl*"))
+
+
+def test_a_second_job_on_a_file_is_refused(model, tmp_path):
+    source = texts_file(tmp_path)
+    refused = pytest.raises(UserError, match=r"labels\.jsonl is in use by process .* choose another --out")
+    with hold(lock_file(tmp_path / "labels.jsonl"), "labels", "--out"), refused:
+        predict(model, source, tmp_path / "labels.jsonl")
+    predict(model, source, tmp_path / "labels.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.jsonl", "new.jsonl"]

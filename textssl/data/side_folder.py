@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from textssl.errors import UserError
+from textssl.lock import hold, lock_file
 
 
 @contextmanager
@@ -21,19 +21,12 @@ def side_folder(out: str | Path) -> Iterator[Path]:
     """
     out = Path(os.path.abspath(out))
     side, old = out.parent / f".{out.name}.partial", out.parent / f".{out.name}.replaced"
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock_file = out.parent / f".{out.name}.lock"
-        lock = lock_file.open("w")
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error}") from None
-    with lock:
+    with hold(lock_file(out), str(out), "--out"):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another process is writing {out} now: wait for it, or choose another --out") from None
-        clean(out, side, old)
-        side.mkdir()
+            clean(out, side, old)
+            side.mkdir()
+        except OSError as error:
+            raise UserError(f"{out} cannot be written: {error}") from None
         try:
             yield side
             if out.exists():
@@ -41,7 +34,6 @@ def side_folder(out: str | Path) -> Iterator[Path]:
             side.rename(out)
         finally:
             clean(out, side, old)
-            lock_file.unlink(missing_ok=True)
 
 
 def clean(out: Path, side: Path, old: Path) -> None:

@@ -10,11 +10,11 @@ What is behind the good bytes was being written when a job was killed, and is cu
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import pyarrow
 import pyarrow.parquet
 
 from textssl.errors import UserError
+from textssl.lock import hold, lock_file
 
 SUFFIXES = (".npy", ".parquet")
 PRECISIONS = ("float32", "float16", "int8")
@@ -32,7 +33,7 @@ NO_PROGRESS = {"rows": 0, "truncated": 0, "tokens": 0, "id_bytes": 0}
 
 
 class VectorWriter:
-    """Rows of one result file; `with` holds the side folder against a second writer.
+    """Rows of one result file; `with` holds the result's place against a second writer.
 
     settings: what the rows depend on; a side folder of the same settings is continued, any other is emptied.
     `progress` counts rows (texts embedded), texts truncated and tokens; `resumed` are the rows that were there,
@@ -48,25 +49,23 @@ class VectorWriter:
         self.resumed = 0
 
     def __enter__(self) -> VectorWriter:
+        with ExitStack() as stack:
+            stack.enter_context(hold(lock_file(self.out), str(self.out), "--out"))
+            self._open()
+            self.lock = stack.pop_all()
+        return self
+
+    def _open(self) -> None:
         try:
-            self.side.mkdir(parents=True, exist_ok=True)
-            self.lock = (self.side / "lock").open("w")
+            self.side.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.out} cannot be written: {error}") from None
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.lock.close()
-            raise UserError(
-                f"another process is writing {self.out} now: wait for it, or choose another --out"
-            ) from None
         self._take_up()
         self.vectors, self.ids = (self.side / "vectors.npy").open("r+b"), (self.side / "ids.jsonl").open("r+b")
         self.vectors.truncate(HEADER_BYTES + self.progress["rows"] * self.width * self.stored.itemsize)
         self.ids.truncate(self.progress["id_bytes"])
         for file in (self.vectors, self.ids):
             file.seek(0, os.SEEK_END)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.vectors.close()

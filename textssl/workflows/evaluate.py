@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from textssl.evaluation.running_text import first_bytes, running_texts
 from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import SUITES, Suite, load_suite
 from textssl.evaluation.table import LANGUAGE, legend, result_tables
+from textssl.lock import hold, lock_file
 from textssl.report.evaluated import add_evaluation, check_card, check_own
 from textssl.training.tracking import finite
 from textssl.workflows.tuner import suite_tuners
@@ -76,19 +78,20 @@ def evaluate(
         "tasks": {},
         "baselines": {},
     }
-    if held_out is not None:  # first: a mistake here should not wait for the probes
-        results["held_out"] = str(held_out)
-        results["language"] = held_out_figure(folder, scorer, held_out).as_dict()
-    tuner, scratch_tuner = suite_tuners(folder, plan, skipped)
-    figures = run_tasks(folder, plan, results, scorer, tuner)
-    if other is not None:
-        results["against"], theirs = measure_other(other, str(against), given)
-        results["differences"] = _plain(compare(figures, theirs, plan.seed))
-    if baselines:
-        for name, tasks in run_baselines(folder, plan, scratch_tuner=scratch_tuner):
-            results["baselines"][name] = _plain(tasks)
-    if out is not None:
-        write_json(results, Path(out))
+    with hold(lock_file(out), str(out), "--out") if out is not None else nullcontext():
+        if held_out is not None:  # first: a mistake here should not wait for the probes
+            results["held_out"] = str(held_out)
+            results["language"] = held_out_figure(folder, scorer, held_out).as_dict()
+        tuner, scratch_tuner = suite_tuners(folder, plan, skipped)
+        figures = run_tasks(folder, plan, results, scorer, tuner)
+        if other is not None:
+            results["against"], theirs = measure_other(other, str(against), given)
+            results["differences"] = _plain(compare(figures, theirs, plan.seed))
+        if baselines:
+            for name, tasks in run_baselines(folder, plan, scratch_tuner=scratch_tuner):
+                results["baselines"][name] = _plain(tasks)
+        if out is not None:
+            write_json(results, Path(out))
     show_results(results, console)
     if out is not None:
         console.print(f"Every figure: {out}", highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from textssl.data.documents import DropReport, expand_inputs, is_usable, read_do
 from textssl.data.formats import table_records
 from textssl.data.inputs import file_format
 from textssl.errors import UserError
-from textssl.evaluation.predictor import Item, load_predictor
+from textssl.evaluation.predictor import Item, Predictor, load_predictor
+from textssl.lock import hold, lock_file
 from textssl.workflows.finetune import answer_fields
 
 WINDOW_TEXTS = 4_096  # sorted by length and computed together
@@ -60,18 +61,26 @@ def predict(
     if first is None:
         dropped = f" ({report.summary()})" if report.total else ""
         raise UserError(f"there is no text to classify in {', '.join(inputs)}{dropped}")
-    predictor = load_predictor(model)
+    with hold(lock_file(out), str(out), "--out"):
+        predictor = load_predictor(model)
+        texts, counts = write_answers(predictor, chain([first], items), out)
+    if report.total:
+        console.print(report.table())
+    shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
+    console.print(f"{texts:,} texts: {shares}; in {out}", highlight=False, soft_wrap=True, markup=False)
+    return Predicted(out, texts, counts, report.total)
+
+
+def write_answers(predictor: Predictor, items: Iterator[tuple[str, Item]], out: Path) -> tuple[int, dict[str, int]]:
+    """The file of all answers, in place when it is complete; texts, and how many of each label."""
     counts: dict[str, int] = {name: 0 for name in predictor.labels}
     waiting: list[list[tuple[str, Item]]] = []  # windows that are read and not yet answered
 
     def windows() -> Iterator[Sequence[Item]]:
-        window = [first, *islice(items, WINDOW_TEXTS - 1)]
-        while window:
+        while window := list(islice(items, WINDOW_TEXTS)):
             waiting.append(window)
             yield [item for _, item in window]
-            window = list(islice(items, WINDOW_TEXTS))
 
-    out.parent.mkdir(parents=True, exist_ok=True)
     aside, texts = out.with_name(f".{out.name}.new"), 0
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} texts"), TimeElapsedColumn())
     try:
@@ -89,11 +98,7 @@ def predict(
         aside.replace(out)
     finally:
         aside.unlink(missing_ok=True)
-    if report.total:
-        console.print(report.table())
-    shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
-    console.print(f"{texts:,} texts: {shares}; in {out}", highlight=False, soft_wrap=True, markup=False)
-    return Predicted(out, texts, counts, report.total)
+    return texts, counts
 
 
 def text_fields(item: Item) -> dict[str, str]:

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,15 @@ def start_holder(file: Path) -> subprocess.Popen[str]:
 def end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
+
+
+def soon(act: Callable[[], None], error: type[Exception]) -> None:
+    """Try again while a child that was forked just now has not run yet."""
+    for _ in range(100):
+        with suppress(error):
+            return act()
+        time.sleep(0.1)
+    act()
 
 
 @pytest.fixture
@@ -112,7 +123,7 @@ def test_forked_children_do_not_keep_it(tmp_path):
     os.close(held.handle)  # as the kernel does for a killed process
     handle = os.open(file, os.O_RDWR)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        soon(lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), BlockingIOError)
     finally:
         os.close(handle)
         child.kill()
@@ -122,7 +133,7 @@ def test_forked_children_do_not_keep_it(tmp_path):
 
 
 def test_a_dead_process_with_running_children_holds_nothing(tmp_path):
-    fork = "    import os\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)\n"
+    fork = "    import os\n    if os.fork() == 0:\n        time.sleep(600)\n        os._exit(0)\n"
     code = HOLD.replace("    print(", f"{fork}    print(")
     file = tmp_path / "lock"
     process = subprocess.Popen(
@@ -132,7 +143,7 @@ def test_a_dead_process_with_running_children_holds_nothing(tmp_path):
     try:
         process.kill()
         process.wait()
-        Lock(file).release()
+        soon(lambda: Lock(file).release(), Held)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -28,6 +28,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"sections", "yaml_reader"},
     {"__init__"},  # the package itself: the version, and names that load when asked for
     {"files"},
+    {"lock"},
     {"errors"},
 ]
 LEVEL = {room: len(FLOORS) - place for place, rooms in enumerate(FLOORS) for room in rooms}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from textssl.errors import UserError, printable
+from textssl.lock import hold, lock_file
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # which come of writing alone
 RUST_ERROR = re.compile(r"\bos error (\d+)\b|\bcode: (\d+)")  # of safetensors and tokenizers, which raise no OSError
@@ -127,30 +127,20 @@ def written_folder(path: str | Path) -> Iterator[Path]:
     there already is replaced, and a link followed: whether it may be is for the caller to ask before.
     """
     place = _place(path)
-    side, old, lock_file = (_aside(place, ending) for ending in ("partial", "replaced", "lock"))
-    with writing(path, side, old, lock_file):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with lock_file.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"another process is writing {path} now: wait for it, or choose another place"
-                ) from None
-            except OSError:
-                pass  # some network disks have no locks: do without
-            try:
-                _clean(place, side, old)
-                side.mkdir()
-                yield side
-                settle(side)
-                if place.exists():
-                    place.rename(old)
-                side.rename(place)
-                flush(place.parent)
-            finally:
-                _clean(place, side, old)
-                lock_file.unlink(missing_ok=True)
+    side, old = (_aside(place, ending) for ending in ("partial", "replaced"))
+    with writing(path, side, old), hold(lock_file(place), str(path), "place"):
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _clean(place, side, old)
+            side.mkdir()
+            yield side
+            settle(side)
+            if place.exists():
+                place.rename(old)
+            side.rename(place)
+            flush(place.parent)
+        finally:
+            _clean(place, side, old)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from textssl.training.evaluations import better
 from textssl.training.summary import write_summary
 from textssl.training.tracking import announce
 from textssl.workflows.beside import beside
-from textssl.workflows.runs import find_seeds, start_accelerator
+from textssl.workflows.runs import find_seeds, held_run, start_accelerator
 from textssl.workflows.tuning import Tuned, tune
 
 DEFAULTS: dict[str, dict[str, Any]] = {  # where fine-tuning wants others than pretraining
@@ -84,9 +84,10 @@ def finetune(config: str | Path | Config, overrides: Sequence[str] = (), console
     config = given or load_config(str(config), overrides, DEFAULTS)
     console = console or Console(stderr=True)
     accelerator = start_accelerator(config)
-    if config.train.num_seeds == 1:
-        return finetune_once(config, accelerator, console)
-    return finetune_seeds(config, accelerator, console)
+    with held_run(config):
+        if config.train.num_seeds == 1:
+            return finetune_once(config, accelerator, console)
+        return finetune_seeds(config, accelerator, console)
 
 
 def finetune_once(config: Config, accelerator: Accelerator, console: Console, quiet: bool = False) -> Finetuned:

@@ -30,7 +30,7 @@ from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
 from textssl.workflows.datasets import Data, held_out_steps, open_data, planned, training_steps
 from textssl.workflows.in_loop import suite_evaluation
-from textssl.workflows.runs import choose_run, conduct, make_trainer, open_tokenizer, start_accelerator
+from textssl.workflows.runs import choose_run, conduct, held_run, make_trainer, open_tokenizer, start_accelerator
 
 
 def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Summary:
@@ -46,7 +46,9 @@ def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console
     if config.train.num_seeds > 1:
         raise UserError("train.num_seeds is for `textssl finetune`: start a run for each seed")
     objective, config.objective = resolve_objective(config.objective)
-    return train(config, objective, start_accelerator(config), console)
+    accelerator = start_accelerator(config)
+    with held_run(config):
+        return train(config, objective, accelerator, console)
 
 
 def train(config: Config, objective: Objective, accelerator: Accelerator, console: Console) -> Summary:

@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.evaluation.loading import find_model
 from textssl.files import check_place, write_text
+from textssl.lock import NAME as LOCK
+from textssl.lock import check_free, hold
 from textssl.models import varlen
 from textssl.models.attention import MASKING, dense_mask_bytes
 from textssl.models.heads import LanguageModel
@@ -66,6 +68,26 @@ def open_tokenizer(config: Config) -> tuple[PreTrainedTokenizerFast, str]:
     if source is None:
         raise UserError("tokenizer is missing: name a folder made by `textssl tokenizer train`, e.g. tokenizer=DIR")
     return tokenizer.load(source), source
+
+
+@contextmanager
+def held_run(config: Config) -> Iterator[None]:
+    """The run folder against a second run, while the block runs; every rank enters, the first one holds the lock.
+
+    The folder is made for that, and goes again where nothing came into it. Raises UserError where another process
+    holds it, or where it is no run folder.
+    """
+    with ExitStack() as stack:
+        distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
+        yield
+
+
+def take_run(run: Path, stack: ExitStack) -> None:
+    if not has_seeds(run):
+        check_folder(run)
+    stack.enter_context(hold(run / LOCK, f"out={run}", "out"))
+    for file in (run.parent / LOCK, *run.glob(f"seed-*/{LOCK}")):  # whose restart or seed this may be
+        check_free(file, f"out={file.parent}", "out")
 
 
 def choose_run(
@@ -162,7 +184,8 @@ def check_folder(run: Path) -> None:
     """UserError where a run cannot be made: it is a file, cannot be written, or the folder holds something else."""
     if run.exists() and not run.is_dir():
         raise UserError(f"out={run} is a file, it must be a folder to make")
-    if run.is_dir() and any(run.iterdir()) and not is_run(run):
+    others = run.is_dir() and any(not path.name.startswith(LOCK) for path in run.iterdir())
+    if others and not is_run(run):
         raise UserError(f"out={run} holds other files and no run: choose a new folder")
     check_place(run / "checkpoints" / LONGEST_NAME, name="out")
 

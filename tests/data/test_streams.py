@@ -203,8 +203,8 @@ def test_what_decompresses_to_much_is_read_in_bounded_memory(tmp_path):
 def test_a_document_of_empty_lines_takes_no_more_than_its_bytes(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"a" + b"\n" * 400_000 + b"b")
-    whole = {"one_document_per": "file", "report": DropReport()}
-    assert peak_bytes(lambda: next(read_documents([path], **whole))) < 20_000_000
+    documents = read_documents([path], one_document_per="file", report=DropReport())
+    assert peak_bytes(lambda: next(documents)) < 20_000_000
 
 
 @settings(deadline=None)

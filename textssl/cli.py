@@ -150,7 +150,7 @@ def pretrain(config: ConfigFile, overrides: Overrides = None) -> None:
 
     Several processes: `torchrun --nproc_per_node 2 -m textssl pretrain CONFIG.yaml ...`
 
-    Ctrl-C or SIGTERM saves a checkpoint and exits with code 75.
+    Ctrl-C, SIGTERM or SIGHUP saves a checkpoint and exits with code 75.
     """
     finish(call("pretrain", {"config": config, "overrides": overrides or []}))
 

@@ -49,7 +49,7 @@ def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, workers", [("SIGTERM", 0), ("SIGINT", 0), ("SIGTERM", 2)])
+@pytest.mark.parametrize("name, workers", [("SIGTERM", 0), ("SIGINT", 0), ("SIGTERM", 2), ("SIGHUP", 2)])
 def test_a_signal_saves_and_exits_with_75(folder, name, workers):
     """Sent to the whole process group, as schedulers do, so that loader workers get it too."""
     options = ("train.max_steps=60", "train.checkpoint_every=null", DROPOUT)

@@ -118,5 +118,6 @@ def load_steps(dataset: Steps, steps: Iterable[int], workers: int, pin: bool = F
 
 def _begin_worker(worker: int) -> None:
     torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a signal to the whole group is the main process's to answer
+    # A signal to the whole group is the main process's to answer:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

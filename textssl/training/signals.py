@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM become a request that the loop answers at the end of a step."""
+"""SIGINT, SIGTERM and SIGHUP become a request that the loop answers at the end of a step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from types import FrameType
 
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM is remembered in `name`; a second SIGINT interrupts at once."""
+    """While entered, the first SIGINT, SIGTERM or SIGHUP is remembered in `name`; a second SIGINT interrupts at once.
+
+    A SIGHUP that was ignored before, as under nohup, stays ignored.
+    """
 
     def __init__(self):
         self.name: str | None = None
@@ -15,7 +18,9 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                    continue
                 self._before[number] = signal.signal(number, self._remember)
         except ValueError:  # not the main thread: whoever owns the signals keeps them
             self._before = {}
@@ -28,4 +33,4 @@ class StopSignals:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.name is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.name = signal.Signals(number).name
+        self.name = self.name or signal.Signals(number).name

@@ -214,7 +214,7 @@ def test_modes_are_those_of_the_umask(tmp_path):
 
 def test_two_writers_of_a_folder_are_told_and_a_disk_without_locks_is_written(tmp_path, monkeypatch):
     out = tmp_path / "out"
-    with written_folder(out), pytest.raises(UserError, match="another process is writing"), written_folder(out):
+    with written_folder(out), pytest.raises(UserError, match="is in use by process"), written_folder(out):
         pass
 
     def no_locks(*_: object) -> None:

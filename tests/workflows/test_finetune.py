@@ -91,7 +91,7 @@ def test_a_pair_is_read_as_transformers_reads_it(tmp_path):
 DEVIATION = 1.26  # of the scores of write_scores
 
 
-def scored_run(folder: Path, *overrides: str, family: str = "bert", out: str = "run", **unit: float) -> Any:
+def scored_run(folder: Path, *overrides: str, family: str = "bert", out: str = "run", **unit: Any) -> Any:
     data = write_scores(folder / f"{out}.jsonl", **unit)
     steps = ("train.max_steps=40", "evaluation.every=10")
     return finetune(finetune_config(folder, f"data.train={data}", *steps, *overrides, family=family, out=out))

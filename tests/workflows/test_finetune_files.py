@@ -65,7 +65,7 @@ def test_bad_labels_stop_before_anything_is_written(labels, message, seeds, tmp_
         ("model.pooling=max", r"model\.pooling does nothing with objective\.name=classification"),
         ("out={topics}", "is a file, it must be a folder to make"),
         ("out={topics}; train.num_seeds=2", "is a file, it must be a folder to make"),
-        ("out={topics}/run", "cannot be made, .* is a file"),
+        ("out={topics}/run", "cannot be written: .* is a file"),
         ("out={folder}; train.num_seeds=2", "holds other files and no run"),
     ],
 )

@@ -79,7 +79,7 @@ class TextClassifier(nn.Module):
         unit, attention = self.unit, self.model.config._attn_implementation
         folded = self.score.parameters if self.score is not None and unit != ScoreUnit() else []
         before = [parameter.detach().clone() for parameter in folded]
-        half_only = "flash" in str(attention)  # kernels for half precision
+        half_only = attention is not None and "flash" in attention  # kernels for half precision
         if half_only:
             self.model.set_attn_implementation("sdpa")
         try:
@@ -92,7 +92,7 @@ class TextClassifier(nn.Module):
             with torch.no_grad():
                 for parameter, value in zip(folded, before, strict=True):
                     parameter.copy_(value)
-            if half_only:
+            if attention is not None and half_only:
                 self.model.set_attn_implementation(attention)
 
     def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:

@@ -38,7 +38,7 @@ class ScoreHead:
     norm: nn.LayerNorm | None
 
     @property
-    def parameters(self) -> list[nn.Parameter]:
+    def parameters(self) -> list[Tensor]:
         """All that `rescale` changes."""
         norm = [] if self.norm is None else [self.norm.bias]
         return [self.layer.weight, *([] if self.layer.bias is None else [self.layer.bias]), *norm]

@@ -83,6 +83,7 @@ def held_run(config: Config) -> Iterator[None]:
 
 
 def take_run(run: Path, stack: ExitStack) -> None:
+    check_place(run, name="out")
     if not has_seeds(run):
         check_folder(run)
     stack.enter_context(hold(run / LOCK, f"out={run}", "out"))

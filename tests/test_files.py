@@ -7,6 +7,8 @@ import fcntl
 import os
 import resource
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +32,18 @@ def below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-@pytest.fixture
-def small_disk():
-    """No file may grow beyond 4 kB: the operating system refuses to write on, as on a full disk."""
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """No file may grow beyond 4 kB: the operating system refuses to write on, as on a full disk.
+
+    It holds for the whole process, so it must be over before pytest writes its next dot into a log file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_an_output_is_never_an_input_whatever_the_path_says(tmp_path, monkeypatch):
@@ -134,19 +141,21 @@ def test_links_are_followed(tmp_path):
     assert (tmp_path / "model").is_symlink() and below(tmp_path / "disk") == ["weights"]
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, small_disk):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").write_text("old")
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").write_text("old")
     big = np.zeros(10_000)
-    with pytest.raises(UserError, match=r"out.txt cannot be written: File too large$"):
+    with pytest.raises(UserError, match=r"out.txt cannot be written: File too large$"), small_disk():
         write_text(tmp_path / "out.txt", "x" * 10_000)
     with (
         pytest.raises(UserError, match=r"out cannot be written: File too large$"),
-        written_folder(tmp_path / "out") as f,
+        small_disk(),
+        written_folder(out) as side,
     ):
-        save_file({"big": big}, f / "model.safetensors")
-    with pytest.raises(UserError, match=r"out cannot be written: "), written_folder(tmp_path / "out") as f:
-        np.save(f / "big.npy", big)
+        save_file({"big": big}, side / "model.safetensors")
+    with pytest.raises(UserError, match=r"out cannot be written: "), small_disk(), written_folder(out) as side:
+        np.save(side / "big.npy", big)
     assert below(tmp_path) == ["out", "out/old"]
 
 

@@ -30,6 +30,7 @@ from textssl.arguments import (
 from textssl.errors import UserError, printable
 from textssl.files import NO_ROOM
 from textssl.inference import app as inference_app
+from textssl.interrupts import Interrupted, ending_on_signals, words
 
 WRONG_INPUT = 2
 
@@ -232,8 +233,17 @@ def quickstart(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 2 wrong input or a disk that refuses, 75 stopped by a signal after saving, 130
-    Ctrl-C elsewhere."""
+    """Run one command and exit: 0 done, 2 wrong input or a disk that refuses, 75 stopped by a signal after saving,
+    128 + the signal's number (130 for Ctrl-C) where nothing had to be saved."""
+    with ending_on_signals():
+        try:
+            run(arguments)
+        except Interrupted as signal:
+            typer.echo(words(signal.number), err=True)
+            sys.exit(signal.code)
+
+
+def run(arguments: list[str] | None) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:

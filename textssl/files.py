@@ -11,9 +11,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 from textssl.errors import UserError, printable
+from textssl.interrupts import undone
 from textssl.lock import hold, lock_file
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # which come of writing alone
@@ -48,6 +50,14 @@ def check_output(path: str | Path, inputs: Iterable[str | Path] = (), *, name: s
     if not os.access(place, os.W_OK):
         raise UserError(f"{name} {path} cannot be written: {os.strerror(errno.EACCES)}")
     return path
+
+
+@contextmanager
+def held_output(path: str | Path, inputs: Iterable[str | Path] = (), *, name: str = "--out") -> Iterator[Path]:
+    """A result file that this command alone writes while the block runs; checked as by `check_output` before."""
+    check_output(path, inputs, name=name)
+    with hold(lock_file(_place(path)), f"{name} {path}", name):
+        yield Path(path)
 
 
 def check_folder(path: str | Path, own: Sequence[str], mark: str, *, name: str = "--out") -> Path:
@@ -102,13 +112,27 @@ def written_file(path: str | Path) -> Iterator[Path]:
             aside.unlink(missing_ok=True)  # of a killed writer
             aside.touch()
             mode = stat.S_IMODE(aside.stat().st_mode)
-            yield aside
+            with undone(aside.unlink):
+                yield aside
             aside.chmod(mode)  # safetensors writes 0600, whatever the umask says
             flush(aside)
             os.replace(aside, place)
         finally:
             with suppress(OSError):
                 aside.unlink()
+
+
+@contextmanager
+def scratch_folder(prefix: str = "textssl-", place: str | Path | None = None) -> Iterator[Path]:
+    """A folder that is gone after the block, however the program ends (but by SIGKILL).
+
+    place: where it is made; None: where temporary files belong.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=place) as folder,
+        undone(partial(shutil.rmtree, folder, ignore_errors=True)),
+    ):
+        yield Path(folder)
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -132,13 +156,14 @@ def written_folder(path: str | Path) -> Iterator[Path]:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             _clean(place, side, old)
-            side.mkdir()
-            yield side
-            settle(side)
-            if place.exists():
-                place.rename(old)
-            side.rename(place)
-            flush(place.parent)
+            with undone(partial(_clean, place, side, old)):
+                side.mkdir()
+                yield side
+                settle(side)
+                if place.exists():
+                    place.rename(old)
+                side.rename(place)
+                flush(place.parent)
         finally:
             _clean(place, side, old)
 

@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 
 from textssl.errors import UserError
+from textssl.interrupts import undone
 
 NAME = ".textssl.lock"  # inside a folder; `.FILE.textssl.lock` beside a file or a folder that appears whole
 HEARTBEAT_SECONDS = 5.0
@@ -129,8 +130,10 @@ class Lock:
                     if now is None or now.token != self.owner.token:
                         raise Held(now)
                 return handle
-            except BaseException:
+            except BaseException as error:
                 with suppress(OSError):
+                    if not isinstance(error, Held):  # a full disk: an empty lock file would stay
+                        self.file.unlink()
                     os.close(handle)
                 raise
 
@@ -276,8 +279,10 @@ def hold(file: Path, what: str, option: str) -> Iterator[None]:
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError)  # the folder, with its last holder
                 if not gone or attempt == ATTEMPTS - 1:
-                    raise UserError(f"{what} cannot be written: {error}") from None
-        yield
+                    raise UserError(f"{what} cannot be written: {error.strerror or error}") from None
+        assert lock is not None
+        with undone(lock.release):
+            yield
     finally:
         if lock is not None:
             lock.release()

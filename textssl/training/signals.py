@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+_left_alone = False
+
+
+@contextmanager
+def left_alone() -> Iterator[None]:
+    """Training within the block answers no signals: it is part of something that saves nothing, and just ends."""
+    global _left_alone
+    before, _left_alone = _left_alone, True
+    try:
+        yield
+    finally:
+        _left_alone = before
 
 
 class StopSignals:
@@ -17,6 +32,8 @@ class StopSignals:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
+        if _left_alone:
+            return self
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder, unit_rows
 from textssl.evaluation.loading import default_device, find_model, weights_hash
 from textssl.files import check_output
-from textssl.training.signals import StopSignals
+from textssl.interrupts import Interrupted
 
 WINDOW_TEXTS = 4_096  # sorted by length, computed and saved together
 WINDOW_CHARACTERS = 2**20
@@ -45,10 +45,6 @@ class Embedded:
     dropped: int
     resumed: int
     stopped_by: str | None = None
-
-
-class Stopped(Exception):
-    """A signal asked for an end."""
 
 
 def embed(
@@ -101,18 +97,20 @@ def embed(
                 f"--truncate-dim is {truncate_dim}, but the vectors of {model} have {encoder.width} numbers"
             )
         width = truncate_dim or encoder.width
-        stop = stack.enter_context(StopSignals())
         writer = stack.enter_context(VectorWriter(out, width=width, precision=precision, settings=settings))
         announce(console, writer)
-        with suppress(Stopped):
-            write_vectors(encoder, documents, writer, stop, again_unit=normalize is not False)
-        if not stop.name and not writer.progress["rows"]:
-            dropped = f" ({report.summary()})" if report.total else ""
-            raise UserError(f"there is no text to embed in {', '.join(inputs)}{dropped}")
-        files = [] if stop.name else writer.finish()
+        files, stopped_by = [], None
+        try:
+            write_vectors(encoder, documents, writer, again_unit=normalize is not False)
+            if not writer.progress["rows"]:
+                dropped = f" ({report.summary()})" if report.total else ""
+                raise UserError(f"there is no text to embed in {', '.join(inputs)}{dropped}")
+            files = writer.finish()
+        except Interrupted as signal:
+            stopped_by = signal.name
     done = writer.progress
     result = Embedded(
-        out, done["rows"], width, done["tokens"], done["truncated"], report.total, writer.resumed, stop.name
+        out, done["rows"], width, done["tokens"], done["truncated"], report.total, writer.resumed, stopped_by
     )
     show(console, result, files, precision, encoder.max_tokens, report)
     return result
@@ -168,12 +166,10 @@ def write_vectors(
     encoder: Encoder | EmbedderPool,
     documents: Iterator[Document],
     writer: VectorWriter,
-    stop: StopSignals,
     *,
     again_unit: bool,
 ) -> None:
-    """Embed what the writer does not hold yet, window by window. again_unit: unit length after cutting dimensions.
-    Raises Stopped soon after a signal; the window under way is given up."""
+    """Embed what the writer does not hold yet, window by window. again_unit: unit length after cutting dimensions."""
     sources: deque[list[str]] = deque()
     columns = (SpinnerColumn(), TextColumn("embedding {task.completed:,} texts"), TextColumn("{task.fields[speed]}"))
     shown = Console(stderr=True)
@@ -186,12 +182,9 @@ def write_vectors(
             embedded += count
             speed = embedded / max(bar.tasks[0].elapsed or 0.0, 0.1)
             bar.update(task, advance=count, speed=f"{speed:,.0f} texts/s")
-            if stop.name:
-                raise Stopped
 
         for _ in islice(documents, writer.resumed):  # read again, so that what is dropped is counted again
-            if stop.name:
-                raise Stopped
+            pass
         stream = encoder.embed_windows(windows(documents, sources), on_batch=on_batch)
         for vectors, reading in stream:
             if writer.width < encoder.width:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from textssl import distributed
@@ -15,6 +13,7 @@ from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.measure import named_values
 from textssl.evaluation.scorer import folder_scorer
 from textssl.evaluation.suite import Suite, load_suite
+from textssl.files import scratch_folder
 from textssl.objectives.base import Objective
 from textssl.sections import Config, EvaluationConfig
 from textssl.training.evaluations import Evaluation
@@ -41,8 +40,8 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
     told: set[str] = set()  # tasks whose absence was announced
 
     def measure() -> dict[str, float]:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model"
+        with scratch_folder() as folder:
+            path = folder / "model"
             objective.export(path, words)
             scorer = folder_scorer(path)
             possible, left_out = suite.suited(scorer)

@@ -27,7 +27,7 @@ from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder
 from textssl.evaluation.loading import find_model
-from textssl.files import check_output, write_text
+from textssl.files import held_output, write_text
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 UNITS = ("sentences", "passages")
@@ -76,33 +76,35 @@ def mine(
     out, console, report = Path(out), Console(), DropReport()
     check_options(out, corpus, pairs, unit, num_negatives, range_min, range_max)
     check_seed(seed)
-    check_output(out, [] if pairs is None else expand_inputs([pairs]))
-    folder = find_model(model)
-    if corpus is not None:
-        opened = Corpus.open(corpus)
-        opened.check()
-        words = corpus_tokenizer(opened, tokenizer, folder)
-        drawn, found = corpus_pairs(opened, words, unit, size=max_pairs, seed=seed, report=report)
-    else:
-        drawn, found = table_pairs(str(pairs), size=max_pairs, seed=seed, report=report)
-    kept = list({(pair.text_a, pair.text_b): pair for pair in reversed(drawn)}.values())[::-1]
-    if len(kept) < 2:
-        dropped = f" ({report.summary()})" if report.total else ""
-        raise UserError(f"{corpus or pairs} gives {len(kept)} different pairs, of which at least 2 are needed{dropped}")
-    if found > len(drawn):
-        console.print(f"Drew {len(drawn):,} of {found:,} pairs (--max-pairs).", highlight=False)
-    encoder = load_encoder(folder, max_tokens=max_tokens)
-    wanted = min(num_negatives + SPARE, (range_max - range_min) if range_max else num_negatives + SPARE)
-    bounds = {"range_min": range_min, "range_max": range_max, "absolute_margin": margin}
-    bounds |= {"relative_margin": relative_margin, "max_score": max_score, "min_score": min_score}
-    mined = mine_negatives(kept, encoder, wanted, bounds)
-    rows = list(with_negatives(kept, mined, num_negatives))
-    if not rows:
-        raise UserError(
-            f"none of {len(kept):,} pairs has {num_negatives} negatives within these bounds: loosen --margin, "
-            "--max-score or --min-score, raise --range-max, or give more pairs"
-        )
-    write_rows(rows, out)
+    with held_output(out, [] if pairs is None else expand_inputs([pairs])):
+        folder = find_model(model)
+        if corpus is not None:
+            opened = Corpus.open(corpus)
+            opened.check()
+            words = corpus_tokenizer(opened, tokenizer, folder)
+            drawn, found = corpus_pairs(opened, words, unit, size=max_pairs, seed=seed, report=report)
+        else:
+            drawn, found = table_pairs(str(pairs), size=max_pairs, seed=seed, report=report)
+        kept = list({(pair.text_a, pair.text_b): pair for pair in reversed(drawn)}.values())[::-1]
+        if len(kept) < 2:
+            dropped = f" ({report.summary()})" if report.total else ""
+            raise UserError(
+                f"{corpus or pairs} gives {len(kept)} different pairs, of which at least 2 are needed{dropped}"
+            )
+        if found > len(drawn):
+            console.print(f"Drew {len(drawn):,} of {found:,} pairs (--max-pairs).", highlight=False)
+        encoder = load_encoder(folder, max_tokens=max_tokens)
+        wanted = min(num_negatives + SPARE, (range_max - range_min) if range_max else num_negatives + SPARE)
+        bounds = {"range_min": range_min, "range_max": range_max, "absolute_margin": margin}
+        bounds |= {"relative_margin": relative_margin, "max_score": max_score, "min_score": min_score}
+        mined = mine_negatives(kept, encoder, wanted, bounds)
+        rows = list(with_negatives(kept, mined, num_negatives))
+        if not rows:
+            raise UserError(
+                f"none of {len(kept):,} pairs has {num_negatives} negatives within these bounds: loosen --margin, "
+                "--max-score or --min-score, raise --range-max, or give more pairs"
+            )
+        write_rows(rows, out)
     dropped = {"pairs that are there already": len(drawn) - len(kept), "too few negatives": len(kept) - len(rows)}
     result = Mined(out, found, len(drawn), len(rows), {key: count for key, count in dropped.items() if count})
     show(console, result, report)

@@ -19,7 +19,7 @@ from textssl.data.formats import table_records
 from textssl.data.inputs import file_format
 from textssl.errors import UserError, printable
 from textssl.evaluation.predictor import Item, load_predictor
-from textssl.files import check_output, written_file
+from textssl.files import held_output, written_file
 from textssl.workflows.finetune import answer_fields
 
 WINDOW_TEXTS = 4_096  # sorted by length and computed together
@@ -55,8 +55,21 @@ def predict(
         raise UserError(f"--out is {out}: it must name a {SUFFIX} file")
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     sources = expand_inputs(inputs, report)
-    check_output(out, sources)
     items = read_items(sources, text_column, one_document_per, strict, report)
+    with held_output(out, sources):
+        texts, counts = write_answers(model, inputs, items, out, report)
+    if report.total:
+        console.print(report.table())
+    shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
+    line = printable(f"{texts:,} texts: {shares}; in {out}")
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return Predicted(out, texts, counts, report.total)
+
+
+def write_answers(
+    model: str | Path, inputs: Sequence[str], items: Iterator[tuple[str, Item]], out: Path, report: DropReport
+) -> tuple[int, dict[str, int]]:
+    """Write the answer to every item; returns their number, and how many got each label."""
     first = next(items, None)
     if first is None:
         dropped = f" ({report.summary()})" if report.total else ""
@@ -87,12 +100,7 @@ def predict(
                     counts[fields["label"]] += 1
                 texts += 1
             bar.update(task, completed=texts)
-    if report.total:
-        console.print(report.table())
-    shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
-    line = printable(f"{texts:,} texts: {shares}; in {out}")
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
-    return Predicted(out, texts, counts, report.total)
+    return texts, counts
 
 
 def text_fields(item: Item) -> dict[str, str]:

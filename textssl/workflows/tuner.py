@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +17,10 @@ from textssl.errors import UserError
 from textssl.evaluation.classification import Tuner
 from textssl.evaluation.loading import load_config
 from textssl.evaluation.suite import Suite
+from textssl.files import scratch_folder
 from textssl.models.configuration import position_capacity
 from textssl.models.sentence import is_static_folder
+from textssl.training.signals import left_alone
 from textssl.workflows.runs import start_accelerator
 from textssl.workflows.tuning import Tuned, tune
 
@@ -50,12 +51,10 @@ def folder_tuner(folder: Path, *, scratch: bool = False) -> Tuner:
         test = Labeled("test", list(test_texts), [train.labels[0]] * len(test_texts))  # their labels are not looked at
         chosen: Tuned | None = None
         for rate in RATES[method] if validation is not None else RATES[method][:1]:
-            with tempfile.TemporaryDirectory() as run:
-                config = parse_config(settings(method, folder, scratch, len(train), rate, seed, Path(run) / "run"))
+            with scratch_folder() as run, left_alone():
+                config = parse_config(settings(method, folder, scratch, len(train), rate, seed, run / "run"))
                 quiet = Console(file=io.StringIO())
                 tuned = tune(config, Splits(train, validation, test), start_accelerator(config), quiet)
-            if tuned.summary.stopped_by is not None:
-                raise KeyboardInterrupt  # an evaluation saves nothing, and half a choice is no figure
             if chosen is None or validation_value(tuned) > validation_value(chosen):
                 chosen = tuned
         assert chosen is not None and chosen.answers is not None

@@ -1,0 +1,148 @@
+"""SIGINT, SIGTERM and SIGHUP end a command soon, wherever it is, and leave nothing half made.
+
+A signal raises `Interrupted` in the main thread, so that every `finally` between there and the command line does its
+work. Python runs a handler only between two of its own instructions, though, and one call of a library may take
+minutes: a second thread hears of the signal at once, and where the program has not ended when its time is over, undoes
+what was registered with `undone` and ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+UNWINDING_SECONDS = 1.2  # for the way out of the main thread, and of the interpreter
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+class Interrupted(BaseException):
+    """A signal asked for the end. Like KeyboardInterrupt no Exception, which somebody might take for an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.name = signal.Signals(number).name
+
+    @property
+    def code(self) -> int:
+        """The exit code, as shells have it."""
+        return 128 + self.number
+
+
+_undo: list[Callable[[], object]] = []
+
+
+@contextmanager
+def undone(undo: Callable[[], object]) -> Iterator[None]:
+    """While the block runs, `undo` is what must still be done if the program has to end in the middle of it."""
+    _undo.append(undo)
+    try:
+        yield
+    finally:
+        _undo.remove(undo)
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Within the block the first signal of ENDING raises Interrupted; later ones find the program on its way out.
+
+    A signal that was ignored before, as SIGHUP under nohup, stays ignored. Whoever sets another handler meanwhile
+    (`StopSignals`) has the signal. For the main program: once a signal has come, the process will end.
+    """
+    global _ending
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ending = _ending = Ending()
+    before = {number: signal.getsignal(number) for number in ENDING}
+    heard = [number for number in ENDING if before[number] is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, ending.interrupt)
+    earlier = signal.set_wakeup_fd(ending.ear, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        if not ending.under_way:  # else its thread waits for the end
+            signal.set_wakeup_fd(earlier)
+            for number in heard:
+                signal.signal(number, before[number])
+            os.close(ending.ear)
+            _ending = None
+
+
+class Ending:
+    """The handler of the signals, and the thread that sees to it that the end comes."""
+
+    def __init__(self) -> None:
+        self.under_way = False
+        self.mouth, self.ear = os.pipe()  # Python's own handler writes each signal's number into the ear
+        os.set_blocking(self.ear, False)
+        threading.Thread(target=self._watch, name="signals", daemon=True).start()
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        if not self.under_way:
+            self.under_way = True
+            raise Interrupted(number)
+
+    def _watch(self) -> None:
+        while heard := os.read(self.mouth, 1):
+            number = heard[0]
+            if number in ENDING and signal.getsignal(number) == self.interrupt:
+                time.sleep(UNWINDING_SECONDS)
+                end_now(number)
+        os.close(self.mouth)
+
+
+_ending: Ending | None = None
+
+
+class _Forks:
+    """What ends a forked child, a loader worker say, is not for its parent's ears: not even in its first moment."""
+
+    def __init__(self) -> None:
+        self.mask: set[int] | None = None
+        os.register_at_fork(before=self.before, after_in_parent=self.unblock, after_in_child=self.in_child)
+
+    def before(self) -> None:
+        if _ending is not None:
+            self.mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, ENDING))
+
+    def unblock(self) -> None:
+        if self.mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        self.mask = None
+
+    def in_child(self) -> None:
+        if _ending is not None:
+            signal.set_wakeup_fd(-1)
+            for number in ENDING:
+                if signal.getsignal(number) == _ending.interrupt:
+                    signal.signal(number, signal.SIG_DFL)
+        self.unblock()
+
+
+_Forks()
+
+
+def end_now(number: int) -> None:
+    """Undo what is half made, the newest first, and end the process."""
+    for undo in reversed(_undo):
+        with suppress(BaseException):
+            undo()
+    with suppress(OSError):
+        if sys.stderr is not None and sys.stderr.isatty():
+            os.write(2, SHOW_CURSOR)  # a progress bar may have hidden it
+        os.write(2, f"\n{words(number)}\n".encode())
+    os._exit(128 + number)
+
+
+def words(number: int) -> str:
+    """What a command says at its end."""
+    return f"stopped by {signal.Signals(number).name}"

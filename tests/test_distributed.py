@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -33,13 +38,13 @@ def test_the_environment_does_not_change_what_is_trained(tmp_path, monkeypatch):
 def test_accelerates_settings_are_hidden_from_it_and_given_back(monkeypatch):
     seen = {}
 
-    def state(cpu):
+    def state(cpu, timeout):
         seen.update(os.environ)
         return SimpleNamespace(num_processes=1, device=torch.device("meta"))
 
     monkeypatch.setattr(distributed, "PartialState", state)
     monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")
-    assert join_processes("cpu").device == torch.device("cpu")
+    assert join_processes("cpu", 60).device == torch.device("cpu")
     assert not [name for name in seen if name.startswith("ACCELERATE_")]
     assert os.environ["ACCELERATE_TORCH_DEVICE"] == "meta"
 
@@ -53,8 +58,63 @@ def test_each_run_of_a_program_has_the_device_that_it_asks_for(monkeypatch):
 
 def test_joined_processes_cannot_change_their_device(monkeypatch):
     state = SimpleNamespace(num_processes=2, device=torch.device("cuda:1"))
-    monkeypatch.setattr(distributed, "PartialState", lambda cpu: state)
+    monkeypatch.setattr(distributed, "PartialState", lambda cpu, timeout: state)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert join_processes("cuda") == distributed.Accelerator(torch.device("cuda:1"), 2)
+    assert join_processes("cuda", 60) == distributed.Accelerator(torch.device("cuda:1"), 2)
     with pytest.raises(UserError, match="asks for cpu, but an earlier run of this program joined its 2 processes on"):
-        join_processes("cpu")
+        join_processes("cpu", 60)
+
+
+MEETING = """
+import os, signal, sys
+import torch
+from textssl.distributed import join_processes, naming_absent, rank, sum_over_ranks
+from textssl.errors import UserError
+join_processes("cpu", 3)
+sum_over_ranks([1.0])
+if rank() == int(sys.argv[1]):
+    print("meeting", flush=True)
+    os.kill(os.getpid(), int(sys.argv[2]))
+try:
+    with naming_absent(3):
+        sum_over_ranks([1.0])
+except UserError as error:
+    print(error, flush=True)
+    os._exit(2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("absent", "number", "named"),
+    [(1, signal.SIGSTOP, "rank 1"), (2, signal.SIGKILL, "rank 2"), (0, signal.SIGSTOP, "another rank")],
+)
+def test_a_rank_that_stands_still_or_has_died_is_named(absent: int, number: int, named: str):
+    """The store of this launch is kept by rank 0: without it nobody can say who is missing."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = {"WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = []
+    for place in range(3):
+        environment = {**os.environ, **launch, "RANK": str(place), "LOCAL_RANK": str(place), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", MEETING, str(absent), str(int(number))]
+        processes.append(
+            subprocess.Popen(
+                command,
+                env=environment,
+                cwd=Path(__file__).parents[1],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+    try:
+        for place in {0, 1, 2} - {absent}:
+            said, _ = processes[place].communicate(timeout=120)
+            assert processes[place].returncode == 2
+            assert said.decode().startswith(
+                f"{named} of 3 did not answer for 3 seconds (train.timeout_seconds), or has"
+            )
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()

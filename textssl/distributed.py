@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 import torch
@@ -22,6 +26,8 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from textssl.errors import UserError
 
 BUCKET_BYTES = 2**26
+REPORT_SECONDS = 5.0  # in which all ranks have noticed that one is missing
+LOST_PEER = re.compile(r"Timed out waiting|[Cc]onnection (closed|reset)|Broken pipe|Socket closed")  # gloo's words
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,14 @@ class Accelerator:
     num_processes: int = 1
 
 
-def join_processes(device: Literal["cpu", "cuda"]) -> Accelerator:
+def join_processes(device: Literal["cpu", "cuda"], timeout_seconds: float) -> Accelerator:
     """Find the other processes of a launch with Accelerate; without a launch there is this one alone.
 
-    Raises UserError for a launch that is none, and where the processes met on another device.
+    timeout_seconds: how long a rank waits for the others, in the first run of a program and in all after it. Raises
+    UserError for a launch that is none, and where the processes met on another device.
     """
     with without_settings():
-        state: Any = PartialState(cpu=device == "cpu")
+        state: Any = PartialState(cpu=device == "cpu", timeout=timedelta(seconds=timeout_seconds))
     check_world(state.num_processes)
     if state.num_processes == 1:
         return Accelerator(torch.device(device))  # the state is of the program: its device is that of the first run
@@ -88,6 +95,46 @@ def leave_at_exit() -> None:
     """Close the process group when the program ends; a second run in the same program still finds it."""
     if world_size() > 1:
         atexit.register(lambda: dist.destroy_process_group() if dist.is_initialized() else None)
+
+
+@contextmanager
+def naming_absent(timeout_seconds: float) -> Iterator[None]:
+    """Within the block, a rank that waits for others in vain raises a UserError that names them.
+
+    Each rank that is given up by the transport (gloo; with NCCL torch itself ends the process, and names no rank) notes
+    so in the store of the launch: those that have not are standing still, or are no more.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if world_size() == 1 or LOST_PEER.search(str(error)) is None:
+            raise
+        absent = absent_ranks()
+        names = "another rank" if absent is None else f"rank {' and '.join(map(str, absent))}"
+        raise UserError(
+            f"{names} of {world_size()} did not answer for {timeout_seconds:g} seconds (train.timeout_seconds), or has "
+            "ended: start the same command again to go on from the newest checkpoint"
+        ) from error
+
+
+def absent_ranks() -> list[int] | None:
+    """The ranks that do not note within REPORT_SECONDS that they miss others too; None where it cannot be known."""
+    found: list[list[int]] = []
+
+    def ask() -> None:
+        store: Any = dist.distributed_c10d._get_default_store()
+        with suppress(RuntimeError):  # whoever keeps the store is gone
+            store.set(f"textssl/waiting/{rank()}", "1")
+            end, absent = time.monotonic() + REPORT_SECONDS, list(range(world_size()))
+            while absent and time.monotonic() < end:
+                absent = [one for one in absent if not store.check([f"textssl/waiting/{one}"])]
+                time.sleep(0.1)
+            found.append(absent)
+
+    asking = threading.Thread(target=ask, daemon=True)  # whoever keeps the store may stand still, and never answer
+    asking.start()
+    asking.join(2 * REPORT_SECONDS)
+    return (found[0] or None) if found else None
 
 
 def barrier() -> None:

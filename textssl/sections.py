@@ -166,6 +166,13 @@ class TrainConfig(Section):
     resume: Literal["auto", "never", "restart"] = "auto"
     stop_on_collapse: bool = Field(default=False, description="end the run where features collapse, not only warn")
     max_skipped_steps: int = Field(default=5, ge=1, description="non-finite steps in a row before the run stops")
+    timeout_seconds: float = Field(
+        default=1800.0,
+        ge=1,
+        le=10**7,
+        description="how long a rank waits for another that gives no sign, before it ends and names it; longer than "
+        "what the first rank does alone (evaluation.suite, baselines)",
+    )
     tensorboard: bool = False
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 import itertools
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from tests.tiny import MODELS, SENTENCE_MODELS, make_corpus, sentence_config, ti
 from textssl.errors import UserError
 from textssl.objectives import OBJECTIVES, MaskedLM, resolve_objective
 from textssl.objectives.base import Encoded, Term
+from textssl.training.trainer import Trainer
 from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
 
 CROPS = "tests.objectives.contrastive:TwoCrops"
@@ -175,6 +177,27 @@ def test_several_in_a_row_stop_the_run_and_name_the_samples(folder, monkeypatch)
     ):
         pretrain(tiny_config(folder, "poisoned", "train.max_skipped_steps=3", out="stops"))
     assert [p.name for p in (folder / "stops" / "checkpoints").iterdir()] == ["step-00000005"]
+
+
+@pytest.mark.parametrize("period", ["train.checkpoint_every=3", "train.checkpoint_every=null"])
+@pytest.mark.parametrize("instead", [False, True], ids=["removed", "replaced"])
+def test_a_run_whose_folder_is_gone_says_so_and_writes_nothing(folder, monkeypatch, instead, period):
+    out = folder / "gone"
+    monkeypatch.setattr("textssl.training.tracking.LOOK_SECONDS", 0.0)
+    step = Trainer.train_step
+
+    def remove(trainer, *arguments):
+        step(trainer, *arguments)
+        if trainer.spent.steps == 3:
+            shutil.rmtree(out)
+            if instead:
+                out.mkdir()
+
+    monkeypatch.setattr(Trainer, "train_step", remove)
+    with pytest.raises(UserError, match=r"the run folder .*gone was removed or replaced"):
+        pretrain(tiny_config(folder, "mlm", "train.max_steps=8", period, out="gone"))
+    assert not out.exists() or not any(out.iterdir())
+    shutil.rmtree(out, ignore_errors=True)
 
 
 def test_a_mixture_of_corpora_trains(folder):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from textssl.errors import UserError, printable
 from textssl.files import write_text, writing
 
 METRICS = "metrics.jsonl"
+LOOK_SECONDS = 1.0
 
 
 @dataclass
@@ -47,6 +50,32 @@ class Recent:
             "train/padding": 1 - self.tokens / max(self.places, 1),
             "train/tokens_per_second": self.tokens / max(seconds - self.since, 1e-9),
         }
+
+
+class RunFolder:
+    """Whether a run's folder is still the one that it began with; None: never lost."""
+
+    def __init__(self, run: Path | None) -> None:
+        self.run, self.first = run, None if run is None else os.stat(run)
+        self.looked_at = time.monotonic()
+
+    def lost(self, *, now: bool = False) -> bool:
+        """Whether it was removed, or another stands in its place. Looked at once in LOOK_SECONDS at most, or `now`."""
+        if self.run is None or self.first is None or not (now or time.monotonic() - self.looked_at > LOOK_SECONDS):
+            return False
+        self.looked_at = time.monotonic()
+        try:
+            return not os.path.samestat(self.first, os.stat(self.run))
+        except FileNotFoundError:
+            return True
+        except OSError:  # a file system that is away for a while
+            return False
+
+    def words(self) -> str:
+        return (
+            f"the run folder{f' {self.run}' if self.run else ''} was removed or replaced during the training, and its "
+            "checkpoints with it: nothing more is written; start the run again, or put the folder back first"
+        )
 
 
 class Tracker:

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,27 @@ from torch import Tensor
 
 from textssl.batch import Batch
 from textssl.data.loader import Steps, load_steps
-from textssl.distributed import Accelerator, barrier, broadcast_object, rank, sum_gradients, sum_over_ranks, world_size
+from textssl.distributed import (
+    Accelerator,
+    broadcast_object,
+    from_first_rank,
+    rank,
+    sum_gradients,
+    sum_over_ranks,
+    world_size,
+)
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective
 from textssl.sections import Config
 from textssl.training import checkpoint
+from textssl.training.agreement import Agreed, agree
 from textssl.training.evaluations import Best, Evaluation, restore_best
 from textssl.training.gradcache import StepGradient
 from textssl.training.monitor import Monitor
 from textssl.training.optimizer import build_optimizer, set_lr
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
-from textssl.training.tracking import Recent, Tracker, announce, cut_metrics, duration, shown
-
-
-@dataclass
-class Agreed:
-    """What the ranks know together before a step's backward."""
-
-    counts: dict[str, float]  # items of each term in the global step
-    tokens: int
-    places: int  # tokens and padding
-    seconds: float  # rank 0's training clock
-    stop: bool
+from textssl.training.tracking import Recent, RunFolder, Tracker, announce, cut_metrics, duration, shown
 
 
 class Trainer:
@@ -88,6 +86,7 @@ class Trainer:
         """Train to the end, or until a signal; returns the signal's name. The state is saved either way."""
         self.restore()
         tracker = Tracker(self.run if rank() == 0 else None, self.console, self.config.train.tensorboard)
+        self.folder = RunFolder(self.run if rank() == 0 else None)
         with tracker as self.tracker, StopSignals() as self.signals:
             self.clock_started = time.perf_counter()
             self.seconds_before = self.spent.seconds
@@ -112,6 +111,8 @@ class Trainer:
         for batches in load_steps(self.dataset, itertools.count(first), self.workers, pin=pin):
             agreed = self.agree(batches)  # counted here: on a GPU, every count would be waited for
             batches = [batch.to(self.device) for batch in batches]
+            if agreed.lost:
+                raise UserError(self.folder.words())
             now = replace(self.spent, seconds=agreed.seconds)
             if progress(self.config.train, now) >= 1.0:
                 break
@@ -133,13 +134,10 @@ class Trainer:
         for batch in batches:
             for name, count in self.objective.counts(batch).items():
                 counts[name] = counts.get(name, 0) + count
-        names = sorted(counts)
         sizes = sum(batch.tokens for batch in batches), sum(self.objective.places(batch) for batch in batches)
         clock = self.training_seconds() if rank() == 0 else 0.0
-        stop = float(self.signals.name is not None)
-        values = [*(counts[name] for name in names), *sizes, clock, stop]
-        *summed, tokens, places, clock, stop = sum_over_ranks(values, self.device)
-        return Agreed(dict(zip(names, summed, strict=True)), int(tokens), int(places), clock, stop > 0)
+        mine = Agreed(counts, *sizes, clock, stop=self.signals.name is not None, lost=self.folder.lost())
+        return agree(mine, self.device)
 
     def train_step(self, batches: list[Batch], agreed: Agreed) -> None:
         """Gradient, clipping, update. A step whose loss or gradient is not finite changes no weight."""
@@ -283,9 +281,12 @@ class Trainer:
         return self.seconds_before + time.perf_counter() - self.clock_started
 
     def save(self) -> None:
-        """A checkpoint of this moment, written by rank 0."""
+        """A checkpoint of this moment, written by rank 0; where that cannot, every rank says why."""
         self.saved_at = self.spent.steps
-        if rank() == 0:
+
+        def write() -> None:
+            if self.folder.lost(now=True):
+                raise UserError(self.folder.words())
             self.spent = replace(self.spent, seconds=round(self.training_seconds(), 3))
             state = {
                 **self.position(self.spent.seconds),
@@ -307,7 +308,8 @@ class Trainer:
                 self.config.train.keep_checkpoints,
                 self.best.step,
             )
-        barrier()
+
+        from_first_rank(write)
 
     def restore(self) -> None:
         """Go on from the newest complete checkpoint, if there is one."""

@@ -25,8 +25,8 @@ SECONDS = "eval/suite_seconds"
 def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[Evaluation]:
     """evaluation.suite as an evaluation of the trainer; none where it is not given. Raises UserError.
 
-    The first rank does the tasks while the others wait (torch ends a run whose ranks wait for longer than half an hour,
-    on GPUs ten minutes). The figures are those that `textssl evaluate` gives on the exported folder.
+    The first rank does the tasks while the others wait, for train.timeout_seconds at most. The figures are those that
+    `textssl evaluate` gives on the exported folder.
     """
     if config.evaluation.suite is None:
         if config.evaluation.tasks is not None:

@@ -55,7 +55,7 @@ def start_accelerator(config: Config) -> Accelerator:
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
-    return distributed.join_processes("cpu" if cpu else "cuda")
+    return distributed.join_processes("cpu" if cpu else "cuda", config.train.timeout_seconds)
 
 
 def open_tokenizer(config: Config) -> tuple[PreTrainedTokenizerFast, str]:
@@ -77,7 +77,7 @@ def held_run(config: Config) -> Iterator[None]:
     The folder is made for that, and goes again where nothing came into it. Raises UserError where another process
     holds it, or where it is no run folder.
     """
-    with ExitStack() as stack:
+    with ExitStack() as stack, distributed.naming_absent(config.train.timeout_seconds):
         distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
         yield
 

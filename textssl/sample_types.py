@@ -49,10 +49,14 @@ class Row:
 
 @dataclass
 class Document:
-    """One tokenized document without special tokens: ids (tokens,) int64 and marks (tokens,) uint8."""
+    """One tokenized document, or an excerpt of it, without special tokens: ids (tokens,) int64, marks (tokens,) uint8.
+
+    source: equal for excerpts of one document; None where it is whole.
+    """
 
     ids: np.ndarray
     marks: np.ndarray
+    source: int | None = None
 
 
 @dataclass

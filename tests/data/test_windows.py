@@ -1,15 +1,19 @@
 """Sentences and neighbouring sentences of a corpus, against its marks read one by one."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
+from textssl.data import windows
 from textssl.data.corpus import Corpus, CorpusWriter
 from textssl.data.plan import Plan
+from textssl.data.windows import LONGEST_DOCUMENT_TOKENS, sentence_starts
 from textssl.errors import UserError
+from textssl.objectives.crops import Crops
 from textssl.sample_types import SENTENCE_START, RowFormat
 
 
@@ -93,3 +97,56 @@ def test_documents_of_one_sentence_hold_no_neighbours(tmp_path):
     write(tmp_path / "some", [[5], [1, 2], [9]])
     sample = plan(tmp_path / "some", "adjacent").sample(0)
     assert (sample.left.ids.tolist(), sample.right.ids.tolist()) == ([5], [6, 7])
+
+
+@pytest.fixture(scope="module")
+def with_a_long_document(tmp_path_factory):
+    path = tmp_path_factory.mktemp("long")
+    return path, write(path, [[12, 9], [20] * 7500, [5]])
+
+
+def test_of_a_long_document_every_epoch_shows_another_excerpt(with_a_long_document):
+    path, documents = with_a_long_document
+    whole = [token for sentence in documents[1] for token in sentence]
+    found, sources = plan(path, "documents"), set()
+    excerpts = []
+    for index in range(3 * 4):
+        sample = found.sample(index)
+        if len(sample.ids) < 100:
+            assert sample.source is None
+            continue
+        first = sample.ids[0] - whole[0]
+        assert sample.ids.tolist() == whole[first : first + LONGEST_DOCUMENT_TOKENS]
+        assert np.flatnonzero(sample.marks & SENTENCE_START)[0] == -first % 20
+        excerpts.append(first)
+        sources.add(sample.source)
+        again = plan(path, "documents").sample(index)
+        assert np.array_equal(sample.ids, again.ids) and again.source == sample.source
+    assert len(set(excerpts)) == 4 and len(sources) == 1 and None not in sources
+
+
+def test_a_long_sentence_is_read_to_twice_the_length_of_a_text(tmp_path):
+    write(tmp_path, [[3, 500, 4], [500, 7]])
+    lengths = [len(plan(tmp_path, "sentences").sample(index).ids) for index in range(5)]
+    assert sorted(lengths) == [3, 4, 7, 128, 128]
+    adjacent = [plan(tmp_path, "adjacent").sample(index) for index in range(3)]
+    assert sorted((len(one.left.ids), len(one.right.ids)) for one in adjacent) == [(3, 128), (128, 4), (128, 7)]
+
+
+def test_sentences_are_found_piece_by_piece(monkeypatch):
+    marks = np.random.default_rng(0).integers(0, 4, 1000).astype(np.uint8)
+    whole = sentence_starts(marks, 17, 900)
+    monkeypatch.setattr(windows, "MARKS_AT_ONCE", 64)
+    assert np.array_equal(sentence_starts(marks, 17, 900), whole)
+    assert np.array_equal(whole, np.flatnonzero(marks[17:917] & SENTENCE_START))
+
+
+def test_samples_of_a_long_document_need_little_memory(with_a_long_document):
+    path, _ = with_a_long_document
+    crops, found = Crops(), plan(path, "documents")
+    found.sample(0)
+    tracemalloc.start()
+    views = [crops.corrupt(found.sample(index), found.rng(index), 0.0) for index in range(60)]
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 400_000 and len({view.source for view in views}) == 3  # one excerpt alone has 0.6 MB

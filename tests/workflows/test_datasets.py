@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from tests.tiny import make_corpus, sentence_config, texts, tiny_config, write_corpus
+from textssl import tokenizer
 from textssl.errors import UserError
 from textssl.objectives import resolve_objective
-from textssl.workflows.datasets import Data, held_out_steps, planned
+from textssl.workflows.datasets import Data, build_steps, held_out_steps, planned
 from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
 
 PAIRS = [
@@ -176,3 +177,23 @@ def test_a_contrast_needs_more_than_one_document(folder, tmp_path):
     write_corpus(tmp_path / "copy" / "corpus", ["\n\n".join(texts()[:5])], "train")
     with pytest.raises(UserError, match=r"holds 1 sample \(of kind documents\).*--one-document-per"):
         pretrain(sentence_config(tmp_path / "copy", "crops"))
+
+
+@pytest.mark.parametrize("name", ["crops", "simcse", "moco", "pairs"])
+def test_views_of_a_corpus_are_what_the_exported_encoder_reads(folder, name):
+    """Every text of a step, special tokens included, is what the tokenizer makes of its letters."""
+    trainer, data = assembled(sentence_config(folder, name, out=f"views-{name}"))
+    words = tokenizer.load(folder / "tokenizer")
+    words.backend_tokenizer.encode_special_tokens = True
+    plain = Data(data.corpora)
+    differing = texts = 0
+    for batch in trainer.dataset[0]:
+        for ids in batch.ids.split(batch.lengths.tolist()):
+            text = words.decode(ids.tolist()[1:-1]).strip()
+            assert words(text)["input_ids"] == ids.tolist()
+            texts += 1
+    without = build_steps(trainer.config, trainer.objective, plain, trainer.config.seed)
+    shown = {tuple(ids.tolist()) for batch in trainer.dataset[0] for ids in batch.ids.split(batch.lengths.tolist())}
+    for batch in without[0]:
+        differing += sum(tuple(ids.tolist()) not in shown for ids in batch.ids.split(batch.lengths.tolist()))
+    assert texts > 8 and differing

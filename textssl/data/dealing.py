@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -94,18 +94,19 @@ class TextDealing:
     """How the texts of a step are framed and dealt.
 
     form: the special tokens around a text. length: tokens at which a text is cut, special ones included. limits: of a
-    micro-batch.
+    micro-batch. alone: tokens of a piece of a document -> those of its text alone (data.alone); None: they are that.
     """
 
     form: RowFormat
     length: int
     limits: Limits
+    alone: Callable[[np.ndarray], np.ndarray] | None = None
 
     def deal(self, views: Sequence[Views], world_size: int, rank: int) -> list[Texts]:
         """The micro-batches of this rank, from the views of all samples of the step in their order."""
         num_views = len(views[0].texts)
         texts = [
-            (sample * num_views + view, frame(ids, self.form, self.length), one.source, one.target)
+            (sample * num_views + view, self.framed(ids), one.source, one.target)
             for sample, one in enumerate(views)
             for view, ids in enumerate(one.texts)
             if ids is not None
@@ -113,6 +114,11 @@ class TextDealing:
         lengths = np.array([len(ids) for _, ids, _, _ in texts], dtype=np.int64)
         dealt = deal_by_length(lengths, world_size, rank, self.limits)
         return [stack_texts([texts[place] for place in places]) for places in dealt]
+
+    def framed(self, ids: np.ndarray) -> np.ndarray:
+        if self.alone is not None:  # twice the length, as space around a text does not count
+            ids = self.alone(ids[: 2 * self.length])
+        return frame(ids, self.form, self.length)
 
 
 def frame(ids: np.ndarray, form: RowFormat, length: int) -> np.ndarray:

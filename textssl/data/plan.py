@@ -18,7 +18,15 @@ import numpy as np
 from textssl.data.corpus import Blocks, Corpus
 from textssl.data.keyed import MIXTURE, SAMPLE, WINDOW, bijection, generator, philox, shuffled
 from textssl.data.packing import pack, rows_needed
-from textssl.data.windows import AdjacentWindow, Documents, DocumentWindow, RowWindow, Window, sentences_of
+from textssl.data.windows import (
+    LONGEST_DOCUMENT_TOKENS,
+    AdjacentWindow,
+    Documents,
+    DocumentWindow,
+    RowWindow,
+    Window,
+    sentences_of,
+)
 from textssl.errors import UserError
 from textssl.sample_types import Adjacent, Document, Row, RowFormat
 
@@ -52,8 +60,10 @@ class Plan:
     """All samples of a training run in order, `plan.sample(0)`, `plan.sample(1)`, ... without end.
 
     corpora: prepared corpora and their weights. kind: what a sample is: packed "rows", "documents", "sentences", or
-    "adjacent" sentences of a document, two and two. length: places of a row, special tokens included. form: the special
-    tokens of a row. window_tokens: tokens shuffled and packed together.
+    "adjacent" sentences of a document, two and two. length: places of a row, or of a text, special tokens included;
+    twice as many tokens are read of a sentence. A document of more than LONGEST_DOCUMENT_TOKENS (and four lengths) is
+    shown by an excerpt of that length, another one in every epoch. form: the special tokens of a row. window_tokens:
+    tokens shuffled and packed together.
     """
 
     def __init__(
@@ -141,13 +151,16 @@ class EpochPlan:
         stream = philox(self.seed, WINDOW, window, epoch, self.number)
         documents = Documents.of_blocks(self.corpus, self.blocks, chosen)
         if self.kind == "adjacent":
-            pairs = AdjacentWindow.of_documents(self.corpus, documents)
+            pairs = AdjacentWindow.of_documents(self.corpus, documents, 2 * self.length)
             return pairs.take(shuffled(len(pairs), stream))
         if self.kind == "sentences":
-            documents = sentences_of(self.corpus, documents)
+            documents = sentences_of(self.corpus, documents).opening(2 * self.length)
         documents = documents.take(shuffled(len(documents), stream))
-        if self.kind != "rows":
+        if self.kind == "sentences":
             return DocumentWindow(self.corpus, documents)
+        if self.kind == "documents":
+            excerpts = documents.excerpts(max(LONGEST_DOCUMENT_TOKENS, 4 * self.length), stream)
+            return DocumentWindow(self.corpus, excerpts, documents)
         rows = int(self.counts[chosen].sum())
         packing = pack(documents.lengths + len(self.form.end), self.length, self.form.overhead, rows)
         return RowWindow(self.corpus, documents, packing, shuffled(rows, stream), self.length, self.form)

@@ -1,17 +1,22 @@
 """The samples of a window of blocks: where each one lies in the shards, and reading it.
 
-A window is made when one of its samples is first asked for; it knows places, never text.
+A window is made when one of its samples is first asked for; it knows places, never text. Of a document longer than
+LONGEST_DOCUMENT_TOKENS a sample holds an excerpt of that length, drawn anew every epoch, and of a sentence as many
+tokens as a text is cut at; so a sample has a bounded size whatever the text.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from textssl.data.corpus import Blocks, Corpus
 from textssl.data.packing import Packing
-from textssl.sample_types import SENTENCE_START, Adjacent, Document, Row, RowFormat
+from textssl.sample_types import SENTENCE_START, Adjacent, Document, Row, RowFormat, content_key
+
+LONGEST_DOCUMENT_TOKENS = 2**16  # that a sample holds of one document; 0.6 MB
+MARKS_AT_ONCE = 2**22  # read of a document to find its sentences
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,18 @@ class Documents:
     def take(self, order: np.ndarray) -> Documents:
         return Documents(self.shard[order], self.first[order], self.lengths[order])
 
+    def opening(self, longest: int) -> Documents:
+        """The first `longest` tokens of each."""
+        return replace(self, lengths=np.minimum(self.lengths, longest))
+
+    def excerpts(self, longest: int, stream: np.random.Philox) -> Documents:
+        """At most `longest` tokens of each, from a place that is drawn where there are more."""
+        room = np.maximum(self.lengths - longest, 0)
+        if not room.any():
+            return self
+        offsets = stream.random_raw(len(self)) % (room + 1).astype(np.uint64)
+        return replace(self.opening(longest), first=self.first + offsets.astype(np.int64))
+
     @classmethod
     def of_blocks(cls, corpus: Corpus, blocks: Blocks, chosen: np.ndarray) -> Documents:
         parts = []
@@ -40,26 +57,44 @@ class Documents:
 
 @dataclass(frozen=True)
 class DocumentWindow:
+    """documents: what the samples hold. whole: the documents that they are of, where those may be longer."""
+
     corpus: Corpus
     documents: Documents
+    whole: Documents | None = None
 
     def sample(self, index: int) -> Document:
-        shard = self.corpus.shard(int(self.documents.shard[index]))
-        first = int(self.documents.first[index])
-        part = slice(first, first + int(self.documents.lengths[index]))
-        return Document(shard.tokens[part].astype(np.int64), np.array(shard.marks[part]))
+        ids, marks = self.read(self.documents, index)
+        if self.whole is None or self.whole.lengths[index] == len(ids):
+            return Document(ids, marks)
+        opening, _ = self.read(self.whole.opening(len(ids)), index)
+        return Document(ids, marks, source=content_key(opening))
+
+    def read(self, documents: Documents, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and marks of one of the documents, copied out of the mapped file."""
+        shard, first = self.corpus.shard(int(documents.shard[index])), int(documents.first[index])
+        part = slice(first, first + int(documents.lengths[index]))
+        return shard.tokens[part].astype(np.int64), np.array(shard.marks[part])
 
 
 def sentences_of(corpus: Corpus, documents: Documents) -> Documents:
     """The sentences of documents, each in the place of a document."""
     shards, firsts, lengths = [], [], []
     for shard, first, length in zip(documents.shard, documents.first, documents.lengths, strict=True):
-        marks = corpus.shard(int(shard)).marks[first : first + length]
-        starts = np.flatnonzero(marks & SENTENCE_START)
+        starts = sentence_starts(corpus.shard(int(shard)).marks, int(first), int(length))
         firsts.append(first + starts)
         lengths.append(np.diff(starts, append=length))
         shards.append(np.full(len(starts), shard))
     return Documents(*(np.concatenate(arrays) for arrays in (shards, firsts, lengths)))
+
+
+def sentence_starts(marks: np.ndarray, first: int, length: int) -> np.ndarray:
+    """Where sentences begin in a document, counted from its first token, in bounded memory beside the answer."""
+    parts = [
+        np.flatnonzero(marks[start : min(start + MARKS_AT_ONCE, first + length)] & SENTENCE_START) + (start - first)
+        for start in range(first, first + length, MARKS_AT_ONCE)
+    ]
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -77,8 +112,9 @@ class AdjacentWindow:
         return AdjacentWindow(self.corpus, self.left.take(order), self.right.take(order))
 
     @classmethod
-    def of_documents(cls, corpus: Corpus, documents: Documents) -> AdjacentWindow:
-        sentences = sentences_of(corpus, documents)
+    def of_documents(cls, corpus: Corpus, documents: Documents, longest: int) -> AdjacentWindow:
+        """longest: tokens that are read of a sentence."""
+        sentences = sentences_of(corpus, documents).opening(longest)
         opens = np.isin(sentences.shard * 2**40 + sentences.first, documents.shard * 2**40 + documents.first)
         follows = np.flatnonzero(~opens)  # every sentence but the first of its document
         return cls(corpus, sentences.take(follows - 1), sentences.take(follows))

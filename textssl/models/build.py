@@ -124,11 +124,24 @@ def with_attention(attention: str, build: Callable[[str], PreTrainedModel]) -> P
 
 
 def checkpoint_activations(model: PreTrainedModel) -> None:
-    """Recompute activations in the backward, in place: about a third more time for much less memory."""
+    """Recompute activations in the backward, in place: about a third more time for much less memory.
+
+    Raises UserError for a family that transformers cannot do this for.
+    """
     # Today's name, and the one that transformers 5.17 has.
     names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
     enable = next(method for name in names if (method := getattr(model, name, None)))
-    enable({"use_reentrant": False})
+    try:
+        enable({"use_reentrant": False})
+    except (ValueError, NotImplementedError):
+        known = False
+    else:
+        known = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    if not known:
+        raise UserError(
+            f"train.gradient_checkpointing=true: transformers cannot recompute the activations of the "
+            f"{model.config.model_type} family; leave it out, or lower train.micro_batch_size"
+        )
 
 
 def folder_config(spec: ModelConfig) -> Any:

@@ -91,7 +91,8 @@ def crop_views(
 ) -> Views:
     """Two spans of a document as views (see views.crops); documents of equal text have one source."""
     spans = two_spans(document.marks, min_tokens, max_tokens, overlap, rng, max_gap)
-    return Views([document.ids[begin:end] for begin, end in spans], source=content_key(document.ids))
+    source = content_key(document.ids) if document.source is None else document.source
+    return Views([document.ids[begin:end].copy() for begin, end in spans], source)  # copied, so that the rest can go
 
 
 def check_room(max_tokens: int, tokens: int) -> None:

@@ -6,13 +6,16 @@ wait for torch.
 
 from textssl.tokenizer.family import check_family, covers_all_bytes, keeps_text
 from textssl.tokenizer.folder import for_causal, framed_hash, load, load_backend, save, tokenizer_hash
+from textssl.tokenizer.long_words import LONGEST_WORD, LongWords
 from textssl.tokenizer.report import TokenizerReport, report
 from textssl.tokenizer.train import ALGORITHMS, SPECIAL_TOKENS, train_tokenizer
 from textssl.tokenizer.words import WordFinder, word_starts
 
 __all__ = [
     "ALGORITHMS",
+    "LONGEST_WORD",
     "SPECIAL_TOKENS",
+    "LongWords",
     "TokenizerReport",
     "WordFinder",
     "check_family",

@@ -6,15 +6,16 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from textssl.errors import UserError
+from textssl.tokenizer.fitting import PRINTABLE_ASCII, SPECIAL_TOKENS, Task, fit, too_small
+from textssl.tokenizer.long_words import LongWords
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 ALGORITHMS = ("bpe", "wordpiece", "unigram")
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # their ids are 0 to 4
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS
 NORMAL_FORMS = {
     "NFC": normalizers.NFC,
@@ -22,7 +23,6 @@ NORMAL_FORMS = {
     "NFD": normalizers.NFD,
     "NFKD": normalizers.NFKD,
 }
-PRINTABLE_ASCII = [chr(code) for code in range(33, 127)]
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 SPECIAL_SCORE = -1e4  # log-probability that no path through real text reaches
 
@@ -37,6 +37,7 @@ def train_tokenizer(
     normalization: str | None = "NFC",
     byte_fallback: bool = True,
     min_frequency: int = 2,
+    long_words: LongWords | None = None,
 ) -> PreTrainedTokenizerFast:
     """A tokenizer of at most `vocab_size` tokens, special ones included, fitted to `texts`.
 
@@ -46,6 +47,9 @@ def train_tokenizer(
     training of wordpiece and unigram is not deterministic.
 
     normalization: None, NFC, NFD, NFKC or NFKD. min_frequency: how often a pair occurs to be merged (bpe, wordpiece).
+    Words of more than LONGEST_WORD characters are cut for training, and counted in `long_words`
+    (textssl.tokenizer.long_words has the limits). More than a little text is trained on in a subprocess, which ends
+    with any exception here, such as KeyboardInterrupt.
     Raises UserError for an unknown option, no text, or a vocabulary too small for the alphabet.
     """
     if algorithm not in ALGORITHMS:
@@ -62,13 +66,8 @@ def train_tokenizer(
     if normalizer is not None:
         tokenizer.normalizer = normalizer
     counted = CountedTexts(texts)
-    trainer = build_trainer(algorithm, vocab_size - 256 * byte_fallback, min_frequency)
-    try:
-        tokenizer.train_from_iterator(counted, trainer)
-    except Exception as error:
-        if "not large enough" not in str(error):
-            raise
-        raise too_small(vocab_size, algorithm) from None
+    task = Task(tokenizer.to_str(), algorithm, vocab_size, len(BYTE_TOKENS) * byte_fallback, min_frequency)
+    tokenizer = fit(task, (long_words or LongWords()).cut(counted, algorithm))
     if not counted.characters:
         raise UserError("the input holds no text to train a tokenizer on")
     if tokenizer.get_vocab_size() > vocab_size:
@@ -94,11 +93,6 @@ class CountedTexts:
 def smallest_vocabulary(algorithm: str, byte_fallback: bool) -> int:
     alphabet = {"bpe": 256, "wordpiece": 2 * len(PRINTABLE_ASCII), "unigram": len(PRINTABLE_ASCII)}[algorithm]
     return len(SPECIAL_TOKENS) + alphabet + 256 * byte_fallback
-
-
-def too_small(vocab_size: int, algorithm: str) -> UserError:
-    advice = "" if algorithm == "bpe" else ", or algorithm bpe, which works on bytes"
-    return UserError(f"vocab_size {vocab_size} is too small for the characters of this text: give a larger one{advice}")
 
 
 def untrained(algorithm: str) -> Tokenizer:
@@ -139,30 +133,19 @@ def build_normalizer(
     return normalizers.Sequence(steps) if steps else None
 
 
-def build_trainer(algorithm: str, vocab_size: int, min_frequency: int) -> Any:
-    shared = {"vocab_size": vocab_size, "special_tokens": list(SPECIAL_TOKENS), "show_progress": False}
-    if algorithm == "bpe":
-        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        return trainers.BpeTrainer(min_frequency=min_frequency, initial_alphabet=alphabet, **shared)
-    if algorithm == "wordpiece":
-        # every character has two tokens (x and ##x): at most half of a large vocabulary goes to the alphabet
-        limit = max(vocab_size // 4, len(PRINTABLE_ASCII))
-        return trainers.WordPieceTrainer(
-            min_frequency=min_frequency, initial_alphabet=PRINTABLE_ASCII, limit_alphabet=limit, **shared
-        )
-    return trainers.UnigramTrainer(unk_token=UNK, initial_alphabet=[*PRINTABLE_ASCII, "▁", "\n", "\t"], **shared)
-
-
 def finish_unigram(tokenizer: Tokenizer, byte_fallback: bool) -> Tokenizer:
-    """Special tokens out of reach of real text, and tokens for bytes, as SentencePiece's byte_fallback has them."""
+    """Special tokens out of reach of real text, and tokens for bytes, as SentencePiece's byte_fallback has them.
+
+    Pieces that the trainer learned from text which spells such a token are left out: a token has one id.
+    """
     state = json.loads(tokenizer.to_str())
-    vocabulary = state["model"]["vocab"]  # [token, log-probability]
-    lowest = min(score for _, score in vocabulary)
-    for place in range(len(SPECIAL_TOKENS)):
-        vocabulary[place][1] = SPECIAL_SCORE  # the trainer gives 0, so that a literal "[SEP]" would become the token
+    count, reserved = len(SPECIAL_TOKENS), {*SPECIAL_TOKENS, *(BYTE_TOKENS if byte_fallback else ())}
+    learned = [piece for piece in state["model"]["vocab"][count:] if piece[0] not in reserved]  # [token, log-prob.]
+    # the trainer gives special tokens 0, so that a literal "[SEP]" would become the token
+    vocabulary = [[token, SPECIAL_SCORE] for token in SPECIAL_TOKENS] + learned
     if byte_fallback:
-        known = {token for token, _ in vocabulary}
-        vocabulary += [[token, lowest - 10.0] for token in BYTE_TOKENS if token not in known]
+        vocabulary += [[token, SPECIAL_SCORE] for token in BYTE_TOKENS]
+    state["model"]["vocab"] = vocabulary
     state["model"]["byte_fallback"] = byte_fallback
     return Tokenizer.from_str(json.dumps(state, ensure_ascii=False))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
+from textssl.data.alone import Alone
 from textssl.data.corpus import Corpus
 from textssl.data.dealing import Limits, TextDealing
 from textssl.data.drops import DropReport
@@ -33,10 +34,14 @@ SHOWN_SECONDS = 2.0  # of checking a corpus, from which it is said
 
 @dataclass
 class Data:
-    """What a run trains on: prepared corpora with their weights, and given pairs where there are any."""
+    """What a run trains on: prepared corpora with their weights, and given pairs where there are any.
+
+    alone: what gives pieces of the corpora the tokens of their text; needed where an objective embeds such pieces.
+    """
 
     corpora: list[tuple[Corpus, float]]
     pairs: PairOrder | LabelPairs | None = None
+    alone: Alone | None = None
 
     def counts(self, size: int) -> sparse.csr_matrix:
         """(size, documents) how often each token stands in each document, of the first COUNTED_TOKENS.
@@ -50,9 +55,9 @@ class Data:
         for documents in sources:
             left = COUNTED_TOKENS // len(sources)
             for document in documents:
-                ids.append(document)
-                lengths.append(len(document))
-                left -= len(document)
+                ids.append(document[:left])
+                lengths.append(len(ids[-1]))
+                left -= lengths[-1]
                 if left <= 0:
                     break
         columns = np.repeat(np.arange(len(lengths)), lengths)
@@ -93,7 +98,9 @@ def open_data(
                 f"the corpus {corpus.path} was prepared with another tokenizer than {source}: prepare it again"
             )
     weights = [share.weight for share in config.data.corpus]
-    return Data(list(zip(corpora, weights, strict=True)), pairs)
+    parts = [part.objective for part in objective.parts.values()] or [objective]
+    cuts = any(part.embeds and part.sample != "pairs" for part in parts)
+    return Data(list(zip(corpora, weights, strict=True)), pairs, Alone(words.backend_tokenizer) if cuts else None)
 
 
 def open_checked(path: str | Path, console: Console) -> Corpus:
@@ -149,7 +156,7 @@ def held_out_steps(
     if corpus is None:
         return None
     distributed.from_first_rank(corpus.check)
-    held_out = Data([(corpus, 1.0)], data.pairs)
+    held_out = replace(data, corpora=[(corpus, 1.0)])
     try:
         steps = build_steps(config, objective, held_out, HELD_OUT_SEED, most=config.evaluation.max_rows)
     except UserError as error:
@@ -217,9 +224,14 @@ def build_part(
         micro_batch_size=config.train.micro_batch_size,
         world_size=distributed.world_size(),
         rank=distributed.rank(),
-        dealing=TextDealing(form, config.data.sequence_length, limits(config, objective)) if objective.embeds else None,
+        dealing=text_dealing(config, objective, data) if objective.embeds else None,
         **options,
     )
+
+
+def text_dealing(config: Config, objective: Objective, data: Data) -> TextDealing:
+    alone = None if objective.sample == "pairs" else data.alone  # given pairs are encoded alone as they are read
+    return TextDealing(objective.row_format(), config.data.sequence_length, limits(config, objective), alone)
 
 
 def sample_order(config: Config, objective: Objective, data: Data, seed: int) -> Order:

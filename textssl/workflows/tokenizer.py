@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,12 @@ def train_tokenizer(
     """Train a tokenizer on documents, write the folder `out`, print and write (report.json) how it fits held-out ones.
 
     The options are those of textssl.tokenizer.train_tokenizer and textssl.data.documents.read_documents. A tokenizer
-    that is in `out` already is replaced; any other folder with files in it raises UserError.
+    that is in `out` already is replaced; any other folder with files in it raises UserError. Words longer than
+    textssl.tokenizer.LONGEST_WORD are cut for training; the report counts them.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     check_folder(out, OWN_FILES, REPORT)
-    drops, console = DropReport(), Console()
+    drops, long_words, console = DropReport(), tokenizers.LongWords(), Console()
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=drops
     )
@@ -62,16 +64,21 @@ def train_tokenizer(
                 strip_accents=strip_accents,
                 normalization=normalization,
                 byte_fallback=byte_fallback,
+                long_words=long_words,
             )
         report = tokenizers.report(tokenizer, texts.held_out or texts.examples())
         tokenizers.save(tokenizer, side)
         figures = {"algorithm": algorithm, "held_out": bool(texts.held_out), **report.as_dict()}
+        figures["long_words"] = {"longer_than": tokenizers.LONGEST_WORD[algorithm], **asdict(long_words)}
         (side / REPORT).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     measured = "held-out text" if texts.held_out else "its own training text"
     console.print(report.table(f"{algorithm} tokenizer {out}, measured on {measured}"))
     if drops.total:
         console.print(drops.table())
-    for warning in warnings(tokenizer, report, vocab_size, bool(texts.held_out)):
+    notes = warnings(tokenizer, report, vocab_size, bool(texts.held_out))
+    if long_words.words:
+        notes.append(long_words.note(algorithm))
+    for warning in notes:
         console.print(f"[yellow]Note:[/yellow] {warning}.")
     return tokenizer
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import textssl
+from textssl.progress import working
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: start again to continue
 SEVERAL_VALUES = ("--input",)  # options that take `--input a b c` as well as `--input a --input b --input c`
@@ -69,7 +70,8 @@ def call(function: str, arguments: dict[str, Any]) -> Any:
     """Run `textssl.FUNCTION` (which imports what it needs now) with the arguments of the command of that name."""
     choices = {name: value.value for name, value in arguments.items() if isinstance(value, StrEnum)}
     plain = {name: None if value == Normalization.none.value else value for name, value in choices.items()}
-    return getattr(textssl, function)(**{**arguments, **plain})
+    with working(f"textssl {function.replace('_', ' ')}", bar=False):  # importing what it needs is work as well
+        return getattr(textssl, function)(**{**arguments, **plain})
 
 
 def finish(result: Any) -> None:

@@ -28,6 +28,7 @@ from textssl.arguments import (
     spread,
 )
 from textssl.errors import UserError, printable
+from textssl.evaluation.suite_file import check_suite
 from textssl.files import NO_ROOM
 from textssl.inference import app as inference_app
 
@@ -191,7 +192,9 @@ def evaluate(
 
     Example: `textssl evaluate --model runs/mlm/model --baselines`
     """
-    call("evaluate", locals())
+    arguments = locals()
+    check_suite(suite)  # a misspelt kind should not wait for the libraries
+    call("evaluate", arguments)
 
 
 @app.command()

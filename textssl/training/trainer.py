@@ -81,13 +81,14 @@ class Trainer:
         self.figures: dict[str, float] = {}
         self.recent, self.monitor = Recent(), Monitor()
         self.features: dict[str, Any] = {}  # of the last step, gathered
-        self.step_seconds = 0.0
+        self.step_seconds, self.step_loss = 0.0, math.nan
         self.done = self.done_before = 0.0  # progress now, and when this process began
 
     def fit(self) -> str | None:
         """Train to the end, or until a signal; returns the signal's name. The state is saved either way."""
         self.restore()
-        tracker = Tracker(self.run if rank() == 0 else None, self.console, self.config.train.tensorboard)
+        run = self.run if rank() == 0 else None
+        tracker = Tracker(run, self.console, self.config.train.tensorboard, self.describe_step)
         with tracker as self.tracker, StopSignals() as self.signals:
             self.clock_started = time.perf_counter()
             self.seconds_before = self.spent.seconds
@@ -160,7 +161,7 @@ class Trainer:
             for optimizer in self.optimizers:
                 optimizer.step()
             self.objective.commit(gradient.features)
-            self.skipped_in_row = 0
+            self.skipped_in_row, self.step_loss = 0, sum(losses)
             self.recent.add(dict(zip(names, losses, strict=True)), norm, agreed.tokens, agreed.places)
             self.features = gradient.features
         else:
@@ -232,6 +233,9 @@ class Trainer:
         left = (seconds - self.seconds_before) * (1 - self.done) / max(self.done - self.done_before, 1e-9)
         loss, speed, step = figures["train/loss"], figures["train/tokens_per_second"], self.spent.steps
         self.tracker.show(self.done, f"step {step:>6}  loss {loss:.4f}  {speed:,.0f} tokens/s  {duration(left)} left")
+
+    def describe_step(self) -> str:
+        return f"{self.spent.steps:,} steps made, {100 * self.done:.1f} %, loss of the last one {self.step_loss:.4f}"
 
     def look_at_features(self) -> dict[str, float]:
         """The monitor's figures of the last step, and its alarm, on rank 0; the features are the same everywhere."""

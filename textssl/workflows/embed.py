@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -13,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl import __version__
 from textssl.data.documents import Document, DropReport, expand_inputs, read_documents
@@ -25,6 +25,7 @@ from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder, unit_rows
 from textssl.evaluation.loading import default_device, find_model, weights_hash
 from textssl.files import check_output
+from textssl.progress import working
 from textssl.training.signals import StopSignals
 
 WINDOW_TEXTS = 4_096  # sorted by length, computed and saved together
@@ -175,17 +176,14 @@ def write_vectors(
     """Embed what the writer does not hold yet, window by window. again_unit: unit length after cutting dimensions.
     Raises Stopped soon after a signal; the window under way is given up."""
     sources: deque[list[str]] = deque()
-    columns = (SpinnerColumn(), TextColumn("embedding {task.completed:,} texts"), TextColumn("{task.fields[speed]}"))
-    shown = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=shown, transient=True, disable=not shown.is_terminal) as bar:
-        task = bar.add_task("", total=None, completed=writer.resumed, speed="")
+    with working("embedding", unit="texts") as work:
         embedded = 0
 
         def on_batch(count: int) -> None:
             nonlocal embedded
             embedded += count
-            speed = embedded / max(bar.tasks[0].elapsed or 0.0, 0.1)
-            bar.update(task, advance=count, speed=f"{speed:,.0f} texts/s")
+            speed = embedded / max(time.monotonic() - work.started, 0.1)
+            work.at(embedded, f"{writer.resumed + embedded:,} texts, {speed:,.0f} texts/s")
             if stop.name:
                 raise Stopped
 

@@ -28,6 +28,7 @@ from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder
 from textssl.evaluation.loading import find_model
 from textssl.files import check_output, write_text
+from textssl.progress import working
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 UNITS = ("sentences", "passages")
@@ -95,7 +96,8 @@ def mine(
     wanted = min(num_negatives + SPARE, (range_max - range_min) if range_max else num_negatives + SPARE)
     bounds = {"range_min": range_min, "range_max": range_max, "absolute_margin": margin}
     bounds |= {"relative_margin": relative_margin, "max_score": max_score, "min_score": min_score}
-    mined = mine_negatives(kept, encoder, wanted, bounds)
+    with working("looking for the nearest texts"):
+        mined = mine_negatives(kept, encoder, wanted, bounds)
     rows = list(with_negatives(kept, mined, num_negatives))
     if not rows:
         raise UserError(

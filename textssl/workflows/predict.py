@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl.data import drops
 from textssl.data.documents import DropReport, expand_inputs, is_usable, read_documents
@@ -20,6 +19,7 @@ from textssl.data.inputs import file_format
 from textssl.errors import UserError, printable
 from textssl.evaluation.predictor import Item, load_predictor
 from textssl.files import check_output, written_file
+from textssl.progress import working
 from textssl.workflows.finetune import answer_fields
 
 WINDOW_TEXTS = 4_096  # sorted by length and computed together
@@ -73,11 +73,9 @@ def predict(
             window = list(islice(items, WINDOW_TEXTS))
 
     texts = 0
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} texts"), TimeElapsedColumn())
-    with written_file(out) as aside, aside.open("w", encoding="utf-8") as stream, Progress(
-        *columns, transient=True
-    ) as bar:  # fmt: skip
-        task = bar.add_task("", total=None)
+    with written_file(out) as aside, aside.open("w", encoding="utf-8") as stream, working(
+        "predicting", unit="texts"
+    ) as work:  # fmt: skip
         for answers in predictor.stream(windows()):
             for (source, item), answer in zip(waiting.pop(0), answers, strict=True):
                 fields = answer_fields(answer, predictor.labels)
@@ -86,7 +84,7 @@ def predict(
                 if predictor.labels:
                     counts[fields["label"]] += 1
                 texts += 1
-            bar.update(task, completed=texts)
+            work.at(texts)
     if report.total:
         console.print(report.table())
     shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"

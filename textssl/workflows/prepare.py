@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from textssl import __version__
@@ -18,6 +18,7 @@ from textssl.data.prepare import DUPLICATE, Counts, Prepared, write_corpus
 from textssl.data.samples import without_sample
 from textssl.errors import UserError, printable
 from textssl.files import check_folder, written_folder
+from textssl.progress import Work, working
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 
@@ -50,8 +51,7 @@ def prepare(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
     backend = load_backend(without_sample(tokenizer))
-    with written_folder(out) as side, Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
-        show = Shown(progress)
+    with written_folder(out) as side, working("preparing", unit="documents") as work:
         prepared = write_corpus(
             documents,
             side,
@@ -68,7 +68,7 @@ def prepare(
                 "options": options,
                 "textssl": __version__,
             },
-            on_progress=show,
+            on_progress=Shown(work),
         )
         if prepared.train.documents == 0:
             dropped = f" ({report.summary()})" if report.total else ""
@@ -91,35 +91,18 @@ def check_options(
         raise UserError(f"--out {out} is a finished corpus already: choose another folder, or give --overwrite")
 
 
-def columns() -> tuple[Any, ...]:
-    return (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[documents]:,} documents"),
-        TextColumn("{task.fields[tokens]:,} tokens"),
-        TextColumn("{task.fields[megabytes]:,.1f} MB, {task.fields[speed]:.1f} MB/s"),
-        TimeElapsedColumn(),
-    )
-
-
 class Shown:
-    """Adds up counts on a progress line (the end is not known while a stream is read)."""
+    """Adds up counts and shows them (the end is not known while a stream is read)."""
 
-    def __init__(self, progress: Progress):
-        self.progress, self.counts = progress, Counts()
-        self.task = progress.add_task("preparing", total=None, **self.fields(0.0))
-
-    def fields(self, seconds: float) -> dict[str, Any]:
-        megabytes = self.counts.bytes / 1e6
-        speed = megabytes / seconds if seconds else 0.0
-        counts = {"documents": self.counts.documents, "tokens": self.counts.tokens}
-        return {**counts, "megabytes": megabytes, "speed": speed}
+    def __init__(self, work: Work):
+        self.work, self.counts = work, Counts()
 
     def __call__(self, added: Counts) -> None:
         self.counts.add(added)
-        elapsed = self.progress.tasks[0].elapsed or 0.0
-        self.progress.update(self.task, **self.fields(elapsed))
+        megabytes, seconds = self.counts.bytes / 1e6, max(time.monotonic() - self.work.started, 1e-3)
+        counted = f"{self.counts.documents:,} documents, {self.counts.tokens:,} tokens"
+        speed = f"{megabytes:,.1f} MB, {megabytes / seconds:.1f} MB/s"
+        self.work.at(self.counts.documents, f"{counted}, {speed}")
 
 
 def print_summary(console: Console, out: Path, prepared: Prepared, report: DropReport, held_out: float) -> None:

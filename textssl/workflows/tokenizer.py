@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl import tokenizer as tokenizers
 from textssl.data.dedup import digest, unit_interval
 from textssl.data.documents import Document, DropReport, read_documents
 from textssl.files import check_folder, written_folder
+from textssl.progress import Work, working
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -52,8 +52,8 @@ def train_tokenizer(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=drops
     )
     with written_folder(out) as side:
-        with Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
-            texts = SplitTexts(documents, progress)
+        with working("reading", unit="documents") as work:
+            texts = SplitTexts(documents, work)
             tokenizer = tokenizers.train_tokenizer(
                 texts,
                 algorithm=algorithm,
@@ -63,7 +63,8 @@ def train_tokenizer(
                 normalization=normalization,
                 byte_fallback=byte_fallback,
             )
-        report = tokenizers.report(tokenizer, texts.held_out or texts.examples())
+        with working("measuring the tokenizer"):
+            report = tokenizers.report(tokenizer, texts.held_out or texts.examples())
         tokenizers.save(tokenizer, side)
         figures = {"algorithm": algorithm, "held_out": bool(texts.held_out), **report.as_dict()}
         (side / REPORT).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -98,22 +99,22 @@ def warnings(
 class SplitTexts:
     """The texts to train on; those whose hash falls below HELD_OUT_SHARE are kept apart for the report."""
 
-    def __init__(self, documents: Iterator[Document], progress: Progress):
-        self.documents, self.progress = documents, progress
+    def __init__(self, documents: Iterator[Document], work: Work):
+        self.documents, self.work = documents, work
         self.held_out: list[str] = []
         self.held_out_characters = 0
         self.smallest: list[tuple[float, str]] = []  # a heap of training texts, for a corpus without held-out ones
 
     def __iter__(self) -> Iterator[str]:
-        task = self.progress.add_task("reading", total=None, documents=0, megabytes=0.0)
         characters = count = 0
         for count, document in enumerate(self.documents, start=1):
             characters += len(document.text)
             if count % 64 == 0:
-                self.progress.update(task, documents=count, megabytes=characters / 1e6)
+                self.work.at(count, f"{count:,} documents, {characters / 1e6:,.1f} MB")
             if self.is_trained_on(document.text):
                 yield document.text
-        self.progress.update(task, description="training", documents=count, megabytes=characters / 1e6)
+        self.work.say("training the tokenizer")
+        self.work.at(count, f"{count:,} documents, {characters / 1e6:,.1f} MB")
 
     def is_trained_on(self, text: str) -> bool:
         place = unit_interval(digest(text.encode()))
@@ -130,14 +131,3 @@ class SplitTexts:
     def examples(self) -> list[str]:
         """A few training texts, of the smallest hashes."""
         return [text for _, text in sorted(self.smallest, reverse=True)]
-
-
-def columns() -> tuple[SpinnerColumn, TextColumn, BarColumn, TextColumn, TextColumn, TimeElapsedColumn]:
-    return (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[documents]:,} documents"),
-        TextColumn("{task.fields[megabytes]:,.1f} MB"),
-        TimeElapsedColumn(),
-    )

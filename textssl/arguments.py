@@ -61,6 +61,10 @@ Input = Annotated[
 TextColumn = Annotated[str, typer.Option(help="Column or key that holds the text, where a format has columns.")]
 OneDocumentPer = Annotated[DocumentUnit, typer.Option(help="What separates documents in .txt files.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken record instead of counting it.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="That compute; default: OMP_NUM_THREADS, else as many as others leave free."),
+]
 Model = Annotated[
     str, typer.Option(metavar="DIR", help="Model folder, run folder, sample:minilm, or a name on the hub.")
 ]

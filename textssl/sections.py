@@ -160,6 +160,11 @@ class TrainConfig(Section):
     compile: bool = False
     gradient_checkpointing: bool = False
     workers: int | None = Field(default=None, ge=0, description="loader processes; null: 0 on CPU, 2 on a GPU")
+    threads: int | None = Field(
+        default=None,
+        gt=0,
+        description="that compute on the CPU; null: OMP_NUM_THREADS, else as before a resume, else as many as are free",
+    )
     log_every: int = Field(default=10, gt=0, description="steps")
     checkpoint_every: int | None = Field(default=500, gt=0, description="steps; null: only at the end")
     keep_checkpoints: int = Field(default=2, ge=1)

@@ -41,7 +41,9 @@ def counted(corpus: Corpus, words, *given: str) -> Overlap:
     return overlaps({"task": list(given)}, [(corpus, words.backend_tokenizer)])["task"]
 
 
-@pytest.mark.parametrize("frame", ["{}", "Before it stood this.\n{}\nAnd this behind it.", "A title\n\n{}", "So: {} Yes."])
+@pytest.mark.parametrize(
+    "frame", ["{}", "Before it stood this.\n{}\nAnd this behind it.", "A title\n\n{}", "So: {} Yes."]
+)
 def test_a_whole_text_is_found_whatever_stands_around_it(frame, words, tmp_path):
     corpus = corpus_of(tmp_path / "c", words, [*texts()[:20], frame.format(TOPIC), *texts()[20:30]])
     assert counted(corpus, words, TOPIC, FRESH, f"  {TOPIC}\n") == Overlap(texts=3, whole=2, passage=0)
@@ -63,7 +65,7 @@ def test_a_short_text_must_be_a_document(words, tmp_path):
 def test_rulers_and_unknown_characters_are_no_copies(words, tmp_path):
     ruler, strange = "= " * 60 + "end of it", "\u0d05\u0d06 " * 60 + "end"
     corpus = corpus_of(tmp_path / "c", words, [f"{ruler} one", f"{strange} one", *texts()[:5]])
-    found = counted(corpus, words, f"{FRESH} {ruler} two", f"{FRESH} {strange.replace(chr(0xd05), chr(0xd07))} two")
+    found = counted(corpus, words, f"{FRESH} {ruler} two", f"{FRESH} {strange.replace(chr(0xD05), chr(0xD07))} two")
     assert found == Overlap(2, 0, 0)
 
 
@@ -108,4 +110,4 @@ def test_texts_that_begin_alike_are_told_apart_in_bounded_steps(words, tmp_path,
     same = "From: the office of the harbour master. Subject: boats and storms on this coast. "
     letters = [f"{same}{text[:200]}" for text in texts()[:60]]
     corpus = corpus_of(tmp_path / "c", words, letters[:40])
-    assert counted(corpus, words, *letters) == Overlap(60, 40, 0) or counted(corpus, words, *letters).whole == 40
+    assert counted(corpus, words, *letters).whole == 40

@@ -44,7 +44,7 @@ def test_results_are_written_shown_and_repeat(suite, tmp_path, capfd):
     shown, errors = capfd.readouterr()
     assert "mine: accuracy" in shown and "Spearman" in shown and "same, untrained" in shown
     assert str(out) in shown.replace("\n", "")  # a path may be wrapped
-    assert errors == ""
+    assert errors == "evaluating with 1 compute thread (OMP_NUM_THREADS)\n"
     again = evaluate(folder, suite, baselines=True)
     assert again == results
 

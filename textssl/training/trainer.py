@@ -297,6 +297,7 @@ class Trainer:
                 "skipped_in_row": self.skipped_in_row,
                 "resumed_from": self.resumed_from,
                 "num_processes": world_size(),
+                "threads": torch.get_num_threads(),
                 "identity": self.identity,
                 "recent": asdict(self.recent),
                 "monitor": self.monitor.state(),

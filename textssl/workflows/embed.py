@@ -26,7 +26,9 @@ from textssl.evaluation.features import Encoder, unit_rows
 from textssl.evaluation.loading import default_device, find_model, weights_hash
 from textssl.files import check_output
 from textssl.progress import working
+from textssl.threads import choose_threads, use
 from textssl.training.signals import StopSignals
+from textssl.training.tracking import announce as tell
 
 WINDOW_TEXTS = 4_096  # sorted by length, computed and saved together
 WINDOW_CHARACTERS = 2**20
@@ -65,6 +67,7 @@ def embed(
     text_column: str = "text",
     one_document_per: str = "blank-line",
     strict: bool = False,
+    threads: int | None = None,
 ) -> Embedded:
     """Write the vectors of all texts to `out`, in the order of the input, and print what became of them.
 
@@ -74,7 +77,8 @@ def embed(
     steps are in FILE.scale.npy and in the parquet metadata). truncate_dim: the first so many dimensions, made unit
     length again. normalize: True or False; None: as the modules of the model say, which for a plain transformers
     folder is the mean over its tokens. max_tokens: where longer texts are cut; None: where the model ends. prompt: name
-    or text of a sentence-transformers prompt. workers: processes; the bytes written do not depend on them.
+    or text of a sentence-transformers prompt. workers: processes; threads: that compute, by default as many as are
+    free; the bytes written do not depend on them.
 
     An interrupted job goes on when it is started again with the same settings. Raises UserError.
     """
@@ -93,6 +97,7 @@ def embed(
     settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
     settings |= {"one_document_per": one_document_per, "device": default_device().type}
     settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
+    tell(Console(stderr=True), f"embedding with {use(choose_threads(threads))}")
     with ExitStack() as stack:
         encoder = load_encoder(folder, **choices) if workers == 1 else stack.enter_context(
             EmbedderPool({"model": str(folder), **choices}, workers)

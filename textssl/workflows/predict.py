@@ -20,6 +20,8 @@ from textssl.errors import UserError, printable
 from textssl.evaluation.predictor import Item, load_predictor
 from textssl.files import check_output, written_file
 from textssl.progress import working
+from textssl.threads import choose_threads, use
+from textssl.training.tracking import announce
 from textssl.workflows.finetune import answer_fields
 
 WINDOW_TEXTS = 4_096  # sorted by length and computed together
@@ -43,12 +45,13 @@ def predict(
     text_column: str = "text",
     one_document_per: str = "blank-line",
     strict: bool = False,
+    threads: int | None = None,
 ) -> Predicted:
     """Write one object a text to `out`, in the order of the input: its source, its text, label and probabilities.
 
     model: what `textssl finetune` left, or any sequence classifier. input: as for `embed`; tables with text_a and
     text_b (and no text) hold pairs. A model of scores gives a score instead. The file appears when it is complete.
-    Raises UserError.
+    threads: that compute; by default as many as are free. Raises UserError.
     """
     out, console, report = Path(out), Console(), DropReport()
     if out.suffix != SUFFIX or os.path.isdir(out):
@@ -61,6 +64,7 @@ def predict(
     if first is None:
         dropped = f" ({report.summary()})" if report.total else ""
         raise UserError(f"there is no text to classify in {', '.join(inputs)}{dropped}")
+    announce(Console(stderr=True), f"predicting with {use(choose_threads(threads))}")
     predictor = load_predictor(model)
     counts: dict[str, int] = {name: 0 for name in predictor.labels}
     waiting: list[list[tuple[str, Item]]] = []  # windows that are read and not yet answered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from textssl.data.samples import without_sample
 from textssl.errors import UserError, printable
 from textssl.files import check_folder, written_folder
 from textssl.progress import Work, working
+from textssl.threads import free_threads
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 
@@ -37,12 +37,12 @@ def prepare(
 ) -> Corpus:
     """Tokenize documents into the folder `out`, print what became of them, and return the train split.
 
-    workers: encoder processes, by default one a core; the bytes written do not depend on it. held_out: share of the
-    documents, by hash of their text. overwrite: replace a finished corpus in `out`. Raises UserError for what is wrong
-    with the input or options; an interrupted run leaves `out` as it was.
+    workers: encoder processes, by default one a free core; the bytes written do not depend on it. held_out: share of
+    the documents, by hash of their text. overwrite: replace a finished corpus in `out`. Raises UserError for what is
+    wrong with the input or options; an interrupted run leaves `out` as it was.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
-    workers = workers if workers is not None else len(os.sched_getaffinity(0))
+    workers = workers if workers is not None else free_threads().count
     check_options(Path(out), workers, held_out, block_tokens, shard_tokens, overwrite)
     options: dict[str, Any] = {"strict": strict, "held_out": held_out, "text_column": text_column}
     options |= {"one_document_per": one_document_per, "shard_tokens": shard_tokens}
@@ -51,6 +51,7 @@ def prepare(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
     backend = load_backend(without_sample(tokenizer))
+    Console(stderr=True).print(f"preparing with {workers} process{'es' * (workers > 1)}", highlight=False)
     with written_folder(out) as side, working("preparing", unit="documents") as work:
         prepared = write_corpus(
             documents,

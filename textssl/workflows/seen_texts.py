@@ -13,6 +13,7 @@ from textssl import progress
 from textssl.config import load_config
 from textssl.data.corpus import Corpus
 from textssl.data.overlap import PASSAGE_TOKENS, overlaps
+from textssl.data.splits import Splits
 from textssl.errors import UserError, printable
 from textssl.evaluation.classification import Classification
 from textssl.evaluation.clustering import Clustering
@@ -22,6 +23,7 @@ from textssl.evaluation.scorer import Scorer
 from textssl.evaluation.similarity import Similarity, WordSimilarity
 from textssl.evaluation.suite import Suite
 from textssl.evaluation.text_pairs import PairTask
+from textssl.sections import Config
 from textssl.workflows.mine import corpus_tokenizer
 
 Corpora = Sequence[tuple[Corpus, Tokenizer]]
@@ -103,11 +105,38 @@ def unchecked(why: UserError | str) -> dict[str, Any]:
     return {"checked": False, "why": str(why)}
 
 
+def any_found(found: Mapping[str, Any]) -> bool:
+    """Whether a check found any text."""
+    return any(one["whole"] + one["passage"] for one in found.get("tasks", {}).values())
+
+
+def labelled_overlap(config: Config, splits: Splits) -> dict[str, Any]:
+    """Labelled texts that stand in the text that a model was pretrained on: of data.corpus, else of its run.
+
+    Raises UserError where data.corpus is none.
+    """
+    given = [share.path for share in config.data.corpus]
+    pretrained = config.model.pretrained
+    if pretrained is None or config.model.reinitialise:
+        return {}  # there is no such text
+    try:
+        folder = find_model(pretrained)
+        corpora = [opened(path, folder) for path in given] or run_corpora(folder)
+    except UserError as error:
+        if given:
+            raise
+        return unchecked(error)
+    groups = {f"the {name} part": [*part.texts, *(part.text_b or ())] for name, part in splits.parts.items()}
+    return look_for(groups, corpora)
+
+
 def overlap_lines(found: Mapping[str, Any], *, advice: str = "") -> list[str]:
     """One line a task that has such texts, or one that says that there are none, or why it was not checked.
 
     advice: what would let it be checked.
     """
+    if not found:
+        return []
     if not found["checked"]:
         why = printable(found["why"])
         return [f"Not checked whether evaluation texts stand in the training corpus: {why}{advice and '; '}{advice}."]
@@ -122,3 +151,10 @@ def overlap_lines(found: Mapping[str, Any], *, advice: str = "") -> list[str]:
     total = sum(one["texts"] for one in found["tasks"].values())
     none = f"None of {total:,} evaluation texts was found in the training corpus."
     return lines or [none]
+
+
+def card_lines(found: Mapping[str, Any]) -> list[str]:
+    """The same for a model's card, without a path."""
+    if found and not found["checked"]:
+        return ["Whether texts of the evaluation stand in the text that it was trained on was not checked."]
+    return overlap_lines(found)

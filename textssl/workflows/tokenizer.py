@@ -15,6 +15,7 @@ from textssl.data.dedup import digest, unit_interval
 from textssl.data.documents import Document, DropReport, read_documents
 from textssl.files import check_folder, written_folder
 from textssl.progress import Work, working
+from textssl.threads import choose_threads, use_rayon
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -39,15 +40,19 @@ def train_tokenizer(
     text_column: str = "text",
     one_document_per: str = "blank-line",
     strict: bool = False,
+    threads: int | None = None,
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer on documents, write the folder `out`, print and write (report.json) how it fits held-out ones.
 
     The options are those of textssl.tokenizer.train_tokenizer and textssl.data.documents.read_documents. A tokenizer
-    that is in `out` already is replaced; any other folder with files in it raises UserError.
+    that is in `out` already is replaced; any other folder with files in it raises UserError. threads: that compute; by
+    default as many as are free.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     check_folder(out, OWN_FILES, REPORT)
     drops, console = DropReport(), Console()
+    chosen = use_rayon(choose_threads(threads))
+    Console(stderr=True).print(f"training a tokenizer with {chosen}", highlight=False, markup=False)
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=drops
     )

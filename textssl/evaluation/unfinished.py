@@ -32,7 +32,7 @@ class Unfinished:
             with suppress(OSError, ValueError):
                 found = json.loads(file.read_text(encoding="utf-8"))
                 self.records = found if isinstance(found, dict) else {}
-        self.before = set(self.records) - {SHARED}
+        self.before = set(self.records) - {SHARED}  # what an earlier start has finished
 
     def take(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The record of a task, as JSON gives it back: from an earlier start, or made now and kept."""

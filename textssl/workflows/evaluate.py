@@ -27,7 +27,7 @@ from textssl.report.card import CARD
 from textssl.report.evaluated import add_evaluation, check_card, check_own
 from textssl.threads import choose_threads, use
 from textssl.training.tracking import announce, finite
-from textssl.workflows.measured import OURS, Side, announce_kept, file_facts, unfinished_file
+from textssl.workflows.measured import HELD_OUT, OURS, Side, announce_kept, file_facts, unfinished_file
 from textssl.workflows.seen_texts import card_lines, look_for, overlap_lines, run_corpora, suite_texts, unchecked
 
 HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
@@ -84,7 +84,7 @@ def evaluate(
     results["overlap"] = seen(folder, plan, scorer, corpus, held_out)
     if held_out is not None:  # first: a mistake here should not wait for the probes
         results["held_out"] = str(held_out)
-        key = f"held-out text {fingerprint(str(held_out), file_facts(text_files(held_out)))}"
+        key = f"{HELD_OUT}{fingerprint(str(held_out), file_facts(text_files(held_out)))}"
         results["language"] = kept.take(key, lambda: held_out_figure(folder, scorer, held_out).as_dict())
     add_tasks(results, names, ours, theirs, kept)
     if baselines:

@@ -19,13 +19,13 @@ from textssl.evaluation.remembered import Remembered
 from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import Suite, reads_vectors
 from textssl.evaluation.table import LANGUAGE
-from textssl.evaluation.unfinished import SHARED, Unfinished, fingerprint, plain_figures
+from textssl.evaluation.unfinished import Unfinished, fingerprint, plain_figures
 from textssl.training.tracking import announce
 from textssl.workflows.embed import model_hash
 from textssl.workflows.tuner import suite_tuners
 
 FOLDER = "evaluations"  # in the cache folder
-OURS = "this model: "
+OURS, HELD_OUT = "this model: ", "held-out text "  # what records are called
 
 
 @dataclass
@@ -111,8 +111,9 @@ def announce_kept(kept: Unfinished, names: Iterable[str]) -> None:
     """Say which tasks an earlier start has finished. names: of all tasks."""
     names = list(names)
     done = sum(f"{OURS}{name}" in kept.before for name in names)
-    others = len(kept.before) - done
-    if kept.before - {SHARED}:
-        beside = f" (and {others:,} more figures, such as baselines)" if others else ""
+    read = any(record.startswith(HELD_OUT) for record in kept.before)
+    baselines = len(kept.before) - done - read
+    if kept.before:
+        beside = f"{' and the held-out text' * read}{f' and {baselines:,} of baselines' if baselines else ''}"
         words = f"{done} of {len(names)} tasks{beside} are taken from an earlier, unfinished evaluation"
         announce(Console(stderr=True), words)

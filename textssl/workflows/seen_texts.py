@@ -118,6 +118,8 @@ def labelled_overlap(config: Config, splits: Splits) -> dict[str, Any]:
     given = [share.path for share in config.data.corpus]
     pretrained = config.model.pretrained
     if pretrained is None or config.model.reinitialise:
+        if given:
+            raise UserError("data.corpus names what model.pretrained was trained on, and the run starts from none")
         return {}  # there is no such text
     try:
         folder = find_model(pretrained)

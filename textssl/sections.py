@@ -41,7 +41,11 @@ class CorpusShare(Section):
 
 
 class DataConfig(Section):
-    corpus: list[CorpusShare] = Field(default=[], description="prepared folder, or a list of {path, weight}")
+    corpus: list[CorpusShare] = Field(
+        default=[],
+        description="prepared folder, or a list of {path, weight}; finetune: what model.pretrained was trained on, to "
+        "look for labelled texts there; none: as its run says",
+    )
     held_out: str | None = Field(default=None, description="prepared folder to evaluate on; default: CORPUS/held-out")
     pairs: str | None = Field(
         default=None, description="file of text_a, text_b, and where known negative(_N), label or score"

@@ -24,7 +24,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"models", "data"},
     {"views", "losses", "tokenizer"},
     {"distributed", "config", "batch", "subprocesses"},
-    {"sample_types"},
+    {"sample_types", "progress", "threads"},
     {"sections", "yaml_reader"},
     {"__init__"},  # the package itself: the version, and names that load when asked for
     {"files"},
@@ -44,7 +44,7 @@ HEAVY = {  # what `textssl --help` must not wait for
 }
 LIGHT_FILES = (
     *("cli.py", "inference.py", "arguments.py", "__main__.py", "config.py", "sections.py", "files.py", "errors.py"),
-    *("yaml_reader.py", "interrupts.py", "lock.py"),
+    *("yaml_reader.py", "interrupts.py", "lock.py", "progress.py", "evaluation/suite_file.py"),
     *("__init__.py", "workflows/__init__.py"),
 )
 

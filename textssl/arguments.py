@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import textssl
+from textssl.progress import working
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: start again to continue
 SEVERAL_VALUES = ("--input",)  # options that take `--input a b c` as well as `--input a --input b --input c`
@@ -60,6 +61,10 @@ Input = Annotated[
 TextColumn = Annotated[str, typer.Option(help="Column or key that holds the text, where a format has columns.")]
 OneDocumentPer = Annotated[DocumentUnit, typer.Option(help="What separates documents in .txt files.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken record instead of counting it.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="That compute; default: OMP_NUM_THREADS, else as many as others leave free."),
+]
 Model = Annotated[
     str, typer.Option(metavar="DIR", help="Model folder, run folder, sample:minilm, or a name on the hub.")
 ]
@@ -69,7 +74,8 @@ def call(function: str, arguments: dict[str, Any]) -> Any:
     """Run `textssl.FUNCTION` (which imports what it needs now) with the arguments of the command of that name."""
     choices = {name: value.value for name, value in arguments.items() if isinstance(value, StrEnum)}
     plain = {name: None if value == Normalization.none.value else value for name, value in choices.items()}
-    return getattr(textssl, function)(**{**arguments, **plain})
+    with working(f"textssl {function.replace('_', ' ')}", bar=False):  # importing what it needs is work as well
+        return getattr(textssl, function)(**{**arguments, **plain})
 
 
 def finish(result: Any) -> None:

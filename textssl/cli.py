@@ -23,11 +23,13 @@ from textssl.arguments import (
     Overrides,
     Strict,
     TextColumn,
+    Threads,
     call,
     finish,
     spread,
 )
 from textssl.errors import UserError, printable
+from textssl.evaluation.suite_file import check_suite
 from textssl.files import NO_ROOM
 from textssl.inference import app as inference_app
 from textssl.interrupts import Interrupted, ending_on_signals, words
@@ -116,6 +118,7 @@ def train_tokenizer(
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,
+    threads: Threads = None,
 ) -> None:
     """Train a tokenizer and report how well it fits held-out text.
 
@@ -129,7 +132,10 @@ def prepare(
     input: Input,
     tokenizer: Annotated[str, typer.Option(metavar="DIR", help="Tokenizer folder, or sample:minilm.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make: token shards and a held-out split.")],
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the bytes written never depend on it.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes, by default as many as cores are free; the bytes never depend on it."),
+    ] = None,
     held_out: Annotated[float, typer.Option(help="Share of the documents that is set aside.")] = 0.01,
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
@@ -187,12 +193,19 @@ def evaluate(
         str | None, typer.Option(metavar="DIR", help="Another model: differences on the same examples, with p.")
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Put the tables into the model's card, README.md.")] = False,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What it was trained on, to count evaluation texts there; default: RUN's."),
+    ] = None,
+    threads: Threads = None,
 ) -> None:
     """Show what a model is worth on the tasks of a suite, with intervals.
 
     Example: `textssl evaluate --model runs/mlm/model --baselines`
     """
-    call("evaluate", locals())
+    arguments = locals()
+    check_suite(suite)  # a misspelt kind should not wait for the libraries
+    call("evaluate", arguments)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from textssl.arguments import (
     Precision,
     Strict,
     TextColumn,
+    Threads,
     call,
     finish,
 )
@@ -47,6 +48,7 @@ def embed(
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,
+    threads: Threads = None,
 ) -> None:
     """Turn texts into vectors, in the order of the input and in bounded memory.
 
@@ -82,6 +84,7 @@ def mine(
     max_pairs: Annotated[int, typer.Option(min=2, help="Draw so many where there are more; bounds memory.")] = 20_000,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts; default: the model's limit.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    threads: Threads = None,
 ) -> None:
     """Find hard negatives: texts that a model takes for similar and that belong to another document.
 
@@ -132,6 +135,7 @@ def predict(
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,
+    threads: Threads = None,
 ) -> None:
     """Give each text its label with the probabilities of all, by a model that `textssl finetune` made.
 

@@ -41,7 +41,11 @@ class CorpusShare(Section):
 
 
 class DataConfig(Section):
-    corpus: list[CorpusShare] = Field(default=[], description="prepared folder, or a list of {path, weight}")
+    corpus: list[CorpusShare] = Field(
+        default=[],
+        description="prepared folder, or a list of {path, weight}; finetune: what model.pretrained was trained on, to "
+        "look for labelled texts there; none: as its run says",
+    )
     held_out: str | None = Field(default=None, description="prepared folder to evaluate on; default: CORPUS/held-out")
     pairs: str | None = Field(
         default=None, description="file of text_a, text_b, and where known negative(_N), label or score"
@@ -160,6 +164,11 @@ class TrainConfig(Section):
     compile: bool = False
     gradient_checkpointing: bool = False
     workers: int | None = Field(default=None, ge=0, description="loader processes; null: 0 on CPU, 2 on a GPU")
+    threads: int | None = Field(
+        default=None,
+        gt=0,
+        description="that compute on the CPU; null: OMP_NUM_THREADS, else as before a resume, else as many as are free",
+    )
     log_every: int = Field(default=10, gt=0, description="steps")
     checkpoint_every: int | None = Field(default=500, gt=0, description="steps; null: only at the end")
     keep_checkpoints: int = Field(default=2, ge=1)

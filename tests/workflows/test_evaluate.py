@@ -15,7 +15,11 @@ from tests.evaluation.test_classification import write_labelled
 from tests.evaluation.test_similarity import write_pairs
 from tests.tiny import texts
 from textssl.errors import UserError
+from textssl.evaluation import measure
+from textssl.evaluation.measure import task_figures
+from textssl.workflows import measured
 from textssl.workflows.evaluate import evaluate
+from textssl.workflows.measured import Side
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def test_results_are_written_shown_and_repeat(suite, tmp_path, capfd):
     shown, errors = capfd.readouterr()
     assert "mine: accuracy" in shown and "Spearman" in shown and "same, untrained" in shown
     assert str(out) in shown.replace("\n", "")  # a path may be wrapped
-    assert errors == ""
+    assert errors == "evaluating with 1 compute thread (OMP_NUM_THREADS)\n"
     again = evaluate(folder, suite, baselines=True)
     assert again == results
 
@@ -200,3 +204,100 @@ def test_what_was_computed_is_shown_where_it_cannot_be_written(suite, tmp_path, 
     with pytest.raises(UserError, match=r"out.json cannot be written: No space left on device"):
         evaluate(folder, suite, out=tmp_path / "new" / "out.json")
     assert "mine: accuracy" in capsys.readouterr().out and not list((tmp_path / "new").iterdir())
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """Evaluations that die when they come to a task, by its name; {} lets them live."""
+    dying: dict[str, bool] = {}
+    stock = Side.measure
+
+    def measure(self, name):
+        if name in dying:
+            raise KeyboardInterrupt
+        return stock(self, name)
+
+    monkeypatch.setattr(Side, "measure", measure)
+    return dying
+
+
+@pytest.mark.parametrize("against", [False, True])
+def test_a_killed_evaluation_goes_on_with_the_tasks_that_are_left(
+    against, suite, tmp_path, capfd, monkeypatch, stopped
+):
+    monkeypatch.setenv("TEXTSSL_CACHE", str(tmp_path / "cache"))
+    folder = save_model(tmp_path / "model", "bert")
+    other = save_model(tmp_path / "other", "modernbert") if against else None
+
+    def run(name: str = "out.json") -> dict:
+        return evaluate(
+            folder, suite, baselines=True, against=other, held_out=suite.parent / "t.txt", out=tmp_path / name
+        )
+
+    (suite.parent / "t.txt").write_text("\n\n".join(text[:200] for text in texts()[:3]))
+    whole = run("whole.json")
+    assert not list((tmp_path / "cache" / "evaluations").iterdir()), "a finished evaluation leaves nothing"
+    stopped["pairs"] = True
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert len(list((tmp_path / "cache" / "evaluations").iterdir())) == 1 and not (tmp_path / "out.json").exists()
+    stopped.clear()
+    capfd.readouterr()
+    computed = []
+    monkeypatch.setattr(
+        measured, "task_figures", lambda task, *rest: computed.append(task.name) or task_figures(task, *rest)
+    )
+    assert run() == whole
+    assert (tmp_path / "out.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert computed == ["pairs"] * (1 + against)
+    shown = capfd.readouterr()
+    assert "1 of 2 tasks and the held-out text are taken from an earlier, unfinished evaluation" in shown.err
+    assert "mine: accuracy" in shown.out and not list((tmp_path / "cache" / "evaluations").iterdir())
+
+
+def test_kept_tasks_of_other_weights_or_data_are_not_taken(suite, tmp_path, capfd, monkeypatch, stopped):
+    monkeypatch.setenv("TEXTSSL_CACHE", str(tmp_path / "cache"))
+    folder = save_model(tmp_path / "model", "bert")
+    stopped["pairs"] = True
+
+    def killed(model: Path) -> str:
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(model, suite)
+        return capfd.readouterr().err
+
+    killed(folder)
+    assert "taken from an earlier" in killed(folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: 1.01 * value for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    assert "taken from" not in killed(folder) and "taken from" in killed(folder)
+    write_labelled(suite.parent / "topics.csv", *topics(150, seed=1))
+    assert "taken from" not in killed(folder) and "taken from" in killed(folder)
+    suite.write_text(suite.read_text().replace("draws: 2", "draws: 3"))
+    assert "taken from" not in killed(folder)
+
+
+def test_baselines_are_kept_too(suite, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("TEXTSSL_CACHE", str(tmp_path / "cache"))
+    folder, stock = save_model(tmp_path / "model", "bert"), measure.random_encoder
+    whole = evaluate(folder, suite, baselines=True)
+    monkeypatch.setattr(measure, "random_encoder", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluate(folder, suite, baselines=True)
+    monkeypatch.setattr(measure, "random_encoder", stock)
+    monkeypatch.setattr(measure, "Tfidf", lambda **_: None)  # is not asked again
+    capfd.readouterr()
+    assert evaluate(folder, suite, baselines=True) == whole
+    assert "2 of 2 tasks and 4 of baselines are taken from" in capfd.readouterr().err
+
+
+def test_a_mistake_in_a_suite_is_said_before_the_libraries_are_loaded(tmp_path):
+    (tmp_path / "bad.yaml").write_text("tasks: [{name: mine, path: a.csv, kind: clasification}]")
+    code = (
+        "import sys\nfrom textssl.cli import main\n"
+        "try:\n    main(['evaluate', '--model', 'x', '--suite', 'bad.yaml'])\n"
+        "except SystemExit as end:\n    print(end.code, 'torch' in sys.modules, 'sklearn' in sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "False", "False"]
+    assert "tasks.0.kind is 'clasification'; there is classification" in done.stderr

@@ -61,7 +61,8 @@ def test_bad_labels_stop_before_anything_is_written(labels, message, seeds, tmp_
         ("data.test={new}", "the test texts have the label 'new', which no training text has"),
         ("data.validation_share=0.001", "too few texts to split off a validation part: give data.validation"),
         ("evaluation.suite=quick", r"evaluation\.suite does nothing with `textssl finetune`"),
-        ("data.corpus=somewhere", r"data\.corpus does nothing with `textssl finetune`"),
+        ("data.pairs=somewhere", r"data\.pairs does nothing with `textssl finetune`"),
+        ("data.corpus=somewhere", r"somewhere is not a prepared corpus"),  # in which labelled texts are looked for
         ("model.pooling=max", r"model\.pooling does nothing with objective\.name=classification"),
         ("out={topics}", "is a file, it must be a folder to make"),
         ("out={topics}; train.num_seeds=2", "is a file, it must be a folder to make"),

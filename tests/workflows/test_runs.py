@@ -16,15 +16,17 @@ from tests.labelled import finetune_config
 from tests.models.small import small_model
 from tests.tiny import make_corpus, tiny_config
 from tests.training.kills import checkpoints, finish, start
+from textssl import threads
 from textssl.config import parse_config
 from textssl.errors import UserError
 from textssl.lock import NAME, hold
 from textssl.models import varlen
 from textssl.models.heads import LanguageModel
 from textssl.models.sentence import SentenceModel
+from textssl.workflows.computing import deterministic
 from textssl.workflows.finetune import finetune
 from textssl.workflows.pretrain import pretrain
-from textssl.workflows.runs import check_masks, deterministic, fit_attention, held_run
+from textssl.workflows.runs import check_masks, fit_attention, held_run
 
 GPU = torch.device("cuda")  # as a name: nothing here touches one
 
@@ -169,3 +171,28 @@ def test_every_rank_is_told_of_a_refusal(tmp_path):
         assert process.returncode != 0
         assert errors.count("is in use by process") == 2
     assert finish(start(config, processes=2)) == 0
+
+
+def test_a_resumed_run_keeps_its_number_of_threads(tmp_path, monkeypatch, capsys):
+    """Whatever is free now; who asks for another number is told what that changes."""
+    make_corpus(tmp_path)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    free, before = [threads.Threads(2, "of 2 cores")], torch.get_num_threads()
+    monkeypatch.setattr(threads, "free_threads", lambda: free[0])
+    schedule = "schedule={name: constant, warmup_steps: 1}"
+
+    def run(steps: int, *given: str) -> tuple[int, str]:
+        pretrain(tiny_config(tmp_path, "mlm", schedule, f"train.max_steps={steps}", *given))
+        return torch.get_num_threads(), capsys.readouterr().err
+
+    try:
+        count, said = run(2)
+        assert count == 2 and "training with 2 compute threads (of 2 cores)" in said
+        free[0] = threads.Threads(1, "of 2 cores, others use 1.0")
+        count, said = run(3)
+        assert count == 2 and "training with 2 compute threads (as in the start before)" in said
+        count, said = run(4, "train.threads=1")
+        assert count == 1 and "had 2 compute threads so far" in " ".join(said.split())
+        assert run(5)[0] == 1, "as in the last start"
+    finally:
+        threads.use(threads.Threads(before, "as before"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -23,6 +20,7 @@ from textssl.errors import UserError
 from textssl.evaluation.lanes import Lanes
 from textssl.evaluation.loading import context_limit
 from textssl.evaluation.tokens import TokenReader, padded
+from textssl.progress import working
 from textssl.tokenizer.vocabulary import padding_id
 
 DEFAULT_MAX_TOKENS = 512
@@ -85,15 +83,14 @@ class Encoder(ABC):
     def embed(self, texts: Sequence[str], *, progress: str | None = None) -> np.ndarray:
         """(texts, width) float32, in the order given; a text without tokens is a row of zeros.
 
-        progress: words beside a progress bar on the terminal; None shows none.
+        progress: what to call this work where it is shown; None draws no bar.
         Raises UserError where the model gives something other than finite numbers.
         """
         vectors = np.zeros((len(texts), self.width), dtype=np.float32)
         starts = range(0, len(texts), self.slice_texts)
-        with Progress(console=Console(stderr=True), transient=True, disable=no_bar(progress)) as bar:
-            task = bar.add_task(progress or "", total=len(texts))
+        with working(progress or "reading texts", len(texts), "texts", bar=progress is not None) as work:
             slices = (texts[start : start + self.slice_texts] for start in starts)
-            embedded = self.embed_windows(slices, on_batch=lambda count: bar.advance(task, count))
+            embedded = self.embed_windows(slices, on_batch=work.advance)
             for start, (window, _) in zip(starts, embedded, strict=True):
                 vectors[start : start + len(window)] = window
         return vectors
@@ -150,11 +147,6 @@ class Encoder(ABC):
     @abstractmethod
     def forward(self, items: Sequence[Any]) -> np.ndarray:
         """(items, width) float32 vectors of one batch, of any length."""
-
-
-def no_bar(progress: str | None) -> bool:
-    """Whether there is nobody to see a progress bar."""
-    return progress is None or not sys.stderr.isatty()
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

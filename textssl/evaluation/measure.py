@@ -17,6 +17,7 @@ from textssl.evaluation.figure import Accuracy, Figure, merge
 from textssl.evaluation.remembered import Remembered
 from textssl.evaluation.scorer import Scorer, random_scorer
 from textssl.evaluation.suite import Suite, reads_vectors
+from textssl.evaluation.unfinished import Unfinished
 
 PACKAGES = ("textssl", "torch", "transformers", "sentence-transformers", "scikit-learn", "scipy", "numpy")
 
@@ -29,19 +30,27 @@ def run_suite(
     progress: str | None = None,
     tuner: Tuner | None = None,
     scorer: Scorer | None = None,
+    kept: Unfinished | None = None,
 ) -> Iterator[tuple[str, Figures]]:
     """(task, figures) of anything with `fit` and `embed`.
 
     scorer: the model as a language model; the tasks that it cannot do are left out (`Suite.suited` says which and why),
     None leaves out all that read one. tuner: trains the model itself on labelled texts, for the figures that a task's
-    `tuned` names; None leaves them out.
+    `tuned` names; None leaves them out. kept: takes and keeps tasks that are finished, under progress and their name.
     """
+    kept = kept or Unfinished()
     for task in suite.suited(scorer)[0].tasks:
         reader = encoder if reads_vectors(task) else scorer
-        figures = dict(task.run(reader, progress and f"{progress}: {task.name}"))
-        if tuner is not None and isinstance(task, Classification):
-            figures |= dict(task.run_tuned(tuner))
-        yield task.name, figures
+        words = progress and f"{progress}: {task.name}"
+        yield task.name, kept.figures(words or task.name, lambda: task_figures(task, reader, words, tuner))  # noqa: B023
+
+
+def task_figures(task: Any, reader: Any, progress: str | None = None, tuner: Tuner | None = None) -> Figures:
+    """Every figure of one task. reader: the encoder or the scorer, whichever the task reads; tuner as in run_suite."""
+    figures = dict(task.run(reader, progress))
+    if tuner is not None and isinstance(task, Classification):
+        figures |= dict(task.run_tuned(tuner))
+    return figures
 
 
 def named_values(encoder: Encoder, suite: Suite, scorer: Scorer | None = None) -> Iterator[tuple[str, float]]:
@@ -57,24 +66,37 @@ def named_values(encoder: Encoder, suite: Suite, scorer: Scorer | None = None) -
 
 
 def run_baselines(
-    model: str | Path, suite: Suite, *, progress: bool = True, scratch_tuner: Tuner | None = None
+    model: str | Path,
+    suite: Suite,
+    *,
+    progress: bool = True,
+    scratch_tuner: Tuner | None = None,
+    kept: Unfinished | None = None,
 ) -> Iterator[tuple[str, dict[str, Figures]]]:
     """(baseline, {task: figures}) for every task that the baseline is defined for.
 
     "majority" of classes or "chance": nothing is read; "tfidf": words counted (for clustering its SVD, LSA, with
     k-means); "lsa_mixture": the same with a Gaussian mixture, for clustering; "random_words": a random vector a word;
     "random_init": the model untrained. scratch_tuner: trains the untrained model on labelled texts, for the figures
-    that a task's `tuned` names; beside those, TF-IDF and the majority show the probe's figure on as many labels.
+    that a task's `tuned` names; beside those, TF-IDF and the majority show the probe's figure on as many labels. kept:
+    as in run_suite.
     """
+    kept = kept or Unfinished()
     for floor in ("majority", "chance"):
         tasks = {task.name: dict(task.run_floor()) for task in suite.tasks if task.floor == floor}
         if tasks:
             yield floor, _beside_tuned(tasks, suite, scratch_tuner)
-    counted = {task.name: dict(task.run(Tfidf(**task.tfidf))) for task in suite.tasks if task.tfidf is not None}
+    counted = {
+        task.name: kept.figures(f"TF-IDF: {task.name}", lambda task=task: dict(task.run(Tfidf(**task.tfidf))))
+        for task in suite.tasks
+        if task.tfidf is not None
+    }
     if counted:
         yield "tfidf", _beside_tuned(counted, suite, scratch_tuner)
     mixtures = {
-        task.name: dict(task.run_mixture(Tfidf(**task.tfidf)))
+        task.name: kept.figures(
+            f"LSA, mixture: {task.name}", lambda task=task: dict(task.run_mixture(Tfidf(**task.tfidf)))
+        )
         for task in suite.tasks
         if isinstance(task, Clustering) and task.tfidf is not None
     }
@@ -82,13 +104,14 @@ def run_baselines(
         yield "lsa_mixture", mixtures
     seeds = range(suite.seed, suite.seed + suite.initialisations)
     if any(map(reads_vectors, suite.tasks)):
-        yield "random_words", _merge([dict(run_suite(RandomWords(seed=seed), suite)) for seed in seeds])
+        words = [run_suite(RandomWords(seed=seed), suite, f"random words {seed}", kept=kept) for seed in seeds]
+        yield "random_words", _merge([dict(one) for one in words])
     runs = []
     for seed in seeds:
         encoder = Remembered(random_encoder(model, seed=seed, max_tokens=suite.max_tokens))
         tuner = scratch_tuner if seed == suite.seed else None  # training from scratch is dear: once
         scorer = random_scorer(model, seed=seed)
-        runs.append(dict(run_suite(encoder, suite, "untrained" if progress else None, tuner, scorer)))
+        runs.append(dict(run_suite(encoder, suite, f"untrained {seed}" if progress else None, tuner, scorer, kept)))
     yield "random_init", _merge(runs)
 
 

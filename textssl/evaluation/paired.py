@@ -50,14 +50,20 @@ def compare(
 
     Macro F1 says little that the accuracy of the same predictions does not; the two are adjusted apart.
     """
-    found: dict[str, dict[str, Difference]] = {}
-    for task, figures in ours.items():
-        for name, figure in figures.items():
-            other = theirs.get(task, {}).get(name)
-            difference = None if other is None else paired_difference(figure, other, seed)
-            if difference is not None:
-                found.setdefault(task, {})[name] = difference
-    return _adjusted(found)
+    found = {task: task_differences(figures, theirs.get(task, {}), seed) for task, figures in ours.items()}
+    return adjusted({task: figures for task, figures in found.items() if figures})
+
+
+def task_differences(ours: Mapping[str, Figure], theirs: Mapping[str, Figure], seed: int = 0) -> dict[str, Difference]:
+    """{figure: ours - theirs} of one task, p not adjusted."""
+    found = {name: paired_difference(figure, theirs[name], seed) for name, figure in ours.items() if name in theirs}
+    return {name: difference for name, difference in found.items() if difference is not None}
+
+
+def difference_of(values: Mapping[str, Any]) -> Difference:
+    """The difference that `as_dict` gave these values."""
+    f1 = values.get("macro_f1")
+    return Difference(**{**values, "macro_f1": None if f1 is None else Difference(**f1)})
 
 
 def paired_difference(ours: Figure, theirs: Figure, seed: int = 0) -> Difference | None:
@@ -161,7 +167,8 @@ def holm(values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _adjusted(found: dict[str, dict[str, Difference]]) -> dict[str, dict[str, Difference]]:
+def adjusted(found: dict[str, dict[str, Difference]]) -> dict[str, dict[str, Difference]]:
+    """{task: {figure: Difference}} with p adjusted for their number."""
     every = [difference for figures in found.values() for difference in figures.values()]
     main = _holm_of([difference.p for difference in every])
     f1 = _holm_of([difference.macro_f1.p for difference in every if difference.macro_f1 is not None])

@@ -22,7 +22,7 @@ from textssl.evaluation.minimal_pairs import MinimalPairs
 from textssl.evaluation.retrieval import Retrieval
 from textssl.evaluation.scorer import VECTORS, Scorer
 from textssl.evaluation.similarity import Similarity, WordSimilarity
-from textssl.yaml_reader import read_yaml
+from textssl.evaluation.suite_file import read_suite_file
 
 KINDS: dict[str, Callable[..., Any]] = {
     kind.kind: kind
@@ -173,16 +173,7 @@ def load_suite(suite: str | Path) -> Suite:
 
 def _read(file: Path) -> Suite:
     """The suite that a YAML file describes. Raises UserError."""
-    if file.suffix not in (".yaml", ".yml"):
-        raise UserError(f"--suite is {file}: it must be {', '.join(SUITES)} or a YAML file")
-    if not file.is_file():
-        raise UserError(f"there is no suite file {file}")
-    values = read_yaml(file)
-    if isinstance(values, list):
-        values = {"tasks": values}
-    if not isinstance(values, dict):
-        raise UserError(f"{file} must hold tasks: [{{name: ..., path: ..., kind: {' | '.join(KINDS)}}}]")
-    return _from_values(file, **validate_options(_options, values, str(file)))
+    return _from_values(file, **validate_options(_options, read_suite_file(file), str(file)))
 
 
 def _options(
@@ -229,8 +220,6 @@ def check_number(where: str, key: str, value: Any) -> None:
 def _task(file: Path, place: int, values: dict[str, Any], shared: dict[str, Any]) -> Any:
     options = dict(values)
     kind = options.pop("kind", Classification.kind)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise UserError(f"{file}: tasks.{place}.kind is {kind!r}; there is {', '.join(KINDS)}")
     taken = inspect.signature(KINDS[kind]).parameters
     shared = {key: value for key, value in shared.items() if key in taken}
     options = validate_options(KINDS[kind], {**shared, **options}, f"tasks.{place}")

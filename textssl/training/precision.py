@@ -20,3 +20,8 @@ def native_bfloat16(cuda: bool) -> bool:
 def choose_precision(cuda: bool) -> Literal["bfloat16", "float32"]:
     """bfloat16 on GPUs that have it, float32 elsewhere; CPUs that have it too must be asked to use it."""
     return "bfloat16" if cuda and native_bfloat16(cuda) else "float32"
+
+
+def widened(features: torch.Tensor) -> torch.Tensor:
+    """In float32 at least, as losses want it."""
+    return features.float() if features.dtype in (torch.bfloat16, torch.float16) else features

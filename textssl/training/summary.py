@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Summary:
     the loss is not a code length. tokens: non-padding tokens through the trained backbone. seconds: of training. best:
     figure, value and step of the checkpoint that was exported, where evaluation.best names a figure; loss and bits are
     then those of that step, None where they were not measured there. stopped_early: evaluation.patience ended the run.
+    overlap: texts of evaluation.suite that stand in the training corpus, by task.
     """
 
     run: str
@@ -40,6 +41,7 @@ class Summary:
     precision: str
     best: dict[str, Any] | None = None
     stopped_early: bool = False
+    overlap: dict[str, Any] = field(default_factory=dict)
 
     def write(self) -> None:
         write_summary(self.run, asdict(self))

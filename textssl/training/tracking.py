@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from textssl import progress
 from textssl.errors import UserError, printable
 from textssl.files import write_text, writing
 
@@ -79,9 +81,14 @@ class RunFolder:
 
 
 class Tracker:
-    """Writes figures on rank 0; on other ranks (`run=None`) every call does nothing."""
+    """Writes figures on rank 0; on other ranks (`run=None`) every call does nothing.
 
-    def __init__(self, run: Path | None, console: Console, tensorboard: bool = False):
+    describe: what to say of the training where a step, or the steps between two lines, take long.
+    """
+
+    def __init__(
+        self, run: Path | None, console: Console, tensorboard: bool = False, describe: Callable[[], str] | None = None
+    ):
         self.console = console
         self.file = (run / METRICS).open("a", encoding="utf-8") if run else None
         self.board = open_board(run) if run and tensorboard else None
@@ -89,17 +96,20 @@ class Tracker:
         if run and console.is_terminal:
             columns = ("{task.description}", BarColumn(), "{task.percentage:>5.1f}%", TimeElapsedColumn())
             self.bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=console, transient=True)
-            self.task = self.bar.add_task("training", total=1.0, figures="")
+        self.work = progress.Work("training", 1.0, "", describe, self.bar)
 
     def __enter__(self) -> Tracker:
         if self.bar:
             self.bar.start()
+        if self.file:
+            progress.begin(self.work)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.bar:
             self.bar.stop()
         if self.file:
+            progress.end(self.work)
             self.file.close()
         if self.board:
             self.board.close()
@@ -119,8 +129,7 @@ class Tracker:
         """Move the bar to `done` in [0, 1]; `keep` prints the line for good (always, where there is no terminal)."""
         if not self.file:
             return
-        if self.bar:
-            self.bar.update(self.task, completed=done, figures=line)
+        self.work.at(done, line)
         if keep or not self.bar:
             announce(self.console, line)
 
@@ -128,6 +137,7 @@ class Tracker:
 def announce(console: Console, text: str, style: str | None = None) -> None:
     """Print a line as it is: paths and figures are neither markup nor wrapped."""
     console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+    progress.said()
 
 
 def check_tensorboard() -> None:

@@ -34,6 +34,7 @@ from textssl.training.evaluations import Best, Evaluation, restore_best
 from textssl.training.gradcache import StepGradient
 from textssl.training.monitor import Monitor
 from textssl.training.optimizer import build_optimizer, set_lr
+from textssl.training.precision import widened
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
 from textssl.training.tracking import Recent, RunFolder, Tracker, announce, cut_metrics, duration, shown
@@ -79,14 +80,14 @@ class Trainer:
         self.figures: dict[str, float] = {}
         self.recent, self.monitor = Recent(), Monitor()
         self.features: dict[str, Any] = {}  # of the last step, gathered
-        self.step_seconds = 0.0
+        self.step_seconds, self.step_loss = 0.0, math.nan
         self.done = self.done_before = 0.0  # progress now, and when this process began
 
     def fit(self) -> str | None:
         """Train to the end, or until a signal; returns the signal's name. The state is saved either way."""
         self.restore()
-        tracker = Tracker(self.run if rank() == 0 else None, self.console, self.config.train.tensorboard)
         self.folder = RunFolder(self.run if rank() == 0 else None)
+        tracker = Tracker(self.folder.run, self.console, self.config.train.tensorboard, self.describe_step)
         with tracker as self.tracker, StopSignals() as self.signals:
             self.clock_started = time.perf_counter()
             self.seconds_before = self.spent.seconds
@@ -158,7 +159,7 @@ class Trainer:
             for optimizer in self.optimizers:
                 optimizer.step()
             self.objective.commit(gradient.features)
-            self.skipped_in_row = 0
+            self.skipped_in_row, self.step_loss = 0, sum(losses)
             self.recent.add(dict(zip(names, losses, strict=True)), norm, agreed.tokens, agreed.places)
             self.features = gradient.features
         else:
@@ -182,8 +183,7 @@ class Trainer:
         """The objective's forward in the run's precision; features in float32 at least, as losses want."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             terms, features = self.objective(batch)
-        narrow = (torch.bfloat16, torch.float16)
-        return Encoded(terms, {k: value.float() if value.dtype in narrow else value for k, value in features.items()})
+        return Encoded(terms, {name: widened(value) for name, value in features.items()})
 
     def skip(self, losses: dict[str, float], norm: float) -> None:
         """Count a step that was not finite; several in a row end the run with their names."""
@@ -230,6 +230,9 @@ class Trainer:
         left = (seconds - self.seconds_before) * (1 - self.done) / max(self.done - self.done_before, 1e-9)
         loss, speed, step = figures["train/loss"], figures["train/tokens_per_second"], self.spent.steps
         self.tracker.show(self.done, f"step {step:>6}  loss {loss:.4f}  {speed:,.0f} tokens/s  {duration(left)} left")
+
+    def describe_step(self) -> str:
+        return f"{self.spent.steps:,} steps made, {100 * self.done:.1f} %, loss of the last one {self.step_loss:.4f}"
 
     def look_at_features(self) -> dict[str, float]:
         """The monitor's figures of the last step, and its alarm, on rank 0; the features are the same everywhere."""
@@ -294,6 +297,7 @@ class Trainer:
                 "skipped_in_row": self.skipped_in_row,
                 "resumed_from": self.resumed_from,
                 "num_processes": world_size(),
+                "threads": torch.get_num_threads(),
                 "identity": self.identity,
                 "recent": asdict(self.recent),
                 "monitor": self.monitor.state(),

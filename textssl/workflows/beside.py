@@ -15,6 +15,7 @@ from textssl.errors import UserError
 from textssl.evaluation import labelled_baselines
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.labelled_baselines import Texts
+from textssl.progress import working
 from textssl.sections import Config
 from textssl.training.tracking import announce
 from textssl.workflows.tuning import Tuned, class_numbers, tune
@@ -43,7 +44,8 @@ def beside(
                     return found, made.summary.stopped_by
                 answers = made.answers
             else:
-                answers = simple(name, config, splits) if distributed.rank() == 0 else None
+                with working(f"making the baseline {name}"):
+                    answers = simple(name, config, splits) if distributed.rank() == 0 else None
         except UserError as error:
             if distributed.rank() == 0:
                 announce(console, f"evaluation.baselines: {name} is left out: {error}", style="yellow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -13,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl import __version__
 from textssl.data.documents import Document, DropReport, expand_inputs, read_documents
@@ -26,6 +26,9 @@ from textssl.evaluation.features import Encoder, unit_rows
 from textssl.evaluation.loading import default_device, find_model, weights_hash
 from textssl.files import check_output
 from textssl.interrupts import Interrupted
+from textssl.progress import working
+from textssl.threads import choose_threads, use
+from textssl.training.tracking import announce as tell
 
 WINDOW_TEXTS = 4_096  # sorted by length, computed and saved together
 WINDOW_CHARACTERS = 2**20
@@ -60,6 +63,7 @@ def embed(
     text_column: str = "text",
     one_document_per: str = "blank-line",
     strict: bool = False,
+    threads: int | None = None,
 ) -> Embedded:
     """Write the vectors of all texts to `out`, in the order of the input, and print what became of them.
 
@@ -69,7 +73,8 @@ def embed(
     steps are in FILE.scale.npy and in the parquet metadata). truncate_dim: the first so many dimensions, made unit
     length again. normalize: True or False; None: as the modules of the model say, which for a plain transformers
     folder is the mean over its tokens. max_tokens: where longer texts are cut; None: where the model ends. prompt: name
-    or text of a sentence-transformers prompt. workers: processes; the bytes written do not depend on them.
+    or text of a sentence-transformers prompt. workers: processes; threads: that compute, by default as many as are
+    free; the bytes written do not depend on them.
 
     An interrupted job goes on when it is started again with the same settings. Raises UserError.
     """
@@ -88,6 +93,7 @@ def embed(
     settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
     settings |= {"one_document_per": one_document_per, "device": default_device().type}
     settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
+    tell(Console(stderr=True), f"embedding with {use(choose_threads(threads))}")
     with ExitStack() as stack:
         encoder = load_encoder(folder, **choices) if workers == 1 else stack.enter_context(
             EmbedderPool({"model": str(folder), **choices}, workers)
@@ -171,17 +177,14 @@ def write_vectors(
 ) -> None:
     """Embed what the writer does not hold yet, window by window. again_unit: unit length after cutting dimensions."""
     sources: deque[list[str]] = deque()
-    columns = (SpinnerColumn(), TextColumn("embedding {task.completed:,} texts"), TextColumn("{task.fields[speed]}"))
-    shown = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=shown, transient=True, disable=not shown.is_terminal) as bar:
-        task = bar.add_task("", total=None, completed=writer.resumed, speed="")
+    with working("embedding", unit="texts") as work:
         embedded = 0
 
         def on_batch(count: int) -> None:
             nonlocal embedded
             embedded += count
-            speed = embedded / max(bar.tasks[0].elapsed or 0.0, 0.1)
-            bar.update(task, advance=count, speed=f"{speed:,.0f} texts/s")
+            speed = embedded / max(time.monotonic() - work.started, 0.1)
+            work.at(embedded, f"{writer.resumed + embedded:,} texts, {speed:,.0f} texts/s")
 
         for _ in islice(documents, writer.resumed):  # read again, so that what is dropped is counted again
             pass

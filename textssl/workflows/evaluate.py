@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,22 @@ from textssl.data.inputs import expand_inputs
 from textssl.data.wheels import sha256_of
 from textssl.distributed import launched_rank
 from textssl.errors import UserError
-from textssl.evaluation.classification import Tuner
-from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.language import LanguageFigure, language_figure
-from textssl.evaluation.loading import find_model, weights_hash
-from textssl.evaluation.measure import Figures, run_baselines, run_suite, versions
-from textssl.evaluation.paired import compare
-from textssl.evaluation.remembered import Remembered
+from textssl.evaluation.loading import find_model
+from textssl.evaluation.measure import run_baselines, versions
+from textssl.evaluation.paired import Difference, adjusted, difference_of, task_differences
 from textssl.evaluation.running_text import first_bytes, is_corpus, running_texts
 from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import SUITES, Suite, load_suite
-from textssl.evaluation.table import LANGUAGE, legend, result_tables
+from textssl.evaluation.table import legend, result_tables
+from textssl.evaluation.unfinished import SHARED, Unfinished, fingerprint
 from textssl.files import check_output, write_text
 from textssl.report.card import CARD
 from textssl.report.evaluated import add_evaluation, check_card, check_own
-from textssl.training.tracking import finite
-from textssl.workflows.tuner import suite_tuners
+from textssl.threads import choose_threads, use
+from textssl.training.tracking import announce, finite
+from textssl.workflows.measured import HELD_OUT, OURS, Side, announce_kept, file_facts, unfinished_file
+from textssl.workflows.seen_texts import card_lines, look_for, overlap_lines, run_corpora, suite_texts, unchecked
 
 HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
 
@@ -41,6 +41,8 @@ def evaluate(
     held_out: str | Path | None = None,
     against: str | Path | None = None,
     card: bool = False,
+    corpus: str | Path | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Measure a model on the tasks of a suite, print a table a task, and return (and write) every figure.
 
@@ -48,8 +50,10 @@ def evaluate(
     (fine-tuning on the classification sets, an hour) or FILE.yaml. baselines: also the majority class, TF-IDF and the
     same model untrained. out: FILE.json. held_out: text that the model has not seen (a file, a folder, a prepared
     corpus, `sample:NAME`), for bits per byte. against: another model, measured on the same examples; every difference
-    has an interval and a p. card: put the tables into the model's card (README.md) too. Of several processes the first
-    does all of it, and the others return an empty dictionary at once. Raises UserError.
+    has an interval and a p. card: put the tables into the model's card (README.md) too. corpus: the text that the model
+    was trained on, where no run folder says it: evaluation texts that stand there are counted. threads: that compute;
+    by default as many as are free. An interrupted evaluation goes on with the tasks that are left. Of several processes
+    the first does all of it, and the others return an empty dictionary at once. Raises UserError.
     """
     if launched_rank() > 0:
         return {}
@@ -65,51 +69,97 @@ def evaluate(
     plan, skipped = given.suited(scorer)
     if out is not None:
         check_output(out, [*read_files(suite, given, folder, other), *(text_files(held_out) if held_out else ())])
-    results: dict[str, Any] = {
-        "model": str(model),
-        "weights_hash": weights_hash(folder),
-        "suite": str(suite),
-        "suite_hash": file_hash(suite),
-        "max_tokens": plan.max_tokens,
-        "draws": plan.draws,
-        "seeds": {"draws": plan.seed, "initialisations": [plan.seed + place for place in range(plan.initialisations)]},
-        "versions": versions(),
-        "data": plan.facts(),
-        "skipped": skipped,
-        "tasks": {},
-        "baselines": {},
-    }
+    ours = Side(folder, plan, skipped, scorer)
+    results = described(model, suite, ours)
+    theirs = None if other is None else Side.of(other, given)
+    if theirs is not None:
+        results["against"] = theirs.described(str(against))
+    names = dict.fromkeys([*ours.tasks, *(theirs.tasks if theirs else ())])
+    sources = [file for task in given.tasks for file in task_files(task)]
+    kept = Unfinished(unfinished_file(described_suite(suite, plan), sources, ours.facts, folder, other))
+    announce_kept(kept, names)
+    chosen = use(choose_threads(threads, kept.records.get(SHARED)))
+    announce(Console(stderr=True), f"evaluating with {chosen}")
+    kept.put(SHARED, chosen.count)
+    results["overlap"] = seen(folder, plan, scorer, corpus, held_out)
     if held_out is not None:  # first: a mistake here should not wait for the probes
         results["held_out"] = str(held_out)
-        results["language"] = held_out_figure(folder, scorer, held_out).as_dict()
-    tuner, scratch_tuner = suite_tuners(folder, plan, skipped)
-    figures = run_tasks(folder, plan, results, scorer, tuner)
-    if other is not None:
-        results["against"], theirs = measure_other(other, str(against), given)
-        results["differences"] = _plain(compare(figures, theirs, plan.seed))
+        key = f"{HELD_OUT}{fingerprint(str(held_out), file_facts(text_files(held_out)))}"
+        results["language"] = kept.take(key, lambda: held_out_figure(folder, scorer, held_out).as_dict())
+    add_tasks(results, names, ours, theirs, kept)
     if baselines:
-        for name, tasks in run_baselines(folder, plan, scratch_tuner=scratch_tuner):
-            results["baselines"][name] = _plain(tasks)
+        for name, tasks in run_baselines(folder, plan, scratch_tuner=ours.tuners[1], kept=kept):
+            results["baselines"][name] = json.loads(json.dumps(_plain(tasks)))
+    if kept.trouble is not None:
+        announce(Console(stderr=True), f"finished tasks could not be kept: {kept.trouble}", style="yellow")
     show_results(results, console)  # before it is written: a full disk does not take what was computed
     if out is not None:
         write_json(results, Path(out))
         console.print(f"Every figure: {out}", highlight=False, soft_wrap=True)
     if card:
         notes = [describe_language(results["language"])] if "language" in results else []
+        notes += card_lines(results["overlap"])
         written = add_evaluation(folder, results, notes)
         console.print(f"The tables are in the model's card: {written}", highlight=False, soft_wrap=True)
+    kept.clear()
     return results
+
+
+def described(model: str | Path, suite: str | Path, ours: Side) -> dict[str, Any]:
+    """The results before anything is measured."""
+    plan, own = ours.plan, ours.described(str(model))
+    return {
+        "model": own["model"],
+        "weights_hash": own["weights_hash"],
+        **described_suite(suite, plan),
+        "versions": versions(),
+        "data": own["data"],
+        "skipped": own["skipped"],
+        "tasks": own["tasks"],
+        "baselines": {},
+    }
+
+
+def described_suite(suite: str | Path, plan: Suite) -> dict[str, Any]:
+    return {
+        "suite": str(suite),
+        "suite_hash": file_hash(suite),
+        "max_tokens": plan.max_tokens,
+        "draws": plan.draws,
+        "seeds": {"draws": plan.seed, "initialisations": [plan.seed + place for place in range(plan.initialisations)]},
+    }
+
+
+def seen(
+    folder: Path, plan: Suite, scorer: Scorer | None, corpus: str | Path | None, held_out: str | Path | None
+) -> dict[str, Any]:
+    """Which texts of the tasks stand in the text that the model was trained on. UserError for a corpus that is none."""
+    try:
+        corpora = run_corpora(folder, corpus)
+    except UserError as error:
+        if corpus is not None:
+            raise
+        return unchecked(error)
+    groups = suite_texts(plan, scorer)
+    if held_out is not None and scorer is not None:
+        groups["the held-out text"] = held_out_texts(scorer, held_out)
+    return look_for(groups, corpora)
 
 
 def read_files(suite: str | Path, plan: Suite, *folders: str | Path | None) -> Iterator[str | Path]:
     """What an evaluation reads and its result must not replace: the suite, its sets, and models but their results."""
     yield suite
     for task in plan.tasks:
-        for source in (getattr(task, "path", None), getattr(task, "test", None)):
-            yield from () if source is None else text_files(source)
+        yield from task_files(task)
     for folder in folders:
         files = Path(folder).rglob("*") if folder is not None and Path(folder).is_dir() else ()
         yield from (file for file in files if file.is_file() and not is_result(file))
+
+
+def task_files(task: Any) -> Iterator[str | Path]:
+    """The files of a task's sets."""
+    for source in (getattr(task, "path", None), getattr(task, "test", None)):
+        yield from () if source is None else text_files(source)
 
 
 def text_files(source: str | Path) -> Sequence[str | Path]:
@@ -132,39 +182,27 @@ def file_hash(suite: str | Path) -> str | None:
     return None if str(suite) in SUITES else sha256_of(Path(suite))[:16]
 
 
-def run_tasks(
-    folder: Path, suite: Suite, results: dict[str, Any], scorer: Scorer | None = None, tuner: Tuner | None = None
-) -> dict[str, Figures]:
-    """Every figure; fills in results["tasks"], and in results["data"] how much of each text the model has read.
-
-    scorer, tuner: as in run_suite.
-    """
-    encoder = Remembered(load_encoder(folder, max_tokens=suite.max_tokens))
-    found: dict[str, Figures] = {}
-    for task, figures in run_suite(encoder, suite, "reading", tuner, scorer):
-        found[task] = figures
-        if results["data"][task]["kind"] in LANGUAGE:
-            results["data"][task] |= next(iter(figures.values())).settings
-            continue
-        reading = encoder.take_reading()
-        results["data"][task] |= {
-            "truncated_share": reading.truncated_share,
-            "max_tokens": encoder.max_tokens,
-            "tokens": reading.tokens,
-        }
-    results["tasks"] = _plain(found)
-    return found
+def add_tasks(results: dict[str, Any], names: Iterable[str], ours: Side, theirs: Side | None, kept: Unfinished) -> None:
+    """Every figure of both models and their differences into the results, task by task; finished ones are kept."""
+    found: dict[str, dict[str, Difference]] = {}
+    for name in names:
+        record = kept.take(f"{OURS}{name}", lambda: measure_task(name, ours, theirs))  # noqa: B023
+        ours.add(results, name, record["ours"])
+        if theirs is not None:
+            theirs.add(results["against"], name, record["theirs"])
+            found[name] = {key: difference_of(one) for key, one in record["differences"].items()}
+    if theirs is not None:
+        results["differences"] = _plain(adjusted({task: figures for task, figures in found.items() if figures}))
 
 
-def measure_other(folder: Path, name: str, suite: Suite) -> tuple[dict[str, Any], dict[str, Figures]]:
-    """What is written of the model that another is compared with, and its figures of the tasks that both can do."""
-    scorer = folder_scorer(folder)
-    plan, skipped = suite.suited(scorer)
-    results: dict[str, Any] = {"model": name, "weights_hash": weights_hash(folder), "skipped": skipped}
-    results["data"] = plan.facts()
-    tuner, _ = suite_tuners(folder, plan, skipped)
-    figures = run_tasks(folder, plan, results, scorer, tuner)
-    return results, figures
+def measure_task(name: str, ours: Side, theirs: Side | None) -> dict[str, Any]:
+    """The record of one task."""
+    figures, record = ours.measure(name)
+    if theirs is None:
+        return {"ours": record}
+    others, their_record = theirs.measure(name)
+    differences = task_differences(figures, others, ours.plan.seed)
+    return {"ours": record, "theirs": their_record, "differences": {k: one.as_dict() for k, one in differences.items()}}
 
 
 def _plain(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -184,6 +222,9 @@ def show_results(results: dict[str, Any], console: Console) -> None:
             console.print(f"Left out{who}: {tasks} ({reason}).", highlight=False, markup=False)
     if "language" in results:
         console.print(describe_language(results["language"]), highlight=False, markup=False)
+    if "overlap" in results:
+        for line in overlap_lines(results["overlap"], advice="give the prepared corpus as --corpus DIR"):
+            console.print(line, highlight=False, markup=False)
 
 
 def describe_language(figure: dict[str, Any]) -> str:
@@ -208,5 +249,9 @@ def held_out_figure(folder: Path, scorer: Scorer | None, held_out: str | Path) -
     """Bits per byte of a causal model, pseudo bits per byte of a masked one, on the first part of the held-out text."""
     if scorer is None:
         raise UserError(f"{folder} has no language model head to score held-out text with: leave held_out out")
-    texts = first_bytes(running_texts(held_out, scorer.tokenizer), HELD_OUT_BYTES[scorer.kind])
+    texts = held_out_texts(scorer, held_out)
     return language_figure(scorer.likelihood(texts, progress="held-out text"), texts, scorer.tokenizer)
+
+
+def held_out_texts(scorer: Scorer, held_out: str | Path) -> list[str]:
+    return first_bytes(running_texts(held_out, scorer.tokenizer), HELD_OUT_BYTES[scorer.kind])

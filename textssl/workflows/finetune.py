@@ -29,6 +29,7 @@ from textssl.training.summary import write_summary
 from textssl.training.tracking import announce
 from textssl.workflows.beside import beside
 from textssl.workflows.runs import find_seeds, held_run, start_accelerator
+from textssl.workflows.seen_texts import any_found, card_lines, labelled_overlap, overlap_lines
 from textssl.workflows.tuning import Tuned, tune
 
 DEFAULTS: dict[str, dict[str, Any]] = {  # where fine-tuning wants others than pretraining
@@ -64,6 +65,7 @@ class Finetuned:
     baselines: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     confusion: list[list[int]] | None = None
     seeds: list[dict[str, Any]] = field(default_factory=list)
+    overlap: dict[str, Any] = field(default_factory=dict)  # labelled texts that stand in the pretraining corpus
 
     def as_dict(self) -> dict[str, Any]:
         own = {key: value for key, value in asdict(self).items() if key != "summary"}
@@ -90,16 +92,24 @@ def finetune(config: str | Path | Config, overrides: Sequence[str] = (), console
         return finetune_seeds(config, accelerator, console)
 
 
-def finetune_once(config: Config, accelerator: Accelerator, console: Console, quiet: bool = False) -> Finetuned:
-    """One seed. quiet: no table at the end."""
+def finetune_once(
+    config: Config,
+    accelerator: Accelerator,
+    console: Console,
+    quiet: bool = False,
+    overlap: dict[str, Any] | None = None,
+) -> Finetuned:
+    """One seed. quiet: no table at the end. overlap: what an earlier seed found of labelled texts in the corpus."""
     splits = read_splits(config.data, config.seed, TARGETS.get(str(config.objective.get("name")), "auto"))
     first = distributed.rank() == 0
     if splits.report.total and first:
         announce(console, f"{splits.report.total:,} records dropped: {splits.report.summary()}", style="yellow")
+    if overlap is None:
+        overlap = look_and_tell(config, splits, console)
     tuned = tune(config, splits, accelerator, console)
     result = Finetuned(tuned.summary.run, tuned.summary.stopped_by, asdict(tuned.summary))
     result.labels, result.dropped = list(splits.facts.classes), splits.report.as_dict()
-    result.splits = {name: len(part) for name, part in splits.parts.items()}
+    result.splits, result.overlap = {name: len(part) for name, part in splits.parts.items()}, overlap
     if result.stopped_by is None:
         others, stopped_by = beside(config, splits, accelerator, console)  # some of them are runs of all ranks
         tuned.summary.stopped_by = result.stopped_by = stopped_by
@@ -112,6 +122,16 @@ def finetune_once(config: Config, accelerator: Accelerator, console: Console, qu
             show(result)
     distributed.barrier()
     return result
+
+
+def look_and_tell(config: Config, splits: Splits, console: Console) -> dict[str, Any]:
+    """Labelled texts that stand in the pretraining corpus, said and returned on every rank."""
+    found = distributed.from_first_rank(lambda: labelled_overlap(config, splits))
+    if distributed.rank() == 0:
+        advice = "give the prepared corpus as data.corpus" if config.model.pretrained else ""
+        for line in overlap_lines(found, advice=advice):
+            announce(console, line, style="yellow" if any_found(found) else None)
+    return found
 
 
 def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, others: dict[str, Any]) -> None:
@@ -139,6 +159,7 @@ def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, oth
         command="finetune",
         labelled=labelled,
         figures={figures["figure"]: figures["value"]} if figures else {},
+        limits=card_lines(result.overlap),
     )
     write_card(Path(result.run) / "model", facts)
 
@@ -183,7 +204,8 @@ def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -
         one.seed, one.train.num_seeds, one.out = seed, 1, str(run / f"seed-{seed}")
         if seed > config.seed and config.data.shots is None:  # these follow from the data, the same for every seed
             one.evaluation.baselines = [name for name in one.evaluation.baselines if name not in ("majority", "tfidf")]
-        results.append(finetune_once(one, accelerator, console, quiet=True))
+        before = results[0].overlap if results else None
+        results.append(finetune_once(one, accelerator, console, quiet=True, overlap=before))
         if distributed.rank() == 0 and len(results) == 1:  # a configuration that a seed refuses is not written
             write_text(run / "config.yaml", config.to_yaml())
         if results[-1].stopped_by:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from textssl import distributed
+from textssl.data.corpus import Corpus
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.measure import named_values
-from textssl.evaluation.scorer import folder_scorer
+from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import Suite, load_suite
 from textssl.files import scratch_folder
 from textssl.objectives.base import Objective
 from textssl.sections import Config, EvaluationConfig
 from textssl.training.evaluations import Evaluation
+from textssl.workflows.seen_texts import look_for, suite_texts, with_tokenizer
 
 log = logging.getLogger(__name__)
 SECONDS = "eval/suite_seconds"
@@ -56,6 +59,18 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
         return {**figures, SECONDS: time.perf_counter() - started}
 
     return [Evaluation(run, config.evaluation.suite_every, SECONDS)]
+
+
+def suite_overlap(config: Config, objective: Objective, words: Any, corpora: Sequence[Corpus]) -> dict[str, Any]:
+    """Texts of evaluation.suite that stand in the training corpora, looked for by the first rank; none without both."""
+    if config.evaluation.suite is None or not corpora:
+        return {}
+    suite = chosen_tasks(load_suite(config.evaluation.suite), config.evaluation.tasks)
+    scorer = None
+    if not objective.embeds and objective.head is not None:  # only its tokenizer is asked for
+        scorer = Scorer("causal" if objective.head else "masked", lambda: (None, words))  # type: ignore[arg-type, return-value]
+    plan, _ = suite.suited(scorer)
+    return distributed.from_first_rank(lambda: look_for(suite_texts(plan, scorer), with_tokenizer(corpora, words)))
 
 
 def check_best(given: EvaluationConfig, suite: Suite, objective: Objective) -> None:

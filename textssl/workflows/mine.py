@@ -28,7 +28,10 @@ from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder
 from textssl.evaluation.loading import find_model
 from textssl.files import held_output, write_text
+from textssl.progress import working
+from textssl.threads import choose_threads, use
 from textssl.tokenizer import load_backend, tokenizer_hash
+from textssl.training.tracking import announce
 
 UNITS = ("sentences", "passages")
 SPARE = 8  # negatives asked for beyond those wanted, as some are of the anchor's own document
@@ -63,6 +66,7 @@ def mine(
     max_pairs: int = 20_000,
     max_tokens: int | None = None,
     seed: int = 0,
+    threads: int | None = None,
 ) -> Mined:
     """Write pairs with hard negatives to `out` (.jsonl with text_a, text_b and negative, or negative_1 to negative_K).
 
@@ -71,7 +75,7 @@ def mine(
     sentence_transformers.util.mine_hard_negatives, whose range_min, range_max, margin (absolute_margin),
     relative_margin, max_score and min_score these are; never the pair's own texts, nor one of its document.
     tokenizer: the corpus's, where neither the model nor the place that prepare noted has it. max_pairs: a sample where
-    there are more. Raises UserError.
+    there are more. threads: that compute; by default as many as are free. Raises UserError.
     """
     out, console, report = Path(out), Console(), DropReport()
     check_options(out, corpus, pairs, unit, num_negatives, range_min, range_max)
@@ -93,11 +97,13 @@ def mine(
             )
         if found > len(drawn):
             console.print(f"Drew {len(drawn):,} of {found:,} pairs (--max-pairs).", highlight=False)
+        announce(Console(stderr=True), f"mining with {use(choose_threads(threads))}")
         encoder = load_encoder(folder, max_tokens=max_tokens)
         wanted = min(num_negatives + SPARE, (range_max - range_min) if range_max else num_negatives + SPARE)
         bounds = {"range_min": range_min, "range_max": range_max, "absolute_margin": margin}
         bounds |= {"relative_margin": relative_margin, "max_score": max_score, "min_score": min_score}
-        mined = mine_negatives(kept, encoder, wanted, bounds)
+        with working("looking for the nearest texts"):
+            mined = mine_negatives(kept, encoder, wanted, bounds)
         rows = list(with_negatives(kept, mined, num_negatives))
         if not rows:
             raise UserError(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl.data import drops
 from textssl.data.documents import DropReport, expand_inputs, is_usable, read_documents
@@ -20,6 +19,9 @@ from textssl.data.inputs import file_format
 from textssl.errors import UserError, printable
 from textssl.evaluation.predictor import Item, load_predictor
 from textssl.files import held_output, written_file
+from textssl.progress import working
+from textssl.threads import choose_threads, use
+from textssl.training.tracking import announce
 from textssl.workflows.finetune import answer_fields
 
 WINDOW_TEXTS = 4_096  # sorted by length and computed together
@@ -43,12 +45,13 @@ def predict(
     text_column: str = "text",
     one_document_per: str = "blank-line",
     strict: bool = False,
+    threads: int | None = None,
 ) -> Predicted:
     """Write one object a text to `out`, in the order of the input: its source, its text, label and probabilities.
 
     model: what `textssl finetune` left, or any sequence classifier. input: as for `embed`; tables with text_a and
     text_b (and no text) hold pairs. A model of scores gives a score instead. The file appears when it is complete.
-    Raises UserError.
+    threads: that compute; by default as many as are free. Raises UserError.
     """
     out, console, report = Path(out), Console(), DropReport()
     if out.suffix != SUFFIX or os.path.isdir(out):
@@ -57,6 +60,7 @@ def predict(
     sources = expand_inputs(inputs, report)
     items = read_items(sources, text_column, one_document_per, strict, report)
     with held_output(out, sources):
+        announce(Console(stderr=True), f"predicting with {use(choose_threads(threads))}")
         texts, counts = write_answers(model, inputs, items, out, report)
     if report.total:
         console.print(report.table())
@@ -86,11 +90,9 @@ def write_answers(
             window = list(islice(items, WINDOW_TEXTS))
 
     texts = 0
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} texts"), TimeElapsedColumn())
-    with written_file(out) as aside, aside.open("w", encoding="utf-8") as stream, Progress(
-        *columns, transient=True
-    ) as bar:  # fmt: skip
-        task = bar.add_task("", total=None)
+    with written_file(out) as aside, aside.open("w", encoding="utf-8") as stream, working(
+        "predicting", unit="texts"
+    ) as work:  # fmt: skip
         for answers in predictor.stream(windows()):
             for (source, item), answer in zip(waiting.pop(0), answers, strict=True):
                 fields = answer_fields(answer, predictor.labels)
@@ -99,7 +101,7 @@ def write_answers(
                 if predictor.labels:
                     counts[fields["label"]] += 1
                 texts += 1
-            bar.update(task, completed=texts)
+            work.at(texts)
     return texts, counts
 
 

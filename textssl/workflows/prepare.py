@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from textssl import __version__
@@ -18,6 +17,8 @@ from textssl.data.prepare import DUPLICATE, Counts, Prepared, write_corpus
 from textssl.data.samples import without_sample
 from textssl.errors import UserError, printable
 from textssl.files import check_folder, written_folder
+from textssl.progress import Work, working
+from textssl.threads import free_threads
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 
@@ -36,12 +37,12 @@ def prepare(
 ) -> Corpus:
     """Tokenize documents into the folder `out`, print what became of them, and return the train split.
 
-    workers: encoder processes, by default one a core; the bytes written do not depend on it. held_out: share of the
-    documents, by hash of their text. overwrite: replace a finished corpus in `out`. Raises UserError for what is wrong
-    with the input or options; an interrupted run leaves `out` as it was.
+    workers: encoder processes, by default one a free core; the bytes written do not depend on it. held_out: share of
+    the documents, by hash of their text. overwrite: replace a finished corpus in `out`. Raises UserError for what is
+    wrong with the input or options; an interrupted run leaves `out` as it was.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
-    workers = workers if workers is not None else len(os.sched_getaffinity(0))
+    workers = workers if workers is not None else free_threads().count
     check_options(Path(out), workers, held_out, block_tokens, shard_tokens, overwrite)
     options: dict[str, Any] = {"strict": strict, "held_out": held_out, "text_column": text_column}
     options |= {"one_document_per": one_document_per, "shard_tokens": shard_tokens}
@@ -50,8 +51,8 @@ def prepare(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
     backend = load_backend(without_sample(tokenizer))
-    with written_folder(out) as side, Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
-        show = Shown(progress)
+    Console(stderr=True).print(f"preparing with {workers} process{'es' * (workers > 1)}", highlight=False)
+    with written_folder(out) as side, working("preparing", unit="documents") as work:
         prepared = write_corpus(
             documents,
             side,
@@ -68,7 +69,7 @@ def prepare(
                 "options": options,
                 "textssl": __version__,
             },
-            on_progress=show,
+            on_progress=Shown(work),
         )
         if prepared.train.documents == 0:
             dropped = f" ({report.summary()})" if report.total else ""
@@ -91,35 +92,18 @@ def check_options(
         raise UserError(f"--out {out} is a finished corpus already: choose another folder, or give --overwrite")
 
 
-def columns() -> tuple[Any, ...]:
-    return (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[documents]:,} documents"),
-        TextColumn("{task.fields[tokens]:,} tokens"),
-        TextColumn("{task.fields[megabytes]:,.1f} MB, {task.fields[speed]:.1f} MB/s"),
-        TimeElapsedColumn(),
-    )
-
-
 class Shown:
-    """Adds up counts on a progress line (the end is not known while a stream is read)."""
+    """Adds up counts and shows them (the end is not known while a stream is read)."""
 
-    def __init__(self, progress: Progress):
-        self.progress, self.counts = progress, Counts()
-        self.task = progress.add_task("preparing", total=None, **self.fields(0.0))
-
-    def fields(self, seconds: float) -> dict[str, Any]:
-        megabytes = self.counts.bytes / 1e6
-        speed = megabytes / seconds if seconds else 0.0
-        counts = {"documents": self.counts.documents, "tokens": self.counts.tokens}
-        return {**counts, "megabytes": megabytes, "speed": speed}
+    def __init__(self, work: Work):
+        self.work, self.counts = work, Counts()
 
     def __call__(self, added: Counts) -> None:
         self.counts.add(added)
-        elapsed = self.progress.tasks[0].elapsed or 0.0
-        self.progress.update(self.task, **self.fields(elapsed))
+        megabytes, seconds = self.counts.bytes / 1e6, max(time.monotonic() - self.work.started, 1e-3)
+        counted = f"{self.counts.documents:,} documents, {self.counts.tokens:,} tokens"
+        speed = f"{megabytes:,.1f} MB, {megabytes / seconds:.1f} MB/s"
+        self.work.at(self.counts.documents, f"{counted}, {speed}")
 
 
 def print_summary(console: Console, out: Path, prepared: Prepared, report: DropReport, held_out: float) -> None:

@@ -29,8 +29,9 @@ from textssl.training.summary import Summary
 from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
 from textssl.workflows.datasets import Data, held_out_steps, open_data, planned, training_steps
-from textssl.workflows.in_loop import suite_evaluation
+from textssl.workflows.in_loop import suite_evaluation, suite_overlap
 from textssl.workflows.runs import choose_run, conduct, held_run, make_trainer, open_tokenizer, start_accelerator
+from textssl.workflows.seen_texts import any_found, overlap_lines
 
 
 def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Summary:
@@ -54,13 +55,23 @@ def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console
 def train(config: Config, objective: Objective, accelerator: Accelerator, console: Console) -> Summary:
     trainer, data, words = assemble(config, objective, accelerator, console)
     run = trainer.run
+    overlap = suite_overlap(config, objective, words, [corpus for corpus, _ in data.corpora])
+    lines = overlap_lines(overlap) if overlap else []
+    if distributed.rank() == 0:
+        for line in lines:
+            announce(console, line, style="yellow" if any_found(overlap) else None)
     summary = conduct(trainer, config, describe(trainer, data, accelerator))
+    summary.overlap = overlap
     if distributed.rank() == 0:
         if summary.stopped_by is None:
             objective.export(run / "model", words)
             given = len(data.pairs.pairs) if data.pairs else 0
             facts = run_facts(
-                config, objective, asdict(summary), corpora=data.corpora, pairs=given, figures=trainer.exported_figures
+                *(config, objective, asdict(summary)),
+                corpora=data.corpora,
+                pairs=given,
+                figures=trainer.exported_figures,
+                limits=lines,
             )
             write_card(run / "model", facts)
         summary.write()

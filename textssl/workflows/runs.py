@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -35,6 +34,7 @@ from textssl.models.sentence import SentenceModel
 from textssl.models.varlen import VARLEN
 from textssl.objectives.base import Objective
 from textssl.sections import Config
+from textssl.threads import choose_threads, use
 from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
 from textssl.training.precision import choose_precision, native_bfloat16
@@ -42,6 +42,7 @@ from textssl.training.schedule import StepProgress
 from textssl.training.summary import Summary, summarize
 from textssl.training.tracking import METRICS, announce, check_tensorboard
 from textssl.training.trainer import Trainer
+from textssl.workflows.computing import deterministic, take_threads
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def start_accelerator(config: Config) -> Accelerator:
-    """The device that a run asks for and the processes of its launch. Raises UserError."""
+    """The device that a run asks for, the threads, and the processes of its launch. Raises UserError."""
+    use(choose_threads(config.train.threads, name="train.threads"))
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
@@ -225,6 +227,8 @@ def make_trainer(
     if config.train.tensorboard:
         check_tensorboard()
     cuda = accelerator.device.type == "cuda"
+    if not cuda:
+        warnings = [*warnings, *take_threads(config, found[1], console)]
     precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
@@ -305,21 +309,6 @@ def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> No
         f"data.sequence_length is {length}: the attention masks of {rows} rows take {needed / 2**30:,.0f} GiB and "
         f"{free / 2**30:,.0f} GiB are free: {advice}rows of at most {shorter} tokens"
     )
-
-
-@contextmanager
-def deterministic(on: bool) -> Iterator[None]:
-    """Only kernels whose result is the same each time (torch.use_deterministic_algorithms); `on` false: as it was."""
-    if not on:
-        yield
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def check_learned(trainer: Trainer) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl import tokenizer as tokenizers
 from textssl.data.dedup import digest, unit_interval
 from textssl.data.documents import Document, DropReport, read_documents
 from textssl.files import check_folder, written_folder
+from textssl.progress import Work, working
+from textssl.threads import choose_threads, use_rayon
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -40,22 +41,26 @@ def train_tokenizer(
     text_column: str = "text",
     one_document_per: str = "blank-line",
     strict: bool = False,
+    threads: int | None = None,
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer on documents, write the folder `out`, print and write (report.json) how it fits held-out ones.
 
     The options are those of textssl.tokenizer.train_tokenizer and textssl.data.documents.read_documents. A tokenizer
     that is in `out` already is replaced; any other folder with files in it raises UserError. Words longer than
-    textssl.tokenizer.LONGEST_WORD are cut for training; the report counts them.
+    textssl.tokenizer.LONGEST_WORD are cut for training; the report counts them. threads: that compute; by default as
+    many as are free.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     check_folder(out, OWN_FILES, REPORT)
     drops, long_words, console = DropReport(), tokenizers.LongWords(), Console()
+    chosen = use_rayon(choose_threads(threads))
+    Console(stderr=True).print(f"training a tokenizer with {chosen}", highlight=False, markup=False)
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=drops
     )
     with written_folder(out) as side:
-        with Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
-            texts = SplitTexts(documents, progress)
+        with working("reading", unit="documents") as work:
+            texts = SplitTexts(documents, work)
             tokenizer = tokenizers.train_tokenizer(
                 texts,
                 algorithm=algorithm,
@@ -66,7 +71,8 @@ def train_tokenizer(
                 byte_fallback=byte_fallback,
                 long_words=long_words,
             )
-        report = tokenizers.report(tokenizer, texts.held_out or texts.examples())
+        with working("measuring the tokenizer"):
+            report = tokenizers.report(tokenizer, texts.held_out or texts.examples())
         tokenizers.save(tokenizer, side)
         figures = {"algorithm": algorithm, "held_out": bool(texts.held_out), **report.as_dict()}
         figures["long_words"] = {"longer_than": tokenizers.LONGEST_WORD[algorithm], **asdict(long_words)}
@@ -105,22 +111,22 @@ def warnings(
 class SplitTexts:
     """The texts to train on; those whose hash falls below HELD_OUT_SHARE are kept apart for the report."""
 
-    def __init__(self, documents: Iterator[Document], progress: Progress):
-        self.documents, self.progress = documents, progress
+    def __init__(self, documents: Iterator[Document], work: Work):
+        self.documents, self.work = documents, work
         self.held_out: list[str] = []
         self.held_out_characters = 0
         self.smallest: list[tuple[float, str]] = []  # a heap of training texts, for a corpus without held-out ones
 
     def __iter__(self) -> Iterator[str]:
-        task = self.progress.add_task("reading", total=None, documents=0, megabytes=0.0)
         characters = count = 0
         for count, document in enumerate(self.documents, start=1):
             characters += len(document.text)
             if count % 64 == 0:
-                self.progress.update(task, documents=count, megabytes=characters / 1e6)
+                self.work.at(count, f"{count:,} documents, {characters / 1e6:,.1f} MB")
             if self.is_trained_on(document.text):
                 yield document.text
-        self.progress.update(task, description="training", documents=count, megabytes=characters / 1e6)
+        self.work.say("training the tokenizer")
+        self.work.at(count, f"{count:,} documents, {characters / 1e6:,.1f} MB")
 
     def is_trained_on(self, text: str) -> bool:
         place = unit_interval(digest(text.encode()))
@@ -137,14 +143,3 @@ class SplitTexts:
     def examples(self) -> list[str]:
         """A few training texts, of the smallest hashes."""
         return [text for _, text in sorted(self.smallest, reverse=True)]
-
-
-def columns() -> tuple[SpinnerColumn, TextColumn, BarColumn, TextColumn, TextColumn, TimeElapsedColumn]:
-    return (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[documents]:,} documents"),
-        TextColumn("{task.fields[megabytes]:,.1f} MB"),
-        TimeElapsedColumn(),
-    )

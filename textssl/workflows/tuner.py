@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from textssl.config import parse_config
@@ -89,6 +90,7 @@ def settings(method: str, folder: Path, scratch: bool, examples: int, rate: floa
             "log_every": 1_000_000,
             "checkpoint_every": None,
             "keep_checkpoints": 1,
+            "threads": torch.get_num_threads(),  # which the evaluation has chosen
         },
         "evaluation": {"every": None},
     }

@@ -88,7 +88,7 @@ def tune(config: Config, splits: Splits, accelerator: Accelerator, console: Cons
 
 def refuse_unused(config: Config, *, supervised: bool) -> None:
     """UserError for keys that are set and would do nothing here."""
-    keys = ["data.corpus", "data.pairs", "data.held_out"]
+    keys = ["data.pairs", "data.held_out"]
     keys += ["evaluation.suite", "evaluation.suite_every", "evaluation.tasks"]
     keys += ["model.pooling", "model.dense_width", "model.normalize"] if supervised else []
     for key in keys:

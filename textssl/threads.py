@@ -1,0 +1,113 @@
+"""How many threads compute: as many as the machine has free, chosen once in a program, unless somebody says a number.
+
+On a machine that others use too, two threads of one product wait for each other's core, and can take several times as
+long as one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from textssl.errors import UserError
+
+SAMPLE_SECONDS = 0.5  # for which the load of others is watched
+VARIABLE = "OMP_NUM_THREADS"
+MOST = 4096
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many, and why so many, in words."""
+
+    count: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.count} compute thread{'s' * (self.count > 1)} ({self.why})"
+
+
+def choose_threads(given: int | None = None, before: int | None = None, *, name: str = "--threads") -> Threads:
+    """The number that somebody gave, else OMP_NUM_THREADS, else that of an earlier start, else what is free.
+
+    given: by the option or key `name`. before: how many an earlier start of the same work had, since the number of
+    threads decides in which order sums are made. Raises UserError for a number out of range.
+    """
+    if given is not None:
+        if not 1 <= given <= MOST:
+            raise UserError(f"{name} is {given}, it must be from 1 to {MOST}")
+        return Threads(given, name)
+    wanted = os.environ.get(VARIABLE, "").split(",")[0].strip()
+    if wanted.isdecimal() and 1 <= int(wanted) <= MOST:
+        return Threads(int(wanted), VARIABLE)
+    if before is not None:
+        return Threads(before, "as in the start before")
+    return free_threads()
+
+
+@cache
+def free_threads() -> Threads:
+    """As many as cores that nobody computes on: watched once, for SAMPLE_SECONDS. Of several processes started
+    together, each takes its share of the cores."""
+    allowed = allowed_cores()
+    most = max(1, min(len(allowed), math.floor(cpu_limit())))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
+    if processes > 1:
+        return Threads(max(1, most // processes), f"{most} cores for {processes} processes")
+    busy = psutil.cpu_percent(SAMPLE_SECONDS, percpu=True)
+    return Threads(*of_load(most, [busy[core] for core in allowed if core < len(busy)]))
+
+
+def of_load(cores: int, busy: Sequence[float]) -> tuple[int, str]:
+    """(threads, why). cores: that may be used. busy: percent of each core that others use."""
+    used = sum(busy) / 100
+    count = max(1, min(cores, round(len(busy) - used))) if busy else cores
+    words = f"of {cores} core{'s' * (cores > 1)}"
+    return count, f"{words}, others use {used:.1f}" if count < cores else words
+
+
+def allowed_cores() -> list[int]:
+    """Numbers of the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def cpu_limit(root: Path = CGROUP) -> float:
+    """Cores' worth of time that the container may use; infinity where nothing limits it."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()  # version 2
+    except (OSError, ValueError):
+        try:
+            quota, period = ((root / "cpu" / f"cpu.cfs_{part}_us").read_text() for part in ("quota", "period"))
+        except OSError:
+            return float(os.cpu_count() or 1)
+    try:
+        limit = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):  # "max"
+        limit = 0.0
+    return max(1.0, limit) if limit > 0 else float(os.cpu_count() or 1)
+
+
+def use(threads: Threads) -> Threads:
+    """Let torch, BLAS and the tokenizers compute with so many threads from now on."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads.count)
+    threadpool_limits(threads.count)
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads.count))
+    return threads
+
+
+def use_rayon(threads: Threads) -> Threads:
+    """The same for the tokenizers library alone, which reads it when it first computes."""
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads.count))
+    return threads

@@ -18,7 +18,6 @@ from textssl.batch import Batch
 from textssl.data.loader import Steps, load_steps
 from textssl.distributed import (
     Accelerator,
-    broadcast_object,
     from_first_rank,
     rank,
     sum_gradients,
@@ -339,7 +338,7 @@ class Trainer:
             announce(self.console, f"going on from {newest} (step {state['step']})")
             if changed:
                 announce(self.console, changed, style="yellow")
-        self.figures = broadcast_object(self.figures)
+        self.figures = from_first_rank(lambda: self.figures)
 
     @property
     def device(self) -> torch.device:

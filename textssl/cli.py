@@ -130,6 +130,9 @@ def prepare(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make: token shards and a held-out split.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the bytes written never depend on it.")] = None,
     held_out: Annotated[float, typer.Option(help="Share of the documents that is set aside.")] = 0.01,
+    language: Annotated[
+        str, typer.Option(metavar="CODE", help="By whose rules sentences are cut, as de; auto: guessed by document.")
+    ] = "auto",
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,

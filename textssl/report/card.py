@@ -33,7 +33,10 @@ WHAT = {  # kind -> the first words of a card
     "other": "A model",
 }
 ITEMS = {"masked": "nats a hidden token", "causal": "nats a token"}
-PREPARED = {"held_out": 0.01, "text_column": "text", "one_document_per": "blank-line"}  # defaults of `prepare`
+PREPARED = {  # defaults of `prepare`
+    **{"held_out": 0.01, "text_column": "text", "one_document_per": "blank-line"},
+    "language": "auto",
+}
 
 
 def write_card(folder: str | Path, facts: Facts) -> Path:

@@ -176,7 +176,10 @@ def finetune(config: ConfigFile, overrides: Overrides = None) -> None:
 def evaluate(
     model: Model,
     suite: Annotated[
-        str, typer.Option(metavar="quick|full|tuned|FILE.yaml", help="Which tasks and how many draws.")
+        str,
+        typer.Option(
+            metavar="quick|full|tuned|FILE.yaml", help="Which tasks and how many draws; the named ones are English."
+        ),
     ] = "quick",
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also majority class, TF-IDF and the same model with random weights.")

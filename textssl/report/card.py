@@ -49,7 +49,7 @@ def render(folder: Path, facts: Facts) -> str:
     """The whole card."""
     model = ModelFolder.read(folder)
     pairs = facts.labelled is not None and facts.labelled.pairs
-    code = model.code(pairs)
+    code = model.code(facts.examples, pairs)
     parts = [
         front_matter(model, facts),
         f"# {facts.config['name']}",
@@ -70,7 +70,8 @@ def front_matter(model: ModelFolder, facts: Facts) -> str:
     tags = ["textssl", "self-supervised-learning", *(method.name for method in facts.methods if ":" not in method.name)]
     if model.library == "sentence-transformers":
         tags += ["sentence-transformers", "feature-extraction"]
-    values: dict[str, Any] = {"library_name": model.library}
+    values: dict[str, Any] = {"language": list(facts.languages)} if facts.languages else {}
+    values["library_name"] = model.library
     if model.pipeline:
         values["pipeline_tag"] = model.pipeline
     values["tags"] = list(dict.fromkeys(tags))

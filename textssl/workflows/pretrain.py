@@ -60,7 +60,13 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
             objective.export(run / "model", words)
             given = len(data.pairs.pairs) if data.pairs else 0
             facts = run_facts(
-                config, objective, asdict(summary), corpora=data.corpora, pairs=given, figures=trainer.exported_figures
+                config,
+                objective,
+                asdict(summary),
+                corpora=data.corpora,
+                pairs=given,
+                figures=trainer.exported_figures,
+                tokenizer=words,
             )
             write_card(run / "model", facts)
         summary.write()

@@ -153,10 +153,25 @@ def test_report(trained):
     assert figures.tokens == sum(map(len, ids)) and figures.bytes == sum(len(text.encode()) for text in TEXTS[:4])
     assert figures.words == sum(len(text.split()) for text in TEXTS[:4])
     assert figures.vocabulary_used == len({i for row in ids for i in row}) / 350
-    assert not figures.warnings() and figures.table().row_count == 8
+    assert figures.characters == sum(map(len, TEXTS[:4]))
+    assert figures.characters_per_token == figures.characters / figures.tokens and not figures.spaceless
+    assert figures.rough() == f"{figures.words} words"
+    assert not figures.warnings() and figures.table().row_count == 9
     foreign = report(trained["wordpiece"], ["привет мир", "hello"])
     assert foreign.unknown > 0.1 and foreign.round_trip_normalized == 0.5
     assert "unknown" in foreign.warnings()[0]
+
+
+@pytest.mark.parametrize("text", ["我们今天去公园散步。", "私たちは今日公園へ行った。", "วันนี้เราไปเดินเล่นที่สวน"])
+def test_report_of_a_script_without_spaces_leads_with_characters(trained, text):
+    """A word between spaces is a whole sentence there, so neither tokens per word nor the count of words say much."""
+    figures = report(trained["bpe"], [text * 20] * 10)
+    assert figures.spaceless and figures.words == 10 and figures.rough() is None
+    names = list(figures.table().columns[0].cells)
+    assert "tokens per word" not in names
+    assert names.index("characters per token") < names.index("tokens between two spaces")
+    assert report(trained["bpe"], [text]).rough() == f"{len(text)} characters"
+    assert not report(trained["bpe"], ["We walked in the park today, 公园"]).spaceless
 
 
 @pytest.mark.parametrize(

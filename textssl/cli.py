@@ -137,6 +137,9 @@ def prepare(
         typer.Option(min=1, help="Processes, by default as many as cores are free; the bytes never depend on it."),
     ] = None,
     held_out: Annotated[float, typer.Option(help="Share of the documents that is set aside.")] = 0.01,
+    language: Annotated[
+        str, typer.Option(metavar="CODE", help="By whose rules sentences are cut, as de; auto: guessed by document.")
+    ] = "auto",
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,
@@ -180,7 +183,10 @@ def finetune(config: ConfigFile, overrides: Overrides = None) -> None:
 def evaluate(
     model: Model,
     suite: Annotated[
-        str, typer.Option(metavar="quick|full|tuned|FILE.yaml", help="Which tasks and how many draws.")
+        str,
+        typer.Option(
+            metavar="quick|full|tuned|FILE.yaml", help="Which tasks and how many draws; the named ones are English."
+        ),
     ] = "quick",
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also majority class, TF-IDF and the same model with random weights.")

@@ -275,3 +275,51 @@ def test_names_that_are_not_utf_8_are_written_escaped(folder, tmp_path, capsys):
     corpus = prepare(source, folder / "bpe", tmp_path / "out", workers=1)
     assert corpus.manifest["provenance"]["inputs"] == [f"{tmp_path}/caf\\udce9.jsonl"]
     assert "invalid JSON" in capsys.readouterr().out
+
+
+GERMAN = "Laut Abs. 2 kam am 3. Mai, wie Hr. Kunz schrieb, z. B. Peter zu uns. Danach ging er wieder."
+ENGLISH = "He was there with the others, and it was late. Then they left for Bonn."
+
+
+def write_lines(file: Path, lines: list[str]) -> Path:
+    file.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines), encoding="utf-8")
+    return file
+
+
+def test_the_language_of_each_document_is_guessed_and_recorded(folder, tmp_path, capsys):
+    lines = [f"{place} {GERMAN}" for place in range(30)] + [f"{place} {ENGLISH}" for place in range(4)] + ["Nr. 7"]
+    source = write_lines(tmp_path / "docs.jsonl", lines)
+    made = [prepare(source, folder / "bpe", tmp_path / str(n), workers=n, held_out=0) for n in (1, 2)]
+    assert files(made[0].path) == files(made[1].path)
+    manifest = made[0].manifest
+    assert manifest["language"] == "auto" and made[0].languages == {"de": 31, "en": 4}  # the short one, like most
+    assert manifest["sentences"] == 30 * 2 + 4 * 2 + 1
+    assert "Sentences were cut as those of de (31 documents), en (4 documents)." in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_a_given_language_holds_for_every_document(folder, tmp_path):
+    source = write_lines(tmp_path / "docs.jsonl", [f"{GERMAN} {place}" for place in range(30)])
+    made = {
+        code: prepare(source, folder / "bpe", tmp_path / code, workers=1, held_out=0.2, language=code)
+        for code in ("de", "en")
+    }
+    for code, corpus in made.items():
+        assert corpus.manifest["language"] == code and corpus.languages == {code: 30}
+        assert Corpus.open(corpus.held_out).languages == {code: 30}
+        assert corpus.manifest["provenance"]["options"]["language"] == code
+    assert made["en"].manifest["sentences"] > made["de"].manifest["sentences"]
+
+
+def test_an_unknown_language_is_said_before_anything_is_read(folder, tmp_path):
+    with pytest.raises(UserError, match="--language is deutsch, it must be auto or one of am, "):
+        prepare(tmp_path / "missing", folder / "bpe", tmp_path / "out", language="deutsch")
+
+
+def test_a_corpus_without_languages_opens(folder, tmp_path):
+    corpus = prepare(folder / "docs.jsonl", folder / "bpe", tmp_path / "old", workers=1)
+    file = corpus.path / "corpus.json"
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({key: manifest[key] for key in manifest if not key.startswith("language")}))
+    assert Corpus.open(corpus.path).languages == {}

@@ -20,6 +20,7 @@ import textssl
 from tests.tiny import make_corpus, sentence_config, tiny_config, tiny_tokenizer
 from textssl import tokenizer
 from textssl.config import load_config
+from textssl.data.corpus import Corpus
 from textssl.data.samples import cache_folder
 from textssl.models.build import quiet
 from textssl.models.linear_head import LinearHead
@@ -225,6 +226,49 @@ def test_card_of_a_sentence_encoder_with_a_linear_layer(folder: Path, tmp_path: 
     assert ran.returncode == 0, ran.stderr
     assert "['sport', 'sport']" in ran.stdout
     assert ("a vector of 32 numbers" in card) == (kind == "static")
+
+
+GERMAN = {"language": "auto", "languages": {"de": 90, "fr": 20, "en": 1, "und": 5}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("mlm", 'fill("Der [MASK] sagte am Montag")'), ("clm", 'write("Die"'), ("static", '"Ein Schiff auf dem Wasser."')],
+)
+def test_code_and_head_of_a_card_are_in_the_language_of_the_corpus(folder: Path, kind: str, expected: str):
+    """The corpus of the run has no languages in its corpus.json, as old ones; here it gets some."""
+    summary, config = summary_of(folder, kind), config_of(folder, kind)
+    corpus = Corpus.open(folder / "corpus")
+    for asked, words in (
+        ("auto", "de, fr (by a guess from common words;"),
+        ("de", "(as `prepare --language` was told;"),
+    ):
+        spoken = dataclasses.replace(corpus, manifest=corpus.manifest | GERMAN | {"language": asked})
+        facts = facts_of(config, summary, corpora=[(spoken, 1.0)], tokenizer=tiny_tokenizer())
+        card = render(folder / kind / "model", facts)
+        assert yaml.safe_load(card.split("---\n")[1])["language"] == ["de", "fr"]
+        assert expected in blocks(card, "python")[0] and words in card
+        assert "The boat" not in card and "Monday" not in card
+
+
+def test_a_language_without_examples_of_ours_is_prompted_with_held_out_text(folder: Path):
+    summary, config = summary_of(folder, "clm"), config_of(folder, "clm")
+    corpus = Corpus.open(folder / "corpus")
+    finnish = dataclasses.replace(corpus, manifest=corpus.manifest | {"languages": {"fi": 9}})
+    facts = facts_of(config, summary, corpora=[(finnish, 1.0)], tokenizer=tiny_tokenizer())
+    held_out = Corpus.open(corpus.held_out)
+    first = tiny_tokenizer().decode(held_out.shard(0).tokens[:40].tolist()).strip()
+    assert first.startswith(facts.examples.start) and len(facts.examples.start) > 2
+    assert facts.examples.gap == f"{facts.examples.start} MASK" and facts.languages == ["fi"]
+
+
+def test_a_corpus_without_languages_is_guessed_by_its_text(folder: Path):
+    facts = facts_of(
+        config_of(folder, "clm"), summary_of(folder, "clm"), read=["Das ist nicht der Weg, und er war es nie."]
+    )
+    assert facts.languages == ["de"] and facts.examples.start == "Die"
+    card = render(folder / "clm" / "model", dataclasses.replace(facts, languages=[]))
+    assert "language" not in yaml.safe_load(card.split("---\n")[1])
 
 
 def test_the_card_takes_its_configuration_from_the_run(folder: Path):

@@ -97,6 +97,12 @@ class Corpus:
         return self.manifest["tokenizer_hash"]
 
     @property
+    def languages(self) -> dict[str, int]:
+        """Documents of both splits by language code; empty for a corpus that was made without."""
+        counts = self.manifest.get("languages")
+        return counts if isinstance(counts, dict) else {}
+
+    @property
     def fingerprint(self) -> str:
         """Changes when any token, mark or document bound does."""
         sums = [shard["sha256"] for shard in self.manifest["shards"]]
@@ -274,14 +280,24 @@ class CorpusWriter:
             "blocks": self.blocks,
         })  # fmt: skip
 
-    def close(self, dropped: dict[str, int] | None = None, provenance: dict[str, Any] | None = None) -> None:
-        """Finish the last shard and write corpus.json. dropped: records left out, by reason."""
+    def close(
+        self,
+        dropped: dict[str, int] | None = None,
+        provenance: dict[str, Any] | None = None,
+        languages: dict[str, Any] | None = None,
+    ) -> None:
+        """Finish the last shard and write corpus.json.
+
+        dropped: records left out, by reason. languages: `language`, as it was asked for, and `languages`, how many
+        documents of the whole corpus are taken to be in which.
+        """
         self._close_shard()
         totals = {key: sum(shard[key] for shard in self.shards) for key in ("documents", "tokens", "bytes")}
         totals["sentences"] = sum(sum(shard["blocks"]["sentences"]) for shard in self.shards)
         manifest = {
             **self.facts,
             **totals,
+            **(languages or {}),
             "dropped": dropped or {},
             "provenance": provenance or {},
             "block_tokens": self.block_tokens,

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from textssl.data.languages import AUTO, UNKNOWN, language_of
 from textssl.data.sentences import sentence_starts
 from textssl.sample_types import SENTENCE_START, WORD_START
 from textssl.tokenizer.words import SPACE_MARKERS, WordFinder
@@ -28,11 +29,15 @@ UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 
 class Encoded(NamedTuple):
-    """Documents one after another. ids (tokens,), marks (tokens,) uint8, lengths (documents,) int64."""
+    """Documents one after another. ids (tokens,), marks (tokens,) uint8, lengths (documents,) int64.
+
+    languages: (documents) codes, by whose rules the sentences were cut.
+    """
 
     ids: np.ndarray
     marks: np.ndarray
     lengths: np.ndarray
+    languages: list[str]
 
 
 class Segment(NamedTuple):
@@ -48,9 +53,13 @@ class DocumentEncoder:
     encoded in segments, cut at the next single space between two letters or digits: there the ids equal those of the
     uncut text for every tokenizer whose pre-tokenizer cuts at spaces (all that textssl trains). Only where a million
     characters hold no such space is a text cut elsewhere, which may change the few tokens at the cut.
+
+    language: by whose rules sentences are cut; `auto` guesses it for every document. main_language: what a document is
+    taken to be written in that is too short for a guess.
     """
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: Tokenizer, language: str = AUTO, main_language: str = UNKNOWN):
+        self.language, self.main_language = language, main_language
         state = json.loads(tokenizer.to_str())
         self.form: UnicodeForm | None = unicode_form(state)
         self.normalizer = tokenizer.normalizer
@@ -70,7 +79,8 @@ class DocumentEncoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Ids, marks and lengths of the documents; a document may have no tokens (control characters in WordPiece)."""
-        parts = [self.encode_segments(batch) for batch in batches(self.segments(texts))]
+        languages = [self.language_of(text) for text in texts]
+        parts = [self.encode_segments(batch) for batch in batches(self.segments(texts, languages))]
         lengths = np.zeros(len(texts), dtype=np.int64)
         for _, _, owners in parts:
             lengths += np.bincount(owners, minlength=len(texts))
@@ -78,12 +88,15 @@ class DocumentEncoder:
         marks = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.uint8)
         first = (np.cumsum(lengths) - lengths)[lengths > 0]
         marks[first] |= START
-        return Encoded(ids, marks, lengths)
+        return Encoded(ids, marks, lengths, languages)
 
-    def segments(self, texts: Sequence[str]) -> Iterator[Segment]:
-        for document, text in enumerate(texts):
+    def language_of(self, text: str) -> str:
+        return language_of(text, self.main_language) if self.language == AUTO else self.language
+
+    def segments(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[Segment]:
+        for document, (text, language) in enumerate(zip(texts, languages, strict=True)):
             text = self.in_form(text)
-            sentences = sentence_starts(text)
+            sentences = sentence_starts(text, language)
             if len(text) <= SEGMENT_CHARACTERS:
                 yield Segment(document, text, sentences)
                 continue

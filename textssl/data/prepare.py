@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from textssl.data.corpus import HELD_OUT, CorpusWriter
 from textssl.data.dedup import SeenDigests, digest, unit_interval
 from textssl.data.documents import Document, DropReport
 from textssl.data.drops import NO_TOKENS
+from textssl.data.languages import AUTO, main_language
 from textssl.data.workers import EncoderPool
 
 PIECE_CHARACTERS = 2**18  # documents go to a worker in pieces of about this size
@@ -23,6 +26,8 @@ OPENING_DOCUMENTS = 4000  # a corpus with more than these needs no minimum of he
 OPENING_TOKENS = 2**23
 MIN_HELD_OUT = 16  # documents held out of a small corpus, at most one in MIN_HELD_OUT_SHARE
 MIN_HELD_OUT_SHARE = 5
+GUESS_DOCUMENTS = 200  # at the beginning of the stream, that say in which language most are
+GUESS_CHARACTERS = 2**20  # ... and no more, where documents are long
 DUPLICATE = "duplicate"
 
 
@@ -42,11 +47,15 @@ class Counts:
 
 @dataclass
 class Prepared:
-    """What `write_corpus` made. held_out_raised: whether a small corpus got more held-out documents than the share."""
+    """What `write_corpus` made. held_out_raised: whether a small corpus got more held-out documents than the share.
+
+    languages: code -> documents of both splits whose sentences were cut by the rules of that language.
+    """
 
     train: Counts = field(default_factory=Counts)
     held_out: Counts = field(default_factory=Counts)
     held_out_raised: bool = False
+    languages: Counter[str] = field(default_factory=Counter)
 
 
 class Piece(NamedTuple):
@@ -65,6 +74,7 @@ class Ready(NamedTuple):
     ids: np.ndarray
     marks: np.ndarray
     num_bytes: int
+    language: str
 
 
 def write_corpus(
@@ -76,6 +86,7 @@ def write_corpus(
     report: DropReport,
     workers: int,
     held_out: float = 0.01,
+    language: str = AUTO,
     block_tokens: int = 2**20,
     shard_tokens: int = 2**27,
     provenance: dict[str, Any] | None = None,
@@ -86,7 +97,8 @@ def write_corpus(
     The bytes written depend on the documents and options alone, not on `workers`. Exact duplicates and documents
     without tokens are dropped and counted in `report`. A document is held out where its hash falls below the share
     `held_out`; a corpus of under OPENING_DOCUMENTS gets at least MIN_HELD_OUT (those of the smallest hashes), but not
-    more than a fifth of its documents. The held-out split is left out where it is empty.
+    more than a fifth of its documents. The held-out split is left out where it is empty. language: of all documents, or
+    `auto`: each is guessed; those too short for that have the language of most at the beginning of the stream.
     """
     result = Prepared()
     size = max(tokenizer.get_vocab().values()) + 1
@@ -94,7 +106,8 @@ def write_corpus(
     options |= {"block_tokens": block_tokens, "shard_tokens": shard_tokens}
     with ExitStack() as stack:
         seen = stack.enter_context(SeenDigests(out))
-        pool = stack.enter_context(EncoderPool(tokenizer, workers))
+        documents, most = with_main_language(documents) if language == AUTO else (documents, language)
+        pool = stack.enter_context(EncoderPool(tokenizer, workers, language, most))
         train = CorpusWriter(out, split="train", **options)
         aside = CorpusWriter(out / HELD_OUT, split=HELD_OUT, **options)
         encoded = ready_documents(pool, pieces(documents, seen, report), report, on_progress)
@@ -104,9 +117,21 @@ def write_corpus(
             split, counts = (aside, result.held_out) if document.place < threshold else (train, result.train)
             split.add(document.ids, document.marks, document.num_bytes)
             counts.add(Counts(1, len(document.ids), document.num_bytes))
-    train.close(report.as_dict(), provenance)
-    aside.close({}, provenance)
+            result.languages[document.language] += 1
+    languages = {"language": language, "languages": dict(sorted(result.languages.items()))}
+    train.close(report.as_dict(), provenance, languages)
+    aside.close({}, provenance, languages)
     return result
+
+
+def with_main_language(documents: Iterable[Document]) -> tuple[Iterable[Document], str]:
+    """The stream, and the language of most of its first documents."""
+    stream, first = iter(documents), []
+    size = 0
+    while size < GUESS_CHARACTERS and len(first) < GUESS_DOCUMENTS and (document := next(stream, None)) is not None:
+        first.append(document)
+        size += len(document.text)
+    return chain(first, stream), main_language(document.text for document in first)
 
 
 def pieces(documents: Iterable[Document], seen: SeenDigests, report: DropReport) -> Iterator[Piece]:
@@ -150,7 +175,8 @@ def ready_documents(
                 report.add(NO_TOKENS, piece.sources[place])
                 continue
             ids, marks = encoded.ids[start:stop], encoded.marks[start:stop]
-            yield Ready(unit_interval(piece.digests[place]), ids, marks, piece.sizes[place])
+            hashed, size, language = unit_interval(piece.digests[place]), piece.sizes[place], encoded.languages[place]
+            yield Ready(hashed, ids, marks, size, language)
         on_progress(Counts(len(piece.texts), len(encoded.ids), sum(piece.sizes)))
 
 

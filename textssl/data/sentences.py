@@ -1,8 +1,10 @@
-"""Where sentences begin in a text: rules without dependencies, the same on every machine.
+"""Where sentences begin in a text, in many languages, the same on every machine.
 
-A sentence ends at . ! ? … and closing quotes before whitespace, at the terminators of scripts that use no space
-(。！？｡) or their own (؟ ۔ । ॥ ։ ። ។), and at a blank line. A full stop does not end one after a title or another
-abbreviation, an initial, a number that opens a line, or before a lowercase letter.
+A sentence ends at . ! ? … and closing quotation marks before whitespace, at the terminators of scripts that use no
+space (。！？｡) or their own (؟ ۔ । ॥ ։ ። ។), and at a blank line. A full stop does not end one after a title or another
+abbreviation, an initial, a number that opens a line, or before a lowercase letter: for English and unknown languages by
+the rules below, for others by full_stops. Chinese and Japanese quotations and brackets stay whole. Thai writes no mark
+at the end of a sentence: there a space between two clauses counts.
 """
 
 # ruff: noqa: RUF001, RUF002, SIM905 (signs that look like others are the subject; words are read best in a row)
@@ -10,19 +12,32 @@ abbreviation, an initial, a number that opens a line, or before a lowercase lett
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+
+from textssl.data.full_stops import FullStops, ends_enumeration
+from textssl.data.languages import AUTO, UNKNOWN, language_of
 
 CLOSING = "\"'”’»)\\]」』）》】›"
-OPENING = "\"'“‘«([¿¡「『（《【‹„*_-–—•"
-ANYWHERE = "。！？｡؟۔।॥։።။"
-ASCII_CANDIDATE = re.compile(r"""(?=[.!?\n])(?:([.!?]+)["')\]]*\s+|\n[^\S\n]*\n\s*)""")  # the same, faster
-CANDIDATE = re.compile(
-    rf"""(?=[.!?…\n{ANYWHERE}])               # one set first: the scan is twice as fast
-        (?:([.!?…]+)[{CLOSING}]*\s+          # Latin terminators count before whitespace only
+CLOSING_AFTER_LATIN = CLOSING + "“«‘‹"  # right behind a full stop and before a space these close („Ja.“ »Ja.«)
+OPENING = "\"'“‘«([¿¡「『（《【‹„‚»›*_-–—•"
+ANYWHERE = "。！？｡؟۔।॥։።។"
+ASCII_CANDIDATE = re.compile(r"""(?=[.!?\n])(?:(?<![.!?])([.!?]+)["')\]]*\s+|\n[^\S\n]*\n\s*)""")  # the same, faster
+MARKS = rf"""(?=[.!?…\n{ANYWHERE}])             # one set first: the scan is twice as fast
+        (?:(?<![.!?…])([.!?…]+)[{CLOSING_AFTER_LATIN}]*(?:[^\S\n]+[»›](?!\w))?+\s+  # Latin ones, before whitespace
         |[{ANYWHERE}]+[{CLOSING}]*\s*        # these end a sentence wherever they stand
-        |\n[^\S\n]*\n\s*)""",
-    re.VERBOSE,
-)  # fmt: skip
+        |\n[^\S\n]*\n\s*)"""
+CANDIDATE = re.compile(MARKS, re.VERBOSE)
+THAI_LETTER = "[\u0e01-\u0e2e\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e]"  # not ๆ and ฯ, which a space follows anyway
+THAI_CANDIDATE = re.compile(rf"(?:{MARKS}|(?<={THAI_LETTER}{{8}})[ \u200b]+(?={THAI_LETTER}{{8}}))", re.VERBOSE)
 LONGEST_ABBREVIATION = 6
+OWN_RULES = ("en", UNKNOWN)
+
+# Chinese and Japanese brackets, closed on the same line and not too far away: no sentence ends inside them
+BRACKETS = re.compile(
+    "|".join(f"{left}[^{left}{right}\n]{{0,400}}{right}" for left, right in ("「」", "『』", "（）", "《》", "【】"))
+)
+CHINESE_QUOTES = re.compile(BRACKETS.pattern + "|“[^“”\n]{0,400}”")
+CONTINUED = re.compile(r"[，、；：。,;:]|と|って|を|の|が")  # after a quotation, where the sentence goes on
 
 # never at the end of a sentence: something that belongs to them follows
 TITLES = frozenset(
@@ -44,26 +59,62 @@ OPENERS = frozenset(
 )
 
 
-def sentence_starts(text: str) -> list[int]:
-    """Character offsets at which sentences begin, in order; the first is that of the first non-space character."""
+def sentence_starts(text: str, language: str = AUTO) -> list[int]:
+    """Character offsets at which sentences begin, in order; the first is that of the first non-space character.
+
+    language: a code of textssl.data.languages; `auto` guesses it from the text.
+    """
     first = len(text) - len(text.lstrip())
     if first == len(text):
         return []
+    language = language_of(text) if language == AUTO else language
     starts = [first]
-    for candidate in (ASCII_CANDIDATE if text.isascii() else CANDIDATE).finditer(text, first):
+    whole = brackets(text, language)
+    full_stops = None if language in OWN_RULES else FullStops(text, language)
+    for candidate in candidates(text, language).finditer(text, first):
         following = candidate.end()
         if following == len(text):
             break
-        if candidate.group(1) is None or ends_sentence(text, candidate, starts[-1], following):
+        if whole and goes_on(text, candidate, starts[-1], whole):
+            continue
+        if candidate.group(1) is None or ends_sentence(text, candidate, starts[-1], full_stops):
             starts.append(following)
     return starts
 
 
-def ends_sentence(text: str, candidate: re.Match[str], sentence: int, following: int) -> bool:
-    """Whether the sentence that began at `sentence` ends at a Latin terminator, when `following` comes after it."""
-    terminator, stop = candidate.group(1), candidate.start()
-    opened = following
-    while text[opened] in OPENING and opened < len(text) - 1:
+def candidates(text: str, language: str) -> re.Pattern[str]:
+    """What may end a sentence, with the whitespace after it."""
+    if text.isascii():
+        return ASCII_CANDIDATE
+    return THAI_CANDIDATE if language == "th" else CANDIDATE
+
+
+def brackets(text: str, language: str) -> list[tuple[int, int]]:
+    """Where Chinese and Japanese quotations and brackets begin and end."""
+    if not any(left in text for left in "「『（《【“"):
+        return []
+    pattern = CHINESE_QUOTES if language in ("zh", "ja") else BRACKETS
+    return [bracket.span() for bracket in pattern.finditer(text)]
+
+
+def goes_on(text: str, candidate: re.Match[str], sentence: int, whole: list[tuple[int, int]]) -> bool:
+    """Whether a terminator stands inside brackets, or at their end in a sentence that goes on after them."""
+    place = bisect_left(whole, (candidate.start(), 0)) - 1
+    if place < 0 or whole[place][1] <= candidate.start():
+        return False
+    begin, end = whole[place]
+    if candidate.end() < end:
+        return True
+    if text[begin] in "「『“":
+        return CONTINUED.match(text, candidate.end()) is not None
+    return begin != sentence
+
+
+def ends_sentence(text: str, candidate: re.Match[str], sentence: int, full_stops: FullStops | None) -> bool:
+    """Whether the sentence that began at `sentence` ends at a Latin terminator; full_stops: None for English."""
+    terminator, stop, following = candidate.group(1), candidate.start(), candidate.end()
+    opened, last = following, len(text) - 1
+    while opened < last and (text[opened] in OPENING or text[opened].isspace()):  # French: « Oui »
         opened += 1
     if text[opened].islower():
         return text.count("\n", stop, following) > 1
@@ -71,19 +122,36 @@ def ends_sentence(text: str, candidate: re.Match[str], sentence: int, following:
         return True
     words = text[max(sentence, stop - 2 * LONGEST_ABBREVIATION) : stop].split()
     word = words[-1].lstrip(OPENING) if words else ""
-    if len(word) > LONGEST_ABBREVIATION or (len(word) > 1 and word.isalpha() and word.lower() not in SHORT_FORMS):
-        return True
+    if full_stops is None:
+        short = len(word) <= LONGEST_ABBREVIATION and (
+            len(word) < 2 or word.lower() in SHORT_FORMS or not word.isalpha()
+        )
+        return (
+            not short
+            or text.count("\n", stop, following) > 1
+            or ends_enumeration(text, stop, opened)
+            or not stops_short(word, text, sentence, stop - len(word), opened)
+        )
     if text.count("\n", stop, following) > 1:
         return True
-    return not stops_short(word, text, sentence, stop - len(word), opened)
+    if is_initial(word) or is_label(word, stop - len(word), sentence):
+        return False
+    return full_stops.ends_sentence(stop, opened, word) or ends_enumeration(text, stop, opened)
+
+
+def is_initial(word: str) -> bool:
+    return len(word) == 1 and word.isalpha() and word.isupper() and word != "I"
+
+
+def is_label(word: str, place: int, sentence: int) -> bool:
+    """Whether a sentence begins with "1." or "a.", which number the items of a list."""
+    return place == sentence and (word.isdigit() or len(word) == 1)
 
 
 def stops_short(word: str, text: str, sentence: int, place: int, following: int) -> bool:
     """Whether a full stop after `word` (at `place`) belongs to the word alone."""
     lower = word.lower()
-    if lower in TITLES or (len(word) == 1 and word.isalpha() and word.isupper() and word != "I"):
-        return True
-    if place == sentence and (word.isdigit() or len(word) == 1):  # "1. First", "a. First": the label of a list
+    if lower in TITLES or is_initial(word) or is_label(word, place, sentence):
         return True
     if lower in BEFORE_NUMBERS and text[following : following + 1].isdigit():
         return True

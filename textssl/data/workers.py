@@ -10,6 +10,7 @@ from typing import TypeVar
 from tokenizers import Tokenizer
 
 from textssl.data.encoding import DocumentEncoder, Encoded
+from textssl.data.languages import AUTO, UNKNOWN
 from textssl.subprocesses import Helper, Pool, answer_requests
 
 Piece = TypeVar("Piece")
@@ -22,10 +23,15 @@ ONE_CORE = {
 
 
 class EncoderPool(Pool):
-    """`num_workers` encoder processes. Results come in the order of the pieces, whatever their number."""
+    """`num_workers` encoder processes. Results come in the order of the pieces, whatever their number.
 
-    def __init__(self, tokenizer: Tokenizer, num_workers: int):
-        state = tokenizer.to_str()
+    language and main_language: as in DocumentEncoder.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, num_workers: int, language: str = AUTO, main_language: str = UNKNOWN
+    ) -> None:
+        state = (tokenizer.to_str(), language, main_language)
         super().__init__([Helper("an encoder process", __name__, state, ONE_CORE) for _ in range(num_workers)])
 
     def map(self, pieces: Iterable[Piece], texts: Callable[[Piece], Sequence[str]]) -> Iterator[tuple[Piece, Encoded]]:
@@ -47,5 +53,5 @@ class EncoderPool(Pool):
 
 
 def serve() -> None:
-    """In the subprocess: a tokenizer comes, then lists of texts."""
-    answer_requests(lambda state: (None, DocumentEncoder(Tokenizer.from_str(state)).encode))
+    """In the subprocess: a tokenizer and the language come, then lists of texts."""
+    answer_requests(lambda state: (None, DocumentEncoder(Tokenizer.from_str(state[0]), *state[1:]).encode))

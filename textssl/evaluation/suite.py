@@ -158,6 +158,9 @@ def tuned() -> Suite:
 
 
 SUITES: dict[str, Callable[[], Suite]] = {"quick": quick, "full": full, "tuned": tuned}
+ENGLISH = (
+    "All texts of the suites quick, full and tuned are English: for another language, give a suite file of your own."
+)
 
 
 def load_suite(suite: str | Path) -> Suite:

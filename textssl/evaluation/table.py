@@ -12,6 +12,7 @@ from rich.text import Text
 
 from textssl.evaluation.figure import METRICS, less_is_better
 from textssl.evaluation.paired import FEWEST
+from textssl.evaluation.suite import ENGLISH, SUITES
 
 ROWS = {  # key in `baselines` -> words
     "majority": "majority class",
@@ -252,6 +253,8 @@ def legend(results: Mapping[str, Any]) -> str:
     """What the figures of all tables are."""
     kinds = {facts.get("kind", "classification") for facts in results["data"].values()}
     lines = ["\u00b1 is half a 95 % interval. Every row and column has the same examples."]
+    if results.get("suite") in SUITES:
+        lines.append(ENGLISH)
     if "classification" in kinds:
         lines.append(
             f"Accuracy: logistic regression on frozen features; for few labels the interval is over {results['draws']} "

@@ -33,7 +33,10 @@ WHAT = {  # kind -> the first words of a card
     "other": "A model",
 }
 ITEMS = {"masked": "nats a hidden token", "causal": "nats a token"}
-PREPARED = {"held_out": 0.01, "text_column": "text", "one_document_per": "blank-line"}  # defaults of `prepare`
+PREPARED = {  # defaults of `prepare`
+    **{"held_out": 0.01, "text_column": "text", "one_document_per": "blank-line"},
+    "language": "auto",
+}
 
 
 def write_card(folder: str | Path, facts: Facts) -> Path:
@@ -46,7 +49,7 @@ def render(folder: Path, facts: Facts) -> str:
     """The whole card."""
     model = ModelFolder.read(folder)
     pairs = facts.labelled is not None and facts.labelled.pairs
-    code = model.code(pairs)
+    code = model.code(facts.examples, pairs)
     parts = [
         front_matter(model, facts),
         f"# {facts.config['name']}",
@@ -67,7 +70,8 @@ def front_matter(model: ModelFolder, facts: Facts) -> str:
     tags = ["textssl", "self-supervised-learning", *(method.name for method in facts.methods if ":" not in method.name)]
     if model.library == "sentence-transformers":
         tags += ["sentence-transformers", "feature-extraction"]
-    values: dict[str, Any] = {"library_name": model.library}
+    values: dict[str, Any] = {"language": list(facts.languages)} if facts.languages else {}
+    values["library_name"] = model.library
     if model.pipeline:
         values["pipeline_tag"] = model.pipeline
     values["tags"] = list(dict.fromkeys(tags))

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from textssl.data.corpus import Corpus
+from textssl.data.languages import AUTO
 from textssl.data.samples import PREFIX, list_samples
 from textssl.evaluation.loading import HUB_NAME
+from textssl.report.examples import EXAMPLES, Examples, choose_examples, languages_of, read_openings
 from textssl.report.paths import shown, shown_values
 from textssl.sections import Config
 
@@ -66,7 +68,8 @@ class Facts:
     command: of textssl, to repeat it. config: resolved, with paths shortened. summary: as in summary.json. figures: of
     the exported weights, name -> value. pairs: (file, how many) of given pairs. started_from: the folder or name
     that training went on from, None for random weights. base_model: the same, where it is a name on the hub. licences:
-    sample -> what its package says. limits: sentences to add to those that follow from the facts.
+    sample -> what its package says. limits: sentences to add to those that follow from the facts. languages: of the
+    texts, the commonest first; language_given: by `prepare --language`, not by a guess. examples: for the card's code.
     """
 
     command: str
@@ -81,6 +84,9 @@ class Facts:
     started_from: str | None = None
     licences: Mapping[str, str] = field(default_factory=dict)
     limits: Sequence[str] = ()
+    languages: Sequence[str] = ()
+    language_given: bool = False
+    examples: Examples = EXAMPLES["en"]
 
 
 def run_facts(
@@ -94,13 +100,19 @@ def run_facts(
     figures: Mapping[str, float] | None = None,
     labelled: Labelled | None = None,
     limits: Sequence[str] = (),
+    tokenizer: Any = None,
+    read: Sequence[str] = (),
 ) -> Facts:
     """The facts of a run.
 
     objective: what was trained; its docstrings say what it does. corpora: with their weights. pairs: how many were
-    given in data.pairs. figures: of the exported weights, those of training are left out.
+    given in data.pairs. figures: of the exported weights, those of training are left out. tokenizer: reads the corpora,
+    for their language and for examples. read: texts to guess the language from where there is no corpus.
     """
+    corpora = list(corpora)
     texts = training_texts(corpora)
+    openings = read_openings([corpus for corpus, _ in corpora], tokenizer)
+    languages = languages_of([corpus for corpus, _ in corpora], openings or read)
     values = shown_values(config.model_dump(mode="json"))
     pretrained = config.model.pretrained
     on_hub = pretrained is not None and HUB_NAME.fullmatch(pretrained) is not None and not Path(pretrained).exists()
@@ -118,6 +130,9 @@ def run_facts(
         started_from=values["model"]["pretrained"],
         licences=licences([*used, values["model"]["pretrained"] or ""]),
         limits=limits,
+        languages=languages,
+        language_given=bool(corpora) and all(corpus.manifest.get("language", AUTO) != AUTO for corpus, _ in corpora),
+        examples=choose_examples(languages, openings),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from textssl.models.configuration import head_kind
+from textssl.report.examples import EXAMPLES, Examples
 
 Kind = Literal["masked", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"]
 HEAD = "classifier.safetensors"  # beside a sentence encoder
@@ -79,12 +81,20 @@ class ModelFolder:
         """The hub's name of the task."""
         return PIPELINES.get(self.kind)
 
-    def code(self, pairs: bool = False) -> str | None:
+    def code(self, examples: Examples = EXAMPLES["en"], pairs: bool = False) -> str | None:
         """Python that loads the folder and uses it; it runs inside the folder as it is. pairs: it reads two texts."""
         if self.kind == "other":
             return None
-        texts = PAIRS if pairs else TEXTS
-        return USAGE[self.kind].replace("MASK", self.mask or "[MASK]").replace("TEXTS", texts)
+        first, second, third = examples.sentences
+        texts: Any = [{"text": first, "text_pair": second}] if pairs else [first, third]
+        quoted = {
+            "GAP": examples.gap.replace("MASK", self.mask or "[MASK]"),
+            "START": examples.start,
+            "SENTENCES": list(examples.sentences),
+            "TEXTS": texts,
+            "TEXT": first,
+        }
+        return PLACE.sub(lambda place: json.dumps(quoted[place.group()], ensure_ascii=False), USAGE[self.kind])
 
 
 def read_json(file: Path) -> Any:
@@ -143,28 +153,27 @@ def token_text(token: Any) -> str | None:
 
 
 FOLDER = 'folder = "."  # where this file lies, or the name of the model on the hub\n'
-SENTENCES = f"""from sentence_transformers import SentenceTransformer
+OF_SENTENCES = f"""from sentence_transformers import SentenceTransformer
 
 {FOLDER}encoder = SentenceTransformer(folder)
-vectors = encoder.encode(["The boat crossed the river.", "A ship on the water.", "Prices rose again."])
+vectors = encoder.encode(SENTENCES)
 print(encoder.similarity(vectors, vectors))
 """
-TEXTS = '["The boat crossed the river.", "Prices rose again."]'
-PAIRS = '[{"text": "A boat crosses the river.", "text_pair": "A ship on the water."}]'
+PLACE = re.compile(r"\b(?:GAP|START|SENTENCES|TEXTS|TEXT)\b")  # what stands there in a card's language
 USAGE: dict[Kind, str] = {
     "masked": f"""from transformers import pipeline
 
 {FOLDER}fill = pipeline("fill-mask", model=folder)
-for guess in fill("The MASK said on Monday"):
+for guess in fill(GAP):
     print(guess["token_str"], round(guess["score"], 3))
 """,
     "causal": f"""from transformers import pipeline
 
 {FOLDER}write = pipeline("text-generation", model=folder)
-print(write("The", max_new_tokens=40, do_sample=True)[0]["generated_text"])
+print(write(START, max_new_tokens=40, do_sample=True)[0]["generated_text"])
 """,
-    "sentence": SENTENCES,
-    "static": SENTENCES,
+    "sentence": OF_SENTENCES,
+    "static": OF_SENTENCES,
     "classifier": f"""from transformers import pipeline
 
 {FOLDER}classify = pipeline("text-classification", model=folder)
@@ -189,6 +198,6 @@ print([labels[place] for place in logits.argmax(1)])
     "encoder": f"""from transformers import AutoModel, AutoTokenizer
 
 {FOLDER}model, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-print(model(**tokenizer("The boat crossed the river.", return_tensors="pt")).last_hidden_state.shape)
+print(model(**tokenizer(TEXT, return_tensors="pt")).last_hidden_state.shape)
 """,
 }

@@ -25,9 +25,17 @@ def amount(facts: Facts) -> Iterator[str]:
         if any(text.held_out_documents for text in facts.texts):
             yield "Held-out figures are of text from the same sources; on other text expect less."
     if facts.texts or facts.pairs or facts.labelled:
-        yield "The language of the text was not checked or filtered."
+        yield from of_language(facts)
     if not facts.figures and not (facts.labelled and facts.labelled.test):
         yield "No text was held out, so nothing here says how well it does on new text."
+
+
+def of_language(facts: Facts) -> Iterator[str]:
+    if not facts.languages:
+        yield "The language of the text is not known; nothing was left out for it."
+        return
+    how = "as `prepare --language` was told" if facts.language_given else "by a guess from common words"
+    yield f"Its text is in {', '.join(facts.languages)} ({how}; nothing was left out for its language)."
 
 
 def of_labels(facts: Facts) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 MANY_UNKNOWN = 0.001  # share of tokens
 BATCH_TEXTS = 64
+FEW_WORDS = 1000  # below which figures are said to be rough
+FEW_CHARACTERS = 1500  # the same for scripts without spaces, with words of one or two characters
+# Thai, Lao, Burmese, Khmer, kana, Han
+WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class TokenizerReport:
     """Figures on held-out texts; shares are between 0 and 1.
 
     vocabulary_used: share of the vocabulary that occurs. tokens_per_word: a word is what stands between whitespace.
+    characters_per_token: the figure to read where spaceless, for most letters are of scripts without spaces.
     unknown: share of tokens that are [UNK]. round_trip: share of texts that decode to themselves, to the letter;
     round_trip_normalized: to themselves after the tokenizer's own normalisation, whitespace aside.
     """
@@ -29,10 +35,13 @@ class TokenizerReport:
     vocab_size: int
     texts: int
     words: int
+    characters: int
     tokens: int
     bytes: int
     vocabulary_used: float
     tokens_per_word: float
+    characters_per_token: float
+    spaceless: bool
     bytes_per_token: float
     unknown: float
     round_trip: float
@@ -49,9 +58,9 @@ class TokenizerReport:
         table.add_column("value", justify="right")
         rows = {
             "vocabulary": f"{self.vocab_size:,}",
-            "texts, words": f"{self.texts:,}, {self.words:,}",
+            "texts, words, characters": f"{self.texts:,}, {self.words:,}, {self.characters:,}",
             "vocabulary used by them": f"{self.vocabulary_used:.1%}",
-            "tokens per word": f"{self.tokens_per_word:.3f}",
+            **self.lengths(),
             "bytes per token": f"{self.bytes_per_token:.3f}",
             "unknown tokens": f"{self.unknown:.3%}",
             "texts that come back to the letter": f"{self.round_trip:.1%}",
@@ -60,6 +69,19 @@ class TokenizerReport:
         for name, value in rows.items():
             table.add_row(name, value)
         return table
+
+    def lengths(self) -> dict[str, str]:
+        """How long a token is, the figure that counts first."""
+        characters, words = f"{self.characters_per_token:.3f}", f"{self.tokens_per_word:.3f}"
+        if self.spaceless:
+            return {"characters per token": characters, "tokens between two spaces": words}
+        return {"tokens per word": words, "characters per token": characters}
+
+    def rough(self) -> str | None:
+        """How little text the figures are of, where it is little."""
+        if self.spaceless:
+            return f"{self.characters:,} characters" if self.characters < FEW_CHARACTERS else None
+        return f"{self.words:,} words" if self.words < FEW_WORDS else None
 
     def warnings(self) -> list[str]:
         if self.unknown > MANY_UNKNOWN:
@@ -76,6 +98,7 @@ def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) ->
     vocab_size = backend.get_vocab_size()
     used = np.zeros(max(backend.get_vocab().values()) + 1, dtype=bool)
     unknown_id = tokenizer.unk_token_id
+    characters = letters = without_spaces = 0
     texts = words = tokens = num_bytes = unknown = exact = normalized = 0
     iterator = iter(held_out_texts)
     while batch := list(islice(iterator, BATCH_TEXTS)):
@@ -86,6 +109,8 @@ def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) ->
             used[ids] = True
             texts, words, tokens = texts + 1, words + len(text.split()), tokens + len(ids)
             num_bytes += len(text.encode())
+            characters, letters = characters + len(text), letters + sum(map(str.isalpha, text))
+            without_spaces += sum(map(len, WITHOUT_SPACES.findall(text)))
             unknown += int((ids == unknown_id).sum()) if unknown_id is not None else 0
             exact += back.lstrip(" ") == text.lstrip(" ")  # the prefix space, which says "a word begins", is no text
             normalized += spaceless(backend, back) == spaceless(backend, text)
@@ -93,10 +118,13 @@ def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) ->
         vocab_size=vocab_size,
         texts=texts,
         words=words,
+        characters=characters,
         tokens=tokens,
         bytes=num_bytes,
         vocabulary_used=float(used.sum()) / vocab_size,
         tokens_per_word=tokens / max(words, 1),
+        characters_per_token=characters / max(tokens, 1),
+        spaceless=2 * without_spaces > letters,
         bytes_per_token=num_bytes / max(tokens, 1),
         unknown=unknown / max(tokens, 1),
         round_trip=exact / max(texts, 1),

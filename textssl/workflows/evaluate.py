@@ -47,13 +47,14 @@ def evaluate(
     """Measure a model on the tasks of a suite, print a table a task, and return (and write) every figure.
 
     model: a model folder, a run folder, `sample:minilm`, or a hub name. suite: quick (a minute), full, tuned
-    (fine-tuning on the classification sets, an hour) or FILE.yaml. baselines: also the majority class, TF-IDF and the
-    same model untrained. out: FILE.json. held_out: text that the model has not seen (a file, a folder, a prepared
-    corpus, `sample:NAME`), for bits per byte. against: another model, measured on the same examples; every difference
-    has an interval and a p. card: put the tables into the model's card (README.md) too. corpus: the text that the model
-    was trained on, where no run folder says it: evaluation texts that stand there are counted. threads: that compute;
-    by default as many as are free. An interrupted evaluation goes on with the tasks that are left. Of several processes
-    the first does all of it, and the others return an empty dictionary at once. Raises UserError.
+    (fine-tuning on the classification sets, an hour), all three of English texts, or FILE.yaml. baselines: also the
+    majority class, TF-IDF and the same model untrained. out: FILE.json. held_out: text that the model has not seen (a
+    file, a folder, a prepared corpus, `sample:NAME`), for bits per byte. against: another model, measured on the same
+    examples; every difference has an interval and a p. card: put the tables into the model's card (README.md) too.
+    corpus: the text that the model was trained on, where no run folder says it: evaluation texts that stand there are
+    counted. threads: that compute; by default as many as are free. An interrupted evaluation goes on with the tasks
+    that are left. Of several processes the first does all of it, and the others return an empty dictionary at once.
+    Raises UserError.
     """
     if launched_rank() > 0:
         return {}

@@ -32,6 +32,7 @@ from textssl.workflows.runs import find_seeds, held_run, start_accelerator
 from textssl.workflows.seen_texts import any_found, card_lines, labelled_overlap, overlap_lines
 from textssl.workflows.tuning import Tuned, tune
 
+READ_TEXTS = 200  # from which the card guesses the language
 DEFAULTS: dict[str, dict[str, Any]] = {  # where fine-tuning wants others than pretraining
     "objective": {"name": "auto"},
     "optimizer": {"name": "adamw", "lr": 1e-4, "betas": [0.9, 0.999]},
@@ -158,6 +159,7 @@ def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, oth
         asdict(tuned.summary),
         command="finetune",
         labelled=labelled,
+        read=splits.train.texts[:READ_TEXTS],
         figures={figures["figure"]: figures["value"]} if figures else {},
         limits=card_lines(result.overlap),
     )

@@ -72,6 +72,7 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
                 pairs=given,
                 figures=trainer.exported_figures,
                 limits=lines,
+                tokenizer=words,
             )
             write_card(run / "model", facts)
         summary.write()

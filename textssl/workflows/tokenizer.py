@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 HELD_OUT_SHARE = 0.01  # the same hash as prepare's: its held-out documents are not trained on
 HELD_OUT_CHARACTERS = 2**22  # of held-out text are kept for the report
 FEW_TEXTS = 16
-FEW_WORDS = 1000  # below which figures on held-out text are said to be rough
 REPORT = "report.json"
 OWN_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", REPORT)
 
@@ -101,8 +100,8 @@ def warnings(
         )
     if not held_out:
         notes.append("the input has too few documents to hold any out, so these figures are too good")
-    elif report.words < FEW_WORDS:
-        notes.append(f"only {report.words:,} words were held out, so these figures are rough")
+    elif report.rough():
+        notes.append(f"only {report.rough()} were held out, so these figures are rough")
     if not tokenizers.covers_all_bytes(tokenizer.backend_tokenizer):
         notes.append("characters outside the vocabulary become [UNK]: fit for encoders, less so for generators")
     return notes

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,6 +23,7 @@ from textssl.errors import UserError
 from textssl.evaluation.lanes import Lanes
 from textssl.evaluation.loading import context_limit
 from textssl.evaluation.tokens import TokenReader, padded
+from textssl.terminal import Terminal
 from textssl.tokenizer.vocabulary import padding_id
 
 DEFAULT_MAX_TOKENS = 512
@@ -90,8 +91,8 @@ class Encoder(ABC):
         """
         vectors = np.zeros((len(texts), self.width), dtype=np.float32)
         starts = range(0, len(texts), self.slice_texts)
-        with Progress(console=Console(stderr=True), transient=True, disable=no_bar(progress)) as bar:
-            task = bar.add_task(progress or "", total=len(texts))
+        with Progress(console=Terminal(stderr=True), transient=True, disable=no_bar(progress)) as bar:
+            task = bar.add_task(escape(progress or ""), total=len(texts))
             slices = (texts[start : start + self.slice_texts] for start in starts)
             embedded = self.embed_windows(slices, on_batch=lambda count: bar.advance(task, count))
             for start, (window, _) in zip(starts, embedded, strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,6 +20,7 @@ from textssl.errors import UserError
 from textssl.evaluation.features import evaluation_mode, no_bar
 from textssl.evaluation.loading import context_limit
 from textssl.models.heads import TRANSFORMS
+from textssl.terminal import Terminal
 from textssl.tokenizer import WordFinder
 from textssl.tokenizer.vocabulary import frame_of
 
@@ -231,8 +232,8 @@ def _batches(model: PreTrainedModel, lengths: Sequence[int], progress: str | Non
     """Places of rows of similar length, their logits bounded by LOGITS, longest first. lengths: of each row."""
     budget = max(1, LOGITS // model.config.vocab_size)
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
-    with Progress(console=Console(stderr=True), transient=True, disable=no_bar(progress)) as bar:
-        task = bar.add_task(progress or "", total=len(order))
+    with Progress(console=Terminal(stderr=True), transient=True, disable=no_bar(progress)) as bar:
+        task = bar.add_task(escape(progress or ""), total=len(order))
         start = 0
         while start < len(order):
             size = max(1, budget // lengths[order[start]])

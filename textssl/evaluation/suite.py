@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from textssl.config import validate_options
-from textssl.errors import UserError
+from textssl.errors import UserError, excerpt
 from textssl.evaluation.classification import Classification
 from textssl.evaluation.clustering import Clustering
 from textssl.evaluation.features import DEFAULT_MAX_TOKENS
@@ -230,7 +230,7 @@ def _task(file: Path, place: int, values: dict[str, Any], shared: dict[str, Any]
     options = dict(values)
     kind = options.pop("kind", Classification.kind)
     if not isinstance(kind, str) or kind not in KINDS:
-        raise UserError(f"{file}: tasks.{place}.kind is {kind!r}; there is {', '.join(KINDS)}")
+        raise UserError(f"{file}: tasks.{place}.kind is {excerpt(kind)}; there is {', '.join(KINDS)}")
     taken = inspect.signature(KINDS[kind]).parameters
     shared = {key: value for key, value in shared.items() if key in taken}
     options = validate_options(KINDS[kind], {**shared, **options}, f"tasks.{place}")

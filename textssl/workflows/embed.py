@@ -25,6 +25,7 @@ from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder, unit_rows
 from textssl.evaluation.loading import default_device, find_model, weights_hash
 from textssl.files import check_output
+from textssl.terminal import Terminal
 from textssl.training.signals import StopSignals
 
 WINDOW_TEXTS = 4_096  # sorted by length, computed and saved together
@@ -77,7 +78,7 @@ def embed(
 
     An interrupted job goes on when it is started again with the same settings. Raises UserError.
     """
-    out, console, report = Path(out), Console(), DropReport()
+    out, console, report = Path(out), Terminal(), DropReport()
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     check_options(out, precision, truncate_dim, max_tokens, workers)
     folder = find_model(model)
@@ -176,7 +177,7 @@ def write_vectors(
     Raises Stopped soon after a signal; the window under way is given up."""
     sources: deque[list[str]] = deque()
     columns = (SpinnerColumn(), TextColumn("embedding {task.completed:,} texts"), TextColumn("{task.fields[speed]}"))
-    shown = Console(stderr=True)
+    shown = Terminal(stderr=True)
     with Progress(*columns, TimeElapsedColumn(), console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task("", total=None, completed=writer.resumed, speed="")
         embedded = 0
@@ -233,4 +234,4 @@ def show(
             f"{result.truncated:,} of them ({share:.1%}) are longer than {max_tokens} tokens and were cut there.",
             highlight=False,
         )
-    console.print(f"Written: {', '.join(map(str, files))}", highlight=False)
+    console.print(f"Written: {', '.join(map(str, files))}")

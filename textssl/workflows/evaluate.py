@@ -27,6 +27,7 @@ from textssl.evaluation.table import LANGUAGE, legend, result_tables
 from textssl.files import check_output, write_text
 from textssl.report.card import CARD
 from textssl.report.evaluated import add_evaluation, check_card, check_own
+from textssl.terminal import Terminal
 from textssl.training.tracking import finite
 from textssl.workflows.tuner import suite_tuners
 
@@ -53,7 +54,7 @@ def evaluate(
     """
     if launched_rank() > 0:
         return {}
-    console = Console()
+    console = Terminal()
     folder = find_model(model)
     other = None if against is None else find_model(against)
     if card:
@@ -93,11 +94,11 @@ def evaluate(
     show_results(results, console)  # before it is written: a full disk does not take what was computed
     if out is not None:
         write_json(results, Path(out))
-        console.print(f"Every figure: {out}", highlight=False, soft_wrap=True)
+        console.print(f"Every figure: {out}", soft_wrap=True)
     if card:
         notes = [describe_language(results["language"])] if "language" in results else []
         written = add_evaluation(folder, results, notes)
-        console.print(f"The tables are in the model's card: {written}", highlight=False, soft_wrap=True)
+        console.print(f"The tables are in the model's card: {written}", soft_wrap=True)
     return results
 
 
@@ -176,14 +177,14 @@ def show_results(results: dict[str, Any], console: Console) -> None:
     for table in result_tables(results):
         console.print(table)
         console.print()
-    console.print(legend(results), style="dim", highlight=False, markup=False)
+    console.print(legend(results), style="dim")
     for who, of in (("", results), (" of the other model", results.get("against", {}))):
         skipped = of.get("skipped", {})
         for reason in dict.fromkeys(skipped.values()):
             tasks = ", ".join(task for task, why in skipped.items() if why == reason)
-            console.print(f"Left out{who}: {tasks} ({reason}).", highlight=False, markup=False)
+            console.print(f"Left out{who}: {tasks} ({reason}).")
     if "language" in results:
-        console.print(describe_language(results["language"]), highlight=False, markup=False)
+        console.print(describe_language(results["language"]))
 
 
 def describe_language(figure: dict[str, Any]) -> str:

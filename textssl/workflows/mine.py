@@ -28,6 +28,7 @@ from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder
 from textssl.evaluation.loading import find_model
 from textssl.files import check_output, write_text
+from textssl.terminal import Terminal
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 UNITS = ("sentences", "passages")
@@ -73,7 +74,7 @@ def mine(
     tokenizer: the corpus's, where neither the model nor the place that prepare noted has it. max_pairs: a sample where
     there are more. Raises UserError.
     """
-    out, console, report = Path(out), Console(), DropReport()
+    out, console, report = Path(out), Terminal(), DropReport()
     check_options(out, corpus, pairs, unit, num_negatives, range_min, range_max)
     check_seed(seed)
     check_output(out, [] if pairs is None else expand_inputs([pairs]))
@@ -90,7 +91,7 @@ def mine(
         dropped = f" ({report.summary()})" if report.total else ""
         raise UserError(f"{corpus or pairs} gives {len(kept)} different pairs, of which at least 2 are needed{dropped}")
     if found > len(drawn):
-        console.print(f"Drew {len(drawn):,} of {found:,} pairs (--max-pairs).", highlight=False)
+        console.print(f"Drew {len(drawn):,} of {found:,} pairs (--max-pairs).")
     encoder = load_encoder(folder, max_tokens=max_tokens)
     wanted = min(num_negatives + SPARE, (range_max - range_min) if range_max else num_negatives + SPARE)
     bounds = {"range_min": range_min, "range_max": range_max, "absolute_margin": margin}

@@ -10,16 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl.data import drops
 from textssl.data.documents import DropReport, expand_inputs, is_usable, read_documents
 from textssl.data.formats import table_records
 from textssl.data.inputs import file_format
-from textssl.errors import UserError, printable
+from textssl.errors import UserError, listed, printable
 from textssl.evaluation.predictor import Item, load_predictor
 from textssl.files import check_output, written_file
+from textssl.terminal import Terminal
 from textssl.workflows.finetune import answer_fields
 
 WINDOW_TEXTS = 4_096  # sorted by length and computed together
@@ -50,7 +50,7 @@ def predict(
     text_b (and no text) hold pairs. A model of scores gives a score instead. The file appears when it is complete.
     Raises UserError.
     """
-    out, console, report = Path(out), Console(), DropReport()
+    out, console, report = Path(out), Terminal(), DropReport()
     if out.suffix != SUFFIX or os.path.isdir(out):
         raise UserError(f"--out is {out}: it must name a {SUFFIX} file")
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
@@ -91,7 +91,7 @@ def predict(
         console.print(report.table())
     shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
     line = printable(f"{texts:,} texts: {shares}; in {out}")
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(line, soft_wrap=True, markup=False)
     return Predicted(out, texts, counts, report.total)
 
 
@@ -123,7 +123,7 @@ def source_items(
     for record in table_records(source, [column, "text_a", "text_b"], drop):
         fields = [column] if column in record.fields else ["text_a", "text_b"]
         if not all(name in record.fields for name in fields):
-            drop(drops.MISSING_COLUMN, record.place, f"{column}; there are {', '.join(map(str, record.columns))}")
+            drop(drops.MISSING_COLUMN, record.place, f"{column}; there are {listed(record.columns)}")
         elif all(is_usable(record.fields[name], record.place, drop) for name in fields):
             values = [record.fields[name] for name in fields]
             yield record.place, values[0] if len(values) == 1 else tuple(values)

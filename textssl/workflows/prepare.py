@@ -18,6 +18,7 @@ from textssl.data.prepare import DUPLICATE, Counts, Prepared, write_corpus
 from textssl.data.samples import without_sample
 from textssl.errors import UserError, printable
 from textssl.files import check_folder, written_folder
+from textssl.terminal import Terminal
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 
@@ -45,12 +46,12 @@ def prepare(
     check_options(Path(out), workers, held_out, block_tokens, shard_tokens, overwrite)
     options: dict[str, Any] = {"strict": strict, "held_out": held_out, "text_column": text_column}
     options |= {"one_document_per": one_document_per, "shard_tokens": shard_tokens}
-    report, console = DropReport(), Console()
+    report, console = DropReport(), Terminal()
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
     backend = load_backend(without_sample(tokenizer))
-    with written_folder(out) as side, Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
+    with written_folder(out) as side, Progress(*columns(), console=Terminal(stderr=True), transient=True) as progress:
         show = Shown(progress)
         prepared = write_corpus(
             documents,

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl import tokenizer as tokenizers
 from textssl.data.dedup import digest, unit_interval
 from textssl.data.documents import Document, DropReport, read_documents
 from textssl.files import check_folder, written_folder
+from textssl.terminal import Terminal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -47,12 +47,12 @@ def train_tokenizer(
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     check_folder(out, OWN_FILES, REPORT)
-    drops, console = DropReport(), Console()
+    drops, console = DropReport(), Terminal()
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=drops
     )
     with written_folder(out) as side:
-        with Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
+        with Progress(*columns(), console=Terminal(stderr=True), transient=True) as progress:
             texts = SplitTexts(documents, progress)
             tokenizer = tokenizers.train_tokenizer(
                 texts,
@@ -72,7 +72,7 @@ def train_tokenizer(
     if drops.total:
         console.print(drops.table())
     for warning in warnings(tokenizer, report, vocab_size, bool(texts.held_out)):
-        console.print(f"[yellow]Note:[/yellow] {warning}.")
+        console.print(f"Note: {warning}.", style="yellow")
     return tokenizer
 
 

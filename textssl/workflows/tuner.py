@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from textssl.config import parse_config
 from textssl.data.labeled import Labeled
@@ -20,6 +19,7 @@ from textssl.evaluation.loading import load_config
 from textssl.evaluation.suite import Suite
 from textssl.models.configuration import position_capacity
 from textssl.models.sentence import is_static_folder
+from textssl.terminal import Terminal
 from textssl.workflows.runs import start_accelerator
 from textssl.workflows.tuning import Tuned, tune
 
@@ -52,7 +52,7 @@ def folder_tuner(folder: Path, *, scratch: bool = False) -> Tuner:
         for rate in RATES[method] if validation is not None else RATES[method][:1]:
             with tempfile.TemporaryDirectory() as run:
                 config = parse_config(settings(method, folder, scratch, len(train), rate, seed, Path(run) / "run"))
-                quiet = Console(file=io.StringIO())
+                quiet = Terminal(file=io.StringIO())
                 tuned = tune(config, Splits(train, validation, test), start_accelerator(config), quiet)
             if tuned.summary.stopped_by is not None:
                 raise KeyboardInterrupt  # an evaluation saves nothing, and half a choice is no figure

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from textssl.files import expanded
 
+MOST_WORKERS = 1024  # processes of one command; more are a slip of the keyboard, and take all memory
 INTEGERS = 2**63  # what fits into 64 bits with its sign, as torch and the corpora want
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -185,7 +186,9 @@ class TrainConfig(Section):
     )
     compile: bool = False
     gradient_checkpointing: bool = False
-    workers: int | None = Field(default=None, ge=0, description="loader processes; null: 0 on CPU, 2 on a GPU")
+    workers: int | None = Field(
+        default=None, ge=0, le=MOST_WORKERS, description="loader processes; null: 0 on CPU, 2 on a GPU"
+    )
     log_every: int = Field(default=10, gt=0, description="steps")
     checkpoint_every: int | None = Field(default=500, gt=0, description="steps; null: only at the end")
     keep_checkpoints: int = Field(default=2, ge=1)

@@ -1,4 +1,4 @@
-"""Trials of command lines: each in a process of its own, with arguments, streams and environment that nobody expects."""
+"""Trials of command lines, processes of their own with arguments, streams and environments that nobody expects."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SECONDS = 60
 ODD_ARGUMENTS = (
     *("", " ", "0", "-1", "1", "2", "1.5", "1e3", "99999999999999999999", "9" * 400, "nan", "inf", "true", "null", "-"),
     *("~nosuchuser/x", "~", "/", ".", "..", "/dev/null", "/dev/full", "/proc/self/mem", "x" * 300, "y/" * 2500, "a\nb"),
-    *("[bold]x[/bold]", "[/]", "\x1b[31mred", "<script>", "caf\u00e9", "\U0001f600", "\udcff", "--", "--help", "-x", "=", "a=b"),
-    *("sample:nosuch", "hf://", "hf://a b", "quick", "auto", "owner/nosuchmodel", "*.txt", "[", "{a: 1}", "none", "file"),
+    *("[bold]x[/bold]", "[/]", "\x1b[31mred", "<script>", "caf\u00e9", "\U0001f600", "\udcff", "--", "-x", "="),
+    *("--help", "a=b", "sample:nosuch", "hf://", "hf://a b", "quick", "auto", "owner/nosuchmodel", "*.txt", "[", "{a: 1}", "none"),
 )  # fmt: skip
 STREAMS = ("pipe", "pipe", "pipe", "full", "full error", "closed", "closed error", "head", "no input")
 ENVIRONMENTS = (
@@ -103,16 +103,16 @@ def sound_lines(sound: Path, folder: Path, data: Path) -> dict[str, list[str]]:
 
 
 FLAGS = (
-    *("--strict", "--overwrite", "--greedy", "--json", "--baselines", "--card", "--lowercase", "--normalize", "--nosuch"),
-    *("--workers", "--text-column", "--one-document-per", "--held-out", "--seed", "--max-tokens", "--truncate-dim"),
-    *("--top-k", "--top-p", "--temperature", "--prompt", "--vocab-size", "--algorithm", "--normalization", "--margin"),
-    *("--range-max", "--num-negatives", "--max-pairs", "--tokenizer", "--corpus", "--against", "--suite", "--precision"),
+    *("--strict", "--overwrite", "--greedy", "--json", "--baselines", "--card", "--lowercase", "--normalize"),
+    *("--nosuch", "--workers", "--text-column", "--one-document-per", "--held-out", "--seed", "--max-tokens"),
+    *("--truncate-dim", "--top-k", "--top-p", "--temperature", "--prompt", "--vocab-size", "--algorithm", "--margin"),
+    *("--range-max", "--num-negatives", "--max-pairs", "--tokenizer", "--corpus", "--against", "--suite"),
 )  # fmt: skip
 OVERRIDES = (
-    *("train.max_steps", "train.max_epochs", "optimizer.lr", "train.log_every", "train.checkpoint_every", "train.resume"),
-    *("objective", "objective.name", "model", "model.preset", "model.pretrained", "tokenizer", "data.corpus", "data"),
-    *("data.train", "data.test", "data.shots", "data.test_share", "evaluation.best", "evaluation.suite", "seed", "name"),
-    *("out", "schedule.name", "train.precision", "train.device", "model.dropout", "train.workers", "nosuch.key"),
+    *("train.max_steps", "train.max_epochs", "optimizer.lr", "train.log_every", "train.resume"),
+    *("evaluation.suite", "objective", "objective.name", "model", "model.preset", "model.pretrained", "tokenizer", "data"),
+    *("data.train", "data.test", "data.shots", "data.test_share", "evaluation.best", "seed", "name"),
+    *("out", "train.checkpoint_every", "schedule.name", "train.precision", "train.device", "model.dropout", "train.workers", "nosuch.key"),
 )  # fmt: skip
 
 

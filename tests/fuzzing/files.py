@@ -365,9 +365,8 @@ def parquet_rows(raw: bytes) -> list[Row | None] | None:
         table = pyarrow.parquet.read_table(io.BytesIO(raw))
         rows = []
         for place in range(table.num_rows):
-            rows.append(
-                dict(zip(table.column_names, [table.column(i)[place].as_py() for i in range(table.num_columns)]))
-            )
+            values = [column[place].as_py() for column in table.columns]
+            rows.append(dict(zip(table.column_names, values, strict=True)))
         return rows
     except Exception:  # of the many kinds that it raises, none tells what a sound reader would say
         return None

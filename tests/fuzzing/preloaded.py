@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -81,11 +82,8 @@ def watch(child: int, connection: socket.socket) -> None:
         os.killpg(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     os.close(handle)
-    with connection:
-        try:
-            connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
-        except OSError:
-            pass
+    with connection, suppress(OSError):
+        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def become(request: dict, handed: list[int]) -> None:
@@ -112,7 +110,8 @@ def become(request: dict, handed: list[int]) -> None:
 
 
 def stream(number: int, encoding: str, errors: str):
-    return open(number, "w", encoding=encoding, errors=errors, closefd=False, buffering=-1 if number == 1 else 1)
+    buffering = -1 if number == 1 else 1
+    return open(number, "w", encoding=encoding, errors=errors, closefd=False, buffering=buffering)
 
 
 if __name__ == "__main__":

@@ -193,11 +193,19 @@ def given_pairs(rng: Random, folder: Path) -> Trial:
         check(got == expected, f"read {got!r:.600}, an independent reading gives {expected!r:.600}")
         records = report.total - report.counts["negative without a text"]
         check(len(got) + records >= len(rows), f"{len(got)} read, {report.as_dict()}, of {len(rows)} records")
+        if order.facts.classes:
+            labels = [str(value).strip() if isinstance(value, bool) else label_of(value) for value in labels_of(good)]
+            got_labels = [order.facts.classes[int(pair.target or 0)] for pair in order.pairs]
+            check(got_labels == labels, f"labels {got_labels!r:.300}, an independent reading gives {labels!r:.300}")
         if order.facts.scored:
             scores = [score_of(plain(row.get("score"))) for row in good]
             check([pair.target for pair in order.pairs] == scores, f"scores {scores!r:.600}")
 
     return Trial(f"pairs of {made}, {target}", run, clean=False)
+
+
+def labels_of(rows: list[Row]) -> list[Any]:
+    return [plain(row.get("label")) for row in rows]
 
 
 def suites(rng: Random, folder: Path) -> Trial:

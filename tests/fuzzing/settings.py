@@ -69,7 +69,7 @@ def odd_key(rng: Random, values: dict[str, Any]) -> str:
         *rng.sample(KEYS, 6),
         *(f"objective.{key}" for key in rng.sample(OBJECTIVE_KEYS, 2)),
         *([f"model.config.{rng.choice(list(fields))}"] if isinstance(fields, dict) and fields else []),
-        rng.choice(("", ".", "a", "train", "train.", "train..x", "trian.max_steps", "train.max_step", "[b]", "\x1b[31m")),
+        rng.choice(("", ".", "a", "train", "train.", "train..x", "trian.max_steps", "train.max_step", "[b]", "\x1b[m")),
     ))  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def compare(raw: bytes, config: Config) -> None:
 
 
 def alike(given: Any, kept: Any) -> bool:
-    if kept is None or isinstance(kept, list | dict) or isinstance(kept, bool):
+    if kept is None or isinstance(kept, list | dict | bool):
         return True
     if isinstance(given, bool):
         return False  # a truth value is no number

@@ -156,7 +156,9 @@ def label(record: Record) -> str:
     value = record.fields.get("label")
     if value is None or not str(value).strip() or (isinstance(value, float) and math.isnan(value)):
         raise UserError(f"{record.place}: the pair has no label, others of this file have one")
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    if not isinstance(value, str | int) and not (isinstance(value, float) and value.is_integer()):
+        raise UserError(f"{record.place}: the label {excerpt(value)} is neither a string nor a whole number")
+    text = str(int(value)) if isinstance(value, float) else str(value).strip()
     if has_surrogate(text):
         raise UserError(
             f"{record.place}: the label {excerpt(text)} holds half of a surrogate pair, which is no character"

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl import __version__
+from textssl.config import shortened
 from textssl.data.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.inputs import HUB
 from textssl.data.vectors import PRECISIONS, SUFFIXES, VectorWriter, written_files
@@ -25,6 +26,7 @@ from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder, unit_rows
 from textssl.evaluation.loading import default_device, find_model, weights_hash
 from textssl.files import check_output
+from textssl.sections import MOST_WORKERS
 from textssl.terminal import Terminal
 from textssl.training.signals import StopSignals
 
@@ -127,6 +129,8 @@ def check_options(out: Path, precision: str, truncate_dim: int | None, max_token
     for name, value in (("--truncate-dim", truncate_dim), ("--max-tokens", max_tokens), ("--workers", workers)):
         if value is not None and value < 1:
             raise UserError(f"{name} is {value}, it must be at least 1")
+    if workers > MOST_WORKERS:
+        raise UserError(f"--workers is {shortened(str(workers))}, it must be from 1 to {MOST_WORKERS:,}")
 
 
 def model_hash(folder: Path) -> str:

@@ -12,12 +12,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from textssl import __version__
+from textssl.config import shortened
 from textssl.data.corpus import MANIFEST, OWN_FILES, Corpus
 from textssl.data.documents import DropReport, read_documents
 from textssl.data.prepare import DUPLICATE, Counts, Prepared, write_corpus
 from textssl.data.samples import without_sample
 from textssl.errors import UserError, printable
 from textssl.files import check_folder, written_folder
+from textssl.sections import MOST_WORKERS
 from textssl.terminal import Terminal
 from textssl.tokenizer import load_backend, tokenizer_hash
 
@@ -81,8 +83,8 @@ def prepare(
 def check_options(
     out: Path, workers: int, held_out: float, block_tokens: int, shard_tokens: int, overwrite: bool
 ) -> None:
-    if workers < 1:
-        raise UserError(f"--workers is {workers}, it must be at least 1")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UserError(f"--workers is {shortened(str(workers))}, it must be from 1 to {MOST_WORKERS:,}")
     if not 0 <= held_out < 1:
         raise UserError(f"held_out is {held_out}, it must be a share from 0 to below 1")
     if not 1 <= block_tokens <= shard_tokens:

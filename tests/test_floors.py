@@ -29,6 +29,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"__init__"},  # the package itself: the version, and names that load when asked for
     {"files"},
     {"lock"},
+    {"standard_streams", "terminal"},
     {"errors", "interrupts"},
 ]
 LEVEL = {room: len(FLOORS) - place for place, rooms in enumerate(FLOORS) for room in rooms}
@@ -44,7 +45,7 @@ HEAVY = {  # what `textssl --help` must not wait for
 }
 LIGHT_FILES = (
     *("cli.py", "inference.py", "arguments.py", "__main__.py", "config.py", "sections.py", "files.py", "errors.py"),
-    *("yaml_reader.py", "interrupts.py", "lock.py", "progress.py", "evaluation/suite_file.py"),
+    *("yaml_reader.py", "interrupts.py", "lock.py", "progress.py", "evaluation/suite_file.py", "standard_streams.py"),
     *("__init__.py", "workflows/__init__.py"),
 )
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 import textssl
+from textssl.files import expanded
 from textssl.progress import working
 
+PATHS = ("input", "model", "out", "tokenizer", "corpus", "pairs", "suite", "held_out", "against", "config")
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: start again to continue
 SEVERAL_VALUES = ("--input",)  # options that take `--input a b c` as well as `--input a --input b --input c`
 
@@ -72,10 +74,18 @@ Model = Annotated[
 
 def call(function: str, arguments: dict[str, Any]) -> Any:
     """Run `textssl.FUNCTION` (which imports what it needs now) with the arguments of the command of that name."""
+    arguments = {name: home(value) if name in PATHS else value for name, value in arguments.items()}
     choices = {name: value.value for name, value in arguments.items() if isinstance(value, StrEnum)}
     plain = {name: None if value == Normalization.none.value else value for name, value in choices.items()}
     with working(f"textssl {function.replace('_', ' ')}", bar=False):  # importing what it needs is work as well
         return getattr(textssl, function)(**{**arguments, **plain})
+
+
+def home(value: Any) -> Any:
+    """A path, or several, with the home folder for `~`, which no shell replaces in `--out=~/x`. Raises UserError."""
+    if isinstance(value, list):
+        return [home(one) for one in value]
+    return type(value)(expanded(value)) if isinstance(value, str | Path) else value
 
 
 def finish(result: Any) -> None:

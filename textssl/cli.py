@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import textssl
+from textssl import standard_streams
 from textssl.arguments import (
     Algorithm,
     ConfigFile,
@@ -254,17 +254,21 @@ def quickstart(
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 2 wrong input or a disk that refuses, 75 stopped by a signal after saving,
     128 + the signal's number (130 for Ctrl-C) where nothing had to be saved."""
+    secured = standard_streams.secure()
     with ending_on_signals():
         try:
             run(arguments)
         except Interrupted as signal:
             typer.echo(words(signal.number), err=True)
             sys.exit(signal.code)
+        except SystemExit as end:
+            refused = standard_streams.refusals(secured)
+            if refused and end.code in (0, None):
+                fail(f"standard output cannot be written: {refused[0]}")
+            raise
 
 
 def run(arguments: list[str] | None) -> None:
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="textssl")
     except UserError as error:

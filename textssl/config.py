@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError, create_model
 
@@ -61,7 +61,9 @@ def apply_override(values: dict, override: str) -> None:
     """Set one dotted key of a nested dictionary in place; the value is YAML, or for a key of text as it stands."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise UserError(f"cannot read the override {override!r}: write key.sub=value, e.g. train.max_steps=200")
+        raise UserError(
+            f"cannot read the override {shortened(repr(override))}: write key.sub=value, e.g. train.max_steps=200"
+        )
     *parents, last = key.strip().split(".")
     if len(parents) >= MAX_DEPTH:
         raise UserError(f"cannot set {shortened(key)}: no key has so many parts")
@@ -102,7 +104,8 @@ def _kinds(key: str) -> tuple[Any, ...]:
     if model is None or last not in model.model_fields:
         return ()
     annotation = model.model_fields[last].annotation
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return tuple(get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds)
 
 
 def drop_other_ends(values: dict, overrides: Sequence[str]) -> None:

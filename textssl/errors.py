@@ -1,6 +1,7 @@
 """The one exception for mistakes in what the user gave, and how data is shown to the user."""
 
 import re
+from collections.abc import Iterable
 
 # control characters but tab and line end, marks that turn the direction of writing, halves of surrogate pairs
 _UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -17,3 +18,16 @@ class UserError(ValueError):
 def printable(text: object) -> str:
     """A text of the data as a terminal may show it: what would steer the terminal, or cannot be written, as `\\x1b`."""
     return _UNSHOWN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), str(text))
+
+
+def excerpt(value: object, most: int = 80) -> str:
+    """A value of the data as a message quotes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def listed(names: Iterable[object], most: int = 20) -> str:
+    """Names of the data, such as columns, as a message lists them: so many, each cut where it is long."""
+    every = [str(name) for name in names]
+    shown = [name if len(name) <= 60 else f"{name[:57]}..." for name in every[:most]]
+    return ", ".join([*shown, *([f"and {len(every) - most:,} more"] if len(every) > most else [])])

@@ -97,6 +97,19 @@ def check_place(path: str | Path, *, name: str = "--out") -> None:
         raise UserError(f"{name} {path} cannot be written: {error.strerror or error}") from None
 
 
+def expanded(path: str | Path) -> str:
+    """A path with the home folder in the place of `~` or `~USER` at its beginning. Raises UserError."""
+    text = str(path)
+    if not text.startswith("~"):
+        return text
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        raise UserError(
+            f"{text}: there is no user of that name with a home folder; write ./{text} for a file in this folder"
+        ) from None
+
+
 @contextmanager
 def written_file(path: str | Path) -> Iterator[Path]:
     """A name beside `path` to write a file under; flushed and renamed to path when the block ends without an error.

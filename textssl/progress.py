@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from textssl.errors import printable
+from textssl.terminal import Terminal
 
 EVERY_SECONDS = 20.0  # of silence; with what a line waits for, 30 are never reached
 WAIT_SECONDS = 1.0  # between two looks
@@ -84,12 +84,12 @@ def working(
     bar: whether a bar is drawn, where standard error is a terminal; by default where there is a unit to count. Of
     several processes the first one speaks.
     """
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     drawn = None
     watched = console.is_terminal and sys.stderr.isatty() and not any(work.bar for work in _works)
     if watched and (bool(unit) if bar is None else bar):
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20))
-        drawn = Progress(*columns, TextColumn("{task.fields[figures]}"), TimeElapsedColumn(), console=console,
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=20))
+        drawn = Progress(*columns, TextColumn("{task.fields[figures]}", markup=False), TimeElapsedColumn(), console=console,
                          transient=True)  # fmt: skip
     work = Work(words, total, unit, describe, drawn)
     begin(work)
@@ -161,7 +161,7 @@ def speak() -> None:
         except (RuntimeError, LookupError):  # read while another thread changed it: the next look will do
             return
         said()
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
         console.print(printable(line), style="dim", markup=False, highlight=False, soft_wrap=True)
         return
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from textssl.files import expanded
+
+MOST_WORKERS = 1024  # processes of one command; more are a slip of the keyboard, and take all memory
 INTEGERS = 2**63  # what fits into 64 bits with its sign, as torch and the corpora want
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -16,12 +19,27 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def truth_values_are_no_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic takes true for 1, and YAML takes `yes` and `on` for true."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        values = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(one, bool) for one in values) and not takes_truth(kind):
+            raise ValueError("true and false (yes, no, on, off) are no numbers")
+        return value
+
     @field_validator("*", mode="after")
     @classmethod
     def integers_fit(cls, value: Any) -> Any:
         if too_large(value):
             raise ValueError("integers must be from -2^63 to 2^63 - 1")
         return value
+
+
+def takes_truth(kind: Any) -> bool:
+    """Whether a type has a place for true and false, or is left open."""
+    return kind in (bool, Any) or any(takes_truth(part) for part in get_args(kind))
 
 
 def too_large(value: Any) -> bool:
@@ -33,10 +51,13 @@ def too_large(value: Any) -> bool:
     return isinstance(value, int) and not -INTEGERS <= value < INTEGERS
 
 
+FilePath = Annotated[str, AfterValidator(expanded)]  # `~` is the home folder, as the shell has it
+
+
 class CorpusShare(Section):
     """One corpus of a mixture: a prepared folder and its share of the samples (relative to the other weights)."""
 
-    path: str
+    path: FilePath
     weight: float = Field(default=1.0, gt=0)
 
 
@@ -46,13 +67,19 @@ class DataConfig(Section):
         description="prepared folder, or a list of {path, weight}; finetune: what model.pretrained was trained on, to "
         "look for labelled texts there; none: as its run says",
     )
-    held_out: str | None = Field(default=None, description="prepared folder to evaluate on; default: CORPUS/held-out")
-    pairs: str | None = Field(
+    held_out: FilePath | None = Field(
+        default=None, description="prepared folder to evaluate on; default: CORPUS/held-out"
+    )
+    pairs: FilePath | None = Field(
         default=None, description="file of text_a, text_b, and where known negative(_N), label or score"
     )
-    train: str | None = Field(default=None, description="finetune: labelled file (text and label or score, or pairs)")
-    validation: str | None = Field(default=None, description="finetune: labelled file to choose the checkpoint by")
-    test: str | None = Field(default=None, description="finetune: labelled file that is looked at once, at the end")
+    train: FilePath | None = Field(
+        default=None, description="finetune: labelled file (text and label or score, or pairs)"
+    )
+    validation: FilePath | None = Field(default=None, description="finetune: labelled file to choose the checkpoint by")
+    test: FilePath | None = Field(
+        default=None, description="finetune: labelled file that is looked at once, at the end"
+    )
     validation_share: float = Field(
         default=0.1, ge=0, lt=1, description="of the training texts, without such a file; 0: all of them train"
     )
@@ -74,7 +101,7 @@ class ModelConfig(Section):
     config: dict[str, Any] | None = Field(
         default=None, description="any transformers configuration, e.g. {model_type: bert}"
     )
-    pretrained: str | None = Field(default=None, description="a model folder to start from")
+    pretrained: FilePath | None = Field(default=None, description="a model folder to start from")
     attention: Literal["auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "varlen"] = Field(
         default="auto", description="auto: sdpa; on GPUs in bfloat16, for packed rows, varlen (torch's flash kernels)"
     )
@@ -163,7 +190,9 @@ class TrainConfig(Section):
     )
     compile: bool = False
     gradient_checkpointing: bool = False
-    workers: int | None = Field(default=None, ge=0, description="loader processes; null: 0 on CPU, 2 on a GPU")
+    workers: int | None = Field(
+        default=None, ge=0, le=MOST_WORKERS, description="loader processes; null: 0 on CPU, 2 on a GPU"
+    )
     threads: int | None = Field(
         default=None,
         gt=0,
@@ -202,7 +231,9 @@ class EvaluationConfig(Section):
     patience: int | None = Field(
         default=None, gt=0, description="end after so many evaluations without a better `best`; null: never early"
     )
-    suite: str | None = Field(default=None, description="quick, full or FILE.yaml: tasks to evaluate during the run")
+    suite: FilePath | None = Field(
+        default=None, description="quick, full or FILE.yaml: tasks to evaluate during the run"
+    )
     suite_every: int | None = Field(default=None, gt=0, description="steps between them; null: only at the end")
     tasks: list[str] | None = Field(default=None, description="which tasks of the suite; null: all")
     baselines: list[Literal["majority", "tfidf", "probe", "finetune", "scratch"]] = Field(
@@ -222,9 +253,9 @@ class Config(Section):
     """A whole run."""
 
     name: str = "run"
-    out: str = Field(default="runs/run", description="the run folder")
+    out: FilePath = Field(default="runs/run", description="the run folder")
     seed: int = Field(default=0, ge=0, lt=INTEGERS)
-    tokenizer: str | None = Field(
+    tokenizer: FilePath | None = Field(
         default=None, description="tokenizer folder or sample; with model.pretrained its own is the default"
     )
     data: DataConfig = Field(default_factory=DataConfig)

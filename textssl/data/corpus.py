@@ -76,7 +76,7 @@ class Corpus:
         manifest = read_manifest(file)
         try:
             blocks = read_blocks(manifest["shards"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{file} is damaged ({type(error).__name__}: {error}): prepare the corpus again") from None
         return cls(path, manifest, blocks)
 

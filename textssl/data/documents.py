@@ -8,7 +8,7 @@ from textssl.data import drops
 from textssl.data.drops import DropReport
 from textssl.data.formats import UNITS, table_records, text_records
 from textssl.data.inputs import expand_inputs, file_format
-from textssl.errors import UserError
+from textssl.errors import UserError, listed
 
 __all__ = ["Document", "DropReport", "expand_inputs", "read_documents"]
 
@@ -54,7 +54,7 @@ def _source_documents(source: str, column: str, unit: str, drop: drops.Drop) -> 
         return
     for record in table_records(source, [column], drop):
         if column not in record.fields:
-            drop(drops.MISSING_COLUMN, record.place, f"{column}; there are {', '.join(map(str, record.columns))}")
+            drop(drops.MISSING_COLUMN, record.place, f"{column}; there are {listed(record.columns)}")
         elif is_usable(record.fields[column], record.place, drop):
             yield Document(record.fields[column], record.place)
 

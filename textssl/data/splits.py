@@ -14,7 +14,7 @@ from textssl.data.connected import connected, whole_groups
 from textssl.data.drops import DropReport
 from textssl.data.keyed import LABELLED, generator
 from textssl.data.labeled import Labeled, Target, read_labeled, text_hash
-from textssl.errors import UserError
+from textssl.errors import UserError, excerpt
 from textssl.sample_types import LabelFacts
 from textssl.sections import DataConfig
 
@@ -126,14 +126,14 @@ def check_parts(splits: Splits, data: DataConfig) -> None:
     train = splits.train
     if train.scores is None and len(set(train.labels)) < 2:
         raise UserError(
-            f"data.train={data.train}: all texts left to train on have the label {train.labels[0]!r}"
+            f"data.train={data.train}: all texts left to train on have the label {excerpt(train.labels[0])}"
             f"{_dropped(splits.report)}"
         )
     for name, part in splits.parts.items():
         unknown = sorted(set(part.labels) - set(train.labels))
         if unknown:
             more = f" (and {len(unknown) - 1} more classes)" if len(unknown) > 1 else ""
-            raise UserError(f"the {name} texts have the label {unknown[0]!r}{more}, which no training text has")
+            raise UserError(f"the {name} texts have the label {excerpt(unknown[0])}{more}, which no training text has")
 
 
 def why_empty(name: str, splits: Splits) -> str:

@@ -3,13 +3,16 @@
 While they are made, everything is in the side folder `.NAME.partial` beside the result:
   vectors.npy     the rows so far, behind room for a header (float32, or float16 where that is wanted)
   ids.jsonl       one object a row: {"row": 0, "source": "notes.txt:1"}
-  progress.json   settings of the job, and how many bytes of each file are good; renamed into place after each window
+  progress.json   settings of the job, how many bytes of each file are good, and their sha256; renamed into place after
+                  each window
 
-What is behind the good bytes was being written when a job was killed, and is cut off when it goes on.
+What is behind the good bytes was being written when a job was killed, and is cut off when it goes on. A side folder in
+which the good bytes are not those that were written is emptied.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -29,6 +32,7 @@ SUFFIXES = (".npy", ".parquet")
 PRECISIONS = ("float32", "float16", "int8")
 HEADER_BYTES = 128
 ROWS_AT_ONCE = 16_384  # of a finished file that is being converted
+GROWING = ("vectors.npy", "ids.jsonl")
 NO_PROGRESS = {"rows": 0, "truncated": 0, "tokens": 0, "id_bytes": 0}
 
 
@@ -53,6 +57,7 @@ class VectorWriter:
         self.stored = np.dtype(np.float16 if precision == "float16" else np.float32)  # int8 waits for its scales
         self.side = self.out.parent / f".{self.out.name}.partial"
         self.progress: dict[str, Any] = {**NO_PROGRESS, "largest": [0.0] * width}
+        self.sums = {name: hashlib.sha256() for name in GROWING}
         self.differing: list[str] = []
         self.resumed = 0
 
@@ -83,24 +88,30 @@ class VectorWriter:
         file = self.side / "progress.json"
         try:
             left = json.loads(file.read_text(encoding="utf-8"))
-            before, progress = left["settings"], left["progress"]
-        except (OSError, ValueError, KeyError):
-            before, progress = None, None
+            whole = left["sha256"] == sum_of(left["settings"], left["progress"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            left, whole = {}, False
+        before, progress = (left["settings"], left["progress"]) if whole else (None, None)
         if progress is not None and before == self.settings and self._holds(progress):
             self.progress, self.resumed = progress, progress["rows"]
             return
         if before is not None:
             self.differing = [key for key in {**before, **self.settings} if before.get(key) != self.settings.get(key)]
+        self.sums = {name: hashlib.sha256() for name in GROWING}
         file.unlink(missing_ok=True)
         (self.side / "vectors.npy").write_bytes(b" " * HEADER_BYTES)
         (self.side / "ids.jsonl").write_bytes(b"")
 
     def _holds(self, progress: dict[str, Any]) -> bool:
-        """Whether the files are as long as the progress says; a job killed while it renamed its results lacks some."""
+        """Whether the files hold what the progress says; a job killed while it renamed its results lacks some."""
         row_bytes = progress["rows"] * self.width * self.stored.itemsize
-        sizes = {"vectors.npy": HEADER_BYTES + row_bytes, "ids.jsonl": progress["id_bytes"]}
-        files = {self.side / name: size for name, size in sizes.items()}
-        return all(file.is_file() and file.stat().st_size >= size for file, size in files.items())
+        parts = {"vectors.npy": (HEADER_BYTES, row_bytes), "ids.jsonl": (0, progress["id_bytes"])}
+        for name, (start, size) in parts.items():
+            try:
+                self.sums[name] = sum_of_part(self.side / name, start, size)
+            except OSError:
+                return False
+        return all(self.sums[name].hexdigest() == progress["sha256"][name] for name in GROWING)
 
     def add(self, vectors: np.ndarray, sources: Sequence[str], *, truncated: int, tokens: int) -> None:
         """Append rows (texts, width) float32 and where their texts stand; they are safe when this returns."""
@@ -110,11 +121,15 @@ class VectorWriter:
 
     def _append(self, vectors: np.ndarray, sources: Sequence[str], truncated: int, tokens: int) -> None:
         first = self.progress["rows"]
-        self.vectors.write(vectors.astype(self.stored).tobytes())
+        rows = vectors.astype(self.stored).tobytes()
+        self.vectors.write(rows)
         lines = (
             json.dumps({"row": first + row, "source": source}, ensure_ascii=False) for row, source in enumerate(sources)
         )
-        self.ids.write("".join(f"{line}\n" for line in lines).encode())
+        places = "".join(f"{line}\n" for line in lines).encode()
+        self.ids.write(places)
+        for name, written in zip(GROWING, (rows, places), strict=True):
+            self.sums[name].update(written)
         for file in (self.vectors, self.ids):
             file.flush()
             os.fsync(file.fileno())
@@ -126,9 +141,11 @@ class VectorWriter:
             "tokens": self.progress["tokens"] + tokens,
             "id_bytes": self.ids.tell(),
             "largest": [float(value) for value in largest],
+            "sha256": {name: digest.hexdigest() for name, digest in self.sums.items()},
         }
+        left = {"settings": self.settings, "progress": progress, "sha256": sum_of(self.settings, progress)}
         aside = self.side / "progress.json.new"
-        aside.write_text(json.dumps({"settings": self.settings, "progress": progress}), encoding="utf-8")
+        aside.write_text(json.dumps(left), encoding="utf-8")
         os.replace(aside, self.side / "progress.json")
         self.progress = progress
 
@@ -193,6 +210,22 @@ class VectorWriter:
                     pyarrow.Table.from_arrays([row_ids, embedding, pyarrow.array(sources)], schema=schema)
                 )
                 first += len(piece)
+
+
+def sum_of(settings: dict[str, Any], progress: dict[str, Any]) -> str:
+    """The sha256 that tells a progress.json that was damaged."""
+    return hashlib.sha256(json.dumps([settings, progress], sort_keys=True).encode()).hexdigest()
+
+
+def sum_of_part(file: Path, start: int, size: int) -> Any:
+    """A sha256, to be updated, of `size` bytes of a file from `start` on."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        stream.seek(start)
+        while piece := stream.read(min(size, 2**20)):
+            digest.update(piece)
+            size -= len(piece)
+    return digest
 
 
 def int8_scale(largest: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from textssl.data.hub import unreachable
 from textssl.data.samples import without_sample
 from textssl.errors import UserError
 from textssl.models.build import BROKEN_FOLDER, quiet
@@ -54,14 +55,26 @@ def find_model(model: str | Path) -> Path:
 
 
 def _from_hub(name: str) -> Path:
+    """The folder in the cache that holds a model of the hub, fetched first where the hub answers. Raises UserError."""
     from huggingface_hub import snapshot_download
 
+    offline = unreachable()
     try:
         with quiet():
-            return Path(snapshot_download(name, allow_patterns=HUB_FILES, ignore_patterns=["onnx/*", "openvino/*"]))
-    except Exception as error:  # the hub client raises many kinds: offline, unknown name, gated
-        reason = type(error).__name__
-        raise UserError(f"there is no folder {name} here, and the hub did not give it ({reason})") from error
+            return Path(
+                snapshot_download(
+                    name,
+                    allow_patterns=HUB_FILES,
+                    ignore_patterns=["onnx/*", "openvino/*"],
+                    local_files_only=offline is not None,
+                )
+            )
+    except Exception as error:  # the hub client raises many kinds: unknown name, gated, not in the cache
+        reason = offline or f"the hub did not give it ({type(error).__name__})"
+        raise UserError(
+            f"there is no folder {name} here, and {reason}; a model of your own is named by its path, such as "
+            "runs/mlm/model"
+        ) from error
 
 
 def is_sentence_model(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from textssl.data.labeled import text_hash
-from textssl.errors import UserError
+from textssl.errors import UserError, excerpt
 
 TEST_SHARE = 0.3
 
@@ -69,9 +69,9 @@ def split_by_hash(
     unknown = sorted({label for _, _, label in held} - set(classes))
     if unknown:
         why = f" among the first {max_train}: raise max_train" if unknown[0] in whole else ""
-        raise UserError(f"{name}: class {unknown[0]!r} is in the test texts but has no training text{why}")
+        raise UserError(f"{name}: class {excerpt(unknown[0])} is in the test texts but has no training text{why}")
     if len(classes) < 2:
-        raise UserError(f"{name}: all training texts have the class {classes[0]!r}; a probe needs two")
+        raise UserError(f"{name}: all training texts have the class {excerpt(classes[0])}; a probe needs two")
     number = {label: place for place, label in enumerate(classes)}
     return Split(
         classes,

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNFIT_SIZES = (ArithmeticError, RuntimeError, MemoryError, TypeError, AttributeError, LookupError, AssertionError)
 BROKEN_FOLDER = (  # what the stock loaders raise where a file of a folder is cut, empty, a pointer, or something else
     *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, ImportError, EOFError),
     *(StrictDataclassError, SafetensorError, UnpicklingError),
@@ -83,12 +84,15 @@ def build_model(
         fit_positions(config, sequence_length, "max_position_embeddings" in given)
         set_dropout(config, spec.dropout)
         adapt(config)
-        return with_attention(
-            spec.attention,
-            lambda name: factory.from_config(
-                config, attn_implementation=name, dtype=torch.float32, trust_remote_code=False
-            ),
-        )
+        return with_attention(spec.attention, lambda name: from_config(factory, config, name))
+
+
+def from_config(factory: Any, config: Any, attention: str) -> PreTrainedModel:
+    """A model of random weights. UserError where its sizes make none: a width of 0, more than the memory holds."""
+    try:
+        return factory.from_config(config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False)
+    except UNFIT_SIZES as error:
+        raise UserError(f"the model cannot be built: {' '.join(str(error).split())[:500]}") from None
 
 
 FACTORIES: dict[bool | None, Any] = {True: AutoModelForCausalLM, False: AutoModelForMaskedLM, None: AutoModel}

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from textssl.config import nearest
-from textssl.errors import UserError
+from textssl.errors import UserError, excerpt
 from textssl.models.attention import MASKING
 from textssl.models.presets import PRESETS, STATIC_PRESETS
 
@@ -52,7 +52,7 @@ def preset_config(name: str) -> PreTrainedConfig:
             "modernbert-nano, or an objective on sentences such as crops"
         )
     if name not in PRESETS:
-        raise UserError(f"unknown model.preset {name!r}{nearest(name, [*PRESETS, *STATIC_PRESETS])}")
+        raise UserError(f"unknown model.preset {excerpt(name)}{nearest(name, [*PRESETS, *STATIC_PRESETS])}")
     return checked_config(PRESETS[name], "model.preset")
 
 
@@ -65,7 +65,7 @@ def checked_config(fields: dict[str, Any], key: str) -> PreTrainedConfig:
     if model_type not in CONFIG_MAPPING:
         close = nearest(str(model_type), list(CONFIG_MAPPING))
         close = close if "did you mean" in close else f"; for example {', '.join(sorted(MASKING))}"
-        raise UserError(f"unknown {key}.model_type {model_type!r}{close}")
+        raise UserError(f"unknown {key}.model_type {excerpt(model_type)}{close}")
     known = CONFIG_MAPPING[model_type]
     valid = [field.name for field in dataclasses.fields(known)]
     valid += [*known.attribute_map, *OLDER_FIELDS]

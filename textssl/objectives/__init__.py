@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from textssl.config import nearest, validate_options
-from textssl.errors import UserError
+from textssl.errors import UserError, excerpt
 from textssl.objectives.base import Objective
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.crops import Crops
@@ -36,14 +36,15 @@ def find_objective(name: str) -> type[Objective]:
     module, colon, attribute = name.partition(":")
     if not colon:
         raise UserError(
-            f"unknown objective.name {name!r}{nearest(name, [*OBJECTIVES, *SUPERVISED])} (or package.module:Class)"
+            f"unknown objective.name {excerpt(name)}{nearest(name, [*OBJECTIVES, *SUPERVISED])} "
+            "(or package.module:Class)"
         )
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"objective.name {name!r} cannot be imported: {error}") from None
+        raise UserError(f"objective.name {excerpt(name)} cannot be imported: {error}") from None
     if not (isinstance(found, type) and issubclass(found, Objective)):
-        raise UserError(f"objective.name {name!r} is not a subclass of textssl.objectives.base.Objective")
+        raise UserError(f"objective.name {excerpt(name)} is not a subclass of textssl.objectives.base.Objective")
     return found
 
 
@@ -55,7 +56,7 @@ def resolve_objective(section: dict[str, Any], key: str = "objective") -> tuple[
     if "name" not in section:
         raise UserError(f"{key}.name is missing; valid: {', '.join(OBJECTIVES)}")
     if not isinstance(section["name"], str):
-        raise UserError(f"{key}.name is {section['name']!r}; it must be a name, such as {', '.join(OBJECTIVES)}")
+        raise UserError(f"{key}.name is {excerpt(section['name'])}; it must be a name, such as {', '.join(OBJECTIVES)}")
     found = find_objective(section["name"])
     options = validate_options(found, {k: v for k, v in section.items() if k != "name"}, key)
     objective = found(**options)

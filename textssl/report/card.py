@@ -17,7 +17,7 @@ from textssl.report.facts import ARXIV, Facts, Labelled, TrainingText
 from textssl.report.finetuned import HEADINGS, ROWS
 from textssl.report.folder import ModelFolder
 from textssl.report.limits import limits
-from textssl.report.markdown import table
+from textssl.report.markdown import block, escape, table
 from textssl.report.paths import shown
 
 CARD = "README.md"
@@ -52,9 +52,9 @@ def render(folder: Path, facts: Facts) -> str:
     code = model.code(facts.examples, pairs)
     parts = [
         front_matter(model, facts),
-        f"# {facts.config['name']}",
+        f"# {escape(facts.config['name'])}",
         introduction(model, facts),
-        *([f"## Use\n\n```python\n{code}```"] if code else []),
+        *([f"## Use\n\n{block(code, 'python')}"] if code else []),
         "## Training data\n\n" + "\n\n".join(training_data(facts)),
         "## Training\n\n" + training(facts),
         *figures(model, facts),
@@ -85,13 +85,13 @@ def front_matter(model: ModelFolder, facts: Facts) -> str:
 
 
 def introduction(model: ModelFolder, facts: Facts) -> str:
-    start = f"went on from {facts.started_from}" if facts.started_from else "began with no pretrained weights"
+    start = f"went on from {escape(facts.started_from)}" if facts.started_from else "began with no pretrained weights"
     if model.kind == "static" and not facts.started_from:
         start = "began with no pretrained model"
     objective = facts.methods[0].name
     size = [
-        model.family,
-        model.shape,
+        escape(model.family),
+        escape(model.shape),
         f"{model.parameters:,} parameters",
         f"a vocabulary of {model.vocabulary:,} tokens",
     ]
@@ -107,7 +107,8 @@ def training_data(facts: Facts) -> Iterator[str]:
         header = ["corpus", "made of", "documents", "tokens", "bytes", "held out", *(["share"] if shares else [])]
         rows = [
             [
-                *(text.name, ", ".join(text.inputs) or "unknown", f"{text.documents:,}", f"{text.tokens:,}"),
+                *(escape(text.name), ", ".join(map(escape, text.inputs)) or "unknown"),
+                *(f"{text.documents:,}", f"{text.tokens:,}"),
                 *(f"{text.bytes:,}", f"{text.held_out_documents:,} documents"),
                 *([f"{text.share:.0%}"] if shares else []),
             ]
@@ -115,7 +116,7 @@ def training_data(facts: Facts) -> Iterator[str]:
         ]
         yield table(header, rows, words=2)
     if facts.pairs:
-        yield f"{facts.pairs[1]:,} given pairs of texts, from {facts.pairs[0]}."
+        yield f"{facts.pairs[1]:,} given pairs of texts, from {escape(facts.pairs[0])}."
     if facts.labelled:
         yield from labelled_data(facts.labelled)
     for name, words in facts.licences.items():
@@ -124,16 +125,19 @@ def training_data(facts: Facts) -> Iterator[str]:
 
 def labelled_data(labelled: Labelled) -> Iterator[str]:
     splits = ", ".join(f"{count:,} to {name}" for name, count in labelled.splits.items())
-    yield f"Labelled {'pairs of texts' if labelled.pairs else 'texts'} from {shown(labelled.source)}: {splits}."
+    kind, source = "pairs of texts" if labelled.pairs else "texts", escape(shown(labelled.source))
+    yield f"Labelled {kind} from {source}: {splits}."
     if labelled.classes:
-        yield table(["label", "training examples"], ([name, f"{n:,}"] for name, n in labelled.classes.items()))
+        yield table(["label", "training examples"], ([escape(name), f"{n:,}"] for name, n in labelled.classes.items()))
 
 
 def training(facts: Facts) -> str:
     """What each objective does, and below it how it was trained, as a table."""
     lines = []
     for method in facts.methods:
-        options = ", ".join(f"{key} {short(value)}" for key, value in method.options.items() if value is not None)
+        options = ", ".join(
+            f"{key} {escape(short(value))}" for key, value in method.options.items() if value is not None
+        )
         words = ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", method.words)
         lines.append(f"`{method.name}`: {words}" + (f" Options: {options}." if options else ""))
     summary, config = facts.summary, facts.config
@@ -170,7 +174,7 @@ def figures(model: ModelFolder, facts: Facts) -> Iterator[str]:
         "eval/bits_per_byte": "held-out bits per byte",
     }
     rows = [
-        [named.get(name, name.removeprefix("eval/")), f"{value:.4g}"]
+        [named.get(name, escape(name.removeprefix("eval/"))), f"{value:.4g}"]
         for name, value in facts.figures.items()
         if not name.endswith("seconds") and isinstance(value, int | float)
     ]
@@ -187,7 +191,7 @@ def figures(model: ModelFolder, facts: Facts) -> Iterator[str]:
 def test_figures(labelled: Labelled) -> Iterator[str]:
     names = list(dict.fromkeys(name for row in labelled.test.values() for name in row))
     rows = [
-        [ROWS.get(answer, answer), *(interval(row[name]) if name in row else "" for name in names)]
+        [ROWS.get(answer, escape(answer)), *(interval(row[name]) if name in row else "" for name in names)]
         for answer, row in labelled.test.items()
     ]
     examples = labelled.splits.get("test")
@@ -195,7 +199,7 @@ def test_figures(labelled: Labelled) -> Iterator[str]:
     yield f"On the test split{on}; in brackets the 95 % interval, where there is one."
     yield table(["", *(HEADINGS.get(name, name.replace("_", " ")) for name in names)], rows)
     if labelled.confusion is not None:
-        classes = list(labelled.classes)
+        classes = [escape(name) for name in labelled.classes]
         counts = zip(classes, labelled.confusion, strict=True)
         yield "Confusion matrix of this model, a row for each true label, a column for each answer:"
         yield table(["true", *classes], ([name, *(f"{int(count):,}" for count in row)] for name, row in counts))
@@ -217,8 +221,8 @@ def repeat(facts: Facts) -> str:
     text = yaml.safe_dump(facts.config, sort_keys=False, allow_unicode=True)
     return (
         "Paths are shortened to names: put your own in their place.\n\n"
-        "```bash\n" + "\n".join(commands) + "\n```\n\n"
-        f"<details>\n<summary>config.yaml</summary>\n\n```yaml\n{text}```\n\n</details>"
+        + block("".join(f"{command}\n" for command in commands), "bash")
+        + f"\n\n<details>\n<summary>config.yaml</summary>\n\n{block(text, 'yaml')}\n\n</details>"
     )
 
 

@@ -12,7 +12,7 @@ from textssl.errors import UserError
 from textssl.evaluation.table import legend, result_tables
 from textssl.files import write_text
 from textssl.report.card import CARD
-from textssl.report.markdown import from_rich
+from textssl.report.markdown import code, escape, from_rich
 from textssl.report.paths import shown_values
 
 BEGIN, END = "<!-- textssl evaluate: begin -->", "<!-- textssl evaluate: end -->"
@@ -39,7 +39,7 @@ def check_card(folder: Path) -> str:
     """The text of FOLDER/README.md, a title where there is none. Raises UserError as `add_evaluation` does."""
     file = folder / CARD
     try:
-        card = file.read_text(encoding="utf-8") if file.is_file() else f"# {folder.resolve().name}\n"
+        card = file.read_text(encoding="utf-8") if file.is_file() else f"# {escape(folder.resolve().name)}\n"
     except UnicodeDecodeError:
         raise UserError(f"{file} is not UTF-8 text, so no evaluation can be added to it") from None
     if (BEGIN in card or END in card) and END not in card.partition(BEGIN)[2]:
@@ -64,9 +64,9 @@ def evaluation_section(results: Mapping[str, Any], notes: Sequence[str] = ()) ->
     command += ["--against", results["against"]["model"]] if results.get("against") else []
     parts = [
         "## Evaluation",
-        f"`{shlex.join(command)}`, on the weights with hash {results['weights_hash']}.",
+        f"{code(shlex.join(command))}, on the weights with hash {results['weights_hash']}.",
         *(from_rich(table) for table in result_tables(results)),
         from_rich(legend(results)),
-        *notes,
+        *map(escape, notes),
     ]
     return "\n\n".join(parts)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from textssl.report.facts import Facts
 from textssl.report.folder import ModelFolder
+from textssl.report.markdown import escape
 
 FEW_EXAMPLES = 20  # of a class, below which its figures say little
 
@@ -19,7 +20,8 @@ def amount(facts: Facts) -> Iterator[str]:
     if facts.texts:
         size = sum(text.bytes for text in facts.texts)
         if facts.started_from:
-            yield f"Beyond {facts.started_from} it has seen {size / 1e6:,.1f} MB of text; other text suits it less."
+            start = escape(facts.started_from)
+            yield f"Beyond {start} it has seen {size / 1e6:,.1f} MB of text; other text suits it less."
         else:
             yield f"It has seen {size / 1e6:,.1f} MB of text and knows nothing else."
         if any(text.held_out_documents for text in facts.texts):
@@ -48,7 +50,7 @@ def of_labels(facts: Facts) -> Iterator[str]:
         )
     few = [name for name, count in facts.labelled.classes.items() if count < FEW_EXAMPLES]
     if few:
-        yield f"These labels had fewer than {FEW_EXAMPLES} training examples: {', '.join(few)}."
+        yield f"These labels had fewer than {FEW_EXAMPLES} training examples: {', '.join(map(escape, few))}."
     yield "Its test examples come from the same source as its training examples; on other text expect less."
 
 

@@ -27,6 +27,7 @@ from textssl.distributed import (
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective
 from textssl.sections import Config
+from textssl.terminal import Terminal
 from textssl.training import checkpoint
 from textssl.training.agreement import Agreed, agree
 from textssl.training.evaluations import Best, Evaluation, restore_best
@@ -68,7 +69,7 @@ class Trainer:
         self.best = Best(config.evaluation.best, config.evaluation.patience)
         self.seen: set[str] = set()  # names of figures
         self.precision, self.resume_from, self.on_progress = precision, resume_from, on_progress
-        self.console = console or Console(stderr=True)
+        self.console = console or Terminal(stderr=True)
         self.checkpoints = run / "checkpoints"
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
         self.optimizers = build_optimizer(objective, config.optimizer)

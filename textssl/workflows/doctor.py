@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from textssl import __version__
 from textssl.data.samples import cache_folder
+from textssl.errors import printable
 from textssl.models.varlen import COMPUTE_CAPABILITY, VARLEN
 from textssl.training.precision import NATIVE_BFLOAT16, choose_precision, native_bfloat16
 
@@ -157,7 +159,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     console.print(f"{found['cores']} cores, {gib(found['memory_bytes'])} memory", highlight=False)
     cache = found["cache"]
     console.print(
-        f"cache {cache['folder']}: {gib(cache['used_bytes'])} used, {gib(cache['free_bytes'])} free"
+        f"cache {escape(printable(cache['folder']))}: {gib(cache['used_bytes'])} used, {gib(cache['free_bytes'])} free"
         + ("" if cache["writable"] else " [red](not writable; set TEXTSSL_CACHE)[/red]"),
         highlight=False,
     )

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from textssl import __version__
+from textssl.config import shortened
 from textssl.data.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.inputs import HUB
 from textssl.data.vectors import PRECISIONS, SUFFIXES, VectorWriter, written_files
@@ -27,6 +28,8 @@ from textssl.evaluation.loading import default_device, find_model, weights_hash
 from textssl.files import check_output
 from textssl.interrupts import Interrupted
 from textssl.progress import working
+from textssl.sections import MOST_WORKERS
+from textssl.terminal import Terminal
 from textssl.threads import choose_threads, use
 from textssl.training.tracking import announce as tell
 
@@ -78,7 +81,7 @@ def embed(
 
     An interrupted job goes on when it is started again with the same settings. Raises UserError.
     """
-    out, console, report = Path(out), Console(), DropReport()
+    out, console, report = Path(out), Terminal(), DropReport()
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     check_options(out, precision, truncate_dim, max_tokens, workers)
     folder = find_model(model)
@@ -93,7 +96,7 @@ def embed(
     settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
     settings |= {"one_document_per": one_document_per, "device": default_device().type}
     settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
-    tell(Console(stderr=True), f"embedding with {use(choose_threads(threads))}")
+    tell(Terminal(stderr=True), f"embedding with {use(choose_threads(threads))}")
     with ExitStack() as stack:
         encoder = load_encoder(folder, **choices) if workers == 1 else stack.enter_context(
             EmbedderPool({"model": str(folder), **choices}, workers)
@@ -130,6 +133,8 @@ def check_options(out: Path, precision: str, truncate_dim: int | None, max_token
     for name, value in (("--truncate-dim", truncate_dim), ("--max-tokens", max_tokens), ("--workers", workers)):
         if value is not None and value < 1:
             raise UserError(f"{name} is {value}, it must be at least 1")
+    if workers > MOST_WORKERS:
+        raise UserError(f"--workers is {shortened(str(workers))}, it must be from 1 to {MOST_WORKERS:,}")
 
 
 def model_hash(folder: Path) -> str:
@@ -229,4 +234,4 @@ def show(
             f"{result.truncated:,} of them ({share:.1%}) are longer than {max_tokens} tokens and were cut there.",
             highlight=False,
         )
-    console.print(f"Written: {', '.join(map(str, files))}", highlight=False)
+    console.print(f"Written: {', '.join(map(str, files))}")

@@ -25,6 +25,7 @@ from textssl.evaluation.unfinished import SHARED, Unfinished, fingerprint
 from textssl.files import check_output, write_text
 from textssl.report.card import CARD
 from textssl.report.evaluated import add_evaluation, check_card, check_own
+from textssl.terminal import Terminal
 from textssl.threads import choose_threads, use
 from textssl.training.tracking import announce, finite
 from textssl.workflows.measured import HELD_OUT, OURS, Side, announce_kept, file_facts, unfinished_file
@@ -58,7 +59,7 @@ def evaluate(
     """
     if launched_rank() > 0:
         return {}
-    console = Console()
+    console = Terminal()
     folder = find_model(model)
     other = None if against is None else find_model(against)
     if card:
@@ -80,7 +81,7 @@ def evaluate(
     kept = Unfinished(unfinished_file(described_suite(suite, plan), sources, ours.facts, folder, other))
     announce_kept(kept, names)
     chosen = use(choose_threads(threads, kept.records.get(SHARED)))
-    announce(Console(stderr=True), f"evaluating with {chosen}")
+    announce(Terminal(stderr=True), f"evaluating with {chosen}")
     kept.put(SHARED, chosen.count)
     results["overlap"] = seen(folder, plan, scorer, corpus, held_out)
     if held_out is not None:  # first: a mistake here should not wait for the probes
@@ -92,16 +93,16 @@ def evaluate(
         for name, tasks in run_baselines(folder, plan, scratch_tuner=ours.tuners[1], kept=kept):
             results["baselines"][name] = json.loads(json.dumps(_plain(tasks)))
     if kept.trouble is not None:
-        announce(Console(stderr=True), f"finished tasks could not be kept: {kept.trouble}", style="yellow")
+        announce(Terminal(stderr=True), f"finished tasks could not be kept: {kept.trouble}", style="yellow")
     show_results(results, console)  # before it is written: a full disk does not take what was computed
     if out is not None:
         write_json(results, Path(out))
-        console.print(f"Every figure: {out}", highlight=False, soft_wrap=True)
+        console.print(f"Every figure: {out}", soft_wrap=True)
     if card:
         notes = [describe_language(results["language"])] if "language" in results else []
         notes += card_lines(results["overlap"])
         written = add_evaluation(folder, results, notes)
-        console.print(f"The tables are in the model's card: {written}", highlight=False, soft_wrap=True)
+        console.print(f"The tables are in the model's card: {written}", soft_wrap=True)
     kept.clear()
     return results
 
@@ -215,17 +216,17 @@ def show_results(results: dict[str, Any], console: Console) -> None:
     for table in result_tables(results):
         console.print(table)
         console.print()
-    console.print(legend(results), style="dim", highlight=False, markup=False)
+    console.print(legend(results), style="dim")
     for who, of in (("", results), (" of the other model", results.get("against", {}))):
         skipped = of.get("skipped", {})
         for reason in dict.fromkeys(skipped.values()):
             tasks = ", ".join(task for task, why in skipped.items() if why == reason)
-            console.print(f"Left out{who}: {tasks} ({reason}).", highlight=False, markup=False)
+            console.print(f"Left out{who}: {tasks} ({reason}).")
     if "language" in results:
-        console.print(describe_language(results["language"]), highlight=False, markup=False)
+        console.print(describe_language(results["language"]))
     if "overlap" in results:
         for line in overlap_lines(results["overlap"], advice="give the prepared corpus as --corpus DIR"):
-            console.print(line, highlight=False, markup=False)
+            console.print(line)
 
 
 def describe_language(figure: dict[str, Any]) -> str:

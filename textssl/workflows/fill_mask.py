@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from transformers import AutoModelForMaskedLM
@@ -22,6 +21,7 @@ from textssl.evaluation.loading import (
     load_tokenizer,
     load_weights,
 )
+from textssl.terminal import Terminal
 
 INSTEAD = {
     "causal": "it is a causal model, which continues texts: use `textssl generate`",
@@ -89,7 +89,7 @@ def replace_nth(text: str, mask: str, word: str, number: int) -> str:
 
 def show_candidates(filled: list[list[Candidate]]) -> None:
     """One table a mask."""
-    console = Console()
+    console = Terminal()
     for number, candidates in enumerate(filled, start=1):
         title = f"gap {number}" if len(filled) > 1 else None
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)

@@ -24,6 +24,7 @@ from textssl.report.card import write_card
 from textssl.report.facts import Labelled, run_facts
 from textssl.report.finetuned import result_tables
 from textssl.sections import Config
+from textssl.terminal import Terminal
 from textssl.training.evaluations import better
 from textssl.training.summary import write_summary
 from textssl.training.tracking import announce
@@ -85,7 +86,7 @@ def finetune(config: str | Path | Config, overrides: Sequence[str] = (), console
     """
     given = config.model_copy(deep=True) if isinstance(config, Config) else None
     config = given or load_config(str(config), overrides, DEFAULTS)
-    console = console or Console(stderr=True)
+    console = console or Terminal(stderr=True)
     accelerator = start_accelerator(config)
     with held_run(config):
         if config.train.num_seeds == 1:
@@ -191,7 +192,7 @@ def answer_fields(answer: Any, labels: list[str]) -> dict[str, Any]:
 
 
 def show(result: Finetuned) -> None:
-    console = Console()
+    console = Terminal()
     for table in result_tables(result.as_dict()):
         console.print(table)
 

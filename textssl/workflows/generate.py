@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.text import Text
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerBase
 
@@ -22,6 +21,7 @@ from textssl.evaluation.loading import (
     load_weights,
 )
 from textssl.models.build import quiet
+from textssl.terminal import Terminal
 from textssl.tokenizer.vocabulary import padding_id
 
 INSTEAD = {
@@ -133,7 +133,7 @@ def continued(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_length: in
 
 def show_texts(prompt: str, texts: list[str]) -> None:
     """Print the prompt bold and each continuation."""
-    console = Console()
+    console = Terminal()
     for number, text in enumerate(texts, start=1):
         if len(texts) > 1:
             console.rule(str(number), style="dim")

@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from textssl.data.samples import cache_folder
 from textssl.evaluation.classification import Tuner
 from textssl.evaluation.encoders import load_encoder
@@ -20,6 +18,7 @@ from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import Suite, reads_vectors
 from textssl.evaluation.table import LANGUAGE
 from textssl.evaluation.unfinished import Unfinished, fingerprint, plain_figures
+from textssl.terminal import Terminal
 from textssl.training.tracking import announce
 from textssl.workflows.embed import model_hash
 from textssl.workflows.tuner import suite_tuners
@@ -116,4 +115,4 @@ def announce_kept(kept: Unfinished, names: Iterable[str]) -> None:
     if kept.before:
         beside = f"{' and the held-out text' * read}{f' and {baselines:,} of baselines' if baselines else ''}"
         words = f"{done} of {len(names)} tasks{beside} are taken from an earlier, unfinished evaluation"
-        announce(Console(stderr=True), words)
+        announce(Terminal(stderr=True), words)

@@ -29,6 +29,7 @@ from textssl.evaluation.features import Encoder
 from textssl.evaluation.loading import find_model
 from textssl.files import held_output, write_text
 from textssl.progress import working
+from textssl.terminal import Terminal
 from textssl.threads import choose_threads, use
 from textssl.tokenizer import load_backend, tokenizer_hash
 from textssl.training.tracking import announce
@@ -77,7 +78,7 @@ def mine(
     tokenizer: the corpus's, where neither the model nor the place that prepare noted has it. max_pairs: a sample where
     there are more. threads: that compute; by default as many as are free. Raises UserError.
     """
-    out, console, report = Path(out), Console(), DropReport()
+    out, console, report = Path(out), Terminal(), DropReport()
     check_options(out, corpus, pairs, unit, num_negatives, range_min, range_max)
     check_seed(seed)
     with held_output(out, [] if pairs is None else expand_inputs([pairs])):
@@ -97,7 +98,7 @@ def mine(
             )
         if found > len(drawn):
             console.print(f"Drew {len(drawn):,} of {found:,} pairs (--max-pairs).", highlight=False)
-        announce(Console(stderr=True), f"mining with {use(choose_threads(threads))}")
+        announce(Terminal(stderr=True), f"mining with {use(choose_threads(threads))}")
         encoder = load_encoder(folder, max_tokens=max_tokens)
         wanted = min(num_negatives + SPARE, (range_max - range_min) if range_max else num_negatives + SPARE)
         bounds = {"range_min": range_min, "range_max": range_max, "absolute_margin": margin}

@@ -10,16 +10,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from textssl.data import drops
 from textssl.data.documents import DropReport, expand_inputs, is_usable, read_documents
 from textssl.data.formats import table_records
 from textssl.data.inputs import file_format
-from textssl.errors import UserError, printable
+from textssl.errors import UserError, listed, printable
 from textssl.evaluation.predictor import Item, load_predictor
 from textssl.files import held_output, written_file
 from textssl.progress import working
+from textssl.terminal import Terminal
 from textssl.threads import choose_threads, use
 from textssl.training.tracking import announce
 from textssl.workflows.finetune import answer_fields
@@ -53,14 +52,14 @@ def predict(
     text_b (and no text) hold pairs. A model of scores gives a score instead. The file appears when it is complete.
     threads: that compute; by default as many as are free. Raises UserError.
     """
-    out, console, report = Path(out), Console(), DropReport()
+    out, console, report = Path(out), Terminal(), DropReport()
     if out.suffix != SUFFIX or os.path.isdir(out):
         raise UserError(f"--out is {out}: it must name a {SUFFIX} file")
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     sources = expand_inputs(inputs, report)
     items = read_items(sources, text_column, one_document_per, strict, report)
     with held_output(out, sources):
-        announce(Console(stderr=True), f"predicting with {use(choose_threads(threads))}")
+        announce(Terminal(stderr=True), f"predicting with {use(choose_threads(threads))}")
         texts, counts = write_answers(model, inputs, items, out, report)
     if report.total:
         console.print(report.table())
@@ -133,7 +132,7 @@ def source_items(
     for record in table_records(source, [column, "text_a", "text_b"], drop):
         fields = [column] if column in record.fields else ["text_a", "text_b"]
         if not all(name in record.fields for name in fields):
-            drop(drops.MISSING_COLUMN, record.place, f"{column}; there are {', '.join(map(str, record.columns))}")
+            drop(drops.MISSING_COLUMN, record.place, f"{column}; there are {listed(record.columns)}")
         elif all(is_usable(record.fields[name], record.place, drop) for name in fields):
             values = [record.fields[name] for name in fields]
             yield record.place, values[0] if len(values) == 1 else tuple(values)

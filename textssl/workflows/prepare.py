@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from textssl import __version__
+from textssl.config import shortened
 from textssl.data.corpus import MANIFEST, OWN_FILES, Corpus
 from textssl.data.documents import DropReport, read_documents
 from textssl.data.languages import AUTO, UNKNOWN, check_language
@@ -19,6 +20,8 @@ from textssl.data.samples import without_sample
 from textssl.errors import UserError, printable
 from textssl.files import check_folder, written_folder
 from textssl.progress import Work, working
+from textssl.sections import MOST_WORKERS
+from textssl.terminal import Terminal
 from textssl.threads import free_threads
 from textssl.tokenizer import load_backend, tokenizer_hash
 
@@ -50,12 +53,12 @@ def prepare(
     check_options(Path(out), workers, held_out, block_tokens, shard_tokens, overwrite)
     options: dict[str, Any] = {"strict": strict, "held_out": held_out, "text_column": text_column}
     options |= {"one_document_per": one_document_per, "shard_tokens": shard_tokens, "language": language}
-    report, console = DropReport(), Console()
+    report, console = DropReport(), Terminal()
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
     backend = load_backend(without_sample(tokenizer))
-    Console(stderr=True).print(f"preparing with {workers} process{'es' * (workers > 1)}", highlight=False)
+    Terminal(stderr=True).print(f"preparing with {workers} process{'es' * (workers > 1)}", highlight=False)
     with written_folder(out) as side, working("preparing", unit="documents") as work:
         prepared = write_corpus(
             documents,
@@ -86,8 +89,8 @@ def prepare(
 def check_options(
     out: Path, workers: int, held_out: float, block_tokens: int, shard_tokens: int, overwrite: bool
 ) -> None:
-    if workers < 1:
-        raise UserError(f"--workers is {workers}, it must be at least 1")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UserError(f"--workers is {shortened(str(workers))}, it must be from 1 to {MOST_WORKERS:,}")
     if not 0 <= held_out < 1:
         raise UserError(f"held_out is {held_out}, it must be a share from 0 to below 1")
     if not 1 <= block_tokens <= shard_tokens:

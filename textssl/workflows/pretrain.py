@@ -23,6 +23,7 @@ from textssl.objectives import SUPERVISED, resolve_objective
 from textssl.objectives.base import Objective
 from textssl.report.card import write_card
 from textssl.report.facts import run_facts
+from textssl.terminal import Terminal
 from textssl.training.evaluations import Evaluation
 from textssl.training.held_out import held_out_loss
 from textssl.training.summary import Summary
@@ -41,7 +42,7 @@ def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console
     configuration's `out`. Raises UserError for anything wrong in what was given, before anything is written.
     """
     config = config.model_copy(deep=True) if isinstance(config, Config) else load_config(config, overrides)
-    console = console or Console(stderr=True)
+    console = console or Terminal(stderr=True)
     if config.objective.get("name") in SUPERVISED:
         raise UserError(f"objective.name is {config.objective['name']}, which learns labels: use `textssl finetune`")
     if config.train.num_seeds > 1:

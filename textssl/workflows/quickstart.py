@@ -20,6 +20,7 @@ from textssl.data.samples import sample_path
 from textssl.errors import UserError, printable
 from textssl.evaluation.encoders import load_encoder
 from textssl.files import check_place, write_text
+from textssl.terminal import Terminal
 from textssl.workflows import samples
 from textssl.workflows.evaluate import evaluate, show_results, write_json
 from textssl.workflows.prepare import prepare
@@ -63,7 +64,7 @@ def quickstart(out: str | Path = "quickstart", train_steps: int = TRAIN_STEPS) -
     check_place(out / RECORD)
     if (out / CONFIG).exists() and not (out / RECORD).exists():
         raise UserError(f"{out / CONFIG} exists and was not made by quickstart: choose another folder with --out")
-    steps = Steps(out, Console(soft_wrap=True))
+    steps = Steps(out, Terminal(soft_wrap=True))
     tokenizer, corpus, run = out / "tokenizer", out / "corpus", out / "encoder"
     steps.run("sample", "Fetch the sample news", {"name": "news"}, None, lambda: samples.get("news"))
     steps.run(
@@ -127,9 +128,9 @@ def headlines() -> list[str]:
 
 def show_neighbours(found: list[dict[str, Any]], console: Console) -> None:
     for one in found:
-        console.print(f"[bold]{one['sentence']}[/]", highlight=False)
+        console.print(one["sentence"], style="bold")
         for near in one["nearest"]:
-            console.print(f"  {near['cosine']:.2f}  {printable(near['headline'])}", markup=False, highlight=False)
+            console.print(f"  {near['cosine']:.2f}  {printable(near['headline'])}")
 
 
 def conclude(out: Path, result: Quickstart, steps: Steps) -> None:
@@ -228,7 +229,7 @@ class Steps:
             self.say(f"done in {seconds:.0f} s")
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text)
 
     def clear(self, made: Path, ours: bool) -> None:
         """Remove what an earlier quickstart left unfinished or made with other settings; never anything else."""

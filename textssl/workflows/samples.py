@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from textssl.data import samples
+from textssl.terminal import Terminal
 
 
 def list_samples() -> list[dict[str, object]]:
@@ -32,7 +33,7 @@ def get(name: str, out: str | Path | None = None) -> Path:
     folder = samples.get_sample(name, Path(out) if out is not None else None)
     name = name.removeprefix(samples.PREFIX).partition("/")[0]
     sample = samples.SAMPLES[name]
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Terminal(soft_wrap=True)
     if sample.kind == "model":
         console.print(f"{name}: {sample.what}, ready at {folder}")
     for part, count in sample.records.items() if sample.kind != "model" else ():

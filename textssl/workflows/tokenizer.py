@@ -9,13 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from textssl import tokenizer as tokenizers
 from textssl.data.dedup import digest, unit_interval
 from textssl.data.documents import Document, DropReport, read_documents
 from textssl.files import check_folder, written_folder
 from textssl.progress import Work, working
+from textssl.terminal import Terminal
 from textssl.threads import choose_threads, use_rayon
 
 if TYPE_CHECKING:
@@ -51,9 +50,9 @@ def train_tokenizer(
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     check_folder(out, OWN_FILES, REPORT)
-    drops, long_words, console = DropReport(), tokenizers.LongWords(), Console()
+    drops, long_words, console = DropReport(), tokenizers.LongWords(), Terminal()
     chosen = use_rayon(choose_threads(threads))
-    Console(stderr=True).print(f"training a tokenizer with {chosen}", highlight=False, markup=False)
+    Terminal(stderr=True).print(f"training a tokenizer with {chosen}")
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=drops
     )
@@ -84,7 +83,7 @@ def train_tokenizer(
     if long_words.words:
         notes.append(long_words.note(algorithm))
     for warning in notes:
-        console.print(f"[yellow]Note:[/yellow] {warning}.")
+        console.print(f"Note: {warning}.", style="yellow")
     return tokenizer
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from textssl.config import parse_config
 from textssl.data.labeled import Labeled
@@ -21,6 +20,7 @@ from textssl.evaluation.suite import Suite
 from textssl.files import scratch_folder
 from textssl.models.configuration import position_capacity
 from textssl.models.sentence import is_static_folder
+from textssl.terminal import Terminal
 from textssl.training.signals import left_alone
 from textssl.workflows.runs import start_accelerator
 from textssl.workflows.tuning import Tuned, tune
@@ -54,7 +54,7 @@ def folder_tuner(folder: Path, *, scratch: bool = False) -> Tuner:
         for rate in RATES[method] if validation is not None else RATES[method][:1]:
             with scratch_folder() as run, left_alone():
                 config = parse_config(settings(method, folder, scratch, len(train), rate, seed, run / "run"))
-                quiet = Console(file=io.StringIO())
+                quiet = Terminal(file=io.StringIO())
                 tuned = tune(config, Splits(train, validation, test), start_accelerator(config), quiet)
             if chosen is None or validation_value(tuned) > validation_value(chosen):
                 chosen = tuned

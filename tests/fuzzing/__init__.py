@@ -1,0 +1,1 @@
+"""Random inputs for readers, configurations and command lines, shared by the tests and by `scripts/verify.sh fuzz`."""

@@ -1,0 +1,21 @@
+"""Whether the Hugging Face hub answers, asked once and quickly: its client tries again for half a minute."""
+
+from __future__ import annotations
+
+CONNECT_SECONDS, ANSWER_SECONDS = 2.5, 10.0
+
+
+def unreachable() -> str | None:
+    """Why the hub cannot be asked, in words; None where it answers, whatever it says."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return "the hub is not asked, since HF_HUB_OFFLINE is set"
+    timeout = (CONNECT_SECONDS, ANSWER_SECONDS, ANSWER_SECONDS, CONNECT_SECONDS)  # connect, read, write, pool
+    try:
+        get_session().head(constants.ENDPOINT, timeout=timeout)
+    except Exception as error:  # of httpx or httpx2, by the version of the client
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return f"the hub ({constants.ENDPOINT}) could not be reached: {reason}"
+    return None

@@ -1,0 +1,76 @@
+"""Standard output and error that end no command: whatever becomes of what is printed, results are written."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import TextIO
+
+UNREAD = (errno.EPIPE, errno.EBADF)  # nobody wants to read on: no fault of the command
+
+
+class Stream(io.FileIO):
+    """A file descriptor to write to. What it refuses is lost, and the first reason is kept in `refusal`."""
+
+    refusal: OSError | None = None
+
+    def write(self, data, /) -> int:
+        try:
+            written = super().write(data)
+        except OSError as error:
+            self.refusal = self.refusal or error
+            return memoryview(data).nbytes
+        return written or 0
+
+
+def secure() -> list[Stream]:
+    """Put streams that end no command in the place of the two standard ones; returns those that were replaced.
+
+    What an encoding cannot write comes out escaped. A descriptor that was closed leads nowhere, so that no file of ours
+    gets its number. Streams that are no plain files (under pytest, in notebooks) are left as they are.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+    secured = []
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is not io.TextIOWrapper or not isinstance(raw_of(stream), io.FileIO):
+            continue
+        stream.flush()
+        raw = Stream(stream.fileno(), "w", closefd=False)
+        setattr(sys, name, text_stream(raw, stream))
+        secured.append(raw)
+    return secured
+
+
+def raw_of(stream: TextIO) -> object:
+    """What a text stream writes to in the end; with PYTHONUNBUFFERED there is no buffer before it."""
+    return getattr(stream.buffer, "raw", stream.buffer)
+
+
+def text_stream(raw: Stream, before: TextIO) -> TextIO:
+    return io.TextIOWrapper(
+        raw if isinstance(before.buffer, io.FileIO) else io.BufferedWriter(raw),  # type: ignore[arg-type]
+        encoding=before.encoding,
+        errors="backslashreplace",
+        line_buffering=raw.isatty() or raw.fileno() == 2,
+        write_through=isinstance(before.buffer, io.FileIO),  # PYTHONUNBUFFERED
+    )
+
+
+def flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def refusals(secured: list[Stream]) -> list[str]:
+    """Why what was printed did not arrive, where that is a fault: a full disk, not a reader that has gone."""
+    flush()
+    found = [raw.refusal for raw in secured if raw.refusal is not None and raw.refusal.errno not in UNREAD]
+    return [f"{os.strerror(error.errno or errno.EIO)}" for error in found]

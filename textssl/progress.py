@@ -89,8 +89,8 @@ def working(
     watched = console.is_terminal and sys.stderr.isatty() and not any(work.bar for work in _works)
     if watched and (bool(unit) if bar is None else bar):
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=20))
-        drawn = Progress(*columns, TextColumn("{task.fields[figures]}", markup=False), TimeElapsedColumn(), console=console,
-                         transient=True)  # fmt: skip
+        figures = TextColumn("{task.fields[figures]}", markup=False)
+        drawn = Progress(*columns, figures, TimeElapsedColumn(), console=console, transient=True)
     work = Work(words, total, unit, describe, drawn)
     begin(work)
     try:

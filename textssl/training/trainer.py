@@ -16,14 +16,7 @@ from torch import Tensor
 
 from textssl.batch import Batch
 from textssl.data.loader import Steps, load_steps
-from textssl.distributed import (
-    Accelerator,
-    from_first_rank,
-    rank,
-    sum_gradients,
-    sum_over_ranks,
-    world_size,
-)
+from textssl.distributed import Accelerator, from_first_rank, rank, sum_gradients, sum_over_ranks, world_size
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective
 from textssl.sections import Config

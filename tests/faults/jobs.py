@@ -164,8 +164,9 @@ def leftovers(folder: Path, command: Command) -> list[str]:
 class Job:
     """A command line that runs. code: None until it has ended."""
 
-    def __init__(self, answers: TextIO, errors: Path) -> None:
-        self.answers, self.errors = answers, errors
+    def __init__(self, answers: TextIO, errors: int) -> None:
+        self.answers, self.errors = answers, errors  # the reading end of its standard error
+        self.words = ""
         self.process = int(answers.readline())
         self.code: int | None = None
         self.started = time.monotonic()
@@ -178,6 +179,7 @@ class Job:
                 line = self.answers.readline()
             self.code = int(line or 1)
             self.answers.close()
+            self.words = read_all(self.errors)
         return None if killer is not None and killer.fired else self.code
 
     def alive(self) -> bool:
@@ -192,8 +194,19 @@ class Job:
         return True
 
     def said(self) -> str:
-        """What stands on standard error."""
-        return self.errors.read_text(encoding="utf-8", errors="replace")
+        """What it has written to standard error."""
+        return self.words
+
+
+def read_all(pipe: int) -> str:
+    """What is in a pipe, which is closed then: up to 64 kB, in which no traceback of ours fails to fit."""
+    os.set_blocking(pipe, False)
+    pieces = []
+    with suppress(BlockingIOError):  # a process that it left behind holds the other end
+        while piece := os.read(pipe, 2**16):
+            pieces.append(piece)
+    os.close(pipe)
+    return b"".join(pieces).decode(errors="replace")
 
 
 class Alarm:
@@ -222,17 +235,15 @@ class Starter:
 
     def __init__(self, address: str, sandbox: Path) -> None:
         self.address, self.sandbox = address, sandbox
-        self.count = 0
 
     def start(self, arguments: list[str], file_bytes: int | None = None) -> Job:
-        self.count += 1
-        errors = self.sandbox / "streams" / str(self.count)
-        errors.parent.mkdir(exist_ok=True)
         environment = {**os.environ, "TMPDIR": str(self.sandbox / "tmp"), "HOME": str(self.sandbox / "home")}
         environment |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TEXTSSL_CACHE": str(self.sandbox / "cache")}
-        with open(os.devnull) as nothing, open(os.devnull, "w") as output, errors.open("w") as stream:
-            streams = {0: nothing.fileno(), 1: output.fileno(), 2: stream.fileno()}
+        errors, stream = os.pipe()  # no file, which a full disk would refuse too
+        with open(os.devnull) as nothing, open(os.devnull, "w") as output:
+            streams = {0: nothing.fileno(), 1: output.fileno(), 2: stream}
             answers = ask(self.address, arguments, str(self.sandbox), environment, streams, file_bytes)
+        os.close(stream)
         return Job(answers, errors)
 
     def run(self, arguments: list[str], file_bytes: int | None = None) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from textssl.evaluation.scorer import Scorer, folder_scorer
 from textssl.evaluation.suite import SUITES, Suite, load_suite
 from textssl.evaluation.table import legend, result_tables
 from textssl.evaluation.unfinished import SHARED, Unfinished, fingerprint
-from textssl.files import check_output, write_text
+from textssl.files import held_output, write_text
 from textssl.report.card import CARD
 from textssl.report.evaluated import add_evaluation, check_card, check_own
 from textssl.terminal import Terminal
@@ -65,46 +66,49 @@ def evaluate(
     if card:
         check_own(model, folder)
         check_card(folder)
-        check_output(folder / CARD, name="--card")
     scorer = folder_scorer(folder)
     given = load_suite(suite)
     plan, skipped = given.suited(scorer)
-    if out is not None:
-        check_output(out, [*read_files(suite, given, folder, other), *(text_files(held_out) if held_out else ())])
-    ours = Side(folder, plan, skipped, scorer)
-    results = described(model, suite, ours)
-    theirs = None if other is None else Side.of(other, given)
-    if theirs is not None:
-        results["against"] = theirs.described(str(against))
-    names = dict.fromkeys([*ours.tasks, *(theirs.tasks if theirs else ())])
-    sources = [file for task in given.tasks for file in task_files(task)]
-    kept = Unfinished(unfinished_file(described_suite(suite, plan), sources, ours.facts, folder, other))
-    announce_kept(kept, names)
-    chosen = use(choose_threads(threads, kept.records.get(SHARED)))
-    announce(Terminal(stderr=True), f"evaluating with {chosen}")
-    kept.put(SHARED, chosen.count)
-    results["overlap"] = seen(folder, plan, scorer, corpus, held_out)
-    if held_out is not None:  # first: a mistake here should not wait for the probes
-        results["held_out"] = str(held_out)
-        key = f"{HELD_OUT}{fingerprint(str(held_out), file_facts(text_files(held_out)))}"
-        results["language"] = kept.take(key, lambda: held_out_figure(folder, scorer, held_out).as_dict())
-    add_tasks(results, names, ours, theirs, kept)
-    if baselines:
-        for name, tasks in run_baselines(folder, plan, scratch_tuner=ours.tuners[1], kept=kept):
-            results["baselines"][name] = json.loads(json.dumps(_plain(tasks)))
-    if kept.trouble is not None:
-        announce(Terminal(stderr=True), f"finished tasks could not be kept: {kept.trouble}", style="yellow")
-    show_results(results, console)  # before it is written: a full disk does not take what was computed
-    if out is not None:
-        write_json(results, Path(out))
-        console.print(f"Every figure: {out}", soft_wrap=True)
-    if card:
-        notes = [describe_language(results["language"])] if "language" in results else []
-        notes += card_lines(results["overlap"])
-        written = add_evaluation(folder, results, notes)
-        console.print(f"The tables are in the model's card: {written}", soft_wrap=True)
-    kept.clear()
-    return results
+    with ExitStack() as held:
+        if card:
+            held.enter_context(held_output(folder / CARD, name="--card"))
+        if out is not None:
+            read = [*read_files(suite, given, folder, other), *(text_files(held_out) if held_out else ())]
+            held.enter_context(held_output(out, read))
+        ours = Side(folder, plan, skipped, scorer)
+        results = described(model, suite, ours)
+        theirs = None if other is None else Side.of(other, given)
+        if theirs is not None:
+            results["against"] = theirs.described(str(against))
+        names = dict.fromkeys([*ours.tasks, *(theirs.tasks if theirs else ())])
+        sources = [file for task in given.tasks for file in task_files(task)]
+        kept = Unfinished(unfinished_file(described_suite(suite, plan), sources, ours.facts, folder, other))
+        announce_kept(kept, names)
+        chosen = use(choose_threads(threads, kept.records.get(SHARED)))
+        announce(Terminal(stderr=True), f"evaluating with {chosen}")
+        kept.put(SHARED, chosen.count)
+        results["overlap"] = seen(folder, plan, scorer, corpus, held_out)
+        if held_out is not None:  # first: a mistake here should not wait for the probes
+            results["held_out"] = str(held_out)
+            key = f"{HELD_OUT}{fingerprint(str(held_out), file_facts(text_files(held_out)))}"
+            results["language"] = kept.take(key, lambda: held_out_figure(folder, scorer, held_out).as_dict())
+        add_tasks(results, names, ours, theirs, kept)
+        if baselines:
+            for name, tasks in run_baselines(folder, plan, scratch_tuner=ours.tuners[1], kept=kept):
+                results["baselines"][name] = json.loads(json.dumps(_plain(tasks)))
+        if kept.trouble is not None:
+            announce(Terminal(stderr=True), f"finished tasks could not be kept: {kept.trouble}", style="yellow")
+        show_results(results, console)  # before it is written: a full disk does not take what was computed
+        if out is not None:
+            write_json(results, Path(out))
+            console.print(f"Every figure: {out}", soft_wrap=True)
+        if card:
+            notes = [describe_language(results["language"])] if "language" in results else []
+            notes += card_lines(results["overlap"])
+            written = add_evaluation(folder, results, notes)
+            console.print(f"The tables are in the model's card: {written}", soft_wrap=True)
+        kept.clear()
+        return results
 
 
 def described(model: str | Path, suite: str | Path, ours: Side) -> dict[str, Any]:

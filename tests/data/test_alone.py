@@ -1,5 +1,7 @@
 """Pieces of real Markdown, Chinese and Russian text have the tokens of their text alone, whatever stood before them."""
 
+# ruff: noqa: RUF001 (letters and signs of other scripts are the subject)
+
 import json
 from pathlib import Path
 

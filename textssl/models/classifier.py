@@ -98,13 +98,10 @@ class TextClassifier(nn.Module):
     def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:
         """Write a stock folder, whole or not at all, whose scores are raw.
 
-        Its tokenizer cuts (model_max_length, and truncation in tokenizer.json) and pads as training did.
+        Its tokenizer cuts (model_max_length) and pads as training did.
         """
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.model_max_length = self.max_tokens
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is not None:  # said in tokenizer.json too, which may travel without the settings
-            backend.enable_truncation(self.max_tokens)
         tokenizer.padding_side = "right"  # on the left, learned positions would be others than in training
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token

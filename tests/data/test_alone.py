@@ -1,5 +1,7 @@
 """Pieces of real Markdown, Chinese and Russian text have the tokens of their text alone, whatever stood before them."""
 
+# ruff: noqa: RUF001 (letters and signs of other scripts are the subject)
+
 import json
 from pathlib import Path
 
@@ -15,9 +17,9 @@ from textssl.views.crops import two_spans
 
 ROOT = Path(__file__).resolve().parents[2]
 CHINESE = (
-    "自监督学习是一种机器学习方法。它不需要标签，用数据本身作为监督信号！\n\n第二段：“你好”，他说。\t'tis\n- it's\n"  # noqa: RUF001
+    "自监督学习是一种机器学习方法。它不需要标签，用数据本身作为监督信号！\n\n第二段：“你好”，他说。\t'tis\n- it's\n"
 )
-RUSSIAN = "Самообучение — это метод. Он не требует меток!\n\n* список\n*  ещё один  пункт\nснег's\n"  # noqa: RUF001
+RUSSIAN = "Самообучение — это метод. Он не требует меток!\n\n* список\n*  ещё один  пункт\nснег's\n"
 MARKDOWN = [path.read_text() for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs/fine-tuning.md")]
 TEXTS = [*MARKDOWN, MARKDOWN[0][:20_000].replace(". ", ".  "), CHINESE, RUSSIAN]
 UNKNOWN = "A word\n☃ alone ☃x\n- ☃\n\n☃☃ end  ☃"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 import textssl
 from tests.evaluation.folders import save_model
-from tests.tiny import texts
+from tests.tiny import texts, tiny_tokenizer
 from textssl.errors import UserError
 from textssl.workflows import embed as workflow
 
@@ -266,3 +268,35 @@ def test_a_full_disk_is_one_sentence_and_the_job_goes_on_later(model, text, tmp_
     assert [path.name for path in tmp_path.iterdir()] == [text.name]
     monkeypatch.setattr("textssl.data.vectors.os.fsync", real)
     assert textssl.embed(model, text, tmp_path / "v.npy").texts == 60
+
+
+def test_a_cut_that_leaves_no_text_is_refused(model, text, tmp_path):
+    for workers in (1, 2):
+        with pytest.raises(UserError, match=r"max_tokens is 2, but 2 special tokens .* give 3 or more"):
+            textssl.embed(model, text, tmp_path / "v.npy", max_tokens=2, workers=workers)
+    three = textssl.embed(model, text, tmp_path / "v.npy", max_tokens=3)
+    assert three.tokens == 3 * three.texts and not (tmp_path / "v.npy.partial").exists()
+
+
+def test_a_static_encoder_cuts_nothing_and_says_so(text, tmp_path):
+    static = SentenceTransformer(
+        modules=[StaticEmbedding(tiny_tokenizer().backend_tokenizer, embedding_dim=8)], device="cpu"
+    )
+    static.save(str(tmp_path / "static"), create_model_card=False)
+    with pytest.raises(UserError, match=r"--max-tokens is 5, but .*static cuts no text"):
+        textssl.embed(tmp_path / "static", text, tmp_path / "v.npy", max_tokens=5)
+    assert textssl.embed(tmp_path / "static", text, tmp_path / "v.npy").texts == 60
+
+
+def test_a_length_that_the_folder_does_not_say_is_printed(model, text, tmp_path, capsys):
+    bare = shutil.copytree(model, tmp_path / "bare")
+    settings = json.loads((bare / "tokenizer_config.json").read_text())
+    settings["model_max_length"] = 40
+    (bare / "tokenizer_config.json").write_text(json.dumps(settings))
+    textssl.embed(bare, text, tmp_path / "v.npy")
+    assert "does not say" not in capsys.readouterr().out
+    (bare / "tokenizer_config.json").unlink()
+    textssl.embed(bare, text, tmp_path / "v.npy")
+    assert "does not say at how many tokens" in capsys.readouterr().out
+    textssl.embed(bare, text, tmp_path / "v.npy", max_tokens=16)
+    assert "does not say" not in capsys.readouterr().out

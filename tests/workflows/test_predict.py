@@ -186,3 +186,21 @@ def test_pipes_and_devices_are_refused(model, tmp_path):
     for name, what in (("pipe.jsonl", "a pipe"), ("null.jsonl", "a device")):
         with pytest.raises(UserError, match=f"is {what}; it must name a regular file"):
             predict(model, source, tmp_path / name)
+
+
+def test_texts_are_cut_where_training_cut_them_without_tokenizer_config_too(tmp_path, capsys):
+    """The length is in tokenizer.json too; where it is in neither file, a line says what is taken."""
+    model = save_classifier(tmp_path / "model", "bert", LabelFacts(("a", "b", "c"), (1, 1, 1)))
+    recorded = json.loads((model / "tokenizer_config.json").read_text())["model_max_length"]
+    state = json.loads((model / "tokenizer.json").read_text())
+    cut = {"direction": "Right", "max_length": recorded, "strategy": "LongestFirst", "stride": 0}
+    (model / "tokenizer.json").write_text(json.dumps(state | {"truncation": cut}))  # as the reading of texts leaves it
+    source = texts_file(tmp_path, [" ".join(TEXTS) for _ in range(3)])
+    first = lines(predict(model, source, tmp_path / "first.jsonl").out)
+    (model / "tokenizer_config.json").unlink()
+    again = lines(predict(model, source, tmp_path / "again.jsonl").out)
+    assert again == first and recorded < 64 and "does not say" not in capsys.readouterr().out
+    (model / "tokenizer.json").write_text(json.dumps(state | {"truncation": None}))
+    predict(model, source, tmp_path / "third.jsonl")
+    said = capsys.readouterr().out
+    assert "does not say at how many tokens its texts were cut in training" in said and "cut at 64" in said

@@ -7,11 +7,14 @@ fill them with random numbers). Quietly: progress bars and advice of the librari
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -19,6 +22,7 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from textssl.data.hub import unreachable
@@ -29,6 +33,12 @@ from textssl.models.configuration import head_kind, position_capacity
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # no pickles
+NO_LIMIT = 10**9  # a tokenizer without a limit says 10^30
+LENGTH_RECORDS = (  # where a folder says how long its texts are: file, keys
+    ("tokenizer_config.json", ("model_max_length",)),
+    ("tokenizer.json", ("truncation", "max_length")),
+    ("sentence_bert_config.json", ("max_seq_length",)),
+)
 HEADLESS = ("pooler",)  # parameters that a feature extractor may lack: mean pooling does not use them
 
 
@@ -94,12 +104,48 @@ def load_config(folder: Path) -> PretrainedConfig:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder. Raises UserError."""
+    """The tokenizer of a folder; without tokenizer_config.json, as tokenizer.json has it. Raises UserError."""
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            if (folder / "tokenizer.json").is_file() and not (folder / "tokenizer_config.json").is_file():
+                return from_tokenizer_json(folder / "tokenizer.json", tokenizer)
+            return tokenizer
     except Exception as error:  # tokenizers raises bare Exception for a broken tokenizer.json
         raise UserError(f"{folder} holds no tokenizer that transformers can load: {first_line(error)}") from error
+
+
+def from_tokenizer_json(file: Path, guessed: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """What the file says, where texts are cut included. guessed: transformers' own reading without the settings, which
+    takes the special tokens of the family, and may take its way of splitting text for the file's."""
+    backend = Tokenizer.from_file(str(file))
+    vocabulary = backend.get_vocab()
+    names = {name: str(token) for name, token in guessed.special_tokens_map.items() if str(token) in vocabulary}
+    length = {"model_max_length": backend.truncation["max_length"]} if backend.truncation else {}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_input_names=guessed.model_input_names, **names, **length
+    )
+
+
+def length_note(folder: Path, taken: int | None) -> str | None:
+    """One sentence where a model folder does not say at how many tokens its texts were cut in training.
+
+    taken: the length that stands in for it; None: nothing is cut.
+    """
+    if taken is None:
+        return None
+    for file, keys in LENGTH_RECORDS:
+        for path in [folder / file, *folder.glob(f"*/{file}")]:
+            with suppress(OSError, ValueError):
+                value = json.loads(path.read_text(encoding="utf-8"))
+                for key in keys:
+                    value = value.get(key) if isinstance(value, dict) else None
+                if isinstance(value, int | float) and value < NO_LIMIT:
+                    return None
+    return (
+        f"{folder} does not say at how many tokens its texts were cut in training (tokenizer_config.json, "
+        f"model_max_length): here they are cut at {taken}."
+    )
 
 
 def load_weights(folder: Path, auto_class: Any, device: torch.device | None = None) -> PreTrainedModel:
@@ -132,8 +178,8 @@ def language_model_kind(config: PretrainedConfig) -> str | None:
 
 def context_limit(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Tokens, special ones included, that a model can read at once; None where nothing limits it."""
-    limits = [limit for limit in (position_capacity(config), tokenizer.model_max_length) if limit and limit < 10**9]
-    return min(limits, default=None)  # a tokenizer without a limit says 10^30
+    limits = [limit for limit in (position_capacity(config), tokenizer.model_max_length) if limit and limit < NO_LIMIT]
+    return min(limits, default=None)
 
 
 def weights_hash(folder: Path) -> str:

@@ -32,9 +32,10 @@ Item = str | tuple[str, str]  # a text, or a pair of texts
 
 
 class Predictor(Protocol):
-    """labels: names of the classes; empty where the model gives scores."""
+    """labels: names of the classes; empty where the model gives scores. max_tokens: where texts are cut."""
 
     labels: list[str]
+    max_tokens: int | None
 
     def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
         """(items, classes) probabilities or (items,) scores of each window, and the next is read meanwhile."""
@@ -97,6 +98,7 @@ class Classifier:
         names: Any = config.id2label
         self.labels = [] if self.scores else [str(names[number]) for number in range(int(config.num_labels or 0))]
         self.logits = Logits(weights, load_tokenizer(folder))
+        self.max_tokens: int | None = self.logits.limit
 
     def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
         for logits, _ in self.logits.embed_windows(windows):
@@ -110,6 +112,7 @@ class HeadedEncoder:
         self.head = LinearHead.load(folder)
         self.labels = self.head.labels
         self.encoder = load_encoder(folder, max_tokens=None, normalize=None)
+        self.max_tokens = self.encoder.max_tokens
 
     def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
         for vectors, _ in self.encoder.embed_windows(self.checked(windows)):

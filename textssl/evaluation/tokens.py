@@ -11,13 +11,24 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from textssl.errors import UserError
+
 Read = tuple[list[np.ndarray], np.ndarray, int]  # ids of each text, (texts,) their numbers, texts that were cut
 
 
 class TokenReader:
-    """A transformers tokenizer that cuts at max_tokens (special tokens counted); it keeps that setting."""
+    """A transformers tokenizer that cuts at max_tokens (special tokens counted); it keeps that setting.
+
+    Raises UserError where so few tokens leave no room for text.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> None:
+        around = tokenizer.num_special_tokens_to_add()
+        if max_tokens is not None and max_tokens <= around:
+            raise UserError(
+                f"max_tokens is {max_tokens}, but {around} special tokens stand around a text, which count too: "
+                f"give {around + 1} or more"
+            )
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
         self.backend: Tokenizer | None = getattr(tokenizer, "backend_tokenizer", None) if tokenizer.is_fast else None
         if self.backend is not None:

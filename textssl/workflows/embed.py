@@ -24,7 +24,7 @@ from textssl.errors import UserError, printable
 from textssl.evaluation.embedders import EmbedderPool
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.features import Encoder, unit_rows
-from textssl.evaluation.loading import default_device, find_model, weights_hash
+from textssl.evaluation.loading import default_device, find_model, length_note, weights_hash
 from textssl.files import check_output
 from textssl.interrupts import Interrupted
 from textssl.progress import working
@@ -75,9 +75,9 @@ def embed(
     precision: float32, float16 or int8 (in each dimension multiples of the largest absolute value there / 127; the
     steps are in FILE.scale.npy and in the parquet metadata). truncate_dim: the first so many dimensions, made unit
     length again. normalize: True or False; None: as the modules of the model say, which for a plain transformers
-    folder is the mean over its tokens. max_tokens: where longer texts are cut; None: where the model ends. prompt: name
-    or text of a sentence-transformers prompt. workers: processes; threads: that compute, by default as many as are
-    free; the bytes written do not depend on them.
+    folder is the mean over its tokens. max_tokens: where longer texts are cut, special tokens counted, which a static
+    encoder cannot; None: where the model ends. prompt: name or text of a sentence-transformers prompt. workers:
+    processes; threads: that compute, by default as many as are free; the bytes written do not depend on them.
 
     An interrupted job goes on when it is started again with the same settings. Raises UserError.
     """
@@ -101,6 +101,13 @@ def embed(
         encoder = load_encoder(folder, **choices) if workers == 1 else stack.enter_context(
             EmbedderPool({"model": str(folder), **choices}, workers)
         )  # fmt: skip
+        if max_tokens is not None and encoder.max_tokens is None:
+            raise UserError(
+                f"--max-tokens is {max_tokens}, but {model} cuts no text (a static encoder reads every token): "
+                "leave it out"
+            )
+        if max_tokens is None and (note := length_note(folder, encoder.max_tokens)):
+            console.print(note, soft_wrap=True)
         if truncate_dim is not None and truncate_dim > encoder.width:
             raise UserError(
                 f"--truncate-dim is {truncate_dim}, but the vectors of {model} have {encoder.width} numbers"

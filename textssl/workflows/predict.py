@@ -15,6 +15,7 @@ from textssl.data.documents import DropReport, expand_inputs, is_usable, read_do
 from textssl.data.formats import table_records
 from textssl.data.inputs import file_format
 from textssl.errors import UserError, listed, printable
+from textssl.evaluation.loading import find_model, length_note
 from textssl.evaluation.predictor import Item, load_predictor
 from textssl.files import held_output, written_file
 from textssl.progress import working
@@ -49,8 +50,9 @@ def predict(
     """Write one object a text to `out`, in the order of the input: its source, its text, label and probabilities.
 
     model: what `textssl finetune` left, or any sequence classifier. input: as for `embed`; tables with text_a and
-    text_b (and no text) hold pairs. A model of scores gives a score instead. The file appears when it is complete.
-    threads: that compute; by default as many as are free. Raises UserError.
+    text_b (and no text) hold pairs. A model of scores gives a score instead. Texts are cut where the model's folder
+    says (model_max_length of its tokenizer); where it does not, a line says where. The file appears when it is
+    complete. threads: that compute; by default as many as are free. Raises UserError.
     """
     out, console, report = Path(out), Terminal(), DropReport()
     if out.suffix != SUFFIX or os.path.isdir(out):
@@ -78,6 +80,8 @@ def write_answers(
         dropped = f" ({report.summary()})" if report.total else ""
         raise UserError(f"there is no text to classify in {', '.join(inputs)}{dropped}")
     predictor = load_predictor(model)
+    if note := length_note(find_model(model), predictor.max_tokens):
+        Terminal().print(note, soft_wrap=True)
     counts: dict[str, int] = {name: 0 for name in predictor.labels}
     waiting: list[list[tuple[str, Item]]] = []  # windows that are read and not yet answered
 

@@ -219,8 +219,9 @@ def test_wrong_usage_is_code_2_without_traceback(arguments: list[str]):
 def test_missing_configuration_is_code_2():
     finished = run("pretrain", "no-such.yaml")
     assert finished.returncode == 2
-    assert finished.stderr.startswith("error: ") and "no-such.yaml" in finished.stderr
-    assert len(finished.stderr.strip().splitlines()) == 1
+    *meanwhile, last = finished.stderr.strip().splitlines()
+    assert last.startswith("error: ") and "no-such.yaml" in last
+    assert all(line.endswith("so far") for line in meanwhile), "on a busy machine the libraries take long to load"
 
 
 def refuse_in_doctor(monkeypatch, error: Exception) -> None:

@@ -29,7 +29,6 @@ from textssl.arguments import (
     spread,
 )
 from textssl.errors import UserError, printable
-from textssl.evaluation.suite_file import check_suite
 from textssl.files import NO_ROOM
 from textssl.inference import app as inference_app
 from textssl.interrupts import Interrupted, ending_on_signals, words
@@ -210,6 +209,8 @@ def evaluate(
     Example: `textssl evaluate --model runs/mlm/model --baselines`
     """
     arguments = locals()
+    from textssl.evaluation.suite_file import check_suite
+
     check_suite(suite)  # a misspelt kind should not wait for the libraries
     call("evaluate", arguments)
 

@@ -12,11 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from textssl.errors import printable
-from textssl.terminal import Terminal
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 EVERY_SECONDS = 20.0  # of silence; with what a line waits for, 30 are never reached
 WAIT_SECONDS = 1.0  # between two looks
@@ -84,13 +83,10 @@ def working(
     bar: whether a bar is drawn, where standard error is a terminal; by default where there is a unit to count. Of
     several processes the first one speaks.
     """
-    console = Terminal(stderr=True)
     drawn = None
-    watched = console.is_terminal and sys.stderr.isatty() and not any(work.bar for work in _works)
+    watched = sys.stderr.isatty() and not any(work.bar for work in _works)
     if watched and (bool(unit) if bar is None else bar):
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=20))
-        figures = TextColumn("{task.fields[figures]}", markup=False)
-        drawn = Progress(*columns, figures, TimeElapsedColumn(), console=console, transient=True)
+        drawn = _bar()
     work = Work(words, total, unit, describe, drawn)
     begin(work)
     try:
@@ -101,6 +97,16 @@ def working(
                 yield work
     finally:
         end(work)
+
+
+def _bar() -> Progress:
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from textssl.terminal import Terminal  # here, as `textssl --help` needs none of it
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=20))
+    figures = (TextColumn("{task.fields[figures]}", markup=False), TimeElapsedColumn())
+    return Progress(*columns, *figures, console=Terminal(stderr=True), transient=True)
 
 
 def said() -> None:
@@ -161,8 +167,10 @@ def speak() -> None:
         except (RuntimeError, LookupError):  # read while another thread changed it: the next look will do
             return
         said()
+        from textssl.terminal import Terminal
+
         console = Terminal(stderr=True)
-        console.print(printable(line), style="dim", markup=False, highlight=False, soft_wrap=True)
+        console.print(line, style="dim", soft_wrap=True)
         return
 
 

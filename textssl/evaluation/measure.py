@@ -31,18 +31,19 @@ def run_suite(
     tuner: Tuner | None = None,
     scorer: Scorer | None = None,
     kept: Unfinished | None = None,
+    who: str = "",
 ) -> Iterator[tuple[str, Figures]]:
     """(task, figures) of anything with `fit` and `embed`.
 
     scorer: the model as a language model; the tasks that it cannot do are left out (`Suite.suited` says which and why),
     None leaves out all that read one. tuner: trains the model itself on labelled texts, for the figures that a task's
-    `tuned` names; None leaves them out. kept: takes and keeps tasks that are finished, under progress and their name.
+    `tuned` names; None leaves them out. kept: takes and keeps tasks that are finished, under `who` and their name.
     """
     kept = kept or Unfinished()
     for task in suite.suited(scorer)[0].tasks:
         reader = encoder if reads_vectors(task) else scorer
         words = progress and f"{progress}: {task.name}"
-        yield task.name, kept.figures(words or task.name, lambda: task_figures(task, reader, words, tuner))  # noqa: B023
+        yield task.name, kept.figures(f"{who}: {task.name}", lambda: task_figures(task, reader, words, tuner))  # noqa: B023
 
 
 def task_figures(task: Any, reader: Any, progress: str | None = None, tuner: Tuner | None = None) -> Figures:
@@ -104,14 +105,15 @@ def run_baselines(
         yield "lsa_mixture", mixtures
     seeds = range(suite.seed, suite.seed + suite.initialisations)
     if any(map(reads_vectors, suite.tasks)):
-        words = [run_suite(RandomWords(seed=seed), suite, f"random words {seed}", kept=kept) for seed in seeds]
-        yield "random_words", _merge([dict(one) for one in words])
+        runs = [run_suite(RandomWords(seed=seed), suite, kept=kept, who=f"random words {seed}") for seed in seeds]
+        yield "random_words", _merge([dict(run) for run in runs])
     runs = []
     for seed in seeds:
         encoder = Remembered(random_encoder(model, seed=seed, max_tokens=suite.max_tokens))
         tuner = scratch_tuner if seed == suite.seed else None  # training from scratch is dear: once
         scorer = random_scorer(model, seed=seed)
-        runs.append(dict(run_suite(encoder, suite, f"untrained {seed}" if progress else None, tuner, scorer, kept)))
+        words = "untrained" if progress else None
+        runs.append(dict(run_suite(encoder, suite, words, tuner, scorer, kept, f"untrained {seed}")))
     yield "random_init", _merge(runs)
 
 

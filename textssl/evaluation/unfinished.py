@@ -41,7 +41,12 @@ class Unfinished:
                 self.put(name, make())
         return self.records[name]
 
+    def note(self, name: str, value: Any) -> None:
+        """Keep a value beside the records, once there are any."""
+        self.records[name] = value
+
     def put(self, name: str, record: Any) -> None:
+        """Keep a record."""
         self.records[name] = json.loads(json.dumps(record))  # the same whether it was read or made
         if self.file is not None and self.trouble is None:
             try:

@@ -86,7 +86,7 @@ def evaluate(
         announce_kept(kept, names)
         chosen = use(choose_threads(threads, kept.records.get(SHARED)))
         announce(Terminal(stderr=True), f"evaluating with {chosen}")
-        kept.put(SHARED, chosen.count)
+        kept.note(SHARED, chosen.count)
         results["overlap"] = seen(folder, plan, scorer, corpus, held_out)
         if held_out is not None:  # first: a mistake here should not wait for the probes
             results["held_out"] = str(held_out)

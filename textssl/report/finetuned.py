@@ -36,7 +36,9 @@ MOST_CLASSES = 12  # of a confusion matrix on a terminal
 
 def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     """The test figures beside the baselines, and the confusion matrix. result: as in summary.json."""
-    rows = {"this model": result["test"]} | {ROWS[name]: found for name, found in result["baselines"].items()}
+    terms = result.get("terms") or {}
+    rows = {"this model": result["test"]}
+    rows |= {row_words(name, terms): found for name, found in result["baselines"].items()}
     table = Table(
         title=f"[bold]Test: {result['splits']['test']:,} texts[/]",
         box=box.SIMPLE_HEAD,
@@ -56,9 +58,16 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     )
     also = "; TF-IDF also learns from the validation texts" if result["splits"].get("validation") else ""
     yield Text(f"\u00b1 is half a 95 % interval over {over}{also}.", style="dim")
+    if result.get("temperature"):
+        yield Text(f"Calibrated by cross-validation on labels: temperature {result['temperature']:.3g}.", style="dim")
     if result.get("confusion") and len(result["labels"]) <= MOST_CLASSES:
         yield Text("Confusion: true in rows, predicted in columns", style="bold")
         yield confusion_table(result["labels"], result["confusion"])
+
+
+def row_words(name: str, terms: Mapping[str, str]) -> str:
+    """An answer by name; of one that counts with what it counted."""
+    return f"TF-IDF, {terms[name]}" if name in terms else ROWS.get(name, name)
 
 
 def pick(name: str, values: Sequence[float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ ROWS = {
 }
 WITH_INTERVAL = ("accuracy", "macro_f1", "pearson", "spearman")  # what is compared; all are in summary.json
 LOWER = ("calibration_error", "loss", "mse", "mae")
+WIDEST = 19  # letters of a row's name: with five figures, a line of a terminal is full
 MOST_CLASSES = 12  # of a confusion matrix on a terminal
 
 
@@ -50,7 +52,10 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
         table.add_column(HEADINGS[name], justify="right", no_wrap=True)
     best = {name: pick(name, [row[name]["mean"] for row in rows.values() if name in row]) for name in result["test"]}
     for label, row in rows.items():
-        table.add_row(label, *(cell(row.get(name), best[name], name in WITH_INTERVAL) for name in result["test"]))
+        table.add_row(
+            textwrap.fill(label, WIDEST),
+            *(cell(row.get(name), best[name], name in WITH_INTERVAL) for name in result["test"]),
+        )
     yield table
     drawn = {figure.get("interval") == "seeds" for row in rows.values() for figure in row.values()}
     over = {frozenset({True}): "seeds", frozenset({False}): "test texts"}.get(

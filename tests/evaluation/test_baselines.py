@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from tests.evaluation.folders import topics
+from tests.evaluation.test_terms import CHINESE, inflected
 from textssl.errors import UserError
+from textssl.evaluation import baselines
 from textssl.evaluation.baselines import RandomWords, Tfidf, lsa, majority
+from textssl.evaluation.terms import LONG, SHORT
 
 
 def test_tfidf_learns_from_the_texts_it_is_fitted_on_alone():
@@ -21,8 +24,19 @@ def test_texts_that_share_no_word_and_texts_without_words():
     encoder = Tfidf()
     encoder.fit(["one two", "three four"])
     assert encoder.embed(["one four"]).nnz == 2
-    with pytest.raises(UserError, match="no word"):
-        encoder.fit(["?", "!"])
+    encoder.fit(["?", "!"])
+    assert encoder.terms is not None and encoder.terms.name == "characters 3-5"
+    with pytest.raises(UserError, match="nothing but spaces"):
+        encoder.fit([" ", ""])
+
+
+def test_labels_choose_what_tfidf_counts_and_the_script_does_without():
+    texts, labels = inflected(60, seed=0)
+    encoder = Tfidf()
+    encoder.fit(texts, labels)
+    assert encoder.terms == LONG
+    encoder.fit(texts)
+    assert encoder.terms is not None and encoder.terms.name == "words"
 
 
 def test_majority_takes_the_training_class():
@@ -50,6 +64,16 @@ def test_random_words_are_a_function_of_word_and_seed():
     sea, pan, both, neither = RandomWords().embed(["sea", "pan", "Sea, pan", "?"]).astype(np.float64)
     assert abs(sea @ pan) < 0.2 and both @ sea > 0.5 and both @ pan > 0.5
     assert not neither.any() and not RandomWords().embed(["?", "!"]).any()
+
+
+def test_random_vectors_stand_for_characters_where_nothing_divides_words(monkeypatch):
+    encoder = RandomWords()
+    encoder.fit(CHINESE)
+    assert encoder.terms == SHORT
+    rows = encoder.embed([*CHINESE, "海边的船", "a"]).astype(np.float64)
+    assert (rows[3] @ rows[:3].T).argmax() == 0 and rows[3] @ rows[0] > 0.2
+    monkeypatch.setattr(baselines, "TERMS_AT_ONCE", 7)
+    assert encoder.embed([*CHINESE, "海边的船", "a"]) == pytest.approx(rows, abs=1e-6)
 
 
 def test_lsa_keeps_the_products_of_rows_where_it_keeps_all_directions():

@@ -9,8 +9,9 @@ from scipy import sparse
 from tests.evaluation.folders import topics
 from textssl.evaluation.baselines import Tfidf, lsa
 from textssl.evaluation.clustering import gaussian_mixture, k_means
-from textssl.evaluation.labelled_baselines import constant, features, fit_logistic, linear, tfidf
+from textssl.evaluation.labelled_baselines import constant, fit_logistic, linear, tfidf
 from textssl.evaluation.probe import INVERSE_PENALTIES, choose_penalty
+from textssl.evaluation.terms import tfidf_rows
 
 
 def labelled_topics(count: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
@@ -27,12 +28,13 @@ def test_a_constant_is_the_shares_of_the_classes_or_the_mean_score():
 def test_words_tell_topics_apart():
     texts, labels = labelled_topics(150)
     test, truth = labelled_topics(60, seed=1)
-    found = tfidf((texts, None), labels, (test, None), 3, seed=0)
+    found, terms = tfidf((texts, None), labels, (test, None), 3, seed=0)
+    assert terms in ("words", "characters 3-5")
     assert found.shape == (60, 3) and found.sum(1) == pytest.approx(np.ones(60))
     assert (found.argmax(1) == truth).mean() > 0.75
-    assert np.array_equal(found, tfidf((texts, None), labels, (test, None), 3, seed=0))
+    assert np.array_equal(found, tfidf((texts, None), labels, (test, None), 3, seed=0)[0])
     shuffled = np.random.default_rng(0).permutation(labels)
-    assert (tfidf((texts, None), shuffled, (test, None), 3, seed=0).argmax(1) == truth).mean() < 0.6
+    assert (tfidf((texts, None), shuffled, (test, None), 3, seed=0)[0].argmax(1) == truth).mean() < 0.6
 
 
 @pytest.mark.parametrize("scores", [False, True])
@@ -45,7 +47,7 @@ def test_pairs_are_compared_by_their_words(scores):
     ]
     targets = np.where(same, 5.0, 1.0) if scores else same.astype(float)
     train, test = (texts[:200], second[:200]), (texts[200:], second[200:])
-    found = tfidf(train, targets[:200], test, 0 if scores else 2, seed=0)
+    found, _ = tfidf(train, targets[:200], test, 0 if scores else 2, seed=0)
     if scores:
         assert found.shape == (100,) and np.corrcoef(found, targets[200:])[0, 1] > 0.8
     else:
@@ -56,11 +58,11 @@ def test_features_of_a_pair_are_its_difference_beside_its_product():
     counter = Tfidf()
     counter.fit(["red boat", "red fish", "blue fish"])
     left, right = counter.embed(["red boat"]).toarray(), counter.embed(["blue fish red"]).toarray()
-    found = features(counter, (["red boat"], ["blue fish red"])).toarray()
+    found = tfidf_rows(counter.vectorizer, (["red boat"], ["blue fish red"])).toarray()
     np.testing.assert_allclose(found, np.hstack([abs(left - right), left * right]), atol=1e-7)
-    turned = features(counter, (["blue fish red"], ["red boat"])).toarray()
+    turned = tfidf_rows(counter.vectorizer, (["blue fish red"], ["red boat"])).toarray()
     np.testing.assert_allclose(turned, found)
-    np.testing.assert_array_equal(features(counter, (["red boat"], None)).toarray(), left)
+    np.testing.assert_array_equal(tfidf_rows(counter.vectorizer, (["red boat"], None)).toarray(), left)
 
 
 def test_ridge_follows_a_line_and_its_penalty_follows_the_noise():

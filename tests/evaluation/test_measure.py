@@ -74,6 +74,12 @@ def test_baselines_where_they_are_defined(suite, tmp_path):
     assert found["tfidf"] == {task: FIGURES[task] for task in ("mine", "pairs", "groups", "titles")}
     assert found["lsa_mixture"] == {"groups": FIGURES["groups"]}
     assert found["random_words"] == found["random_init"] == FIGURES
+    for name in ("tfidf", "lsa_mixture", "random_words"):
+        settings = [figure.settings for figures in baselines[name].values() for figure in figures.values()]
+        assert {setting["terms"] for setting in settings} <= {"words", "characters 3-5"}
+    assert baselines["tfidf"]["pairs"]["spearman"].settings["terms"] == "words"
+    assert "C" in baselines["tfidf"]["mine"]["probe_all"].settings
+    assert "terms" not in baselines["random_init"]["mine"]["probe_4"].settings
     untrained = baselines["random_init"]["mine"]["probe_4"]
     assert untrained.interval == "initialisations" and len(untrained.scores) == 6
     assert np.isfinite([untrained.low, untrained.high]).all()

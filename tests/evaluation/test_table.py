@@ -105,6 +105,36 @@ def test_other_kinds_share_a_table_with_the_answers_side_by_side():
     assert "SVD" in legend({"draws": 1, "data": data}) and "Accuracy" not in legend({"draws": 1, "data": data})
 
 
+def counting(terms: str, mean: float = 0.5) -> dict:
+    return {**figure(mean), "settings": {"terms": terms}}
+
+
+def test_baselines_are_named_by_what_they_counted():
+    tasks = {"sms": {"probe_8": counting("characters 3-5")}}
+    text = shown({**RESULTS, "baselines": {"tfidf": tasks, "random_words": {"sms": {"probe_8": counting("words")}}}})
+    assert "TF-IDF, characters 3-5" in text and "random words" in text
+    texts = {"kind": "retrieval", "columns": ["title", "text"], "queries": 9, "documents": 9, "distinct_documents": 9}
+    data = {
+        "faq": texts,
+        "news": texts,
+        "groups": {"kind": "clustering", "texts": 9, "distinct_texts": 9, "classes": "ab"},
+    }
+    names = {"faq": "recall_1", "news": "recall_1", "groups": "v_measure"}
+    results = {"draws": 1, "data": data, "tasks": {task: {name: figure(0.6)} for task, name in names.items()}}
+    kinds = {"faq": "characters 1-3", "news": "characters 1-3", "groups": "characters 1-3"}
+    for second, said in (("characters 1-3", False), ("words", True)):
+        of = {task: {names[task]: counting({**kinds, "news": second}[task])} for task in names}
+        baselines = dict.fromkeys(["chance", "tfidf", "random_words", "random_init"], of)
+        full = shown({**results, "baselines": baselines, "against": {"model": "b", "tasks": results["tasks"]}})
+        text = shown({**results, "baselines": baselines})
+        assert max(map(len, [*text.splitlines(), *full.splitlines()])) <= 80 and "\u2026" not in text + full
+        assert "faq: baselines count characters 1-3" in full and "TF-IDF," not in full
+        assert ("news: baselines count words" in text) == ("faq: baselines count characters 1-3" in text) == said
+        assert "groups: baselines count characters 1-3" in text and "LSA, k-means" in text
+        assert ("TF-IDF," in text) != said
+    assert "cross-validation" in legend({**results, "baselines": baselines}) and "cross" not in legend(results)
+
+
 def test_another_model_stands_in_every_table_and_differences_in_their_own():
     difference = {"difference": 0.0123, "low": -0.0101, "high": 0.0347, "test": "McNemar"}
     results = {

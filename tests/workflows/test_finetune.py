@@ -16,9 +16,15 @@ from transformers import AutoModelForSequenceClassification, pipeline
 from tests.evaluation.folders import CONFIGS, topics
 from tests.labelled import finetune_config, write, write_pairs, write_scores
 from tests.training.kills import break_and_finish, finish, start
+from textssl.config import load_config
+from textssl.data.splits import read_splits
 from textssl.errors import UserError
+from textssl.evaluation.encoders import load_encoder
+from textssl.evaluation.labelled_baselines import fit_logistic
+from textssl.models.linear_head import LinearHead
 from textssl.workflows.finetune import finetune
 from textssl.workflows.predict import predict
+from textssl.workflows.tuning import class_numbers
 
 
 def lines(file: Path) -> list[dict]:
@@ -271,9 +277,18 @@ def test_few_labels_contrast_beside_probe_and_plain_fine_tuning(tmp_path):
     assert result.test["accuracy"]["mean"] > max(0.5, result.baselines["majority"]["accuracy"]["mean"])
     made = predict(result.run, tmp_path / "topics.jsonl", tmp_path / "labels.jsonl")
     answers = {line["text"]: line for line in lines(made.out)}
-    for line in lines(Path(result.run) / "predictions.jsonl"):
+    predictions = lines(Path(result.run) / "predictions.jsonl")
+    for line in predictions:
         assert answers[line["text"]]["label"] == line["label"]
         assert answers[line["text"]]["probabilities"] == pytest.approx(line["probabilities"], abs=2e-5)
+    losses = [-np.log(line["probabilities"][line["true"]]) for line in predictions]
+    assert result.test["loss"]["mean"] == pytest.approx(np.mean(losses), abs=1e-3), "of the calibrated model"
+    model = Path(result.run) / "model"
+    assert result.temperature is not None and f"{result.temperature:.3g}" in (model / "README.md").read_text()
+    head, encoder = LinearHead.load(model), load_encoder(model, max_tokens=None, normalize=None)
+    splits = read_splits(load_config(f"{result.run}/config.yaml").data, 0)
+    fitted = fit_logistic(encoder.embed(splits.train.texts), class_numbers(splits.train, splits.facts), 0)
+    np.testing.assert_allclose(head.weight * result.temperature, fitted.coef_, rtol=1e-2, atol=1e-2)
 
 
 def test_class_weights_and_layer_decay_change_what_is_learned(tmp_path):

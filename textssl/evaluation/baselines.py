@@ -1,4 +1,4 @@
-"""What to beat: an answer that reads nothing, words counted (TF-IDF), words as random vectors."""
+"""What to beat: an answer that reads nothing, words or n-grams counted (TF-IDF), the same as random vectors."""
 
 from __future__ import annotations
 
@@ -8,47 +8,43 @@ from typing import Any
 
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from textssl.errors import UserError
 from textssl.evaluation.figure import Accuracy, trained_once
+from textssl.evaluation.terms import Terms, best_tfidf, count_terms, script_tfidf, terms_of_script
 
 RANDOM_WIDTH = 300
 LSA_WIDTH = 50
+TERMS_AT_ONCE = 20_000
 
 
 class Tfidf:
-    """Unit rows of TF-IDF weights of words, in the place of an encoder.
+    """Unit rows of TF-IDF weights of words or character n-grams, in the place of an encoder.
 
-    Words are weighed on the texts it is fitted on (without labels). It reads whole texts, where a model reads as much
-    as it can take. phrases: also pairs of neighbouring words, which help a classifier. rare_words: also words that
-    stand in one text only; a classifier cannot use them, but where texts are compared with each other, a name that
-    stands in one document finds it.
+    They are weighed on the texts it is fitted on. It reads whole texts, where a model reads as much as it can take.
+    phrases: also pairs of neighbouring words, which help a classifier. rare_words: also what stands in one text only; a
+    classifier cannot use it, but where texts are compared with each other, a name that stands in one document finds it.
+    terms: what is counted, None before `fit`.
     """
 
-    def __init__(self, *, phrases: bool = True, rare_words: bool = False) -> None:
-        self.longest = 2 if phrases else 1
-        self.rarest = (1,) if rare_words else (2, 1)  # a handful of texts may share no word
+    def __init__(self, *, phrases: bool = True, rare_words: bool = False, seed: int = 0) -> None:
+        self.phrases, self.rare_words, self.seed = phrases, rare_words, seed
+        self.terms: Terms | None = None
         self.vectorizer: TfidfVectorizer | None = None
 
-    def fit(self, texts: Sequence[str]) -> None:
-        """Learn words and weights. Raises UserError where the texts hold no word."""
-        for min_df in self.rarest:
-            self.vectorizer = TfidfVectorizer(
-                sublinear_tf=True,
-                ngram_range=(1, self.longest),
-                min_df=min_df,
-                dtype=np.float32,  # type: ignore[arg-type]
-            )
-            try:
-                self.vectorizer.fit(texts)
-                return
-            except ValueError:
-                continue
-        raise UserError("the training texts hold no word of two letters or more: TF-IDF has nothing to count")
+    def fit(self, texts: Sequence[str], labels: np.ndarray | None = None) -> None:
+        """Learn terms and weights: with (texts,) class numbers the better kind (`best_tfidf`), else that of the script.
+
+        Raises UserError where the texts hold nothing to count.
+        """
+        options: dict[str, bool] = {"phrases": self.phrases, "rare": self.rare_words}
+        if labels is None:
+            self.terms, self.vectorizer = script_tfidf(texts, **options)
+        else:
+            self.terms, self.vectorizer = best_tfidf((texts, None), labels, **options, seed=self.seed)
 
     def embed(self, texts: Sequence[str], *, progress: str | None = None) -> Any:
-        """(texts, words) sparse float32, rows of length 1 (or 0 for a text without a known word)."""
+        """(texts, terms) sparse float32, rows of length 1 (or 0 for a text without a known term)."""
         assert self.vectorizer is not None, "fit first"
         return self.vectorizer.transform(texts)
 
@@ -57,24 +53,29 @@ class RandomWords:
     """A text is the sum of random vectors of its words, scaled to length 1, in the place of an encoder.
 
     What words alone are worth, without any learning: a word's vector follows from the word and the seed, whatever
-    other words there are.
+    other words there are. In scripts that do not divide words, character n-grams stand for them (`terms_of_script` of
+    the texts that it is fitted on, or of the first that it embeds).
     """
 
     def __init__(self, *, seed: int = 0, width: int = RANDOM_WIDTH) -> None:
         self.seed, self.width = seed, width
+        self.terms: Terms | None = None
 
-    def fit(self, texts: Sequence[str]) -> None:
-        """Nothing: it learns nothing."""
+    def fit(self, texts: Sequence[str], labels: np.ndarray | None = None) -> None:
+        """See the script; it learns nothing."""
+        self.terms = terms_of_script(texts)[0]
 
     def embed(self, texts: Sequence[str], *, progress: str | None = None) -> np.ndarray:
         """(texts, width) float32; a text without a word is a row of zeros."""
-        counter = CountVectorizer(token_pattern=r"(?u)\b\w+\b", dtype=np.float32)  # type: ignore[arg-type]
-        try:
-            counts = counter.fit_transform(texts)
-        except ValueError:  # not one word in all of them
-            return np.zeros((len(texts), self.width), dtype=np.float32)
-        table = np.stack([self._vector(word) for word in counter.get_feature_names_out()])
-        sums = counts @ table
+        if self.terms is None:
+            self.fit(texts)
+        assert self.terms is not None
+        counts, names = count_terms(self.terms, texts)
+        sums = np.zeros((len(texts), self.width), dtype=np.float32)
+        columns = counts.tocsc()
+        for start in range(0, len(names), TERMS_AT_ONCE):  # n-grams are many, and their vectors need not stay
+            part = slice(start, start + TERMS_AT_ONCE)
+            sums += columns[:, part] @ np.stack([self._vector(name) for name in names[part]])
         return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
     def _vector(self, word: str) -> np.ndarray:

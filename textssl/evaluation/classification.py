@@ -91,9 +91,9 @@ class Classification:
         }
 
     def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Accuracy]]:
-        """(name, figure) of an encoder, which has `fit(texts)` and `embed(texts, progress=...)`."""
+        """(name, figure) of an encoder, which has `fit(texts, labels)` and `embed(texts, progress=...)`."""
         split = self.split
-        encoder.fit(split.train_texts)
+        encoder.fit(split.train_texts, split.train_labels)
         train = encoder.embed(split.train_texts, progress=progress)
         test = encoder.embed(split.test_texts, progress=progress)  # apart: clustering may read the same texts
         sides = (train, split.train_labels, test, split.test_labels)

@@ -72,8 +72,8 @@ class Encoder(ABC):
         self.unit_length = unit_length
         self.reading = Reading()
 
-    def fit(self, texts: Sequence[str]) -> None:  # noqa: B027 (empty on purpose)
-        """Nothing: a model has learned what it knows (TF-IDF in its place learns its words here)."""
+    def fit(self, texts: Sequence[str], labels: np.ndarray | None = None) -> None:  # noqa: B027 (empty on purpose)
+        """Nothing: a model has learned what it knows (TF-IDF in its place learns here what it counts)."""
 
     def take_reading(self) -> Reading:
         """What was read since the last call."""

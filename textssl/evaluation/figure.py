@@ -234,6 +234,7 @@ def merge(figures: Sequence[Figure], name: str) -> Figure:
     first = figures[0]
     # the spread of the means: draws repeat over the initialisations and are not independent
     total = over_draws([figure.mean for figure in figures], bounds(name))
+    terms = first.settings.get("terms")  # follow from the texts, not from the initialisation
     shared: dict[str, Any] = {
         "mean": total.mean,
         "low": total.low,
@@ -241,7 +242,7 @@ def merge(figures: Sequence[Figure], name: str) -> Figure:
         "interval": "initialisations",
         "test_examples": first.test_examples,
         "scores": [score for figure in figures for score in figure.scores],
-        "settings": {"initialisations": len(figures)},
+        "settings": {**({"terms": terms} if terms else {}), "initialisations": len(figures)},
     }
     if isinstance(first, Accuracy):
         f1 = over_draws([figure.macro_f1.mean for figure in figures if isinstance(figure, Accuracy)])

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sparse
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 
-from textssl.evaluation.baselines import Tfidf
+from textssl.evaluation.calibration import class_logits, fit_temperature
+from textssl.evaluation.terms import Texts, best_tfidf, tfidf_rows
 
 FOLDS = 5
 INVERSE_PENALTIES = (10.0, 1.0, 100.0, 0.1, 1000.0, 0.01)  # of equal ones the first: the weakest gives no confidence
-
-Texts = tuple[Sequence[str], Sequence[str] | None]  # texts, or first texts, and second texts of pairs
 
 
 def constant(targets: np.ndarray, classes: int, examples: int) -> np.ndarray:
@@ -28,31 +26,30 @@ def constant(targets: np.ndarray, classes: int, examples: int) -> np.ndarray:
     return np.tile(shares, (examples, 1))
 
 
-def tfidf(train: Texts, targets: np.ndarray, test: Texts, classes: int, seed: int) -> np.ndarray:
-    """Answers of logistic (for scores, ridge) regression on TF-IDF of words and pairs of words.
+def tfidf(train: Texts, targets: np.ndarray, test: Texts, classes: int, seed: int) -> tuple[np.ndarray, str]:
+    """Answers of logistic (for scores, ridge) regression on TF-IDF, and the name of what was counted.
 
-    The penalty is chosen by cross-validation. A pair of texts is |u - v| beside u * v. Shapes as in `constant`.
+    Words and pairs of words, or character n-grams, by cross-validation (`best_tfidf`); then the penalty the same way. A
+    pair of texts is |u - v| beside u * v. Shapes as in `constant`.
     """
-    counter = Tfidf()
-    counter.fit([*train[0], *(train[1] or ())])
-    return linear(features(counter, train), targets, features(counter, test), classes, seed)
-
-
-def features(counter: Tfidf, texts: Texts) -> Any:
-    first = counter.embed(texts[0])
-    if texts[1] is None:
-        return first
-    second = counter.embed(texts[1])
-    return sparse.hstack([abs(first - second), first.multiply(second)]).tocsr()
+    targets = targets.astype(int if classes else float)
+    terms, counter = best_tfidf(train, targets, phrases=True, rare=False, seed=seed)
+    answers = linear(tfidf_rows(counter, train), targets, tfidf_rows(counter, test), classes, seed)
+    return answers, terms.name
 
 
 def linear(train: Any, targets: np.ndarray, test: Any, classes: int, seed: int) -> np.ndarray:
-    """Answers of a regularised linear model, its penalty chosen by cross-validation. train, test: (examples, width)."""
+    """Answers of a regularised linear model, its penalty and temperature by cross-validation.
+
+    train, test: (examples, width).
+    """
     if not classes:
         grid = {"alpha": [1 / penalty for penalty in INVERSE_PENALTIES]}
         folds: Any = KFold(min(FOLDS, len(targets)), shuffle=True, random_state=seed % 2**32)
         return GridSearchCV(Ridge(), grid, cv=folds, scoring="neg_mean_squared_error").fit(train, targets).predict(test)
-    return fit_logistic(train, targets.astype(int), seed).predict_proba(test)
+    labels = targets.astype(int)
+    model = fit_logistic(train, labels, seed)
+    return softmax(class_logits(model, test) / fit_temperature(model, train, labels, seed), axis=1)
 
 
 def fit_logistic(train: Any, labels: np.ndarray, seed: int) -> LogisticRegression:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,11 @@ def run_baselines(
 ) -> Iterator[tuple[str, dict[str, Figures]]]:
     """(baseline, {task: figures}) for every task that the baseline is defined for.
 
-    "majority" of classes or "chance": nothing is read; "tfidf": words counted (for clustering its SVD, LSA, with
-    k-means); "lsa_mixture": the same with a Gaussian mixture, for clustering; "random_words": a random vector a word;
-    "random_init": the model untrained. scratch_tuner: trains the untrained model on labelled texts, for the figures
-    that a task's `tuned` names; beside those, TF-IDF and the majority show the probe's figure on as many labels. kept:
+    "majority" of classes or "chance": nothing is read; "tfidf": words or characters counted (for clustering its SVD,
+    LSA, with k-means); "lsa_mixture": the same with a Gaussian mixture, for clustering; "random_words": a random vector
+    a word, or in scripts that do not divide words an n-gram; "random_init": the model untrained. settings["terms"] of
+    the figures that count names what was counted. scratch_tuner: trains the untrained model on labelled texts, for the
+    figures that a task's `tuned` names; beside those, TF-IDF and the majority show the probe's on as many labels. kept:
     as in run_suite.
     """
     kept = kept or Unfinished()
@@ -87,26 +89,28 @@ def run_baselines(
         tasks = {task.name: dict(task.run_floor()) for task in suite.tasks if task.floor == floor}
         if tasks:
             yield floor, _beside_tuned(tasks, suite, scratch_tuner)
+    counting = [task for task in suite.tasks if task.tfidf is not None]
     counted = {
-        task.name: kept.figures(f"TF-IDF: {task.name}", lambda task=task: dict(task.run(Tfidf(**task.tfidf))))
-        for task in suite.tasks
-        if task.tfidf is not None
+        task.name: kept.figures(
+            f"TF-IDF: {task.name}", lambda task=task: _counted(task.run, Tfidf(**task.tfidf, seed=suite.seed))
+        )
+        for task in counting
     }
     if counted:
         yield "tfidf", _beside_tuned(counted, suite, scratch_tuner)
     mixtures = {
         task.name: kept.figures(
-            f"LSA, mixture: {task.name}", lambda task=task: dict(task.run_mixture(Tfidf(**task.tfidf)))
+            f"LSA, mixture: {task.name}",
+            lambda task=task: _counted(task.run_mixture, Tfidf(**task.tfidf, seed=suite.seed)),
         )
-        for task in suite.tasks
-        if isinstance(task, Clustering) and task.tfidf is not None
+        for task in counting
+        if isinstance(task, Clustering)
     }
     if mixtures:
         yield "lsa_mixture", mixtures
     seeds = range(suite.seed, suite.seed + suite.initialisations)
     if any(map(reads_vectors, suite.tasks)):
-        runs = [run_suite(RandomWords(seed=seed), suite, kept=kept, who=f"random words {seed}") for seed in seeds]
-        yield "random_words", _merge([dict(run) for run in runs])
+        yield "random_words", _merge([_random_words(suite, seed, kept) for seed in seeds])
     runs = []
     for seed in seeds:
         encoder = Remembered(random_encoder(model, seed=seed, max_tokens=suite.max_tokens))
@@ -115,6 +119,23 @@ def run_baselines(
         words = "untrained" if progress else None
         runs.append(dict(run_suite(encoder, suite, words, tuner, scorer, kept, f"untrained {seed}")))
     yield "random_init", _merge(runs)
+
+
+def _counted(run: Callable[[Any], Iterator[tuple[str, Figure]]], counter: Tfidf | RandomWords) -> Figures:
+    """The figures of a counter, whose settings name what it counted."""
+    figures = dict(run(counter))
+    terms = counter.terms and counter.terms.name
+    return {name: replace(figure, settings={**figure.settings, "terms": terms}) for name, figure in figures.items()}
+
+
+def _random_words(suite: Suite, seed: int, kept: Unfinished) -> dict[str, Figures]:
+    return {
+        task.name: kept.figures(
+            f"random words {seed}: {task.name}", lambda task=task: _counted(task.run, RandomWords(seed=seed))
+        )
+        for task in suite.tasks
+        if reads_vectors(task)
+    }
 
 
 def _beside_tuned(tasks: dict[str, Figures], suite: Suite, tuner: Tuner | None) -> dict[str, Figures]:

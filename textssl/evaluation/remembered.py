@@ -22,7 +22,7 @@ class Remembered:
         self.reading = Reading()
         self.known: dict[bytes, tuple[np.ndarray, Reading]] = {}
 
-    def fit(self, texts: Sequence[str]) -> None:
+    def fit(self, texts: Sequence[str], labels: np.ndarray | None = None) -> None:
         """Nothing, as with any encoder that has learned before."""
 
     def embed(self, texts: Sequence[str], *, progress: str | None = None) -> np.ndarray:

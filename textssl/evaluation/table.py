@@ -12,16 +12,9 @@ from rich.text import Text
 
 from textssl.evaluation.figure import METRICS, less_is_better
 from textssl.evaluation.paired import FEWEST
+from textssl.evaluation.rows import ROWS, answers, counted
 from textssl.evaluation.suite import ENGLISH, SUITES
 
-ROWS = {  # key in `baselines` -> words
-    "majority": "majority class",
-    "chance": "chance",
-    "tfidf": "TF-IDF",
-    "lsa_mixture": "LSA, mixture",
-    "random_words": "random words",
-    "random_init": "same, untrained",
-}
 GROUPS = {  # kind -> heading; "": the task is the heading, and the rows below are its figures
     "similarity": "Spearman",
     "word_similarity": "Spearman",
@@ -33,7 +26,6 @@ GROUPS = {  # kind -> heading; "": the task is the heading, and the rows below a
     "lm_eval": "",
 }
 LANGUAGE = ("language", "minimal_pairs", "lm_eval")  # kinds that read a language model
-OTHER = "other model"
 LEVEL = 0.05  # of the adjusted p, from which a difference is marked
 IMBALANCED = 0.6  # share of the most frequent class from which accuracy alone misleads
 
@@ -65,13 +57,6 @@ def result_tables(results: Mapping[str, Any]) -> list[Group]:
     return tables
 
 
-def _answers(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Words -> {task: figures} of the model, of the one it is compared with and of each baseline."""
-    other = {OTHER: results["against"]["tasks"]} if results.get("against") else {}
-    named = {ROWS.get(name) or name: tasks for name, tasks in results.get("baselines", {}).items()}
-    return {"this model": results["tasks"], **other, **named}
-
-
 def _table(title: str) -> Table:
     table = Table(title=Text(title, style="bold"), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.add_column("", no_wrap=True)
@@ -93,7 +78,7 @@ def _accuracies(task: str, results: Mapping[str, Any]) -> list[Group]:
     tables = [_with_captions(_by_row(f"{task}: accuracy", frozen, results, with_f1=with_f1), [caption(facts)])]
     if tuned:
         title = f"{task}: accuracy of the whole model, trained"
-        named = {ROWS["tfidf"]: "TF-IDF, probe", ROWS["random_init"]: "from scratch"}
+        named = {"tfidf": "TF-IDF, probe", "random_init": "from scratch"}
         tables.append(_with_captions(_by_row(title, tuned, results, with_f1=with_f1, named=named), []))
     return tables
 
@@ -101,9 +86,10 @@ def _accuracies(task: str, results: Mapping[str, Any]) -> list[Group]:
 def _clusterings(tasks: list[str], results: Mapping[str, Any]) -> Group:
     """A row for the model and each baseline, a column for each task."""
     columns = {task.removesuffix("-clustering"): (task, "v_measure") for task in tasks}
-    named = {ROWS["tfidf"]: "LSA, k-means"}
+    named = {"tfidf": "LSA, k-means"}
     table = _by_row("Clusters against classes: V-measure", columns, results, named=named)
-    return _with_captions(table, [f"{task}: {caption(results['data'][task])}" for task in tasks])
+    captions = [f"{task}: {caption(results['data'][task])}" for task in tasks]
+    return _with_captions(table, [*captions, *counted(results, tasks, named=True)])
 
 
 def _by_row(
@@ -114,13 +100,13 @@ def _by_row(
     with_f1: bool = False,
     named: Mapping[str, str] | None = None,
 ) -> Table:
-    """A row for the model and each baseline. columns: heading -> (task, figure). named: other words for rows."""
+    """A row for the model and each baseline. columns: heading -> (task, figure). named: other words for baselines."""
     table = _table(title)
     for words in columns:
         table.add_column(Text(words), justify="right", no_wrap=True)
     rows = {
-        label: [of.get(task, {}).get(name) for task, name in columns.values()]
-        for label, of in _answers(results).items()
+        answer.words: [answer.tasks.get(task, {}).get(name) for task, name in columns.values()]
+        for answer in answers(results, {task for task, _ in columns.values()}, named)
     }
     best = [max((one["mean"] for one in column if one), default=None) for column in zip(*rows.values(), strict=True)]
     for label, figures in rows.items():
@@ -132,7 +118,7 @@ def _by_row(
             if with_f1 and figure is not None:
                 cell.append(f"\nF1 {figure['macro_f1']['mean']:.3f}", style="not bold dim")
             cells.append(cell)
-        table.add_row(Text((named or {}).get(label, label)), *cells)
+        table.add_row(Text(label), *cells)
     return table
 
 
@@ -162,13 +148,15 @@ def _p(value: float) -> str:
 
 def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked: bool) -> Group:
     """A row for each figure of each task, a column for the model and each baseline. ranked: the best is bold."""
-    columns = {label: of for label, of in _answers(results).items() if any(of.get(task) for task in tasks)}
+    columns = [answer for answer in answers(results, tasks) if any(answer.tasks.get(task) for task in tasks)]
     table = _table(title)
     table.padding = (0, 1, 0, 0)  # with five answers, a line of a terminal is full
-    full = len(columns) > 5  # with more, intervals of baselines are in the written figures only
-    for label in columns:
+    full = len(columns) > 5  # with more, intervals of baselines are in the written figures only, and terms in captions
+    if full:
+        columns = [answer._replace(words=ROWS.get(answer.baseline, answer.words)) for answer in columns]
+    for _, words, _ in columns:
         table.add_column(
-            label.replace(" ", "\n") if len(columns) > 1 else label, justify="right", no_wrap=True, vertical="bottom"
+            words.replace(" ", "\n") if len(columns) > 1 else words, justify="right", no_wrap=True, vertical="bottom"
         )
     above = None
     for task in tasks:
@@ -177,18 +165,19 @@ def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked
             if above != (common or task):
                 above = common or task
                 table.add_row(Text(above, style="bold"))
-            figures = [of.get(task, {}).get(name) for of in columns.values()]
+            figures = [answer.tasks.get(task, {}).get(name) for answer in columns]
             choose = min if less_is_better(name) else max
             alike = not (name.endswith("nats_per_token") and results.get("against"))  # of two tokenizers they are not
             means = [figure["mean"] for figure in figures if figure] if ranked and alike else []
             best = choose(means, default=None)
             words = task if common else _words(name, results["data"][task])
             cells = (
-                _cell(figure, best, plain=label == ROWS["chance"] or (full and label in ROWS.values()))
-                for label, figure in zip(columns, figures, strict=True)
+                _cell(figure, best, plain=answer.baseline == "chance" or (full and answer.baseline != ""))
+                for answer, figure in zip(columns, figures, strict=True)
             )
             table.add_row(Text(f"  {words}"), *cells)
-    return _with_captions(table, [f"{task}: {caption(results['data'][task])}" for task in tasks])
+    captions = [f"{task}: {caption(results['data'][task])}" for task in tasks]
+    return _with_captions(table, [*captions, *counted(results, tasks, named=full)])
 
 
 def _words(name: str, facts: Mapping[str, Any]) -> str:
@@ -259,6 +248,11 @@ def legend(results: Mapping[str, Any]) -> str:
         lines.append(
             f"Accuracy: logistic regression on frozen features; for few labels the interval is over {results['draws']} "
             "draws of them, else over the test texts."
+        )
+    if results.get("baselines", {}).get("tfidf"):
+        lines.append(
+            "TF-IDF counts words or character n-grams: the better in cross-validation on the training texts where they "
+            "have labels, elsewhere what suits the script."
         )
     if any(_is_tuned(name) for figures in results.get("tasks", {}).values() for name in figures):
         lines.append(

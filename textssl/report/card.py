@@ -14,7 +14,7 @@ from textssl import __version__
 from textssl.evaluation.measure import versions
 from textssl.files import write_text
 from textssl.report.facts import ARXIV, Facts, Labelled, TrainingText
-from textssl.report.finetuned import HEADINGS, ROWS
+from textssl.report.finetuned import HEADINGS, row_words
 from textssl.report.folder import ModelFolder
 from textssl.report.limits import limits
 from textssl.report.markdown import block, escape, table
@@ -140,6 +140,14 @@ def training(facts: Facts) -> str:
         )
         words = ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", method.words)
         lines.append(f"`{method.name}`: {words}" + (f" Options: {options}." if options else ""))
+    if facts.labelled and facts.labelled.temperature:
+        lines.append(
+            f"Its probabilities are calibrated: the logits are divided by the temperature "
+            f"{facts.labelled.temperature:.3g}, which is part of the weights and changes no answer. It minimises the "
+            "log loss of the training texts, each answered by a linear layer that was fitted without it, on vectors of "
+            "the encoder and on those from before it was tuned, of which the less sure counts. With few labels it is "
+            "an estimate."
+        )
     summary, config = facts.summary, facts.config
     processes = summary["num_processes"]
     rows = [
@@ -191,7 +199,7 @@ def figures(model: ModelFolder, facts: Facts) -> Iterator[str]:
 def test_figures(labelled: Labelled) -> Iterator[str]:
     names = list(dict.fromkeys(name for row in labelled.test.values() for name in row))
     rows = [
-        [ROWS.get(answer, escape(answer)), *(interval(row[name]) if name in row else "" for name in names)]
+        [escape(row_words(answer, labelled.terms)), *(interval(row[name]) if name in row else "" for name in names)]
         for answer, row in labelled.test.items()
     ]
     examples = labelled.splits.get("test")

@@ -49,7 +49,8 @@ class Labelled:
     """The labelled set of a fine-tuned model.
 
     source: as the user wrote it. splits: examples of each. classes: label -> training examples, none for a score.
-    test: answer ("this model", "TF-IDF", ...) -> figure name -> a number, or a mapping with mean, low and high.
+    test: answer ("this model", "tfidf", ...) -> figure name -> a number, or a mapping with mean, low and high. terms:
+    answer -> what it counted, such as "words". temperature: by which the logits of a linear head were divided.
     confusion: (true, predicted) counts on the test split, in the order of `classes`. pairs: two texts an example.
     """
 
@@ -57,6 +58,8 @@ class Labelled:
     splits: Mapping[str, int]
     classes: Mapping[str, int] = field(default_factory=dict)
     test: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    terms: Mapping[str, str] = field(default_factory=dict)
+    temperature: float | None = None
     confusion: Sequence[Sequence[int]] | None = None
     pairs: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,12 +32,15 @@ ROWS = {
 }
 WITH_INTERVAL = ("accuracy", "macro_f1", "pearson", "spearman")  # what is compared; all are in summary.json
 LOWER = ("calibration_error", "loss", "mse", "mae")
+WIDEST = 19  # letters of a row's name: with five figures, a line of a terminal is full
 MOST_CLASSES = 12  # of a confusion matrix on a terminal
 
 
 def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     """The test figures beside the baselines, and the confusion matrix. result: as in summary.json."""
-    rows = {"this model": result["test"]} | {ROWS[name]: found for name, found in result["baselines"].items()}
+    terms = result.get("terms") or {}
+    rows = {"this model": result["test"]}
+    rows |= {row_words(name, terms): found for name, found in result["baselines"].items()}
     table = Table(
         title=f"[bold]Test: {result['splits']['test']:,} texts[/]",
         box=box.SIMPLE_HEAD,
@@ -48,7 +52,10 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
         table.add_column(HEADINGS[name], justify="right", no_wrap=True)
     best = {name: pick(name, [row[name]["mean"] for row in rows.values() if name in row]) for name in result["test"]}
     for label, row in rows.items():
-        table.add_row(label, *(cell(row.get(name), best[name], name in WITH_INTERVAL) for name in result["test"]))
+        table.add_row(
+            textwrap.fill(label, WIDEST),
+            *(cell(row.get(name), best[name], name in WITH_INTERVAL) for name in result["test"]),
+        )
     yield table
     drawn = {figure.get("interval") == "seeds" for row in rows.values() for figure in row.values()}
     over = {frozenset({True}): "seeds", frozenset({False}): "test texts"}.get(
@@ -56,9 +63,16 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     )
     also = "; TF-IDF also learns from the validation texts" if result["splits"].get("validation") else ""
     yield Text(f"\u00b1 is half a 95 % interval over {over}{also}.", style="dim")
+    if result.get("temperature"):
+        yield Text(f"Calibrated by cross-validation on labels: temperature {result['temperature']:.3g}.", style="dim")
     if result.get("confusion") and len(result["labels"]) <= MOST_CLASSES:
         yield Text("Confusion: true in rows, predicted in columns", style="bold")
         yield confusion_table(result["labels"], result["confusion"])
+
+
+def row_words(name: str, terms: Mapping[str, str]) -> str:
+    """An answer by name; of one that counts with what it counted."""
+    return f"TF-IDF, {terms[name]}" if name in terms else ROWS.get(name, name)
 
 
 def pick(name: str, values: Sequence[float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.evaluation import labelled_baselines
 from textssl.evaluation.encoders import load_encoder
-from textssl.evaluation.labelled_baselines import Texts
+from textssl.evaluation.terms import Texts
 from textssl.progress import working
 from textssl.sections import Config
 from textssl.training.tracking import announce
@@ -23,47 +24,63 @@ from textssl.workflows.tuning import Tuned, class_numbers, tune
 PLAIN_LR = 1e-4  # a new output layer wants more than the vectors that contrast moves
 
 
-def beside(
-    config: Config, splits: Splits, accelerator: Accelerator, console: Console
-) -> tuple[dict[str, np.ndarray], str | None]:
-    """Answers of evaluation.baselines to the test texts, and the signal that stopped one of them; on every rank.
+@dataclass
+class Beside:
+    """Answers of baselines to the test texts, on the first rank.
+
+    terms: of baselines that count, what they counted, such as "words". stopped_by: the signal that stopped one of them.
+    """
+
+    answers: dict[str, np.ndarray] = field(default_factory=dict)
+    terms: dict[str, str] = field(default_factory=dict)
+    stopped_by: str | None = None
+
+
+def beside(config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> Beside:
+    """What evaluation.baselines asks for, on every rank.
 
     config: after its own run. What learns without choosing by validation also gets the validation texts, unless
     data.shots keeps labels few. "scratch" is the same run from random weights, "finetune" plain fine-tuning in the
     place of contrast; both are runs in folders of their own inside the run folder. What cannot be made of these texts
     is left out, and why is said. Answers of the first rank are the ones that count.
     """
-    found: dict[str, np.ndarray] = {}
+    found = Beside()
     if splits.test is None:
-        return found, None
+        return found
     for name in config.evaluation.baselines:
         try:
             if name in ("scratch", "finetune"):
                 made = other_run(name, config, splits, accelerator, console)
                 if made.summary.stopped_by is not None:
-                    return found, made.summary.stopped_by
+                    found.stopped_by = made.summary.stopped_by
+                    return found
                 answers = made.answers
             else:
                 with working(f"making the baseline {name}"):
-                    answers = simple(name, config, splits) if distributed.rank() == 0 else None
+                    answers = simple(name, config, splits, found.terms) if distributed.rank() == 0 else None
         except UserError as error:
             if distributed.rank() == 0:
                 announce(console, f"evaluation.baselines: {name} is left out: {error}", style="yellow")
             continue
         if answers is not None:
-            found[name] = answers
-    return found, None
+            found.answers[name] = answers
+    return found
 
 
-def simple(name: str, config: Config, splits: Splits) -> np.ndarray:
-    """Answers of a baseline that trains no transformer. Raises UserError where these texts allow none."""
+def simple(name: str, config: Config, splits: Splits, terms: dict[str, str]) -> np.ndarray:
+    """Answers of a baseline that trains no transformer; `terms` is told what one that counts has counted.
+
+    Raises UserError where these texts allow none.
+    """
     assert splits.test is not None
     classes, everything = len(splits.facts.classes), splits.learnable
     truth = targets(everything, splits)
     if name == "majority":
         return labelled_baselines.constant(truth, classes, len(splits.test))
     if name == "tfidf":
-        return labelled_baselines.tfidf(sides(everything), truth, sides(splits.test), classes, config.seed)
+        told = labelled_baselines.tfidf(sides(everything), truth, sides(splits.test), classes, config.seed)
+        answers, terms[name] = told
+        return answers
     return probe(config, splits, everything)
 
 

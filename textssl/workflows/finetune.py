@@ -28,7 +28,7 @@ from textssl.terminal import Terminal
 from textssl.training.evaluations import better
 from textssl.training.summary import write_summary
 from textssl.training.tracking import announce
-from textssl.workflows.beside import beside
+from textssl.workflows.beside import Beside, beside
 from textssl.workflows.runs import find_seeds, held_run, start_accelerator
 from textssl.workflows.seen_texts import any_found, card_lines, labelled_overlap, overlap_lines
 from textssl.workflows.tuning import Tuned, tune
@@ -54,7 +54,8 @@ class Finetuned:
 
     summary: of the run (of the exported one, where there are several seeds). test: figure -> mean and interval on the
     test texts. baselines: the same for what stands beside. splits: texts of each part. dropped: counts by reason.
-    confusion: (true, predicted) counts. seeds: of each run its seed, folder, best validation figure and test figures.
+    terms: of baselines that count, what they counted. temperature: of the head on a sentence encoder. confusion:
+    (true, predicted) counts. seeds: of each run its seed, folder, best validation figure and test figures.
     """
 
     run: str
@@ -65,6 +66,8 @@ class Finetuned:
     dropped: dict[str, int] = field(default_factory=dict)
     test: dict[str, dict[str, Any]] = field(default_factory=dict)
     baselines: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    terms: dict[str, str] = field(default_factory=dict)
+    temperature: float | None = None
     confusion: list[list[int]] | None = None
     seeds: list[dict[str, Any]] = field(default_factory=list)
     overlap: dict[str, Any] = field(default_factory=dict)  # labelled texts that stand in the pretraining corpus
@@ -113,9 +116,10 @@ def finetune_once(
     result.labels, result.dropped = list(splits.facts.classes), splits.report.as_dict()
     result.splits, result.overlap = {name: len(part) for name, part in splits.parts.items()}, overlap
     if result.stopped_by is None:
-        others, stopped_by = beside(config, splits, accelerator, console)  # some of them are runs of all ranks
-        tuned.summary.stopped_by = result.stopped_by = stopped_by
-        if first and stopped_by is None:
+        others = beside(config, splits, accelerator, console)  # some of them are runs of all ranks
+        tuned.summary.stopped_by = result.stopped_by = others.stopped_by
+        result.temperature = tuned.temperature
+        if first and others.stopped_by is None:
             measure(result, config, splits, tuned, others)
     if first:
         result.write()
@@ -136,12 +140,14 @@ def look_and_tell(config: Config, splits: Splits, console: Console) -> dict[str,
     return found
 
 
-def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, others: dict[str, Any]) -> None:
+def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, others: Beside) -> None:
     """Figures of the test part, its predictions and the card, on the first rank."""
     if splits.test is not None and tuned.answers is not None and tuned.truth is not None:
         truth = tuned.truth
         result.test = plain(answer_figures(truth, tuned.answers, config.seed))
-        result.baselines = {name: plain(answer_figures(truth, found, config.seed)) for name, found in others.items()}
+        found = {name: answer_figures(truth, answers, config.seed) for name, answers in others.answers.items()}
+        result.baselines = {name: plain(figures) for name, figures in found.items()}
+        result.terms = others.terms
         if result.labels:
             result.confusion = cells(truth, tuned.answers).tolist()
         write_predictions(Path(result.run) / "predictions.jsonl", splits.test, result.labels, tuned.answers)
@@ -150,6 +156,8 @@ def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, oth
         splits=result.splits,
         classes=dict(zip(splits.facts.classes, splits.facts.counts, strict=True)),
         test={"this model": result.test, **result.baselines} if result.test else {},
+        terms=result.terms,
+        temperature=result.temperature,
         confusion=result.confusion,
         pairs=splits.train.text_b is not None,
     )
@@ -229,6 +237,10 @@ def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -
         name: over_seeds(found[name]) if len(found[name]) > 1 else found[name][0]
         for name in config.evaluation.baselines
         if name in found
+    }
+    total.terms = {
+        name: " or ".join(sorted({result.terms[name] for result in results if name in result.terms}))
+        for name in results[0].terms
     }
     total.seeds = [
         {"seed": config.seed + at, "run": result.run, "best": result.summary["best"], "test": result.test}

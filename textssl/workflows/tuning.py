@@ -22,6 +22,7 @@ from textssl.data.loader import StepDataset
 from textssl.data.splits import Splits
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
+from textssl.evaluation.calibration import fit_temperature
 from textssl.evaluation.encoders import load_encoder
 from textssl.evaluation.labelled_baselines import fit_logistic
 from textssl.evaluation.supervised import answer_values
@@ -56,12 +57,14 @@ class Tuned:
 
     objective: with the weights that were exported. truth, answers: of the test part, (examples,) targets, and
     (examples, classes) probabilities or (examples,) scores; None where there is no test part or the run was stopped.
+    temperature: what the logits of a linear head were divided by, once and for all; None without such a head.
     """
 
     summary: Summary
     objective: Objective
     truth: np.ndarray | None = None
     answers: np.ndarray | None = None
+    temperature: float | None = None
 
 
 def tune(config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> Tuned:
@@ -248,7 +251,7 @@ def contrast(
     if summary.stopped_by is None and distributed.rank() == 0:
         objective.backbone.cut_at(length)
         folder = objective.backbone.export(trainer.run / "model", words)
-        head, vectors_of = fit_head(folder, splits.learnable, splits.facts, config.seed)
+        head, tuned.temperature, vectors_of = fit_head(folder, splits.learnable, splits.facts, config)
         head.save(folder)
         if splits.test is not None:
             tuned.answers = softmax(head.logits(vectors_of(splits.test.texts)))
@@ -263,12 +266,27 @@ def class_numbers(part: Labeled, facts: LabelFacts) -> np.ndarray:
 
 
 def fit_head(
-    folder: Path, part: Labeled, facts: LabelFacts, seed: int
-) -> tuple[LinearHead, Callable[[list[str]], np.ndarray]]:
-    """Logistic regression on the vectors of a sentence-transformers folder, and what gives these vectors."""
+    folder: Path, part: Labeled, facts: LabelFacts, config: Config
+) -> tuple[LinearHead, float, Callable[[list[str]], np.ndarray]]:
+    """Logistic regression on the vectors of a sentence-transformers folder, its temperature, and what gives vectors.
+
+    Weights and bias are divided by the temperature (`fit_temperature`, beside the vectors of the encoder that the run
+    started from), so that whoever reads the head has calibrated probabilities, and the same labels.
+    """
     encoder = load_encoder(folder, max_tokens=None, normalize=None)
-    model = fit_logistic(encoder.embed(part.texts), class_numbers(part, facts), seed)
+    vectors, labels = encoder.embed(part.texts), class_numbers(part, facts)
+    model = fit_logistic(vectors, labels, config.seed)
+    temperature = fit_temperature(model, vectors, labels, config.seed, vectors_before(part, config))
     weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(facts.classes) == 2:  # scikit-learn keeps the second class's row alone
         weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
-    return LinearHead(list(facts.classes), weight.astype(np.float64), bias.astype(np.float64)), encoder.embed
+    weight, bias = weight.astype(np.float64) / temperature, bias.astype(np.float64) / temperature
+    return LinearHead(list(facts.classes), weight, bias), temperature, encoder.embed
+
+
+def vectors_before(part: Labeled, config: Config) -> np.ndarray | None:
+    """The vectors of the encoder that the run started from; None where it started from random weights."""
+    if config.model.pretrained is None or config.model.reinitialise:
+        return None
+    encoder = load_encoder(config.model.pretrained, max_tokens=config.data.sequence_length, normalize=None)
+    return encoder.embed(part.texts)

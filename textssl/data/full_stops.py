@@ -16,7 +16,7 @@ from bisect import bisect_right
 from sentencex import segment
 
 PIECE_CHARACTERS = 2**16  # sentencex reads a long text in pieces of at least this size
-NUMBER = re.compile(r"(?<=[^\W\d_]{2}\. )\d")  # after a word; sentencex would never begin a sentence with one
+NUMBER = re.compile(r"\. \d")  # sentencex would never begin a sentence with a number
 SAFE_SPACE = re.compile(r"(?<=[^\W\d_]{2}) (?=[^\W\d_]{2})")  # between two words: no full stop is near
 SEARCHED = 2**12  # characters for such a place
 BLANKED = re.compile(
@@ -86,7 +86,9 @@ class FullStops:
             return self.text[following].isupper() and UNITS.search(self.text, max(0, stop - WINDOW), stop) is not None
         if lower in TITLES.get(self.language, ()):
             return False
-        if self.text[following].isdigit() and (lower in BEFORE_NUMBERS or lower.endswith("str")):  # "Hauptstr. 12"
+        if self.text[following].isdigit() and (
+            lower in BEFORE_NUMBERS or lower.endswith("str") or len(word) < 2 or word.isdigit()
+        ):  # "Hauptstr. 12", "S. 5", "am 3. 10."
             return False
         if self.language in ORDINALS and word.isdigit() and len(word) <= 2:
             ordinal = ORDINAL.search(self.text, max(0, stop - WINDOW), stop)
@@ -114,7 +116,7 @@ def sentence_ends(text: str, language: str) -> list[int]:
         space = SAFE_SPACE.search(text, stop, stop + SEARCHED)
         stop = space.end() if space else min(stop + SEARCHED, len(text))
         place = start
-        for sentence in segment(language, NUMBER.sub("A", BLANKED.sub(" ", text[start:stop]))):
+        for sentence in segment(language, NUMBER.sub(". A", BLANKED.sub(" ", text[start:stop]))):
             place += len(sentence)
             ends.append(place)
         if stop < len(text):

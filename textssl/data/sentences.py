@@ -91,7 +91,7 @@ def candidates(text: str, language: str) -> re.Pattern[str]:
 
 def brackets(text: str, language: str) -> list[tuple[int, int]]:
     """Where Chinese and Japanese quotations and brackets begin and end."""
-    if not any(left in text for left in "「『（《【“"):
+    if text.isascii() or not any(left in text for left in "「『（《【“"):
         return []
     pattern = CHINESE_QUOTES if language in ("zh", "ja") else BRACKETS
     return [bracket.span() for bracket in pattern.finditer(text)]

@@ -193,7 +193,7 @@ def test_a_regressor_goes_on_in_the_unit_of_the_new_scores(family, folders, tmp_
     spec = ModelConfig(pretrained=str(folder), reinitialise=True)
     words = AutoTokenizer.from_pretrained(folder)
     anew = build_classifier(spec, words, LabelFacts(mean=9.0, deviation=5.0), sequence_length=LENGTH, seed=0).eval()
-    assert scores_of(anew, folder).abs().max() < 1, "a new head starts near the mean"
+    assert scores_of(anew, folder).abs().max() < 2, "a new head starts near the mean"
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])

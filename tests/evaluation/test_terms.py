@@ -138,6 +138,7 @@ def test_with_labels_the_better_in_cross_validation_is_taken():
         scores = {}
         for terms in terms_of_script(english, phrases=True):
             vectorizer = module.fit_tfidf(terms, english, rare=False)
+            assert vectorizer is not None
             scores[terms] = left_out_score(module.tfidf_rows(vectorizer, (english, None)), numbers)
         assert best_tfidf((english, None), numbers, **options)[0] == max(scores, key=lambda terms: scores[terms])
 

@@ -220,11 +220,12 @@ def suites(rng: Random, folder: Path) -> Trial:
         kind = rng.choice(("classification", "clustering", "retrieval", "geometry"))
         options = [name for name in inspect.signature(KINDS[kind]).parameters if name not in ("name", "path")]
         task: Row = {"name": f"task{number}", "kind": kind, "path": made.path.name}
-        for key in rng.sample(options, min(len(options), rng.randrange(3))):
+        for option in rng.sample(options, min(len(options), rng.randrange(3))):
             if rng.random() < odd:
-                task[key] = odd_setting(rng)
+                task[option] = odd_setting(rng)
         if rng.random() < odd:
-            task[rng.choice(("name", "kind", "path", "other", 7))] = odd_setting(rng)
+            key: Any = rng.choice(("name", "kind", "path", "other", 7))
+            task[key] = odd_setting(rng)
         tasks.append(task if rng.random() > odd / 3 else odd_setting(rng))
     values: dict[Any, Any] = {"tasks": tasks if rng.random() > odd / 3 else odd_setting(rng)}
     for key in rng.sample(("max_tokens", "draws", "shots", "seed", "initialisations", "other"), rng.randrange(3)):

@@ -257,7 +257,7 @@ def test_a_language_without_examples_of_ours_is_prompted_with_held_out_text(fold
     finnish = dataclasses.replace(corpus, manifest=corpus.manifest | {"languages": {"fi": 9}})
     facts = facts_of(config, summary, corpora=[(finnish, 1.0)], tokenizer=tiny_tokenizer())
     held_out = Corpus.open(corpus.held_out)
-    first = tiny_tokenizer().decode(held_out.shard(0).tokens[:40].tolist()).strip()
+    first = str(tiny_tokenizer().decode(held_out.shard(0).tokens[:40].tolist())).strip()
     assert first.startswith(facts.examples.start) and len(facts.examples.start) > 2
     assert facts.examples.gap == f"{facts.examples.start} MASK" and facts.languages == ["fi"]
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from textssl import tokenizer as tokenizers
 from textssl.tokenizer import LONGEST_WORD, LongWords, long_words
 from textssl.workflows.tokenizer import train_tokenizer
 
@@ -49,7 +48,7 @@ def test_training_on_one_letter_a_million_times_takes_a_moment_and_is_reported(a
     (tmp_path / "text.txt").write_text("The cat sat on the mat. " * 300 + "\n\n" + "A" * 1_000_000)
     train_tokenizer(tmp_path / "text.txt", tmp_path / "out", algorithm=algorithm, vocab_size=500)
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    limits = LONGEST_WORD[algorithm], tokenizers.long_words.LONG_WORDS_CHARACTERS[algorithm]
+    limits = LONGEST_WORD[algorithm], long_words.LONG_WORDS_CHARACTERS[algorithm]
     left_out = max(0, 1_000_000 - limits[1])
     cut = {"longer_than": limits[0], "words": 1, "characters": 1_000_000, "left_out": left_out}
     assert report["long_words"] == cut

@@ -189,11 +189,12 @@ def test_views_of_a_corpus_are_what_the_exported_encoder_reads(folder, name):
     differing = texts = 0
     for batch in trainer.dataset[0]:
         for ids in batch.ids.split(batch.lengths.tolist()):
-            text = words.decode(ids.tolist()[1:-1]).strip()
+            text = str(words.decode(ids.tolist()[1:-1])).strip()
             assert words(text)["input_ids"] == ids.tolist()
             texts += 1
     without = build_steps(trainer.config, trainer.objective, plain, trainer.config.seed)
-    shown = {tuple(ids.tolist()) for batch in trainer.dataset[0] for ids in batch.ids.split(batch.lengths.tolist())}
-    for batch in without[0]:
+    batches: Any = [*trainer.dataset[0]], [*without[0]]
+    shown = {tuple(ids.tolist()) for batch in batches[0] for ids in batch.ids.split(batch.lengths.tolist())}
+    for batch in batches[1]:
         differing += sum(tuple(ids.tolist()) not in shown for ids in batch.ids.split(batch.lengths.tolist()))
     assert texts > 8 and differing

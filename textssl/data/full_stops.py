@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
-from sentencex import segment
+from sentencex import segment  # type: ignore[attr-defined]
 
 PIECE_CHARACTERS = 2**16  # sentencex reads a long text in pieces of at least this size
 NUMBER = re.compile(r"\. \d")  # sentencex would never begin a sentence with a number

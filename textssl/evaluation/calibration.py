@@ -69,7 +69,8 @@ def left_out_logits(
         warnings.simplefilter("ignore", ConvergenceWarning)
         for kept, held in folds.split(np.zeros(len(repeated)), labels[repeated]):
             inside = np.concatenate([repeated[kept], single])
-            logits[held] = class_logits(clone(model).fit(rows[inside], labels[inside]), rows[repeated[held]])
+            fresh: Any = clone(model)
+            logits[held] = class_logits(fresh.fit(rows[inside], labels[inside]), rows[repeated[held]])
     return logits, np.searchsorted(model.classes_, labels[repeated])
 
 

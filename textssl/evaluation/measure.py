@@ -92,7 +92,7 @@ def run_baselines(
     counting = [task for task in suite.tasks if task.tfidf is not None]
     counted = {
         task.name: kept.figures(
-            f"TF-IDF: {task.name}", lambda task=task: _counted(task.run, Tfidf(**task.tfidf, seed=suite.seed))
+            f"TF-IDF: {task.name}", lambda task=task: _counted(task.run, Tfidf(**(task.tfidf or {}), seed=suite.seed))
         )
         for task in counting
     }
@@ -101,7 +101,7 @@ def run_baselines(
     mixtures = {
         task.name: kept.figures(
             f"LSA, mixture: {task.name}",
-            lambda task=task: _counted(task.run_mixture, Tfidf(**task.tfidf, seed=suite.seed)),
+            lambda task=task: _counted(task.run_mixture, Tfidf(**(task.tfidf or {}), seed=suite.seed)),
         )
         for task in counting
         if isinstance(task, Clustering)

@@ -68,7 +68,7 @@ def dense_share(texts: Sequence[str]) -> float:
     Counted in the first FIRST_CHARACTERS characters of at most SCRIPT_TEXTS texts, taken at even distances.
     """
     places = np.linspace(0, len(texts) - 1, min(len(texts), SCRIPT_TEXTS)).astype(int)
-    counts = Counter("".join(texts[place][:FIRST_CHARACTERS] for place in places))
+    counts = Counter("".join(texts[int(place)][:FIRST_CHARACTERS] for place in places))
     letters = {letter: count for letter, count in counts.items() if letter.isalpha()}
     dense = sum(count for letter, count in letters.items() if unicodedata.name(letter, "").startswith(DENSE_SCRIPTS))
     return dense / max(sum(letters.values()), 1)
@@ -125,7 +125,7 @@ def best_tfidf(train: Texts, targets: np.ndarray, *, phrases: bool, rare: bool, 
     """
     everything = [*train[0], *(train[1] or ())]
     drawn = np.sort(np.random.default_rng(seed).permutation(len(targets))[:CHOICE_TEXTS])
-    sides = [[side[place][:FIRST_CHARACTERS] for place in drawn] for side in train if side is not None]
+    sides = [[side[int(place)][:FIRST_CHARACTERS] for place in drawn] for side in train if side is not None]
     sample: Texts = (sides[0], sides[1] if len(sides) > 1 else None)
     order = terms_of_script(everything, phrases=phrases)
     scores: dict[Terms, float] = {}

@@ -114,7 +114,7 @@ def _openings(corpora: Iterable[Corpus], tokenizer: PreTrainedTokenizerFast) -> 
         read = Corpus.open(corpus.held_out) if (corpus.path / HELD_OUT / "corpus.json").is_file() else corpus
         for shard, first, end in read.document_bounds():
             tokens = read.shard(shard).tokens[first : min(end, first + OPENING_TOKENS)]
-            yield " ".join(tokenizer.decode(tokens.tolist()).split())
+            yield " ".join(str(tokenizer.decode(tokens.tolist())).split())
 
 
 def choose_examples(languages: Sequence[str], openings: Sequence[str]) -> Examples:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from textssl.data import drops
@@ -130,3 +133,23 @@ def test_samples_without_documents_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("textssl.data.inputs.sample_path", lambda _: tmp_path)
     with pytest.raises(UserError, match="holds no documents"):
         expand_inputs(["sample:minilm"])
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(folder, monkeypatch):
+    (folder / "sub").mkdir(exist_ok=True)
+    real = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read everything
+    with pytest.raises(UserError, match=r"the folder .*/sub may not be read: Permission denied"):
+        expand_inputs([folder])
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "~nosuchuser"])
+def test_the_home_of_nobody(path):
+    with pytest.raises(UserError, match=rf"^{path}: there is no user of that name.* write \./{path}"):
+        expand_inputs([path])

@@ -7,7 +7,9 @@ import os
 
 import pytest
 
+from textssl.config import load_config
 from textssl.data import drops
+from textssl.data.corpus import Corpus
 from textssl.data.inputs import expand_inputs, file_format, hub_reference
 from textssl.errors import UserError
 
@@ -153,3 +155,10 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over(folder, monkeypatch):
 def test_the_home_of_nobody(path):
     with pytest.raises(UserError, match=rf"^{path}: there is no user of that name.* write \./{path}"):
         expand_inputs([path])
+
+
+@pytest.mark.parametrize("path", ["x" * 400, "y/" * 2500])
+def test_a_path_that_is_too_long_is_not_there(path):
+    for read in (lambda: expand_inputs([path]), lambda: Corpus.open(path), lambda: load_config(path)):
+        with pytest.raises(UserError, match=r"there is no file|not a prepared corpus|does not exist"):
+            read()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,7 +73,7 @@ class Corpus:
         """Open a folder that `textssl prepare` wrote; UserError where it is missing, damaged or of another format."""
         path = Path(path)
         file = path / MANIFEST
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise UserError(f"{path} is not a prepared corpus: it has no {MANIFEST}; make one with `textssl prepare`")
         manifest = read_manifest(file)
         try:

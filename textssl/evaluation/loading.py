@@ -7,6 +7,7 @@ fill them with random numbers). Quietly: progress bars and advice of the librari
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,9 @@ def find_model(model: str | Path) -> Path:
     """
     folder = Path(without_sample(model))
     for candidate in (folder, folder / "model"):
-        if (candidate / "config.json").is_file() or (candidate / "modules.json").is_file():
+        if any(os.path.isfile(candidate / name) for name in ("config.json", "modules.json")):
             return candidate
-    if folder.exists():
+    if os.path.exists(folder):
         kind = "is a file" if folder.is_file() else "holds neither config.json nor modules.json"
         raise UserError(f"{folder} {kind}: not a model; give the folder that a run left as RUN/model")
     if HUB_NAME.fullmatch(str(model)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,7 +176,7 @@ def _read(file: Path) -> Suite:
     """The suite that a YAML file describes. Raises UserError."""
     if file.suffix not in (".yaml", ".yml"):
         raise UserError(f"--suite is {file}: it must be {', '.join(SUITES)} or a YAML file")
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UserError(f"there is no suite file {file}")
     values = read_yaml(file)
     if isinstance(values, list):

@@ -312,8 +312,8 @@ def lines_of(raw: bytes) -> list[bytes] | None:
     if len(re.findall(rb"\r(?!\n)", raw.removesuffix(b"\r"))) > raw.count(b"\n"):
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     lines = [line.removesuffix(b"\r") for line in raw.split(b"\n")]
-    lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
-    return lines if lines[-1] else lines[:-1]
+    lines = lines if lines[-1] else lines[:-1]
+    return [line.removeprefix(codecs.BOM_UTF8) if place == 0 else line for place, line in enumerate(lines)]
 
 
 def jsonl_rows(lines: Sequence[bytes]) -> list[Row | None]:

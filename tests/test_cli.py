@@ -255,3 +255,17 @@ def test_names_of_files_that_are_not_utf_8_are_printed_escaped():
     )
     shown = run(code=code)
     assert (shown.returncode, shown.stdout) == (0, "caf\\udce9\n")
+
+
+def test_a_tilde_after_an_equals_sign_is_the_home_folder(workflow, monkeypatch):
+    seen = []
+    monkeypatch.setenv("HOME", "/home/me")
+    workflow("schema", schema=lambda out: seen.append(out))
+    assert leave(["schema", "--out=~/s.json"]) == 0 and seen == [Path("/home/me/s.json")]
+
+
+def test_the_home_folder_of_nobody_is_one_line(workflow, capsys):
+    workflow("schema", schema=lambda out: None)
+    assert leave(["schema", "--out=~nosuchuser/s.json"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith("error: ~nosuchuser/s.json: there is no user of that name")

@@ -188,3 +188,39 @@ def test_seeds_of_commands_have_a_range(seed, tmp_path):
         generate(tmp_path, "text", seed=seed)
     with pytest.raises(UserError, match=r"seed is -?\d+(\.\.\.)?, it must be from 0 to 9223372036854775807"):
         mine(tmp_path, tmp_path / "out.jsonl", pairs="x.csv", seed=seed)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=true",
+        "seed=no",
+        "train.max_steps=on",
+        "optimizer.lr=yes",
+        "optimizer.betas=[true, 0.9]",
+        "train.workers=off",
+    ],
+)
+def test_truth_values_are_no_numbers(tmp_path, override):
+    with pytest.raises(UserError, match=r"true and false \(yes, no, on, off\) are no numbers"):
+        load(tmp_path, "{}", override)
+    assert load(tmp_path, "{}", "train.compile=on").train.compile is True
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load(tmp_path, "data: {corpus: [{path: ~/c}]}", "out=~/runs/a", "tokenizer=~/t", "data.pairs=a~b")
+    assert (config.out, config.tokenizer, config.data.pairs) == ("/home/me/runs/a", "/home/me/t", "a~b")
+    assert config.data.corpus[0].path == "/home/me/c"
+    for override in ("out=~nosuchuser/x", "data.corpus=~nosuchuser/x", "model.pretrained=~nosuchuser"):
+        with pytest.raises(UserError, match=rf"the override {override}: .*there is no user of that name"):
+            load(tmp_path, "{}", override)
+
+
+def test_a_path_of_an_override_is_text_still(tmp_path):
+    assert load(tmp_path, "{}", "tokenizer=a #1", "data.held_out=[x]").tokenizer == "a #1"
+
+
+def test_more_workers_than_any_machine_runs(tmp_path):
+    with pytest.raises(UserError, match=r"train\.workers: .*less than or equal to 1024"):
+        load(tmp_path, "{}", "train.workers=100000")

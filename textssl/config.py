@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
@@ -34,7 +35,7 @@ def load_config(
     or a value of the wrong kind.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"the configuration {path} does not exist; see configs/ for examples")
     values = read_yaml(path)
     if values is None:

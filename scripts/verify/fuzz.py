@@ -138,7 +138,12 @@ class Campaign:
             folder = self.sandbox / "case"
             folder.mkdir()
             os.chdir(folder)
-            outcome, what, error = judge(kind, number, folder)
+            try:
+                outcome, what, error = judge(kind, number, folder)
+            except KeyboardInterrupt:  # the table of what has been tried
+                print(f"{kind}: stopped before number {number}", flush=True)
+                os.chdir(self.sandbox)
+                break
             os.chdir(self.sandbox)
             shutil.rmtree(folder, ignore_errors=True)
             ends[outcome] += 1
@@ -246,6 +251,7 @@ def main(seed: int, kinds: list[str], share: float, only: int | None, out: Path 
             judge = in_process(seed, makers(sound))
             for kind, count in wanted.items():
                 campaign.run(kind, count, judge)
+                print(f"{kind}: {campaign.seconds[kind]:.0f} s", file=sys.stderr, flush=True)
     after = watched_files(home)
     changed = sorted(file for file in {**before, **after} if before.get(file) != after.get(file))
     print(campaign.table())

@@ -119,3 +119,29 @@ def test_the_same_documents_make_the_same_bytes(tmp_path):
         write(tmp_path / name, [5, 9, 30], block_tokens=10)
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+def test_counts_that_are_no_integers_are_damage(tmp_path):
+    file = write_infinite(tmp_path)
+    with pytest.raises(UserError, match=r"corpus\.json is damaged \(OverflowError"):
+        Corpus.open(file.parent)
+
+
+@pytest.mark.parametrize("sums", [0.5, {}, {"tokens": "x"}, {"tokens": "x", "marks": 1, "documents": "x"}])
+def test_a_shard_whose_sums_are_not_there_is_damage(tmp_path, sums):
+    file = write_infinite(tmp_path)
+    manifest = json.loads(file.read_text())
+    manifest["shards"][0] |= {"sha256": sums, "tokens": 1, "documents": 1}
+    manifest["shards"][0]["blocks"]["documents"] = [1]
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"corpus\.json is damaged \(TypeError: the sums of a shard are"):
+        Corpus.open(tmp_path)
+
+
+def write_infinite(folder):
+    counts = {"documents": [float("inf")], "sentences": [1], "tokens": [1]}
+    manifest = {"format": 1, "documents": 1, "sentences": 1, "tokens": 1, "bytes": 1, "vocab_size": 9}
+    manifest |= {"tokenizer_hash": "x", "shards": [{"blocks": counts, "tokens": 1, "documents": 1}]}
+    manifest["shards"][0]["sha256"] = dict.fromkeys(("tokens", "marks", "documents"), "x")
+    (folder / "corpus.json").write_text(json.dumps(manifest))
+    return folder / "corpus.json"

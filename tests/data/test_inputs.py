@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
+from textssl.config import load_config
 from textssl.data import drops
+from textssl.data.corpus import Corpus
 from textssl.data.inputs import expand_inputs, file_format, hub_reference
 from textssl.errors import UserError
 
@@ -130,3 +135,30 @@ def test_samples_without_documents_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("textssl.data.inputs.sample_path", lambda _: tmp_path)
     with pytest.raises(UserError, match="holds no documents"):
         expand_inputs(["sample:minilm"])
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(folder, monkeypatch):
+    (folder / "sub").mkdir(exist_ok=True)
+    real = os.scandir
+
+    def scandir(path):
+        if os.fspath(path).endswith("sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read everything
+    with pytest.raises(UserError, match=r"the folder .*/sub may not be read: Permission denied"):
+        expand_inputs([folder])
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "~nosuchuser"])
+def test_the_home_of_nobody(path):
+    with pytest.raises(UserError, match=rf"^{path}: there is no user of that name.* write \./{path}"):
+        expand_inputs([path])
+
+
+@pytest.mark.parametrize("path", ["x" * 400, "y/" * 2500])
+def test_a_path_that_is_too_long_is_not_there(path):
+    for read in (lambda: expand_inputs([path]), lambda: Corpus.open(path), lambda: load_config(path)):
+        with pytest.raises(UserError, match=r"there is no file|not a prepared corpus|does not exist"):
+            read()

@@ -215,3 +215,28 @@ def test_the_column_that_is_asked_for(tmp_path):
         read_labeled(alone, target="label")
     with pytest.raises(UserError, match="there is no column score; there are text, label"):
         read_labeled(jsonl(tmp_path / "l.jsonl", *rows(["a", "b"])), target="score")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_scores_of_400_digits_are_counted_as_none(tmp_path, suffix):
+    scores = ["1" * 400, f"-{'1' * 400}", "1_000", "0.5", "0.25"]
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "jsonl":
+        lines = [f'{{"text": "t{place}", "score": {score}}}\n' for place, score in enumerate(scores)]
+        path.write_text("".join(lines).replace("1_000", '"1_000"'))
+    elif suffix == "csv":
+        path.write_text("text,score\n" + "".join(f"t{place},{score}\n" for place, score in enumerate(scores)))
+    else:
+        columns = {"text": [f"t{place}" for place in range(5)], "score": scores}
+        pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    found = read_labeled(path)
+    assert found.scores == [0.5, 0.25] and found.report.as_dict() == {drops.NOT_A_NUMBER: 3}
+    assert len(found.report.summary()) < 400
+
+
+def test_a_long_label_is_quoted_in_part(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": f"t{n}", "label": "x" * 10_000}) + "\n" for n in range(3)))
+    with pytest.raises(UserError, match=r"have the label 'x{76}\.\.\.; at least two") as caught:
+        read_labeled(path)
+    assert len(str(caught.value)) < 400

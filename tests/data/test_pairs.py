@@ -242,3 +242,19 @@ def test_half_a_surrogate_pair_is_no_text_and_no_label(tmp_path):
     assert len(pairs.pairs) == 2 and report.as_dict() == {drops.INVALID_UTF8: 1}
     with pytest.raises(UserError, match=r"p\.jsonl:2: the label .*ud800' holds half of a surrogate pair"):
         read(jsonl(tmp_path / "p.jsonl", good, good | {"label": "\ud800"}))
+
+
+@pytest.mark.parametrize("score", ["1" * 400, "1_000"])
+def test_a_score_that_no_float_holds(tmp_path, score):
+    path = tmp_path / "a.csv"
+    path.write_text(f"text_a,text_b,score\na,b,{score}\n")
+    with pytest.raises(UserError, match=r"a\.csv:2: the score '1[1_].* is not a number") as caught:
+        read(path)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("label", [["a"], {"a": 1}, 0.5])
+def test_a_label_that_is_no_class(tmp_path, label):
+    path = jsonl(tmp_path / "a.jsonl", {**PAIR, "label": label}, {**PAIR, "label": "x"})
+    with pytest.raises(UserError, match=r"a\.jsonl:1: the label .* is neither a string nor a whole number"):
+        read(path)

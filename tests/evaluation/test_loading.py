@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import huggingface_hub
 import pytest
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig
 
 from tests.evaluation.folders import save_model
 from textssl.errors import UserError
+from textssl.evaluation import loading
 from textssl.evaluation.loading import (
     context_limit,
     find_model,
@@ -34,7 +36,7 @@ def test_what_is_not_a_model_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="is a file"):
         find_model(tmp_path / "file")
-    with pytest.raises(UserError, match=r"no folder owner/name here, and the hub did not give it"):
+    with pytest.raises(UserError, match=r"no folder owner/name here, and the hub is not asked"):
         find_model("owner/name")  # the tests are offline
 
 
@@ -56,6 +58,27 @@ def test_broken_folders_are_named(tmp_path, capfd):
     with pytest.raises(UserError, match="holds no tokenizer"):
         load_tokenizer(folder)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_hub_that_cannot_be_reached_is_said_once(monkeypatch):
+    monkeypatch.setattr(loading, "unreachable", lambda: "the hub (https://hub) could not be reached: no network")
+    with pytest.raises(UserError) as caught:
+        find_model("owner/nosuchmodel")
+    assert str(caught.value) == (
+        "there is no folder owner/nosuchmodel here, and the hub (https://hub) could not be reached: no network; a "
+        "model of your own is named by its path, such as runs/mlm/model"
+    )
+
+
+@pytest.mark.parametrize("reason", [None, "offline"])
+def test_the_hub_is_asked_where_it_answers_and_its_cache_where_not(monkeypatch, tmp_path, reason):
+    asked = []
+    monkeypatch.setattr(loading, "unreachable", lambda: reason)
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, **options: asked.append((name, options)) or str(tmp_path)
+    )
+    assert find_model("owner/name") == tmp_path
+    assert asked[0][0] == "owner/name" and asked[0][1]["local_files_only"] == (reason is not None)
 
 
 def test_kind_and_context(tmp_path):

@@ -137,7 +137,7 @@ def become(request: dict, handed: list[int]) -> None:
             os.close(number)
     encoding, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
     encoding = encoding or ("ascii" if os.environ.get("PYTHONUTF8") == "0" else "utf-8")
-    sys.stdin = sys.__stdin__ = open(0, closefd=False) if 0 in given else None  # type: ignore[misc]  # noqa: SIM115
+    sys.stdin = open(0, closefd=False) if 0 in given else None  # type: ignore[assignment]  # noqa: SIM115
     sys.stdout = sys.__stdout__ = stream(1, encoding, errors or "strict") if 1 in given else None  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = stream(2, encoding, "backslashreplace") if 2 in given else None  # type: ignore[misc]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs ignore some

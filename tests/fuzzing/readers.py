@@ -189,6 +189,7 @@ def given_pairs(rng: Random, folder: Path) -> Trial:
         if rows is None:
             return
         good = [row for row in rows if row is not None and usable(row.get("text_a")) and usable(row.get("text_b"))]
+        good = [row for row in good if all(usable(text) for text in negatives_of(row))]
         expected = [(plain(row["text_a"]), plain(row["text_b"])) for row in good]
         check(got == expected, f"read {got!r:.600}, an independent reading gives {expected!r:.600}")
         records = report.total - report.counts["negative without a text"]
@@ -202,6 +203,12 @@ def given_pairs(rng: Random, folder: Path) -> Trial:
             check([pair.target for pair in order.pairs] == scores, f"scores {scores!r:.600}")
 
     return Trial(f"pairs of {made}, {target}", run, clean=False)
+
+
+def negatives_of(row: Row) -> list[str]:
+    """The negatives of a record that are not empty."""
+    texts = [plain(value) for name, value in row.items() if name.startswith("negative")]
+    return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
 def labels_of(rows: list[Row]) -> list[Any]:

@@ -219,3 +219,15 @@ def test_pretrained_rotary_positions_grow(tmp_path):
     assert model.config.max_position_embeddings == 100
     hidden = LanguageModel(model)(make_rows([[100]], 100))
     assert torch.isfinite(hidden).all()
+
+
+def test_a_family_that_is_no_name():
+    with pytest.raises(UserError, match=r"unknown model\.config\.model_type \[1\]"):
+        build_model(ModelConfig(config={"model_type": [1]}), word_tokenizer(), causal=False, sequence_length=8, seed=0)
+
+
+@pytest.mark.parametrize("fields", [{"hidden_size": 0}, {"hidden_size": 2**40}])
+def test_sizes_that_make_no_model(fields):
+    spec = ModelConfig(config={"model_type": "bert", "num_attention_heads": 1, "num_hidden_layers": 1, **fields})
+    with pytest.raises(UserError, match=r"^the model cannot be built: "):
+        build_model(spec, word_tokenizer(), causal=False, sequence_length=8, seed=0)

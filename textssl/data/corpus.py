@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +27,7 @@ import numpy as np
 from textssl.data.samples import cache_folder
 from textssl.data.verified import verify
 from textssl.data.wheels import sha256_of
-from textssl.errors import UserError
+from textssl.errors import UserError, excerpt
 from textssl.sample_types import SENTENCE_START
 
 FORMAT = 1
@@ -34,6 +35,7 @@ MANIFEST = "corpus.json"
 HELD_OUT = "held-out"
 _OF_A_SPLIT = ("corpus.json", "tokens-*.npy", "marks-*.npy", "documents-*.npy")
 OWN_FILES = (*_OF_A_SPLIT, *(f"{HELD_OUT}/{file}" for file in _OF_A_SPLIT))  # patterns of what a corpus is made of
+FILES = ("tokens", "marks", "documents")  # of a shard
 BLOCK_COUNTS = ("documents", "sentences", "tokens")
 MANIFEST_KEYS = {  # what is read of corpus.json
     **dict.fromkeys(("documents", "sentences", "tokens", "bytes", "vocab_size"), int),
@@ -71,10 +73,11 @@ class Corpus:
         """Open a folder that `textssl prepare` wrote; UserError where it is missing, damaged or of another format."""
         path = Path(path)
         file = path / MANIFEST
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise UserError(f"{path} is not a prepared corpus: it has no {MANIFEST}; make one with `textssl prepare`")
         manifest = read_manifest(file)
         try:
+            check_shards(manifest["shards"])
             blocks = read_blocks(manifest["shards"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{file} is damaged ({type(error).__name__}: {error}): prepare the corpus again") from None
@@ -196,6 +199,17 @@ def read_manifest(file: Path) -> dict[str, Any]:
             what = "missing" if key not in manifest else f"no {kind.__name__}"
             raise UserError(f"{file} is damaged ({key} is {what}): prepare the corpus again")
     return manifest
+
+
+def check_shards(shards: list[dict[str, Any]]) -> None:
+    """Raises TypeError where a shard of corpus.json has no counts, or not a sha256 for each of its files."""
+    for shard in shards:
+        sums = shard["sha256"]
+        if not isinstance(sums, dict) or {kind: type(one) for kind, one in sums.items()} != dict.fromkeys(FILES, str):
+            raise TypeError(f"the sums of a shard are {excerpt(sums)}")
+        for key in ("tokens", "documents"):
+            if type(shard[key]) is not int:
+                raise TypeError(f"{key} of a shard is {excerpt(shard[key])}")
 
 
 def read_blocks(shards: list[dict[str, Any]]) -> Blocks:

@@ -75,9 +75,9 @@ def _expand(item: str, report: drops.DropReport) -> list[str]:
             raise UserError(f"{item} holds no documents: it is of the kind {SAMPLES[name].kind}")
         return [str(path)]
     path = Path(expanded(item))
-    if path.is_dir():
+    if os.path.isdir(path):  # not Path.is_dir, which raises for a name that is too long
         return _known(list(_walk(path)), f"the folder {item}", report)
-    if path.exists():
+    if os.path.exists(path):
         file_format(str(path))
         _check_file(path)
         if path.stat().st_size == 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -54,9 +55,9 @@ def find_model(model: str | Path) -> Path:
     """
     folder = Path(without_sample(model))
     for candidate in (folder, folder / "model"):
-        if (candidate / "config.json").is_file() or (candidate / "modules.json").is_file():
+        if any(os.path.isfile(candidate / name) for name in ("config.json", "modules.json")):
             return candidate
-    if folder.exists():
+    if os.path.exists(folder):
         kind = "is a file" if folder.is_file() else "holds neither config.json nor modules.json"
         raise UserError(f"{folder} {kind}: not a model; give the folder that a run left as RUN/model")
     if HUB_NAME.fullmatch(str(model)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def read_suite_file(suite: str | Path) -> dict[str, Any]:
     file = Path(suite)
     if file.suffix not in (".yaml", ".yml"):
         raise UserError(f"--suite is {file}: it must be {', '.join(NAMES)} or a YAML file")
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UserError(f"there is no suite file {file}")
     values = read_yaml(file)
     if isinstance(values, list):

@@ -62,7 +62,7 @@ def checked_config(fields: dict[str, Any], key: str) -> PreTrainedConfig:
     model_type = fields.pop("model_type", None)
     if model_type is None:
         raise UserError(f"{key}.model_type is missing; for example bert, modernbert, llama or gpt2")
-    if model_type not in CONFIG_MAPPING:
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         close = nearest(str(model_type), list(CONFIG_MAPPING))
         close = close if "did you mean" in close else f"; for example {', '.join(sorted(MASKING))}"
         raise UserError(f"unknown {key}.model_type {excerpt(model_type)}{close}")

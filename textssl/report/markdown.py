@@ -61,14 +61,15 @@ def from_rich(shown: Any) -> str:
 def from_rich_table(shown: Table) -> str:
     columns = [[words(text) for text in column.cells] for column in shown.columns]
     header = [words(column.header).replace("\n", " ") for column in shown.columns]
-    title = f"### {words(shown.title, plain=True)}\n\n" if shown.title else ""
+    heading = shown.title.plain if isinstance(shown.title, Text) else str(shown.title or "")
+    title = f"### {escape(heading)}\n\n" if heading else ""
     return title + table(header, zip(*columns, strict=True))
 
 
-def words(text: Any, plain: bool = False) -> str:
+def words(text: Any) -> str:
     """A cell of a rich table. Its first piece is bold where the cell's style is; smaller notes follow it."""
     text = Text(text) if isinstance(text, str) else text
-    if plain or not text.plain.strip() or "bold" not in str(text.style).replace("not bold", ""):
+    if not text.plain.strip() or "bold" not in str(text.style).replace("not bold", ""):
         return lines(text.plain)
     end = min((span.start for span in text.spans if "not bold" in str(span.style)), default=len(text.plain))
     main, rest = escape(text.plain[:end]), text.plain[end:]

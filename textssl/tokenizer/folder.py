@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,9 @@ def load(path: str | Path) -> PreTrainedTokenizerFast:
 
 
 def check_folder(path: str | Path) -> None:
-    if Path(path).is_dir() and not any(Path(path).glob("*token*")) and not any(Path(path).glob("vocab*")):
+    if os.path.isdir(path) and not any(Path(path).glob("*token*")) and not any(Path(path).glob("vocab*")):
         raise UserError(f"{path} holds no tokenizer (no tokenizer.json): make one with `textssl tokenizer train`")
-    if not Path(path).exists() and not in_hub_cache(str(path)):
+    if not os.path.exists(path) and not in_hub_cache(str(path)):
         raise UserError(f"the tokenizer folder {path} does not exist: make one with `textssl tokenizer train`")
 
 

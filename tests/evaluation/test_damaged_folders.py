@@ -3,6 +3,7 @@ error, and never other answers."""
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.evaluation.folders import save_model
 from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.encoders import load_encoder
+from textssl.evaluation.scorer import folder_scorer
 from textssl.models.build import build_model
 from textssl.models.sentence import build_sentence_model
 from textssl.sections import ModelConfig
@@ -79,3 +81,27 @@ def test_damage_is_named_or_harmless(kind, damage, tmp_path):
                     wrong.append(f"{name}, {file.name}: other vectors, without a word")
         file.write_bytes(content)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "message"),
+    [
+        ("config.json", "architectures", [[]], None),
+        (
+            "tokenizer_config.json",
+            "model_max_length",
+            "many",
+            "model_max_length is .many., it must be a number",
+        ),
+        ("tokenizer_config.json", "pad_token", "[A new one]", "gives token 5.., but the model has 512 tokens"),
+    ],
+)
+def test_values_of_another_type_or_model(file, key, value, message, tmp_path):
+    folder = MAKERS["bert"](tmp_path / "model")
+    values = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**values, key: value}))
+    if message is None:
+        assert folder_scorer(folder) is None
+        return
+    with pytest.raises(UserError, match=message):
+        load_encoder(folder)

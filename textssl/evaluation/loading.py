@@ -28,9 +28,10 @@ from transformers import (
 
 from textssl.data.hub import unreachable
 from textssl.data.samples import without_sample
-from textssl.errors import UserError
+from textssl.errors import UserError, excerpt
 from textssl.models.build import BROKEN_FOLDER, quiet
 from textssl.models.configuration import head_kind, position_capacity
+from textssl.tokenizer.vocabulary import padding_id
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # no pickles
@@ -110,10 +111,36 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             if (folder / "tokenizer.json").is_file() and not (folder / "tokenizer_config.json").is_file():
-                return from_tokenizer_json(folder / "tokenizer.json", tokenizer)
-            return tokenizer
+                tokenizer = from_tokenizer_json(folder / "tokenizer.json", tokenizer)
     except Exception as error:  # tokenizers raises bare Exception for a broken tokenizer.json
         raise UserError(f"{folder} holds no tokenizer that transformers can load: {first_line(error)}") from error
+    check_tokenizer(tokenizer, folder)
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """UserError where a tokenizer gives tokens that the model beside it has not, or no length in tokens."""
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise UserError(
+            f"{folder}/tokenizer_config.json: model_max_length is {excerpt(tokenizer.model_max_length)}, it must be a "
+            "number of tokens"
+        )
+    size = vocab_size(folder)
+    used = tokenizer("a b")["input_ids"] + [padding_id(tokenizer)]  # the special tokens around a text among them
+    if size is not None and max(used) >= size:
+        raise UserError(
+            f"the tokenizer in {folder} gives token {max(used)}, but the model has {size} tokens (vocab_size of "
+            "config.json): its files are of two models, or damaged"
+        )
+
+
+def vocab_size(folder: Path) -> int | None:
+    """As config.json has it; None where it says none."""
+    with suppress(OSError, ValueError):
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        size = values.get("vocab_size") if isinstance(values, dict) else None
+        return size if isinstance(size, int) else None
+    return None
 
 
 def from_tokenizer_json(file: Path, guessed: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -174,7 +201,8 @@ def load_weights(folder: Path, auto_class: Any, device: torch.device | None = No
 
 def language_model_kind(config: PretrainedConfig) -> str | None:
     """ "causal", "masked", "seq2seq", or None for a model without a language-model head."""
-    return head_kind((config.architectures or [""])[0])
+    names = config.architectures
+    return head_kind(names[0]) if isinstance(names, list) and names and isinstance(names[0], str) else None
 
 
 def context_limit(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:

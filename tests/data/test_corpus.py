@@ -140,8 +140,9 @@ def test_a_shard_whose_sums_are_not_there_is_damage(tmp_path, sums):
 
 def write_infinite(folder):
     counts = {"documents": [float("inf")], "sentences": [1], "tokens": [1]}
+    sums = dict.fromkeys(("tokens", "marks", "documents"), "x")
+    shard = {"blocks": counts, "tokens": 1, "documents": 1, "sha256": sums}
     manifest = {"format": 1, "documents": 1, "sentences": 1, "tokens": 1, "bytes": 1, "vocab_size": 9}
-    manifest |= {"tokenizer_hash": "x", "shards": [{"blocks": counts, "tokens": 1, "documents": 1}]}
-    manifest["shards"][0]["sha256"] = dict.fromkeys(("tokens", "marks", "documents"), "x")
+    manifest |= {"tokenizer_hash": "x", "shards": [shard]}
     (folder / "corpus.json").write_text(json.dumps(manifest))
     return folder / "corpus.json"

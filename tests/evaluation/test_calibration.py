@@ -29,7 +29,7 @@ def test_the_temperature_is_the_best_of_a_grid():
     def loss(temperature: float) -> float:
         return -float((targets * log_softmax(logits / temperature, axis=1)).sum())
 
-    grid = np.exp(np.linspace(*np.log(LIMITS), 2001))
+    grid = np.geomspace(LIMITS[0], LIMITS[1], 2001)
     assert best_temperature(logits, labels) == pytest.approx(min(grid, key=loss), rel=0.01)
     for factor in (0.05, 20.0):
         assert best_temperature(factor * logits, labels) == pytest.approx(

@@ -58,6 +58,7 @@ def test_features_of_a_pair_are_its_difference_beside_its_product():
     counter = Tfidf()
     counter.fit(["red boat", "red fish", "blue fish"])
     left, right = counter.embed(["red boat"]).toarray(), counter.embed(["blue fish red"]).toarray()
+    assert counter.vectorizer is not None
     found = tfidf_rows(counter.vectorizer, (["red boat"], ["blue fish red"])).toarray()
     np.testing.assert_allclose(found, np.hstack([abs(left - right), left * right]), atol=1e-7)
     turned = tfidf_rows(counter.vectorizer, (["blue fish red"], ["red boat"])).toarray()

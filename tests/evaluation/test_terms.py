@@ -98,8 +98,9 @@ def test_leaving_out_in_closed_form_is_leaving_out_one_by_one(scores: bool):
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(30, 6)) + 2 * np.eye(6)[np.arange(30) % 3]
     rows = sparse.csr_matrix(dense / np.linalg.norm(dense, axis=1, keepdims=True))
-    targets = rng.normal(size=30) + dense[:, 0] if scores else np.arange(30) % 3
-    wanted = targets[:, None] if scores else np.eye(3)[targets]
+    classes = np.arange(30) % 3
+    targets = rng.normal(size=30) + dense[:, 0] if scores else classes
+    wanted = targets[:, None] if scores else np.eye(3)[classes]
     found = []
     for penalty in RIDGE_PENALTIES:
         kept = [np.delete(np.arange(30), place) for place in range(30)]

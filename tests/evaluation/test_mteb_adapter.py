@@ -32,7 +32,7 @@ def test_spearman_is_ours_and_no_model_gets_the_scores_of_another(tmp_path):
         assert scores["cosine_spearman"] == pytest.approx(ours, abs=1e-3)
         assert scores["main_score"] == scores["cosine_spearman"]
         found[folder.name] = ours
-    assert abs(found["a"] - found["b"]) > 0.01
+    assert abs(found["a"] - found["b"]) > 0.004  # well beyond the tolerance above
 
 
 def test_scores_are_found_again_for_the_same_model_and_content_only(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from textssl.data import drops, streams
-from textssl.data.hub import unreachable
+from textssl.data.hub import not_asking, unreachable
 from textssl.data.inputs import HUB, file_format, hub_reference
 from textssl.data.streams import BrokenFile, lines
 from textssl.errors import UserError
@@ -307,13 +308,18 @@ def _decoded(value: Any) -> Any:
 
 def _hub_records(source: str) -> Iterator[Record]:
     name, config, split = hub_reference(source)
-    if offline := unreachable():
-        raise UserError(f"{source} cannot be opened: {offline}; files are named by their path, such as notes/*.jsonl")
+    offline = unreachable()
     import datasets  # here, as it takes seconds to import and files do not need it
 
     try:
-        rows = datasets.load_dataset(name, config, split=split, streaming=True)
+        with not_asking(datasets.config) if offline else nullcontext():  # what is in the cache can still be read
+            rows = datasets.load_dataset(name, config, split=split, streaming=True)
     except Exception as error:  # the hub's client raises many kinds, all of them about the reference or the network
+        if offline:
+            raise UserError(
+                f"{source} cannot be opened: {offline}, and the cache does not hold it; files are named by their path, "
+                "such as notes/*.jsonl"
+            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{source} cannot be opened: {reason}; check the name, the split and the network") from error
     for number, row in enumerate(rows, start=1):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 CONNECT_SECONDS, ANSWER_SECONDS = 2.5, 10.0
 
 
@@ -19,3 +23,18 @@ def unreachable() -> str | None:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return f"the hub ({constants.ENDPOINT}) could not be reached: {reason}"
     return None
+
+
+@contextmanager
+def not_asking(settings: Any) -> Iterator[None]:
+    """The hub's clients take what is in their cache, without trying the network. settings: datasets.config."""
+    from huggingface_hub import constants
+
+    before = [(place, place.HF_HUB_OFFLINE) for place in (constants, settings)]
+    try:
+        for place, _ in before:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in before:
+            place.HF_HUB_OFFLINE = value

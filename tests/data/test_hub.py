@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 
 import huggingface_hub
+import huggingface_hub.utils  # by name below
 import pytest
 from huggingface_hub import constants
 
@@ -41,7 +42,7 @@ def test_no_answer_is_said_once_with_what_a_path_looks_like(session):
         list(read_documents(["hf://owner/name"], report=DropReport()))
     assert str(caught.value) == (
         f"hf://owner/name cannot be opened: the hub ({constants.ENDPOINT}) could not be reached: [Errno -2] Name or "
-        "service not known; files are named by their path, such as notes/*.jsonl"
+        "service not known, and the cache does not hold it; files are named by their path, such as notes/*.jsonl"
     )
     assert len(session.asked) == 1
 

@@ -31,7 +31,7 @@ from textssl.arguments import (
 from textssl.errors import UserError, printable
 from textssl.files import NO_ROOM
 from textssl.inference import app as inference_app
-from textssl.interrupts import Interrupted, ending_on_signals, words
+from textssl.interrupts import ended_by_signals
 
 WRONG_INPUT = 2
 
@@ -256,12 +256,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 2 wrong input or a disk that refuses, 75 stopped by a signal after saving,
     128 + the signal's number (130 for Ctrl-C) where nothing had to be saved."""
     secured = standard_streams.secure()
-    with ending_on_signals():
+    with ended_by_signals():
         try:
             run(arguments)
-        except Interrupted as signal:
-            typer.echo(words(signal.number), err=True)
-            sys.exit(signal.code)
         except SystemExit as end:
             refused = standard_streams.refusals(secured)
             if refused and end.code in (0, None):

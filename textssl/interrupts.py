@@ -8,6 +8,7 @@ what was registered with `undone` and ends it.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 UNWINDING_SECONDS = 1.2  # for the way out of the main thread, and of the interpreter
@@ -77,6 +79,30 @@ def ending_on_signals() -> Iterator[None]:
             _ending = None
 
 
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """As ending_on_signals, for a command: says what ended it, and ends the process with 128 + the signal's number."""
+    if _ending is not None:
+        yield
+        return
+    with ending_on_signals():
+        try:
+            yield
+        except Interrupted as signal:
+            leave(signal.number)
+
+
+def leave(number: int) -> NoReturn:
+    """End a program that has found its way out, without the seconds in which an interpreter takes itself apart."""
+    with suppress(OSError):
+        os.write(2, f"{words(number)}\n".encode())
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    atexit._run_exitfuncs()  # should they take long, the other thread is still there
+    os._exit(128 + number)
+
+
 class Ending:
     """The handler of the signals, and the thread that sees to it that the end comes."""
 
@@ -131,7 +157,7 @@ class _Forks:
 _Forks()
 
 
-def end_now(number: int) -> None:
+def end_now(number: int) -> NoReturn:
     """Undo what is half made, the newest first, and end the process."""
     for undo in reversed(_undo):
         with suppress(BaseException):

@@ -3,10 +3,11 @@
 python preloaded.py serve SOCKET               imports textssl's commands, then forks a process for each request
 python preloaded.py run SOCKET ARGUMENTS...    hands its arguments, folder, environment and streams to the server
 
-The process ends as an interpreter does, with the exit code of the command. What is settled before Python's first line
+The process ends with the exit code of the command. What is settled before Python's first line
 (the encoding of file names) is the server's; start some command lines afresh for that.
 """
 
+import atexit
 import json
 import os
 import resource
@@ -14,9 +15,10 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 
 def run(address: str, arguments: list[str]) -> int:
@@ -77,12 +79,15 @@ def serve(address: str) -> None:
                 text += connection.recv(2**20)
             if os.fork() == 0:  # several may run at once, each with a watcher
                 server.close()
+                begun, tell = os.pipe()
                 child = os.fork()
                 if child == 0:
                     connection.close()
-                    return become(json.loads(text), list(handed))
-                for number in handed:
+                    become(json.loads(text), list(handed))
+                    return os.close(tell)
+                for number in (*handed, tell):
                     os.close(number)
+                os.read(begun, 1)  # its end: the process is what it should be
                 watch(child, connection)
                 os._exit(0)
             for number in handed:
@@ -93,6 +98,7 @@ def serve(address: str) -> None:
 
 def load() -> None:
     import textssl
+    import textssl.cli
 
     for name in textssl.COMMANDS:
         getattr(textssl, name)
@@ -148,6 +154,29 @@ def become(request: dict, handed: list[int]) -> None:
     sys.argv = ["textssl", *(os.fsdecode(word.encode("utf-8", "surrogateescape")) for word in request["arguments"])]
 
 
+def run_command() -> int:
+    """The exit code of the command line in sys.argv."""
+    from textssl.cli import main
+
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def end_at_once(code: int) -> NoReturn:
+    """As an interpreter ends, but for taking all that was imported apart, which would take seconds."""
+    for output in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            output.flush()
+    atexit._run_exitfuncs()
+    os._exit(code)
+
+
 def stream(number: int, encoding: str, errors: str):
     return open(number, "w", encoding=encoding, errors=errors, closefd=False, buffering=-1 if number == 1 else 1)
 
@@ -158,6 +187,4 @@ if __name__ == "__main__":
         sys.exit(run(address, words))
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     serve(address)
-    from textssl.cli import main
-
-    main()
+    end_at_once(run_command())

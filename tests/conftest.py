@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests use local files alone; set 0 to try hub data
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked loader workers otherwise warn
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other
 os.environ.setdefault("COLUMNS", "120")  # rich wraps tables and messages to the width of the terminal
+
+for number in (signal.SIGINT, signal.SIGHUP):  # a job in the background, or under nohup, would hand its deafness on
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -1,13 +1,19 @@
 """The command line as a program: `textssl`, and `python -m textssl`, which `torchrun -m textssl` needs."""
 
+import signal
+
 from textssl.interrupts import ended_by_signals
 
 
 def main() -> None:
-    with ended_by_signals():  # before the command line is imported, so that Ctrl-C then is no traceback
-        from textssl.cli import main as run
+    """Run the command line. Ctrl-C is no traceback while it is imported, nor while the interpreter ends."""
+    try:
+        with ended_by_signals():
+            from textssl.cli import main as run
 
-        run()
+            run()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def become(request: dict, handed: list[int]) -> None:
 
 def run_command() -> int:
     """The exit code of the command line in sys.argv."""
-    from textssl.cli import main
+    from textssl.__main__ import main
 
     try:
         main()

@@ -50,7 +50,10 @@ def stop(process: subprocess.Popen[str], number: int) -> tuple[int, float, str]:
     """Exit code, seconds until then, and what stood on standard error."""
     started = time.monotonic()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
     return process.returncode, time.monotonic() - started, errors
 
 

@@ -14,6 +14,7 @@ PRINTS = (  # a command that prints much, writes its result afterwards, and repo
     "import sys; from pathlib import Path; from textssl import standard_streams\n"
     "secured = standard_streams.secure()\n"
     "for number in range(20_000): print('a line \\u00b1 \\u2503', number)\n"
+    "assert not (sys.stdout.isatty() or sys.stderr.isatty())\n"
     "print('said', file=sys.stderr)\n"
     "Path('result').write_text('whole')\n"
     "print(standard_streams.refusals(secured), file=open('refusals', 'w'))\n"

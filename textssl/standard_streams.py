@@ -37,7 +37,9 @@ def secure() -> list[Stream]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
     secured = []
-    for name in ("stdout", "stderr"):
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:  # it was closed when Python started
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
         stream = getattr(sys, name)
         if type(stream) is not io.TextIOWrapper or not isinstance(raw_of(stream), io.FileIO):
             continue

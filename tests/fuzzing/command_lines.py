@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -194,8 +195,9 @@ def judge(line: CommandLine, code: int, printed: str, said: str) -> tuple[Outcom
 
 def message_of(said: str) -> str:
     """The one error message among what was said; nothing where there is none, or several."""
-    errors = [line for line in said.splitlines() if line.lstrip("\x1b[0123456789;m").startswith("error: ")]
-    usage = "Usage: " in said and "Error" in said  # of the command line's own parser
+    said = re.sub(r"\x1b\[[\d;]*m", "", said)
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    usage = "─ Error ─" in said  # of the command line's own parser, in a box
     return errors[0] if len(errors) == 1 else said if usage and not errors else ""
 
 

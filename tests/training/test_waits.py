@@ -12,7 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
 from textssl.objectives import resolve_objective
 from textssl.training.signals import StopSignals
-from textssl.training.tracking import RunFolder
 from textssl.workflows.pretrain import assemble, start_accelerator
 
 READING = {  # operations whose result, or its shape, the host has to know
@@ -73,7 +72,6 @@ def test_a_step_waits_for_the_device_once_at_its_end(folder, case):
     objective, config.objective = resolve_objective(config.objective)
     trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
     trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
-    trainer.folder = RunFolder(None)
     batches = trainer.dataset[0]
     agreed = trainer.agree(batches)
     trainer.train_step(batches, agreed)  # what is made once, such as the optimizer's state, may wait

@@ -16,7 +16,6 @@ from textssl import distributed
 from textssl.objectives import resolve_objective
 from textssl.sections import Config
 from textssl.training.signals import StopSignals
-from textssl.training.tracking import RunFolder
 from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
@@ -40,7 +39,6 @@ def gradients(config: Config) -> dict[str, torch.Tensor]:
     objective, config.objective = resolve_objective(config.objective)
     trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
     trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
-    trainer.folder = RunFolder(None)
     objective.train()
     batches = trainer.dataset[0]
     trainer.gradient(batches, trainer.agree(batches))

@@ -71,7 +71,7 @@ class Trainer:
         self.skipped_steps = self.skipped_in_row = 0
         self.saved_at: int | None = None
         self.figures: dict[str, float] = {}
-        self.recent, self.monitor = Recent(), Monitor()
+        self.recent, self.monitor, self.folder = Recent(), Monitor(), RunFolder(None)
         self.features: dict[str, Any] = {}  # of the last step, gathered
         self.step_seconds, self.step_loss = 0.0, math.nan
         self.done = self.done_before = 0.0  # progress now, and when this process began

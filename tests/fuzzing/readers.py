@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -141,7 +142,7 @@ def score_of(value: Any) -> float | None:
         if not NUMBER.fullmatch(value):
             return None
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     return float(value) if abs(value) <= 1e15 else None
 

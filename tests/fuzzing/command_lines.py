@@ -197,7 +197,7 @@ def message_of(said: str) -> str:
     """The one error message among what was said; nothing where there is none, or several."""
     said = re.sub(r"\x1b\[[\d;]*m", "", said)
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    usage = "─ Error ─" in said  # of the command line's own parser, in a box
+    usage = re.search("[─-] Error [─-]", said) is not None  # of the command line's own parser, in a box
     return errors[0] if len(errors) == 1 else said if usage and not errors else ""
 
 

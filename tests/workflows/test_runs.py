@@ -25,8 +25,9 @@ from textssl.models.heads import LanguageModel
 from textssl.models.sentence import SentenceModel
 from textssl.workflows.computing import deterministic
 from textssl.workflows.finetune import finetune
+from textssl.workflows.fitting import check_masks, fit_attention
 from textssl.workflows.pretrain import pretrain
-from textssl.workflows.runs import check_masks, fit_attention, held_run
+from textssl.workflows.runs import held_run
 
 GPU = torch.device("cuda")  # as a name: nothing here touches one
 

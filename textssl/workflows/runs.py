@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from rich.console import Console
 from torch import nn
@@ -27,11 +26,6 @@ from textssl.evaluation.loading import find_model
 from textssl.files import check_place, write_text
 from textssl.lock import NAME as LOCK
 from textssl.lock import check_free, hold
-from textssl.models import varlen
-from textssl.models.attention import MASKING, dense_mask_bytes
-from textssl.models.heads import LanguageModel
-from textssl.models.sentence import SentenceModel
-from textssl.models.varlen import VARLEN
 from textssl.objectives.base import Objective
 from textssl.sections import Config
 from textssl.threads import choose_threads, use
@@ -43,6 +37,7 @@ from textssl.training.summary import Summary, summarize
 from textssl.training.tracking import METRICS, announce, check_tensorboard
 from textssl.training.trainer import Trainer
 from textssl.workflows.computing import deterministic, take_threads
+from textssl.workflows.fitting import check_masks, fit_attention, telling_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -236,10 +231,10 @@ def make_trainer(
     check_masks(config, backbone, accelerator.device)
     for warning in warnings if distributed.rank() == 0 else ():
         announce(console, warning, style="yellow")
-    with torch.random.fork_rng(devices=[]):  # every rank and every run of a seed makes the same heads
+    with torch.random.fork_rng(devices=[]), telling_of_memory():  # the same heads on every rank and run of a seed
         torch.manual_seed(config.seed)
         objective.build(backbone, Vocabulary.of(words))
-    objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
+        objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     distributed.broadcast_module(objective)
     clock = multiprocessing.Value("d", 0.0)
     own = config.model_copy(update={"train": config.train.model_copy()})  # whose length becomes steps
@@ -258,59 +253,6 @@ def make_trainer(
     )
 
 
-def fit_attention(config: Config, backbone: nn.Module, device: torch.device, precision: str) -> None:
-    """Attention that suits device, precision and what is read; "auto" becomes varlen where that works, in place.
-
-    Raises UserError where `model.attention` cannot do what is asked.
-    """
-    chosen = config.model.attention
-    reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
-    isolating = isinstance(reader, LanguageModel) and reader.model.config.model_type in MASKING
-    if chosen == VARLEN and not isolating:
-        raise UserError(
-            "model.attention is varlen, which is for pretraining (a classifier reads padded texts) of the families "
-            f"{', '.join(sorted(MASKING))}: leave it out"
-        )
-    if chosen == "flex_attention" and device.type != "cuda":
-        raise UserError("model.attention is flex_attention, which trains on GPUs alone: leave it out")
-    if device.type != "cuda":
-        return
-    if chosen == "flash_attention_2" and precision != "bfloat16":
-        raise UserError(
-            f"model.attention is flash_attention_2, which works in bfloat16; the run's precision is {precision}: "
-            "leave it out, or say train.precision=bfloat16"
-        )
-    if isolating and chosen in (VARLEN, "auto"):
-        assert isinstance(reader, LanguageModel)
-        why = varlen.unsuited(reader.model.config, device, precision)
-        if why is None:
-            varlen.register()
-            reader.model.set_attn_implementation(VARLEN)
-        elif chosen == VARLEN:
-            raise UserError(f"model.attention is varlen, but {why}: leave it out")
-        elif precision == "bfloat16" and distributed.rank() == 0:
-            log.warning("documents are isolated by a dense mask, slower than varlen attention: %s", why)
-
-
-def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> None:
-    """UserError where the dense masks of a micro-batch alone do not fit into memory, with what fits."""
-    if not isinstance(backbone, LanguageModel):
-        return
-    length, share = config.data.sequence_length, -(-config.train.batch_size // distributed.world_size())
-    rows = min(config.train.micro_batch_size or share, share)
-    needed = dense_mask_bytes(backbone.model, rows, length)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    if needed <= free:
-        return
-    fitting = free * rows // needed  # rows
-    shorter = int(length * (free / needed) ** 0.5)
-    advice = f"train.micro_batch_size={fitting}, or " if fitting else ""
-    raise UserError(
-        f"data.sequence_length is {length}: the attention masks of {rows} rows take {needed / 2**30:,.0f} GiB and "
-        f"{free / 2**30:,.0f} GiB are free: {advice}rows of at most {shorter} tokens"
-    )
-
-
 def check_learned(trainer: Trainer) -> None:
     """UserError for a run whose weights hardly ever moved: what it would export is no result."""
     skipped, steps = trainer.skipped_steps, trainer.spent.steps
@@ -326,7 +268,7 @@ def conduct(trainer: Trainer, config: Config, header: str) -> Summary:
     if distributed.rank() == 0:
         write_text(trainer.run / "config.yaml", config.to_yaml())
         announce(trainer.console, header)
-    with deterministic(config.train.deterministic):
+    with deterministic(config.train.deterministic), telling_of_memory():
         stopped_by = trainer.fit()
     if not stopped_by:
         check_learned(trainer)

@@ -1,0 +1,93 @@
+"""Whether a run fits its device: the attention that works there, and the memory."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+from torch import nn
+
+from textssl import distributed
+from textssl.errors import UserError
+from textssl.models import varlen
+from textssl.models.attention import MASKING, dense_mask_bytes
+from textssl.models.heads import LanguageModel
+from textssl.models.sentence import SentenceModel
+from textssl.models.varlen import VARLEN
+from textssl.sections import Config
+
+log = logging.getLogger(__name__)
+
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+
+
+def fit_attention(config: Config, backbone: nn.Module, device: torch.device, precision: str) -> None:
+    """Attention that suits device, precision and what is read; "auto" becomes varlen where that works, in place.
+
+    Raises UserError where `model.attention` cannot do what is asked.
+    """
+    chosen = config.model.attention
+    reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
+    isolating = isinstance(reader, LanguageModel) and reader.model.config.model_type in MASKING
+    if chosen == VARLEN and not isolating:
+        raise UserError(
+            "model.attention is varlen, which is for pretraining (a classifier reads padded texts) of the families "
+            f"{', '.join(sorted(MASKING))}: leave it out"
+        )
+    if chosen == "flex_attention" and device.type != "cuda":
+        raise UserError("model.attention is flex_attention, which trains on GPUs alone: leave it out")
+    if device.type != "cuda":
+        return
+    if chosen == "flash_attention_2" and precision != "bfloat16":
+        raise UserError(
+            f"model.attention is flash_attention_2, which works in bfloat16; the run's precision is {precision}: "
+            "leave it out, or say train.precision=bfloat16"
+        )
+    if isolating and chosen in (VARLEN, "auto"):
+        assert isinstance(reader, LanguageModel)
+        why = varlen.unsuited(reader.model.config, device, precision)
+        if why is None:
+            varlen.register()
+            reader.model.set_attn_implementation(VARLEN)
+        elif chosen == VARLEN:
+            raise UserError(f"model.attention is varlen, but {why}: leave it out")
+        elif precision == "bfloat16" and distributed.rank() == 0:
+            log.warning("documents are isolated by a dense mask, slower than varlen attention: %s", why)
+
+
+def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> None:
+    """UserError where the dense masks of a micro-batch alone do not fit into memory, with what fits."""
+    if not isinstance(backbone, LanguageModel):
+        return
+    length, share = config.data.sequence_length, -(-config.train.batch_size // distributed.world_size())
+    rows = min(config.train.micro_batch_size or share, share)
+    needed = dense_mask_bytes(backbone.model, rows, length)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if needed <= free:
+        return
+    fitting = free * rows // needed  # rows
+    shorter = int(length * (free / needed) ** 0.5)
+    advice = f"train.micro_batch_size={fitting}, or " if fitting else ""
+    raise UserError(
+        f"data.sequence_length is {length}: the attention masks of {rows} rows take {needed / 2**30:,.0f} GiB and "
+        f"{free / 2**30:,.0f} GiB are free: {advice}rows of at most {shorter} tokens"
+    )
+
+
+@contextmanager
+def telling_of_memory() -> Iterator[None]:
+    """Turn a refusal of memory by torch, on any device, into a UserError with what helps."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        lines = str(error).strip().splitlines()
+        if not isinstance(error, MemoryError) and OUT_OF_MEMORY.search(str(error)) is None:
+            raise
+        raise UserError(
+            f"there is not enough memory ({lines[0] if lines else 'MemoryError'}): lower train.micro_batch_size (the "
+            "result stays the same), data.sequence_length, what the objective keeps (queue_size), or take a smaller model"
+        ) from error

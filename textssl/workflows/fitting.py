@@ -89,5 +89,6 @@ def telling_of_memory() -> Iterator[None]:
             raise
         raise UserError(
             f"there is not enough memory ({lines[0] if lines else 'MemoryError'}): lower train.micro_batch_size (the "
-            "result stays the same), data.sequence_length, what the objective keeps (queue_size), or take a smaller model"
+            "result stays the same), data.sequence_length or what the objective keeps (queue_size), or "
+            "choose a smaller model"
         ) from error

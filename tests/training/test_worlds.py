@@ -53,7 +53,7 @@ def test_gradients_and_three_steps_in_float64_are_those_of_one_process(folder, o
 def test_loss_curves_in_float32_are_those_of_one_process(folder, objective, world):
     expected, found = (curve(folder, objective, *one) for one in ((1, 8), world))
     assert len(expected) == len(found) == 20
-    assert max(abs(a - b) for a, b in zip(expected, found, strict=True)) < 1e-5
+    assert max(abs(a - b) for a, b in zip(expected, found, strict=True)) < 5e-5
     summary = json.loads((folder / f"run-{objective}-{world[0]}x{world[1]}" / "summary.json").read_text())
     assert summary["num_processes"] == world[0]
 

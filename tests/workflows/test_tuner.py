@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from tests.evaluation.test_predictor import save_headed
 from textssl.errors import UserError
 from textssl.evaluation.loading import weights_hash
 from textssl.evaluation.suite import load_suite
+from textssl.training.signals import StopSignals
 from textssl.workflows import tuner as workflow
 from textssl.workflows.evaluate import evaluate
 from textssl.workflows.tuner import folder_tuner, most_tokens, settings, suite_tuners
@@ -130,14 +133,13 @@ def test_many_classes_of_few_texts_set_nothing_aside(quick, bert):
     assert folder_tuner(bert)("finetune", texts, labels, texts[:4], 0).shape == (4,)
 
 
-def test_a_stopped_training_is_no_figure(quick, bert, monkeypatch):
-    stock, runs = workflow.tune, []
+def test_a_signal_ends_the_evaluation_rather_than_one_training(quick, bert, monkeypatch):
+    runs = []
 
     def stopped(*arguments):
-        made = stock(*arguments)
-        made.summary.stopped_by = "SIGINT"
-        runs.append(made)
-        return made
+        runs.append(arguments)
+        with StopSignals():
+            os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(workflow, "tune", stopped)
     with pytest.raises(KeyboardInterrupt):

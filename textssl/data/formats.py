@@ -310,9 +310,10 @@ def _hub_records(source: str) -> Iterator[Record]:
     name, config, split = hub_reference(source)
     offline = unreachable()
     import datasets  # here, as it takes seconds to import and files do not need it
+    from datasets import config as settings
 
     try:
-        with not_asking(datasets.config) if offline else nullcontext():  # what is in the cache can still be read
+        with not_asking(settings) if offline else nullcontext():  # what is in the cache can still be read
             rows = datasets.load_dataset(name, config, split=split, streaming=True)
     except Exception as error:  # the hub's client raises many kinds, all of them about the reference or the network
         if offline:

@@ -30,11 +30,12 @@ def not_asking(settings: Any) -> Iterator[None]:
     """The hub's clients take what is in their cache, without trying the network. settings: datasets.config."""
     from huggingface_hub import constants
 
-    before = [(place, place.HF_HUB_OFFLINE) for place in (constants, settings)]
+    places: list[Any] = [constants, settings]
+    before = [place.HF_HUB_OFFLINE for place in places]
     try:
-        for place, _ in before:
+        for place in places:
             place.HF_HUB_OFFLINE = True
         yield
     finally:
-        for place, value in before:
+        for place, value in zip(places, before, strict=True):
             place.HF_HUB_OFFLINE = value

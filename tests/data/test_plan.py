@@ -100,7 +100,7 @@ def simulated_corpus(path, shards, blocks_per_shard, block_tokens):
         "tokens": sum(blocks["tokens"]),
         "documents": sum(blocks["documents"]),
         "bytes": 4 * sum(blocks["tokens"]),
-        "sha256": {},
+        "sha256": dict.fromkeys(("tokens", "marks", "documents"), "0" * 64),
         "blocks": blocks,
     }
     totals = {key: shard[key] * shards for key in ("tokens", "documents", "bytes")}

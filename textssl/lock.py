@@ -104,7 +104,6 @@ class Lock:
         self.file, self.owner = file, this_process()
         self.handle = self._take()
         self.ended, self.beating = threading.Event(), None
-        follow_forks()
         HELD.add(self)
         self.start_heartbeat()
 
@@ -164,15 +163,6 @@ class Lock:
 
 
 HELD: set[Lock] = set()
-_following = False
-
-
-def follow_forks() -> None:
-    """A forked child (a loader worker) must not keep the lock when its parent has died, nor be forked off a thread."""
-    global _following
-    if not _following:
-        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forget)
-        _following = True
 
 
 def _before_fork() -> None:
@@ -189,6 +179,10 @@ def _forget() -> None:
     for lock in HELD:
         os.close(lock.handle)  # flock stays with the parent's
     HELD.clear()
+
+
+# A forked child (a loader worker) must not keep the lock when its parent has died, nor be forked off a thread.
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forget)
 
 
 def try_kernel(handle: int) -> bool | None:

@@ -120,7 +120,6 @@ def begin(work: Work) -> None:
     _works.append(work)
     if _speaker is None and not _silent():
         said()
-        _follow_forks()
         _speaker = Speaker()
 
 
@@ -174,17 +173,6 @@ def speak() -> None:
         return
 
 
-_following = False
-
-
-def _follow_forks() -> None:
-    """A process must not be forked while it has this thread, and a forked one (a loader worker) says nothing."""
-    global _following
-    if not _following:
-        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forget)
-        _following = True
-
-
 def _before_fork() -> None:
     global _speaker
     if _speaker is not None:
@@ -194,7 +182,7 @@ def _before_fork() -> None:
 
 def _after_fork() -> None:
     global _speaker
-    if _works and _speaker is None:
+    if _works and _speaker is None and not _silent():
         _speaker = Speaker()
 
 
@@ -202,3 +190,7 @@ def _forget() -> None:
     global _speaker
     _works.clear()
     _speaker = None
+
+
+# A process must not be forked while it has this thread, and a forked one (a loader worker) says nothing.
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forget)

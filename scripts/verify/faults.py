@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.faults import cases  # noqa: E402
 from tests.faults.jobs import COMMANDS, Starter, starter  # noqa: E402
+from tests.fuzzing.trial import table  # noqa: E402
 
 DISK_KILOBYTES = (4, 16, 32, 64, 128, 256, 512, 1024)
 ROUNDS = 4  # of each signal in each command
@@ -112,18 +113,6 @@ KINDS: dict[str, Callable[[cases.Sound, Random], Iterator[Case]]] = {
 }
 
 
-def table(counts: dict[str, Counter[str]], seconds: dict[str, float]) -> str:
-    lines = [["fault", "cases", *map(str, cases.Outcome), "seconds"]]
-    for kind, ends in counts.items():
-        lines.append([kind, str(ends.total()), *(str(ends[one]) for one in cases.Outcome), f"{seconds[kind]:.0f}"])
-    every = sum(counts.values(), Counter())
-    lines.append(
-        ["all", str(every.total()), *(str(every[one]) for one in cases.Outcome), f"{sum(seconds.values()):.0f}"]
-    )
-    lines.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def main(seed: int, kinds: list[str], share: float, only: str | None, out: Path | None) -> int:
     counts: dict[str, Counter[str]] = {}
     seconds: dict[str, float] = {}
@@ -145,7 +134,7 @@ def main(seed: int, kinds: list[str], share: float, only: str | None, out: Path 
                 if outcome in cases.FAULTS:
                     faults.append({"case": what, "outcome": outcome, "words": words})
             seconds[kind] = time.monotonic() - began
-    print(table(counts, seconds))
+    print(table(("fault", "cases"), cases.OUTCOMES, counts, seconds))
     if out is not None:
         result = {"seed": seed, "counts": {kind: dict(ends) for kind, ends in counts.items()}, "faults": faults}
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -156,19 +156,10 @@ class Campaign:
         self.seconds[kind] = time.monotonic() - started
 
     def table(self) -> str:
-        from tests.fuzzing.trial import Outcome
+        from tests.fuzzing.trial import FAULTS, Outcome, table
 
-        lines = [["inputs", "tried", *map(str, Outcome), "seconds"]]
-        for kind, ends in self.counts.items():
-            lines.append(
-                [kind, f"{ends.total():,}", *(f"{ends[one]:,}" for one in Outcome), f"{self.seconds[kind]:.0f}"]
-            )
-        every = sum(self.counts.values(), Counter())
-        lines.append(
-            ["all", f"{every.total():,}", *(f"{every[one]:,}" for one in Outcome), f"{sum(self.seconds.values()):.0f}"]
-        )
-        lines.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        outcomes = (Outcome.accepted, Outcome.refused, *FAULTS)
+        return table(("inputs", "tried"), outcomes, self.counts, self.seconds)
 
     @property
     def failed(self) -> int:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from random import Random
 
 from tests.faults.jobs import COMMANDS, Command, Job, Starter, leftovers, make_sound, result_of
+from tests.fuzzing.trial import FAULTS, Outcome
 
 ENDS_WITHIN = 2.0  # seconds after a signal, of commands that save nothing
 SLACK = 0.5  # of a busy machine
@@ -23,16 +23,7 @@ TRAINS = ("pretrain", "finetune")
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32\nsize 12345\n"
 
 
-class Outcome(StrEnum):
-    right = "right"
-    refused = "clear errors"
-    unseen = "not to be seen"
-    traceback = "tracebacks"
-    hang = "hangs"
-    wrong = "silent wrongs"
-
-
-FAULTS = (Outcome.traceback, Outcome.hang, Outcome.wrong)
+OUTCOMES = (Outcome.right, Outcome.refused, Outcome.unseen, *FAULTS)
 
 
 def flip(content: bytes, place: float, bit: int) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -16,8 +17,12 @@ SECONDS = 10  # of one input in this process, before it counts as a hang
 
 
 class Outcome(StrEnum):
+    """Of a fuzzed input or of a fault; accepted: used, right: the result of an undisturbed run."""
+
     accepted = "accepted"
+    right = "right"
     refused = "clear errors"
+    unseen = "not to be seen"
     traceback = "tracebacks"
     hang = "hangs"
     wrong = "silent wrongs"
@@ -82,3 +87,18 @@ def too_long(message: str) -> bool:
 def check(holds: bool, message: str) -> None:
     if not holds:
         raise Wrong(message[:2000])
+
+
+def table(
+    heads: tuple[str, str],
+    outcomes: Sequence[Outcome],
+    counts: Mapping[str, Counter[str]],
+    seconds: Mapping[str, float],
+) -> str:
+    """Markdown: how the inputs or cases of each kind ended, and all together. heads: of the kinds, of their numbers."""
+    lines = [[*heads, *outcomes, "seconds"], ["---", *["---:"] * (len(outcomes) + 2)]]
+    rows = {**counts, "all": sum(counts.values(), Counter())}
+    for kind, ends in rows.items():
+        taken = seconds[kind] if kind in counts else sum(seconds.values())
+        lines.append([kind, f"{ends.total():,}", *(f"{ends[one]:,}" for one in outcomes), f"{taken:.0f}"])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -182,28 +182,27 @@ def test_a_mean_that_the_model_cannot_hold_stops(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def assert_kills_change_nothing(tmp_path: Path, *options: str) -> None:
+    whole = finetune_config(tmp_path, *options, out="whole")
+    finish(start(whole))
+    broken = break_and_finish(finetune_config(tmp_path, *options, out="killed"), Path(whole.out), kills=2, seed=0)
+    assert broken.kills >= 1 and broken.same_bytes and broken.same_metrics
+    one, other = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed"))
+    assert one["test"] == other["test"] and one["best"] == other["best"]
+
+
 @pytest.mark.slow
 def test_a_killed_run_on_scores_goes_on_to_the_same_bytes(tmp_path):
     first = scored_run(tmp_path, "train.max_steps=4", "evaluation.every=4", out="first")
     data = f"data.train={write_scores(tmp_path / 'scores.jsonl', factor=7.0, offset=100.0)}"
     options = (data, f"model.pretrained={first.run}/model", "train.max_steps=60", "evaluation.every=10")
-    whole = finetune_config(tmp_path, *options, out="whole")
-    finish(start(whole))
-    broken = break_and_finish(finetune_config(tmp_path, *options, out="killed"), Path(whole.out), kills=2, seed=0)
-    assert broken.kills >= 1 and broken.same_bytes and broken.same_metrics
-    one, other = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed"))
-    assert one["test"] == other["test"] and one["best"] == other["best"]
+    assert_kills_change_nothing(tmp_path, *options)
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_goes_on_to_the_same_bytes(tmp_path):
     options = ("model.dropout=0.1", "objective.mask_rate=0.2", "train.max_steps=60", "evaluation.every=10")
-    whole = finetune_config(tmp_path, *options, out="whole")
-    finish(start(whole))
-    broken = break_and_finish(finetune_config(tmp_path, *options, out="killed"), Path(whole.out), kills=2, seed=0)
-    assert broken.kills >= 1 and broken.same_bytes and broken.same_metrics
-    one, other = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed"))
-    assert one["test"] == other["test"] and one["best"] == other["best"]
+    assert_kills_change_nothing(tmp_path, *options)
 
 
 @pytest.mark.slow

@@ -226,19 +226,14 @@ def show(
     if report.total:
         console.print(report.table())
     if result.stopped_by:
-        console.print(
-            f"Stopped by {result.stopped_by} with {result.texts:,} texts saved: start again to continue.",
-            highlight=False,
-        )
+        console.print(f"Stopped by {result.stopped_by} with {result.texts:,} texts saved: start again to continue.")
         return
     console.print(
-        f"Embedded {result.texts:,} texts ({result.tokens:,} tokens) as {result.width} {precision} numbers each.",
-        highlight=False,
+        f"Embedded {result.texts:,} texts ({result.tokens:,} tokens) as {result.width} {precision} numbers each."
     )
     if result.truncated:
         share = result.truncated / result.texts
         console.print(
-            f"{result.truncated:,} of them ({share:.1%}) are longer than {max_tokens} tokens and were cut there.",
-            highlight=False,
+            f"{result.truncated:,} of them ({share:.1%}) are longer than {max_tokens} tokens and were cut there."
         )
     console.print(f"Written: {', '.join(map(str, files))}")

@@ -97,7 +97,7 @@ def mine(
                 f"{corpus or pairs} gives {len(kept)} different pairs, of which at least 2 are needed{dropped}"
             )
         if found > len(drawn):
-            console.print(f"Drew {len(drawn):,} of {found:,} pairs (--max-pairs).", highlight=False)
+            console.print(f"Drew {len(drawn):,} of {found:,} pairs (--max-pairs).")
         announce(Terminal(stderr=True), f"mining with {use(choose_threads(threads))}")
         encoder = load_encoder(folder, max_tokens=max_tokens)
         wanted = min(num_negatives + SPARE, (range_max - range_min) if range_max else num_negatives + SPARE)
@@ -235,6 +235,5 @@ def show(console: Console, result: Mined, report: DropReport) -> None:
     why = "; ".join(f"{reason}: {count:,}" for reason, count in result.dropped.items())
     console.print(
         f"{result.drawn:,} pairs in, {result.written:,} out with negatives{f' (dropped: {why})' if why else ''}: "
-        f"{result.out}",
-        highlight=False,
+        f"{result.out}"
     )

@@ -67,7 +67,7 @@ def predict(
         console.print(report.table())
     shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
     line = printable(f"{texts:,} texts: {shares}; in {out}")
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(line, soft_wrap=True)
     return Predicted(out, texts, counts, report.total)
 
 

@@ -58,7 +58,7 @@ def prepare(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
     backend = load_backend(without_sample(tokenizer))
-    Terminal(stderr=True).print(f"preparing with {workers} process{'es' * (workers > 1)}", highlight=False)
+    Terminal(stderr=True).print(f"preparing with {workers} process{'es' * (workers > 1)}")
     with written_folder(out) as side, working("preparing", unit="documents") as work:
         prepared = write_corpus(
             documents,

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ "${1:-}" == --lowest ]]; then
     shift
     scripts/install.sh --lowest
-    exec .venv-lowest/bin/python -m pytest -m "not slow" --ignore tests/evaluation/test_mteb_adapter.py \
+    exec .venv-lowest/bin/python -m pytest -m "not slow" --ignore tests/evaluation/tasks/test_mteb_adapter.py \
         --ignore tests/test_notebooks.py "$@"
 fi
 scripts/install.sh dev

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from pydantic import Field
 
+from textssl.commands.generate import generate
+from textssl.commands.mine import mine
 from textssl.config import ENDS, Config, differing_keys, load_config, options_model, parse_config, validate_options
 from textssl.errors import UserError
 from textssl.objectives import find_objective, resolve_objective
-from textssl.workflows.generate import generate
-from textssl.workflows.mine import mine
 
 
 def load(tmp_path, text="train: {max_steps: 10}", *overrides):

@@ -8,10 +8,10 @@ import yaml
 from tests.evaluation.folders import save_model
 from tests.labelled import write_pairs, write_topics
 from tests.tiny import make_corpus
+from textssl.commands.finetune import finetune
+from textssl.commands.pretrain import pretrain
 from textssl.config import load_config
 from textssl.objectives import OBJECTIVES, SUPERVISED, resolve_objective
-from textssl.workflows.finetune import finetune
-from textssl.workflows.pretrain import pretrain
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

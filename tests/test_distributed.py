@@ -16,11 +16,11 @@ import torch
 
 from tests.tiny import make_corpus, tiny_config
 from textssl import distributed
+from textssl.assembly.runs import start_accelerator
+from textssl.commands.pretrain import pretrain
 from textssl.config import parse_config
 from textssl.distributed import join_processes
 from textssl.errors import UserError
-from textssl.workflows.pretrain import pretrain
-from textssl.workflows.runs import start_accelerator
 
 
 def test_the_environment_does_not_change_what_is_trained(tmp_path, monkeypatch):

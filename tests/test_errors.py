@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textssl import cli
+from textssl.cli import app as cli
 from textssl.errors import UserError, printable
 
 

@@ -15,23 +15,24 @@ MAX_LINES = 350
 FLOORS = [  # top to bottom; a file imports from the floors below its own, and from its own room
     {"__main__"},
     {"cli"},
-    {"inference"},
-    {"arguments"},
-    {"workflows"},
+    {"commands"},
+    {"assembly"},
     {"training", "report"},
     {"evaluation"},
-    {"objectives"},
+    {"inference", "objectives"},
     {"models", "data"},
     {"views", "losses", "tokenizer"},
-    {"distributed", "config", "batch", "subprocesses"},
-    {"sample_types", "progress", "threads"},
+    {"distributed", "config", "batch"},
+    {"sample_types"},
     {"sections", "yaml_reader"},
     {"__init__"},  # the package itself: the version, and names that load when asked for
-    {"files"},
-    {"lock"},
-    {"standard_streams", "terminal"},
-    {"errors", "interrupts"},
+    {"system"},
+    {"errors"},
 ]
+DATA_FLOORS = [{"batches"}, {"labelled"}, {"plan"}, {"corpus"}, {"text"}, {"samples"}, {"keyed_random"}]  # in data/
+EVALUATION_FLOORS = [{"measure"}, {"suite"}, {"tasks"}, {"figures"}]  # in evaluation/, whose other files are anywhere
+MOST_MODULES = 14  # of a folder, but for those that hold one entry a file
+CATALOGUES = {"objectives", "commands"}
 LEVEL = {room: len(FLOORS) - place for place, rooms in enumerate(FLOORS) for room in rooms}
 
 NEVER = {  # beyond the floors: room -> what it must not see
@@ -44,9 +45,9 @@ HEAVY = {  # what `textssl --help` must not wait for
     *("sklearn", "scipy", "pandas", "pyarrow", "numpy"),
 }
 LIGHT_FILES = (
-    *("cli.py", "inference.py", "arguments.py", "__main__.py", "config.py", "sections.py", "files.py", "errors.py"),
-    *("yaml_reader.py", "interrupts.py", "lock.py", "progress.py", "evaluation/suite_file.py", "standard_streams.py"),
-    *("__init__.py", "workflows/__init__.py"),
+    *("cli/app.py", "cli/inference.py", "cli/arguments.py", "__main__.py", "config.py", "sections.py", "errors.py"),
+    *("system/files.py", "system/interrupts.py", "system/lock.py", "system/progress.py", "system/standard_streams.py"),
+    *("yaml_reader.py", "evaluation/suite_file.py", "__init__.py", "commands/__init__.py"),
 )
 
 
@@ -115,8 +116,64 @@ def test_light_files_import_nothing_heavy(name: str):
     tree = ast.parse((ROOT / "textssl" / name).read_text(encoding="utf-8"))
     heavy = [f"{name}:{line} imports {module}" for module, line in imports(tree, True) if module.split(".")[0] in HEAVY]
     assert not heavy
-    workflows = [module for module, _ in imports(tree, True) if module.startswith("textssl.workflows.")]
-    assert not workflows, f"{name} imports {workflows} at its top; do it inside the function"
+    commands = [module for module, _ in imports(tree, True) if module.startswith("textssl.commands.")]
+    assert not commands, f"{name} imports {commands} at its top; do it inside the function"
+
+
+def graph() -> dict[str, set[str]]:
+    """Every module with the modules of the package that it imports, inside functions too."""
+    names = {module_of(path) for path in SOURCES}
+    found: dict[str, set[str]] = {}
+    for path in SOURCES:
+        module = module_of(path)
+        wanted = {name for name, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
+        found[module] = {name if name in names else name.rpartition(".")[0] for name in wanted} & names - {module}
+    return found
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """The nodes of one circle, or nothing."""
+    left = {node: set(targets) for node, targets in edges.items()}
+    while ends := [node for node, targets in left.items() if not targets & left.keys()]:
+        for node in ends:
+            del left[node]
+    node, way = next(iter(left), None), []
+    while node is not None and node not in way:
+        way.append(node)
+        node = next(iter(left[node] & left.keys()))
+    return way[way.index(node) :] if node is not None else []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    edges = graph()
+    edges["textssl"] = set()  # the package loads commands when they are asked for
+    assert not circle(edges)
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) in (["b", "c"], ["c", "b"])
+
+
+@pytest.mark.parametrize(("package", "floors"), [("data", DATA_FLOORS), ("evaluation", EVALUATION_FLOORS)])
+def test_rooms_inside_a_package_have_floors_too(package: str, floors: list[set[str]]):
+    level = {room: len(floors) - place for place, rooms in enumerate(floors) for room in rooms}
+    wrong = [
+        f"{module} imports {target}"
+        for module, targets in graph().items()
+        for target in targets
+        if all(name.startswith(f"textssl.{package}.") for name in (module, target))
+        for here, there in [(module.split(".")[2], target.split(".")[2])]
+        if here != there and level.get(there, 0) >= level.get(here, len(floors) + 1)
+    ]
+    assert not wrong
+
+
+def test_no_folder_holds_more_than_can_be_looked_through():
+    folders = {path.parent for path in SOURCES}
+    full = {
+        str(folder.relative_to(ROOT)): count
+        for folder in folders
+        if folder.name not in CATALOGUES
+        and (count := len([path for path in folder.glob("*.py") if path.name != "__init__.py"])) > MOST_MODULES
+    }
+    assert not full
 
 
 @pytest.mark.parametrize(
@@ -126,17 +183,18 @@ def test_light_files_import_nothing_heavy(name: str):
         ("textssl.training.trainer", "from textssl.objectives.mlm import MaskedLM", False),
         ("textssl.training.trainer", "from textssl.training.optimizer import Muon", True),
         ("textssl.training.trainer", "from textssl.report.page import write", False),
-        ("textssl.objectives.mlm", "from textssl.data.corpus import Corpus", False),
-        ("textssl.objectives.mlm", "def f():\n    import textssl.data.corpus", False),
+        ("textssl.objectives.mlm", "from textssl.data.corpus.corpus import Corpus", False),
+        ("textssl.objectives.mlm", "def f():\n    import textssl.data.corpus.corpus", False),
         ("textssl.models.build", "from textssl.config import ModelConfig", True),
-        ("textssl.models.build", "from textssl.data.plan import Plan", False),
+        ("textssl.models.build", "from textssl.data.plan.plan import Plan", False),
         ("textssl.losses", "from textssl.models.build import build_model", False),
+        ("textssl.inference.features", "from textssl.evaluation.suite import Suite", False),
         ("textssl.views.masking", "import torch", False),
         ("textssl.views.masking", "import numpy as np", True),
         ("textssl.config", "from textssl.errors import UserError", True),
         ("textssl.errors", "from textssl import config", False),
-        ("textssl.cli", "from textssl import __version__", True),
-        ("textssl.data.corpus", "from textssl import __version__", True),
+        ("textssl.cli.app", "from textssl import __version__", True),
+        ("textssl.data.corpus.corpus", "from textssl import __version__", True),
     ],
 )
 def test_the_floors_catch_what_they_should(module: str, line: str, sound: bool):

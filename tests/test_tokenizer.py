@@ -66,7 +66,7 @@ def test_words_of_a_tokenizer_without_pre_tokenizer():
 
 @pytest.mark.network
 def test_words_of_a_pretrained_bert():
-    from textssl.data.samples import sample_path
+    from textssl.data.samples.cache import sample_path
 
     backend = load_backend(sample_path("minilm"))
     backend.no_padding()

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 from textssl.errors import UserError
 
 if TYPE_CHECKING:
-    from textssl.workflows.doctor import doctor
-    from textssl.workflows.embed import embed
-    from textssl.workflows.evaluate import evaluate
-    from textssl.workflows.fill_mask import fill_mask
-    from textssl.workflows.finetune import finetune
-    from textssl.workflows.generate import generate
-    from textssl.workflows.mine import mine
-    from textssl.workflows.predict import predict
-    from textssl.workflows.prepare import prepare
-    from textssl.workflows.pretrain import pretrain
-    from textssl.workflows.quickstart import quickstart
-    from textssl.workflows.samples import get as get_sample
-    from textssl.workflows.samples import list_samples
-    from textssl.workflows.schema import schema
-    from textssl.workflows.tokenizer import train_tokenizer
+    from textssl.commands.doctor import doctor
+    from textssl.commands.embed import embed
+    from textssl.commands.evaluate import evaluate
+    from textssl.commands.fill_mask import fill_mask
+    from textssl.commands.finetune import finetune
+    from textssl.commands.generate import generate
+    from textssl.commands.mine import mine
+    from textssl.commands.predict import predict
+    from textssl.commands.prepare import prepare
+    from textssl.commands.pretrain import pretrain
+    from textssl.commands.quickstart import quickstart
+    from textssl.commands.samples import get as get_sample
+    from textssl.commands.samples import list_samples
+    from textssl.commands.schema import schema
+    from textssl.commands.tokenizer import train_tokenizer
 
 __version__ = "0.1.0"
 
@@ -51,7 +51,7 @@ __all__ = [
     "train_tokenizer",
 ]
 
-COMMANDS = {  # public name: (module of textssl.workflows, name in it)
+COMMANDS = {  # public name: (module of textssl.commands, name in it)
     "doctor": ("doctor", "doctor"),
     "embed": ("embed", "embed"),
     "evaluate": ("evaluate", "evaluate"),
@@ -74,7 +74,7 @@ def __getattr__(name: str) -> Any:
     if name not in COMMANDS:
         raise AttributeError(f"module 'textssl' has no attribute {name!r}")
     module, function = COMMANDS[name]
-    return getattr(import_module(f"textssl.workflows.{module}"), function)
+    return getattr(import_module(f"textssl.commands.{module}"), function)
 
 
 def __dir__() -> list[str]:

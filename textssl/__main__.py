@@ -2,14 +2,14 @@
 
 import signal
 
-from textssl.interrupts import ended_by_signals
+from textssl.system.interrupts import ended_by_signals
 
 
 def main() -> None:
     """Run the command line. Ctrl-C is no traceback while it is imported, nor while the interpreter ends."""
     try:
         with ended_by_signals():
-            from textssl.cli import main as run
+            from textssl.cli.app import main as run
 
             run()
     finally:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from textssl.files import expanded
+from textssl.system.files import expanded
 
 MOST_WORKERS = 1024  # processes of one command; more are a slip of the keyboard, and take all memory
 INTEGERS = 2**63  # what fits into 64 bits with its sign, as torch and the corpora want

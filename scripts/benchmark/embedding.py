@@ -30,7 +30,7 @@ PROBE_TEXTS = 128  # for finding the peer's best batch size
 
 
 def sentences(articles: list[str], count: int) -> list[str]:
-    from textssl.data.sentences import sentence_starts
+    from textssl.data.text.sentences import sentence_starts
 
     found: list[str] = []
     for article in articles:
@@ -44,7 +44,7 @@ def sentences(articles: list[str], count: int) -> list[str]:
 
 def model_folder(name: str, folder: Path) -> Path:
     """The folder of a model; the static one is made."""
-    from textssl.data.samples import sample_path
+    from textssl.data.samples.cache import sample_path
 
     minilm = sample_path("sample:minilm")
     if name == "minilm":
@@ -72,7 +72,7 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-    from textssl.evaluation.encoders import load_encoder
+    from textssl.inference.encoders import load_encoder
 
     peer = SentenceTransformer(str(folder), device="cpu").eval()
     limit = None if name == "static" else arguments.max_tokens
@@ -119,7 +119,7 @@ def main() -> None:
 
     import torch
 
-    from textssl.data.samples import sample_path
+    from textssl.data.samples.cache import sample_path
 
     torch.set_num_threads(arguments.threads)
     lines = Path(sample_path("sample:news")).read_text(encoding="utf-8").splitlines()

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.data.test_plan import make, simulated_corpus
+from tests.data.plan.test_plan import make, simulated_corpus
 
 
 def main() -> None:

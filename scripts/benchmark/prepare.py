@@ -26,8 +26,8 @@ BATCH_TEXTS = 1000
 
 
 def ours(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
-    from textssl.data.corpus import Corpus
-    from textssl.workflows.prepare import prepare
+    from textssl.commands.prepare import prepare
+    from textssl.data.corpus.corpus import Corpus
 
     start, start_cpu = time.perf_counter(), cpu_seconds()
     corpus = prepare(inputs, tokenizer, out)
@@ -37,7 +37,7 @@ def ours(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
 
 
 def peer(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
-    from textssl.data.documents import DropReport, read_documents
+    from textssl.data.text.documents import DropReport, read_documents
     from textssl.tokenizer import load_backend
 
     texts = [document.text for document in read_documents(inputs, report=DropReport())]
@@ -97,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = arguments.tokenizer
         if tokenizer is None:
-            from textssl.workflows.tokenizer import train_tokenizer
+            from textssl.commands.tokenizer import train_tokenizer
 
             tokenizer = str(Path(folder) / "tokenizer")
             train_tokenizer(arguments.input, tokenizer)

@@ -29,11 +29,11 @@ LENGTH, BATCH, TEMPERATURE, VOCABULARY = 128, 128, 0.05, 8192
 def make_inputs(folder: Path, preset: str) -> None:
     """FOLDER/tokenizer, FOLDER/pairs.jsonl from sample:news, and FOLDER/model, the untrained sentence encoder."""
     from textssl import tokenizer
-    from textssl.data.documents import DropReport, read_documents
-    from textssl.data.sentences import sentence_starts
+    from textssl.commands.tokenizer import train_tokenizer
+    from textssl.data.text.documents import DropReport, read_documents
+    from textssl.data.text.sentences import sentence_starts
     from textssl.models.sentence import build_sentence_model
     from textssl.sections import ModelConfig
-    from textssl.workflows.tokenizer import train_tokenizer
 
     train_tokenizer(input=["sample:news"], out=folder / "tokenizer", vocab_size=VOCABULARY)
     with (folder / "pairs.jsonl").open("w", encoding="utf-8") as file:
@@ -54,8 +54,8 @@ def static(folder: Path) -> bool:
 
 
 def ours(folder: Path, seconds: float, warmup: float) -> dict:
+    from textssl.commands.pretrain import pretrain
     from textssl.config import parse_config
-    from textssl.workflows.pretrain import pretrain
 
     with tempfile.TemporaryDirectory() as out:
         values = {

@@ -31,16 +31,16 @@ WARMUP_SECONDS = 8.0
 
 def make_inputs(folder: Path) -> None:
     """FOLDER/tokenizer and FOLDER/corpus from sample:news."""
-    from textssl.workflows.prepare import prepare
-    from textssl.workflows.tokenizer import train_tokenizer
+    from textssl.commands.prepare import prepare
+    from textssl.commands.tokenizer import train_tokenizer
 
     train_tokenizer(input=["sample:news"], out=folder / "tokenizer", vocab_size=VOCABULARY)
     prepare(input=["sample:news"], tokenizer=str(folder / "tokenizer"), out=folder / "corpus")
 
 
 def ours(folder: Path, objective: str, seconds: float, optimizer: str, evaluate_every: int | None) -> dict:
+    from textssl.commands.pretrain import pretrain
     from textssl.config import parse_config
-    from textssl.workflows.pretrain import pretrain
 
     options = {"mask_rate": MASK_RATE} if objective == "mlm" else {}
     with tempfile.TemporaryDirectory() as out:
@@ -131,7 +131,7 @@ def theirs(folder: Path, objective: str, seconds: float, lr: float) -> dict:
 
 def concatenated(corpus: Path, words, length: int = LENGTH) -> dict[str, list]:
     """All documents with their special tokens in one stream, cut into rows: the examples' group_texts."""
-    from textssl.data.corpus import Corpus
+    from textssl.data.corpus.corpus import Corpus
 
     opened, stream = Corpus.open(corpus), []
     for index in range(len(opened.manifest["shards"])):
@@ -145,9 +145,9 @@ def concatenated(corpus: Path, words, length: int = LENGTH) -> dict[str, list]:
 
 def our_loss(folder: Path, objective: str, model, words) -> float:
     """A model's loss on our held-out rows (packed, documents isolated)."""
-    from textssl.data.corpus import Corpus
-    from textssl.data.loader import StepDataset
-    from textssl.data.plan import Plan
+    from textssl.data.batches.loader import StepDataset
+    from textssl.data.corpus.corpus import Corpus
+    from textssl.data.plan.plan import Plan
     from textssl.models.heads import LanguageModel
     from textssl.objectives import resolve_objective
     from textssl.tokenizer.vocabulary import Vocabulary

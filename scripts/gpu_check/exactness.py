@@ -21,9 +21,9 @@ from scripts.gpu_check.check import Check, relative
 from scripts.gpu_check.numerics import apart, assembled, step_gradient
 from scripts.gpu_check.runs import settings, trainer_by_hand
 from textssl.batch import empty_like
+from textssl.commands.pretrain import pretrain
 from textssl.config import parse_config
-from textssl.data.loader import load_steps
-from textssl.workflows.pretrain import pretrain
+from textssl.data.batches.loader import load_steps
 
 SHORT = 20  # steps of a run
 

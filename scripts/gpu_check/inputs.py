@@ -6,9 +6,9 @@ import itertools
 import json
 from pathlib import Path
 
-from textssl.data.samples import sample_path
-from textssl.workflows.prepare import prepare
-from textssl.workflows.tokenizer import train_tokenizer
+from textssl.commands.prepare import prepare
+from textssl.commands.tokenizer import train_tokenizer
+from textssl.data.samples.cache import sample_path
 
 VOCABULARY = 50_368  # of the configurations whose memory and cost are worked out; a dry run has 1,000
 ARTICLES = {True: 150, False: 3_781}  # of sample:news, by dry

@@ -17,7 +17,7 @@ from scripts.gpu_check.check import Check
 from scripts.gpu_check.runs import TINY, settings, trainer_by_hand
 from scripts.gpu_check.speed import KINDS, make_trainer, synchronize, throughput
 from textssl import tokenizer
-from textssl.evaluation.encoders import load_encoder
+from textssl.inference.encoders import load_encoder
 from textssl.models.build import build_model
 from textssl.models.sentence import build_sentence_model
 from textssl.sections import ModelConfig

@@ -7,12 +7,13 @@ from typing import Any
 from rich.console import Console
 
 from scripts.gpu_check.check import Check
+from textssl.assembly.pretraining import assemble
+from textssl.assembly.runs import start_accelerator
 from textssl.config import parse_config
 from textssl.distributed import Accelerator
 from textssl.objectives import resolve_objective
 from textssl.training.signals import StopSignals
 from textssl.training.trainer import Trainer
-from textssl.workflows.pretrain import assemble, start_accelerator
 
 STEPS = 30  # of a run
 TINY = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 96}

@@ -14,7 +14,7 @@ from torch import nn
 
 from scripts.gpu_check.check import Check
 from scripts.gpu_check.runs import settings, trainer_by_hand
-from textssl.data.loader import load_steps
+from textssl.data.batches.loader import load_steps
 from textssl.training.trainer import Trainer
 
 CONFIGS = Path(__file__).parents[2] / "configs"

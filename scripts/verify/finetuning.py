@@ -48,7 +48,7 @@ def pretrain(folder: Path, minutes: float, overrides: list[str]) -> Path:
 
 def training_texts(folder: Path, names: list[str]) -> Path:
     """A folder of NAME.jsonl with the texts that `textssl finetune` trains on."""
-    from textssl.data.splits import read_splits
+    from textssl.data.labelled.splits import read_splits
     from textssl.sections import DataConfig
 
     folder.mkdir(parents=True)

@@ -67,7 +67,7 @@ def make_classifier(sound: Path) -> None:
     from rich.console import Console
 
     from tests.labelled import finetune_config
-    from textssl.workflows.finetune import finetune
+    from textssl.commands.finetune import finetune
 
     config = finetune_config(sound, "train.max_steps=1", out="tuned")
     with open(os.devnull, "w") as nowhere:
@@ -235,7 +235,7 @@ def main(seed: int, kinds: list[str], share: float, only: int | None, out: Path 
             with server(sandbox) as preloaded:
                 campaign.run("command lines", count, as_processes(seed, sound, preloaded))
         if wanted:
-            import textssl.workflows.pretrain  # its memory is no part of an input's
+            import textssl.commands.pretrain  # its memory is no part of an input's
 
             assert textssl
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))

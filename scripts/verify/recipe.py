@@ -37,9 +37,9 @@ def train(folder: Path, seed: int, config: Path, overrides: list[str]) -> float:
 
 
 def score(model: Path) -> dict[str, float]:
-    from textssl.evaluation.classification import Classification
-    from textssl.evaluation.encoders import load_encoder
-    from textssl.evaluation.similarity import Similarity
+    from textssl.evaluation.tasks.classification import Classification
+    from textssl.evaluation.tasks.similarity import Similarity
+    from textssl.inference.encoders import load_encoder
 
     encoder = load_encoder(model)
     found = {}

@@ -18,12 +18,12 @@ from sklearn.model_selection import GridSearchCV, LeaveOneOut, StratifiedKFold, 
 from sklearn.neighbors import KNeighborsClassifier
 
 from tests.evaluation.folders import save_model, topics
-from tests.evaluation.test_classification import write_labelled
-from tests.evaluation.test_retrieval import write_titles
-from tests.evaluation.test_similarity import write_pairs
-from textssl.evaluation.encoders import load_encoder
+from tests.evaluation.tasks.test_classification import write_labelled
+from tests.evaluation.tasks.test_retrieval import write_titles
+from tests.evaluation.tasks.test_similarity import write_pairs
+from textssl.commands.evaluate import evaluate
 from textssl.evaluation.suite import load_suite
-from textssl.workflows.evaluate import evaluate
+from textssl.inference.encoders import load_encoder
 
 C_GRID = [0.01, 0.1, 1.0, 10.0, 100.0]
 

@@ -8,9 +8,9 @@ from scipy import sparse
 
 from tests.evaluation.folders import topics
 from textssl.evaluation.baselines import Tfidf, lsa
-from textssl.evaluation.clustering import gaussian_mixture, k_means
+from textssl.evaluation.figures.probe import INVERSE_PENALTIES, choose_penalty
 from textssl.evaluation.labelled_baselines import constant, fit_logistic, linear, tfidf
-from textssl.evaluation.probe import INVERSE_PENALTIES, choose_penalty
+from textssl.evaluation.tasks.clustering import gaussian_mixture, k_means
 from textssl.evaluation.terms import tfidf_rows
 
 

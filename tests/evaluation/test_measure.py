@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from tests.evaluation.folders import model, save_model, topics
-from tests.evaluation.test_classification import write_labelled
-from tests.evaluation.test_retrieval import write_titles
-from tests.evaluation.test_similarity import write_pairs
+from tests.evaluation.tasks.test_classification import write_labelled
+from tests.evaluation.tasks.test_retrieval import write_titles
+from tests.evaluation.tasks.test_similarity import write_pairs
 from tests.tiny import texts, tiny_tokenizer
-from textssl.evaluation.agreement import PHENOMENA
-from textssl.evaluation.features import TransformerEncoder
 from textssl.evaluation.measure import named_values, run_baselines, run_suite
-from textssl.evaluation.scorer import live_scorer
 from textssl.evaluation.suite import load_suite
+from textssl.evaluation.tasks.agreement import PHENOMENA
+from textssl.inference.features import TransformerEncoder
+from textssl.inference.scorer import live_scorer
 
 FIGURES = {
     "mine": ["probe_4", "probe_all", "knn"],

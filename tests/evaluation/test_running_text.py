@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.tiny import make_corpus, texts, tiny_tokenizer
 from textssl import tokenizer
-from textssl.data.documents import DropReport
+from textssl.data.text.documents import DropReport
 from textssl.errors import UserError
 from textssl.evaluation.running_text import SHORTEST_CUT, beginning, drawn_bytes, first_bytes, pieces, running_texts
 from textssl.evaluation.split import text_hash

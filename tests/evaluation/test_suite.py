@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from tests.evaluation.folders import topics
-from tests.evaluation.test_classification import write_labelled
+from tests.evaluation.tasks.test_classification import write_labelled
 from textssl.errors import UserError
-from textssl.evaluation.lm_eval_task import LmEval
-from textssl.evaluation.scorer import Scorer
 from textssl.evaluation.suite import KINDS, Suite, full, load_suite, quick
+from textssl.evaluation.tasks.lm_eval_task import LmEval
+from textssl.inference.scorer import Scorer
 
 
 @pytest.fixture

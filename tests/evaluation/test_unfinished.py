@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from textssl.evaluation.figure import Accuracy, measured, trained_once
-from textssl.evaluation.intervals import Score
+from textssl.evaluation.figures.figure import Accuracy, measured, trained_once
+from textssl.evaluation.figures.intervals import Score
 from textssl.evaluation.unfinished import Unfinished, figure_of, fingerprint, plain_figures
 
 

@@ -98,7 +98,7 @@ def serve(address: str) -> None:
 
 def load() -> None:
     import textssl
-    import textssl.cli
+    import textssl.cli.app
 
     for name in textssl.COMMANDS:
         getattr(textssl, name)

@@ -27,9 +27,11 @@ from tests.fuzzing.files import (
     write_file,
 )
 from tests.fuzzing.trial import Trial, check
-from textssl.data import labeled, pairs, vectors
-from textssl.data.documents import DropReport, read_documents
-from textssl.data.splits import read_splits
+from textssl.data.labelled import given_pairs as pairs
+from textssl.data.labelled import labelled_set as labeled
+from textssl.data.labelled.splits import read_splits
+from textssl.data.text.documents import DropReport, read_documents
+from textssl.inference import vector_file as vectors
 from textssl.sections import DataConfig
 
 TABLES = (".jsonl", ".csv", ".parquet")
@@ -350,7 +352,7 @@ class Corpora:
         what = damaged_copy(rng, self.sound / "corpus", folder / "corpus")
 
         def run() -> None:
-            from textssl.data.corpus import Corpus, open_shard
+            from textssl.data.corpus.corpus import Corpus, open_shard
 
             open_shard.cache_clear()
             corpus, whole = Corpus.open(folder / "corpus"), Corpus.open(self.sound / "corpus")

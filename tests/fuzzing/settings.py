@@ -176,8 +176,8 @@ def runs(sound: Path):
         file.write_text(text, encoding="utf-8")
 
         def run() -> None:
-            from textssl.workflows.pretrain import assemble
-            from textssl.workflows.runs import start_accelerator
+            from textssl.assembly.pretraining import assemble
+            from textssl.assembly.runs import start_accelerator
 
             config = load_config(file)
             objective, config.objective = resolve_objective(config.objective)

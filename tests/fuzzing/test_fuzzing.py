@@ -78,7 +78,7 @@ def test_outcomes():
 
 
 def test_the_oracle_notices_a_reader_that_loses_or_changes_texts(monkeypatch, tmp_path):
-    from textssl.data import documents
+    from textssl.data.text import documents
 
     sound = documents.table_records
     monkeypatch.setattr(documents, "table_records", lambda *a: list(sound(*a))[1:])

@@ -15,8 +15,8 @@ from tests.models.test_sentence import shaken
 from tests.tiny import texts, tiny_tokenizer
 from textssl import tokenizer
 from textssl.batch import stack_examples
-from textssl.data.examples import encode_examples
-from textssl.data.labeled import Labeled
+from textssl.data.batches.labelled_examples import encode_examples
+from textssl.data.labelled.labelled_set import Labeled
 from textssl.errors import UserError
 from textssl.models.classifier import TextClassifier, build_classifier, output_layer
 from textssl.sample_types import Example, LabelFacts, ScoreUnit

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 from tests.models.small import CONFIGS, FOUR
 from tests.tiny import texts, tiny_tokenizer
 from textssl.batch import Texts, empty_like
-from textssl.data.dealing import Limits, TextDealing
+from textssl.data.batches.batching import Limits, TextDealing
 from textssl.errors import UserError
 from textssl.models.build import build_model
 from textssl.models.configuration import position_capacity

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from tests.tiny import make_corpus, tiny_config, tiny_tokenizer
-from textssl.data.corpus import Corpus
-from textssl.data.plan import Plan
+from textssl.data.corpus.corpus import Corpus
+from textssl.data.plan.plan import Plan
 from textssl.errors import UserError
 from textssl.models.build import build_model
 from textssl.models.heads import LanguageModel

@@ -7,7 +7,7 @@ import torch
 from tests.formulas import info_nce_by_hand, nt_xent_by_hand
 from tests.objectives.embedded import BERT, built, loss_of, moved, two_view_features
 from tests.tiny import tiny_tokenizer
-from textssl.data.dealing import Limits, TextDealing
+from textssl.data.batches.batching import Limits, TextDealing
 from textssl.errors import UserError
 from textssl.models.sentence import build_sentence_model
 from textssl.objectives import resolve_objective

@@ -6,7 +6,7 @@ import torch
 
 from tests.objectives.embedded import built, two_view_features
 from textssl.batch import Part
-from textssl.data.dealing import Limits, TextDealing
+from textssl.data.batches.batching import Limits, TextDealing
 from textssl.errors import UserError
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Rows, stack_rows

@@ -20,8 +20,8 @@ import textssl
 from tests.tiny import make_corpus, sentence_config, tiny_config, tiny_tokenizer
 from textssl import tokenizer
 from textssl.config import load_config
-from textssl.data.corpus import Corpus
-from textssl.data.samples import cache_folder
+from textssl.data.corpus.corpus import Corpus
+from textssl.data.samples.cache import cache_folder
 from textssl.models.build import quiet
 from textssl.models.linear_head import LinearHead
 from textssl.objectives import resolve_objective

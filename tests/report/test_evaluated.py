@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.evaluation.test_table import FACTS, RESULTS, figure
+from tests.report.test_table import FACTS, RESULTS, figure
 from textssl.errors import UserError
 from textssl.report.evaluated import BEGIN, END, add_evaluation
 

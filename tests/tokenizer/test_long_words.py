@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from textssl.commands.tokenizer import train_tokenizer
 from textssl.tokenizer import LONGEST_WORD, LongWords, long_words
-from textssl.workflows.tokenizer import train_tokenizer
 
 ALGORITHMS = sorted(LONGEST_WORD)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from textssl.errors import UserError
-from textssl.evaluation.figure import METRICS
+from textssl.evaluation.figures.figure import METRICS
 from textssl.training import checkpoint
 from textssl.training.evaluations import LOWER_IS_BETTER, Best, Evaluation, better, restore_best
 

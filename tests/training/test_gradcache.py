@@ -5,9 +5,10 @@ import torch
 from rich.console import Console
 
 from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
+from textssl.assembly.pretraining import assemble
+from textssl.assembly.runs import start_accelerator
 from textssl.objectives import resolve_objective
 from textssl.training.gradcache import StepGradient, seed_torch
-from textssl.workflows.pretrain import assemble, start_accelerator
 
 CROPS = "tests.objectives.contrastive:TwoCrops"
 

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config
-from textssl.data.loader import StepDataset
-from textssl.workflows.pretrain import pretrain
+from textssl.commands.pretrain import pretrain
+from textssl.data.batches.loader import StepDataset
 
 SAMPLES = 8
 STATIC = "model={config: {model_type: static, hidden_size: 32, init: random}}"

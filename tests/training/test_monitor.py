@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tests.tiny import make_corpus, sentence_config
+from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
-from textssl.evaluation.geometry import mean_cosine, normalised_std, rankme
+from textssl.evaluation.figures.geometry import mean_cosine, normalised_std, rankme
 from textssl.objectives.base import Watched
 from textssl.training.monitor import PATIENCE, Monitor
-from textssl.workflows.pretrain import pretrain
 
 ATTRACTING = "objective={name: 'tests.objectives.attracting:Attracting', min_tokens: 4, max_tokens: 20}"
 QUICK = ("optimizer={name: adamw, lr: 1e-2}", "schedule={name: constant, warmup_steps: 0}", "train.batch_size=16")

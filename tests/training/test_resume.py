@@ -13,10 +13,10 @@ import torch
 from tests.tiny import make_corpus, sentence_config, texts, tiny_config, write_corpus
 from tests.training.kills import break_and_finish, checkpoints, digest, finish, losses, start
 from textssl import tokenizer
+from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
 from textssl.objectives import OBJECTIVES, MaskedLM
 from textssl.training.checkpoint import newest_checkpoint
-from textssl.workflows.pretrain import pretrain
 
 DROPOUT = "model.dropout=0.1"  # so that torch's generators matter too
 SCHEDULE = "schedule={name: constant, warmup_steps: 3}"  # the same whatever the length of the run

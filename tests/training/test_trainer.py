@@ -8,11 +8,13 @@ import torch
 from rich.console import Console
 
 from tests.tiny import MODELS, SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
+from textssl.assembly.pretraining import assemble
+from textssl.assembly.runs import start_accelerator
+from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
 from textssl.objectives import OBJECTIVES, MaskedLM, resolve_objective
 from textssl.objectives.base import Encoded, Term
 from textssl.training.trainer import Trainer
-from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
 
 CROPS = "tests.objectives.contrastive:TwoCrops"
 
@@ -37,7 +39,7 @@ def test_one_batch_is_learnt_by_heart(folder, objective, monkeypatch):
     config = tiny_config(
         folder, objective, *options, model, "optimizer.lr=1e-2", "data.sequence_length=32", out=objective
     )
-    from textssl.data.loader import StepDataset
+    from textssl.data.batches.loader import StepDataset
 
     monkeypatch.setattr(StepDataset, "sample_range", lambda self, step: range(4))
     assert (pretrain(config).train_loss or 9) < 0.1

@@ -10,9 +10,10 @@ from rich.console import Console
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
+from textssl.assembly.pretraining import assemble
+from textssl.assembly.runs import start_accelerator
 from textssl.objectives import resolve_objective
 from textssl.training.signals import StopSignals
-from textssl.workflows.pretrain import assemble, start_accelerator
 
 READING = {  # operations whose result, or its shape, the host has to know
     torch.ops.aten._local_scalar_dense.default,

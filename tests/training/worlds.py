@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 
 from tests.tiny import SENTENCE_MODELS, sentence_config, tiny_config
 from textssl import distributed
+from textssl.assembly.pretraining import assemble
+from textssl.assembly.runs import start_accelerator
+from textssl.commands.pretrain import pretrain
 from textssl.objectives import resolve_objective
 from textssl.sections import Config
 from textssl.training.signals import StopSignals
-from textssl.workflows.pretrain import assemble, pretrain, start_accelerator
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
 SENTENCES = ("crops", "static", "moco", "pairs", "sum")  # simcse needs dropout, which differs by process

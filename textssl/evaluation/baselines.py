@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from textssl.evaluation.figure import Accuracy, trained_once
+from textssl.evaluation.figures.figure import Accuracy, trained_once
 from textssl.evaluation.terms import Terms, best_tfidf, count_terms, script_tfidf, terms_of_script
 
 RANDOM_WIDTH = 300

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 
-from textssl.evaluation.calibration import class_logits, fit_temperature
+from textssl.evaluation.figures.calibration import class_logits, fit_temperature
 from textssl.evaluation.terms import Texts, best_tfidf, tfidf_rows
 
 FOLDS = 5

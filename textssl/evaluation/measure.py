@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from textssl.evaluation.baselines import RandomWords, Tfidf
-from textssl.evaluation.classification import Classification, Tuner
-from textssl.evaluation.clustering import Clustering
-from textssl.evaluation.encoders import random_encoder
-from textssl.evaluation.features import Encoder
-from textssl.evaluation.figure import Accuracy, Figure, merge
-from textssl.evaluation.remembered import Remembered
-from textssl.evaluation.scorer import Scorer, random_scorer
+from textssl.evaluation.figures.figure import Accuracy, Figure, merge
 from textssl.evaluation.suite import Suite, reads_vectors
+from textssl.evaluation.tasks.classification import Classification, Tuner
+from textssl.evaluation.tasks.clustering import Clustering
 from textssl.evaluation.unfinished import Unfinished
+from textssl.inference.encoders import random_encoder
+from textssl.inference.feature_cache import Remembered
+from textssl.inference.features import Encoder
+from textssl.inference.scorer import Scorer, random_scorer
 
 PACKAGES = ("textssl", "torch", "transformers", "sentence-transformers", "scikit-learn", "scipy", "numpy")
 

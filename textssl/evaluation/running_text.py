@@ -8,8 +8,8 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from textssl.data.corpus import Corpus
-from textssl.data.documents import DropReport, read_documents
+from textssl.data.corpus.corpus import Corpus
+from textssl.data.text.documents import DropReport, read_documents
 from textssl.errors import UserError
 from textssl.evaluation.split import text_hash
 from textssl.tokenizer import tokenizer_hash

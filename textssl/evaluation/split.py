@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textssl.data.labeled import text_hash
+from textssl.data.labelled.labelled_set import text_hash
 from textssl.errors import UserError, excerpt
 
 TEST_SHARE = 0.3

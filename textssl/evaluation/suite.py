@@ -11,18 +11,18 @@ from typing import Any, Protocol
 
 from textssl.config import validate_options
 from textssl.errors import UserError
-from textssl.evaluation.classification import Classification
-from textssl.evaluation.clustering import Clustering
-from textssl.evaluation.features import DEFAULT_MAX_TOKENS
-from textssl.evaluation.figure import Figure
-from textssl.evaluation.geometry_task import Geometry
-from textssl.evaluation.language_task import Language
-from textssl.evaluation.lm_eval_task import LmEval
-from textssl.evaluation.minimal_pairs import MinimalPairs
-from textssl.evaluation.retrieval import Retrieval
-from textssl.evaluation.scorer import VECTORS, Scorer
-from textssl.evaluation.similarity import Similarity, WordSimilarity
+from textssl.evaluation.figures.figure import Figure
 from textssl.evaluation.suite_file import read_suite_file
+from textssl.evaluation.tasks.classification import Classification
+from textssl.evaluation.tasks.clustering import Clustering
+from textssl.evaluation.tasks.geometry_task import Geometry
+from textssl.evaluation.tasks.language_modelling import Language
+from textssl.evaluation.tasks.lm_eval_task import LmEval
+from textssl.evaluation.tasks.minimal_pairs import MinimalPairs
+from textssl.evaluation.tasks.retrieval import Retrieval
+from textssl.evaluation.tasks.similarity import Similarity, WordSimilarity
+from textssl.inference.features import DEFAULT_MAX_TOKENS
+from textssl.inference.scorer import VECTORS, Scorer
 
 KINDS: dict[str, Callable[..., Any]] = {
     kind.kind: kind

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from textssl.data.documents import is_usable
-from textssl.data.drops import MISSING_COLUMN, DropReport
-from textssl.data.formats import table_records
-from textssl.data.inputs import expand_inputs
+from textssl.data.text.documents import is_usable
+from textssl.data.text.drops import MISSING_COLUMN, DropReport
+from textssl.data.text.formats import table_records
+from textssl.data.text.inputs import expand_inputs
 from textssl.errors import UserError
 from textssl.evaluation.split import text_hash
 

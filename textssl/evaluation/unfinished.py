@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from textssl.errors import UserError
-from textssl.evaluation.figure import Accuracy, Figure
-from textssl.evaluation.intervals import Score
-from textssl.files import write_text
-from textssl.progress import working
+from textssl.evaluation.figures.figure import Accuracy, Figure
+from textssl.evaluation.figures.intervals import Score
+from textssl.system.files import write_text
+from textssl.system.progress import working
 
 Figures = dict[str, Figure]
 SHARED = "threads"  # what all tasks of a start have in common, beside the tasks themselves

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.batch import Examples
-from textssl.files import written_folder
 from textssl.models.build import build_model, checkpoint_activations, quiet
 from textssl.models.layers import freeze_layers
 from textssl.models.score_layer import ScoreHead, score_head, unit_for
 from textssl.sample_types import LabelFacts, ScoreUnit
 from textssl.sections import ModelConfig
+from textssl.system.files import written_folder
 from textssl.tokenizer.vocabulary import padding_id
 
 

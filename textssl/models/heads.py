@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.batch import Rows
-from textssl.files import written_folder
 from textssl.losses import linear_cross_entropy
 from textssl.models.attention import isolate, own_direction, restore
 from textssl.models.build import checkpoint_activations, quiet
 from textssl.models.configuration import position_capacity
+from textssl.system.files import written_folder
 from textssl.tokenizer import for_causal
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from textssl.errors import UserError
-from textssl.files import write_text, written_file
 from textssl.models.build import BROKEN_FOLDER
+from textssl.system.files import write_text, written_file
 
 WEIGHTS, LABELS = "classifier.safetensors", "classifier.json"
 

@@ -18,7 +18,6 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from textssl.batch import Texts
 from textssl.config import validate_options
 from textssl.errors import UserError
-from textssl.files import scratch_folder, written_folder
 from textssl.models.attention import layout
 from textssl.models.build import BROKEN_FOLDER, build_model, quiet
 from textssl.models.configuration import position_capacity
@@ -27,6 +26,7 @@ from textssl.models.lsa import lsa_table
 from textssl.models.presets import STATIC_PRESETS
 from textssl.models.static import StaticConfig, StaticTable, token_frequencies
 from textssl.sections import ModelConfig
+from textssl.system.files import scratch_folder, written_folder
 from textssl.tokenizer.vocabulary import padding_id
 
 POOLED = ("pooler",)  # weights that a stock class adds to its backbone and mean pooling does not use

@@ -12,13 +12,13 @@ import yaml
 
 from textssl import __version__
 from textssl.evaluation.measure import versions
-from textssl.files import write_text
 from textssl.report.facts import ARXIV, Facts, Labelled, TrainingText
 from textssl.report.finetuned import HEADINGS, row_words
 from textssl.report.folder import ModelFolder
 from textssl.report.limits import limits
 from textssl.report.markdown import block, escape, table
 from textssl.report.paths import shown
+from textssl.system.files import write_text
 
 CARD = "README.md"
 WHAT = {  # kind -> the first words of a card

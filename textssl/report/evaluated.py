@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from textssl.data.samples import cache_folder
+from textssl.data.samples.cache import cache_folder
 from textssl.errors import UserError
-from textssl.evaluation.table import legend, result_tables
-from textssl.files import write_text
 from textssl.report.card import CARD
 from textssl.report.markdown import code, escape, from_rich
 from textssl.report.paths import shown_values
+from textssl.report.table import legend, result_tables
+from textssl.system.files import write_text
 
 BEGIN, END = "<!-- textssl evaluate: begin -->", "<!-- textssl evaluate: end -->"
 BEFORE = "\n## Limits\n"  # where the section goes in a card of ours; at the end of others

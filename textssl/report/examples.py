@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from textssl.data.corpus import HELD_OUT, Corpus
-from textssl.data.languages import UNKNOWN, main_language, spoken
+from textssl.data.corpus.corpus import HELD_OUT, Corpus
+from textssl.data.text.languages import UNKNOWN, main_language, spoken
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
-from textssl.data.samples import PREFIX, cache_folder
+from textssl.data.samples.cache import PREFIX, cache_folder
 
 
 def shown(path: str | Path) -> str:

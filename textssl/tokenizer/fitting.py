@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 
 from textssl.errors import UserError
-from textssl.subprocesses import Helper, answer_requests
+from textssl.system.subprocesses import Helper, answer_requests
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # their ids are 0 to 4
 PRINTABLE_ASCII = [chr(code) for code in range(33, 127)]

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from textssl.data.wheels import sha256_of
 from textssl.errors import UserError
-from textssl.files import flush, settle, writing
+from textssl.system.checksums import sha256_of
+from textssl.system.files import flush, settle, writing
 
 MANIFEST = "manifest.json"
 STATE = "state.json"

@@ -12,7 +12,7 @@ from torch import nn
 
 from textssl.distributed import broadcast_module, from_first_rank
 from textssl.errors import UserError
-from textssl.evaluation.figure import METRICS
+from textssl.evaluation.figures.figure import METRICS
 from textssl.training import checkpoint
 
 LOSS = "eval/loss"

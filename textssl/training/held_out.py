@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from textssl.batch import Batch
-from textssl.data.loader import Steps
+from textssl.data.batches.loader import Steps
 from textssl.distributed import rank, sum_over_ranks
 from textssl.objectives.base import Encoded, Objective
 from textssl.training.gradcache import gather, seed_torch

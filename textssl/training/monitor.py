@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textssl.evaluation.geometry import mean_cosine, normalised_std, rankme
+from textssl.evaluation.figures.geometry import mean_cosine, normalised_std, rankme
 from textssl.objectives.base import Watched
 
 MOST_ROWS = 256  # looked at: the singular values of more would cost as much as a step

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textssl import distributed
-from textssl.files import write_text
+from textssl.system.files import write_text
 from textssl.training.tracking import duration, finite
 from textssl.training.trainer import Trainer
 

@@ -15,9 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from textssl import progress
 from textssl.errors import UserError, printable
-from textssl.files import write_text, writing
+from textssl.system import progress
+from textssl.system.files import write_text, writing
 
 METRICS = "metrics.jsonl"
 LOOK_SECONDS = 1.0

@@ -15,14 +15,13 @@ from rich.console import Console
 from torch import Tensor
 
 from textssl.batch import Batch
-from textssl.data.loader import Steps, load_steps
+from textssl.data.batches.loader import Steps, load_steps
 from textssl.distributed import Accelerator, from_first_rank, rank, sum_gradients, sum_over_ranks, world_size
 from textssl.errors import UserError
 from textssl.objectives.base import Encoded, Objective
 from textssl.sections import Config
-from textssl.terminal import Terminal
+from textssl.system.terminal import Terminal
 from textssl.training import checkpoint
-from textssl.training.agreement import Agreed, agree
 from textssl.training.evaluations import Best, Evaluation, restore_best
 from textssl.training.gradcache import StepGradient
 from textssl.training.monitor import Monitor
@@ -30,6 +29,7 @@ from textssl.training.optimizer import build_optimizer, set_lr
 from textssl.training.precision import widened
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
+from textssl.training.step_totals import Agreed, agree
 from textssl.training.tracking import Recent, RunFolder, Tracker, announce, cut_metrics, duration, shown
 
 

@@ -1,0 +1,54 @@
+"""Subprocesses: order, what they print, errors of the user and of ours, and processes that die."""
+
+import os
+from typing import Any
+
+import pytest
+
+from textssl.errors import UserError
+from textssl.system.subprocesses import Helper, Pool, answer_requests
+
+
+def serve() -> None:
+    """In the subprocess: adds to the number that came first."""
+
+    def prepare(first: int) -> tuple[str, Any]:
+        if first < 0:
+            raise UserError(f"{first} is negative")
+
+        def answer(request: Any) -> Any:
+            print("a library says something")
+            if request == "exit":
+                os._exit(3)
+            return first + request, os.environ["GIVEN"]
+
+        return f"ready with {first}", answer
+
+    answer_requests(prepare)
+
+
+def pool(*firsts: int) -> Pool:
+    return Pool([Helper("a test process", __name__, first, {"GIVEN": "here"}) for first in firsts])
+
+
+def test_requests_are_answered_and_share_the_helpers(capfd):
+    with pool(10, 10) as helpers:
+        assert helpers.prepared == ["ready with 10"] * 2
+        answers = [helpers.submit(number) for number in range(9)]
+        assert [answer.result() for answer in answers] == [(10 + number, "here") for number in range(9)]
+    assert all(helper.process.returncode is not None for helper in helpers.helpers)
+    printed = capfd.readouterr()
+    assert printed.out == "" and printed.err.count("a library says something") == 9
+
+
+def test_errors_come_back_as_what_they_were():
+    with pytest.raises(UserError, match="-1 is negative"):
+        pool(1, -1)
+    with pool(1) as helpers:
+        with pytest.raises(RuntimeError, match=r"a test process failed:\n(.|\n)*TypeError"):
+            helpers.submit("no number").result()
+        assert helpers.submit(1).result() == (2, "here"), "it goes on"
+        with pytest.raises(RuntimeError, match=r"a test process ended unexpectedly \(exit code 3\)"):
+            helpers.submit("exit").result()
+        with pytest.raises(RuntimeError, match="exit code 3"):
+            helpers.submit(1).result()

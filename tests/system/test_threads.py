@@ -1,0 +1,76 @@
+"""The number of compute threads: what somebody says, what a container allows, what others leave free."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from textssl.errors import UserError
+from textssl.system import threads
+from textssl.system.threads import Threads, choose_threads, cpu_limit, free_threads, of_load, use
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    free_threads.cache_clear()
+    yield
+    free_threads.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("cores", "busy", "count"),
+    [(2, [0, 0], 2), (2, [90, 80], 1), (2, [100, 100], 1), (2, [30, 10], 2), (8, [100] * 3 + [5] * 5, 5), (2, [], 2)],
+)
+def test_busy_cores_are_left_to_others(cores, busy, count):
+    assert of_load(cores, busy)[0] == count
+
+
+def test_what_somebody_says_comes_first(monkeypatch):
+    monkeypatch.setattr(threads.psutil, "cpu_percent", lambda *_, **__: [100.0] * 64)
+    monkeypatch.setattr(threads, "allowed_cores", lambda: [3, 5, 7])
+    monkeypatch.setattr(threads, "cpu_limit", lambda: 8.0)
+    assert choose_threads().count == 1 and "others use 3.0" in choose_threads().why
+    assert choose_threads(before=2).count == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert choose_threads(before=2) == Threads(3, "OMP_NUM_THREADS")
+    assert choose_threads(5, before=2) == Threads(5, "--threads")
+    for wrong in (0, -1, 10**6):
+        with pytest.raises(UserError, match=r"train\.threads is .* must be from 1"):
+            choose_threads(wrong, name="train.threads")
+
+
+def test_processes_share_the_cores_and_the_load_is_looked_at_once(monkeypatch):
+    looks = []
+    monkeypatch.setattr(threads.psutil, "cpu_percent", lambda *_, **__: looks.append(1) or [0.0] * 64)
+    monkeypatch.setattr(threads, "allowed_cores", lambda: list(range(8)))
+    monkeypatch.setattr(threads, "cpu_limit", lambda: 6.5)
+    assert [choose_threads().count for _ in range(3)] == [6, 6, 6] and len(looks) == 1
+    free_threads.cache_clear()
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert choose_threads().count == 1 and len(looks) == 1
+
+
+def test_the_limit_of_a_container_is_read(tmp_path):
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert cpu_limit(tmp_path) == 1.5
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    unlimited = cpu_limit(tmp_path)
+    (tmp_path / "cpu.max").unlink()
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpu_limit(tmp_path) == unlimited >= 1 and cpu_limit(tmp_path / "nothing") == unlimited
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("50000\n")
+    assert cpu_limit(tmp_path) == 1.0
+
+
+def test_libraries_follow(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")
+    try:
+        assert use(Threads(2, "a test")).count == 2 == torch.get_num_threads()
+    finally:
+        use(Threads(before, "as before"))

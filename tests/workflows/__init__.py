@@ -1,1 +1,0 @@
-"""Mirror of textssl/workflows."""

@@ -1,0 +1,264 @@
+"""A configuration becomes the data of a run: the steps to train on, and those to evaluate on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+from rich.console import Console
+from transformers import PreTrainedTokenizerFast
+
+from textssl import distributed, tokenizer
+from textssl.data.batches.batching import Limits, TextDealing
+from textssl.data.batches.labelled_examples import LabelPairs
+from textssl.data.batches.loader import JoinedSteps, StepDataset, Steps
+from textssl.data.batches.standalone import Alone
+from textssl.data.corpus.corpus import Corpus
+from textssl.data.labelled.given_pairs import PairOrder, read_pairs
+from textssl.data.plan.plan import Order, Plan
+from textssl.data.text.drops import DropReport
+from textssl.errors import UserError
+from textssl.objectives.base import Objective
+from textssl.sections import Config
+from textssl.training.held_out import HELD_OUT_SEED
+from textssl.training.tracking import announce
+
+COUNTED_TOKENS = 2**25
+SHOWN_SECONDS = 2.0  # of checking a corpus, from which it is said
+
+
+@dataclass
+class Data:
+    """What a run trains on: prepared corpora with their weights, and given pairs where there are any.
+
+    alone: what gives pieces of the corpora the tokens of their text; needed where an objective embeds such pieces.
+    """
+
+    corpora: list[tuple[Corpus, float]]
+    pairs: PairOrder | LabelPairs | None = None
+    alone: Alone | None = None
+
+    def counts(self, size: int) -> sparse.csr_matrix:
+        """(size, documents) how often each token stands in each document, of the first COUNTED_TOKENS.
+
+        Corpora share that number; a given pair counts as a document.
+        """
+        sources = [corpus_documents(corpus) for corpus, _ in self.corpora]
+        if self.pairs is not None:
+            sources.append(np.concatenate([pair.left, pair.right]) for pair in self.pairs.pairs)
+        ids, lengths = [], []
+        for documents in sources:
+            left = COUNTED_TOKENS // len(sources)
+            for document in documents:
+                ids.append(document[:left])
+                lengths.append(len(ids[-1]))
+                left -= lengths[-1]
+                if left <= 0:
+                    break
+        columns = np.repeat(np.arange(len(lengths)), lengths)
+        flat = np.concatenate(ids)
+        return sparse.csr_matrix((np.ones(len(flat)), (flat, columns)), shape=(size, len(lengths)))
+
+    def fingerprints(self, config: Config) -> dict[str, str]:
+        """Facts that a resumed run must share."""
+        found = {str(corpus.path): corpus.fingerprint for corpus, _ in self.corpora}
+        return found | ({str(config.data.pairs): self.pairs.fingerprint} if self.pairs else {})
+
+
+def corpus_documents(corpus: Corpus) -> Iterator[np.ndarray]:
+    """Token ids of every document, (tokens,) each."""
+    for shard, begin, end in corpus.document_bounds():
+        yield np.asarray(corpus.shard(shard).tokens[begin:end])
+
+
+def open_data(
+    config: Config, objective: Objective, words: PreTrainedTokenizerFast, source: str, console: Console
+) -> Data:
+    """Open what the configuration names, check it against the tokenizer, and tell the objective of given pairs.
+
+    source: the tokenizer's name, for messages. Raises UserError.
+    """
+    for key in ("train", "validation", "test", "shots"):
+        if getattr(config.data, key) is not None:
+            raise UserError(f"data.{key} is for `textssl finetune`, which learns labels: leave it out")
+    pairs = given_pairs(config, objective, words, console)
+    if not config.data.corpus:
+        if sample_kinds(objective) == {"pairs"}:
+            return Data([], pairs)
+        raise UserError("data.corpus is missing: name a folder made by `textssl prepare`, e.g. data.corpus=DIR")
+    corpora = [open_checked(share.path, console) for share in config.data.corpus]
+    for corpus in corpora:
+        if corpus.tokenizer_hash != tokenizer.tokenizer_hash(words):
+            raise UserError(
+                f"the corpus {corpus.path} was prepared with another tokenizer than {source}: prepare it again"
+            )
+    weights = [share.weight for share in config.data.corpus]
+    parts = [part.objective for part in objective.parts.values()] or [objective]
+    cuts = any(part.embeds and part.sample != "pairs" for part in parts)
+    return Data(list(zip(corpora, weights, strict=True)), pairs, Alone(words.backend_tokenizer) if cuts else None)
+
+
+def open_checked(path: str | Path, console: Console) -> Corpus:
+    """A corpus whose files are those that prepare wrote; the first rank reads them once and says so where it is long.
+
+    Raises UserError on every rank.
+    """
+    corpus, started = Corpus.open(path), time.monotonic()
+    read = distributed.from_first_rank(corpus.check)
+    seconds = time.monotonic() - started
+    if seconds > SHOWN_SECONDS and distributed.rank() == 0:
+        announce(console, f"checked the {read / 2**20:,.0f} MiB of {path} in {seconds:.0f} s, once until they change")
+    return corpus
+
+
+def given_pairs(
+    config: Config, objective: Objective, words: PreTrainedTokenizerFast, console: Console
+) -> PairOrder | None:
+    if config.data.pairs is None:
+        return None
+    taker = objective.parts["pairs"].objective if "pairs" in objective.parts else objective
+    report = DropReport()
+    pairs = read_pairs(
+        config.data.pairs,
+        lambda texts: words(list(texts), add_special_tokens=False, verbose=False)["input_ids"],  # type: ignore[arg-type]
+        seed=config.seed,
+        length=config.data.sequence_length,
+        score_range=getattr(taker, "score_range", (0.0, 1.0)),
+        target=getattr(taker, "target", "none"),
+        report=report,
+    )
+    if report.total and distributed.rank() == 0:
+        announce(console, f"data.pairs: {report.total:,} records dropped: {report.summary()}", style="yellow")
+    objective.take_pairs(pairs.facts)
+    return pairs
+
+
+def training_steps(config: Config, objective: Objective, data: Data, progress: Callable[[int], float]) -> Steps:
+    """This rank's share of every step."""
+    return build_steps(config, objective, data, config.seed, progress=progress)
+
+
+def held_out_steps(
+    config: Config, objective: Objective, data: Data, warn: Callable[[str], None]
+) -> tuple[Steps, Corpus] | None:
+    """The samples of the held-out text and its corpus; None where there is none.
+
+    A small default split may hold no such sample: `warn` is told, and there is no evaluation. Raises UserError.
+    """
+    if not data.corpora or sample_kinds(objective) == {"pairs"}:
+        return None
+    corpus = held_out_corpus(config, data)
+    if corpus is None:
+        return None
+    distributed.from_first_rank(corpus.check)
+    held_out = replace(data, corpora=[(corpus, 1.0)])
+    try:
+        steps = build_steps(config, objective, held_out, HELD_OUT_SEED, most=config.evaluation.max_rows)
+    except UserError as error:
+        if config.data.held_out:
+            raise
+        warn(f"no held-out loss: {error}")
+        return None
+    return (steps, corpus) if len(steps) else None
+
+
+def held_out_corpus(config: Config, data: Data) -> Corpus | None:
+    first = data.corpora[0][0]
+    path = Path(config.data.held_out) if config.data.held_out else first.held_out
+    if not config.data.held_out and not path.exists():
+        return None
+    corpus = Corpus.open(path)
+    if corpus.tokenizer_hash != first.tokenizer_hash:
+        raise UserError(f"data.held_out {path} was prepared with another tokenizer than {first.path}")
+    return corpus if corpus.documents else None
+
+
+def build_steps(
+    config: Config, objective: Objective, data: Data, seed: int, most: int | None = None, **options: Any
+) -> Steps:
+    """Steps of an objective or, side by side, of the parts of a mixture. most: samples, for data that end."""
+    if not objective.parts:
+        return build_part(config, objective, data, seed, config.train.batch_size, most, options)
+    parts = objective.parts
+    if most is not None:  # given pairs have no held-out part
+        parts = {name: part for name, part in parts.items() if part.objective.sample != "pairs"}
+    return JoinedSteps({
+        name: build_part(config, part.objective, data, seed, part.batch_size or config.train.batch_size, most, options)
+        for name, part in parts.items()
+    })  # fmt: skip
+
+
+def build_part(
+    config: Config,
+    objective: Objective,
+    data: Data,
+    seed: int,
+    batch_size: int,
+    most: int | None,
+    options: dict[str, Any],
+) -> StepDataset:
+    form, order = objective.row_format(), sample_order(config, objective, data, seed)
+    objective.check_length(config.data.sequence_length - form.overhead)
+    if batch_size < objective.least_samples:
+        raise UserError(f"train.batch_size is {batch_size}: this objective contrasts samples, it needs 2 or more")
+    if len(order) < objective.least_samples:
+        raise UserError(
+            f"the text holds {len(order)} sample (of kind {objective.sample}), and this objective contrasts "
+            "samples: give more documents, see --one-document-per of `textssl prepare`"
+        )
+    if most is not None:
+        options = {**options, "num_samples": min(len(order), most)}
+        if objective.gathers:  # a smaller last step would have fewer negatives, and another loss
+            batch_size = min(batch_size, options["num_samples"])
+            options["num_samples"] -= options["num_samples"] % batch_size
+    return StepDataset(
+        order,
+        objective.corrupt,
+        objective.collate,
+        batch_size=batch_size,
+        micro_batch_size=config.train.micro_batch_size,
+        world_size=distributed.world_size(),
+        rank=distributed.rank(),
+        dealing=text_dealing(config, objective, data) if objective.embeds else None,
+        **options,
+    )
+
+
+def text_dealing(config: Config, objective: Objective, data: Data) -> TextDealing:
+    alone = None if objective.sample == "pairs" else data.alone  # given pairs are encoded alone as they are read
+    return TextDealing(objective.row_format(), config.data.sequence_length, limits(config, objective), alone)
+
+
+def sample_order(config: Config, objective: Objective, data: Data, seed: int) -> Order:
+    if objective.sample == "pairs":
+        assert data.pairs is not None
+        return data.pairs
+    return Plan(
+        data.corpora,
+        kind=objective.sample,
+        length=config.data.sequence_length,
+        form=objective.row_format(),
+        seed=seed,
+        window_tokens=config.data.window_tokens,
+    )
+
+
+def limits(config: Config, objective: Objective) -> Limits:
+    """What fits into one forward: micro_batch_size samples of two views, micro_batch_tokens places."""
+    texts = None if config.train.micro_batch_size is None else 2 * config.train.micro_batch_size
+    tokens = config.train.micro_batch_tokens
+    return Limits(texts, tokens, slack=0.0) if objective.backbone.static else Limits(texts, tokens)
+
+
+def sample_kinds(objective: Objective) -> set[str]:
+    """What an objective, or all parts of a mixture, draw."""
+    return {part.objective.sample for part in objective.parts.values()} or {objective.sample}
+
+
+def planned(steps: Steps) -> Sequence[StepDataset]:
+    return list(steps.parts.values()) if isinstance(steps, JoinedSteps) else [steps]

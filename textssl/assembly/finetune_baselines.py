@@ -1,0 +1,122 @@
+"""What stands beside a fine-tuned model: answers of simpler ways on the same labels and test texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from textssl import distributed
+from textssl.assembly.tuning import Tuned, class_numbers, tune
+from textssl.data.labelled.labelled_set import Labeled
+from textssl.data.labelled.splits import Splits
+from textssl.distributed import Accelerator
+from textssl.errors import UserError
+from textssl.evaluation import labelled_baselines
+from textssl.evaluation.terms import Texts
+from textssl.inference.encoders import load_encoder
+from textssl.sections import Config
+from textssl.system.progress import working
+from textssl.training.tracking import announce
+
+PLAIN_LR = 1e-4  # a new output layer wants more than the vectors that contrast moves
+
+
+@dataclass
+class Beside:
+    """Answers of baselines to the test texts, on the first rank.
+
+    terms: of baselines that count, what they counted, such as "words". stopped_by: the signal that stopped one of them.
+    """
+
+    answers: dict[str, np.ndarray] = field(default_factory=dict)
+    terms: dict[str, str] = field(default_factory=dict)
+    stopped_by: str | None = None
+
+
+def beside(config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> Beside:
+    """What evaluation.baselines asks for, on every rank.
+
+    config: after its own run. What learns without choosing by validation also gets the validation texts, unless
+    data.shots keeps labels few. "scratch" is the same run from random weights, "finetune" plain fine-tuning in the
+    place of contrast; both are runs in folders of their own inside the run folder. What cannot be made of these texts
+    is left out, and why is said. Answers of the first rank are the ones that count.
+    """
+    found = Beside()
+    if splits.test is None:
+        return found
+    for name in config.evaluation.baselines:
+        try:
+            if name in ("scratch", "finetune"):
+                made = other_run(name, config, splits, accelerator, console)
+                if made.summary.stopped_by is not None:
+                    found.stopped_by = made.summary.stopped_by
+                    return found
+                answers = made.answers
+            else:
+                with working(f"making the baseline {name}"):
+                    answers = simple(name, config, splits, found.terms) if distributed.rank() == 0 else None
+        except UserError as error:
+            if distributed.rank() == 0:
+                announce(console, f"evaluation.baselines: {name} is left out: {error}", style="yellow")
+            continue
+        if answers is not None:
+            found.answers[name] = answers
+    return found
+
+
+def simple(name: str, config: Config, splits: Splits, terms: dict[str, str]) -> np.ndarray:
+    """Answers of a baseline that trains no transformer; `terms` is told what one that counts has counted.
+
+    Raises UserError where these texts allow none.
+    """
+    assert splits.test is not None
+    classes, everything = len(splits.facts.classes), splits.learnable
+    truth = targets(everything, splits)
+    if name == "majority":
+        return labelled_baselines.constant(truth, classes, len(splits.test))
+    if name == "tfidf":
+        told = labelled_baselines.tfidf(sides(everything), truth, sides(splits.test), classes, config.seed)
+        answers, terms[name] = told
+        return answers
+    return probe(config, splits, everything)
+
+
+def sides(part: Labeled) -> Texts:
+    return part.texts, part.text_b
+
+
+def targets(part: Labeled, splits: Splits) -> np.ndarray:
+    return np.array(part.scores) if part.scores is not None else class_numbers(part, splits.facts)
+
+
+def probe(config: Config, splits: Splits, everything: Labeled) -> np.ndarray:
+    """A linear model on the frozen features of the folder that the run started from. Raises UserError without one."""
+    assert splits.test is not None
+    if config.model.pretrained is None or config.model.reinitialise:
+        raise UserError("the run starts from random weights, not from features to be frozen")
+    if splits.train.text_b is not None:
+        raise UserError("it takes single texts, and these are pairs")
+    encoder = load_encoder(config.model.pretrained, max_tokens=config.data.sequence_length)
+    train, test = encoder.embed(everything.texts), encoder.embed(splits.test.texts)
+    return labelled_baselines.linear(train, targets(everything, splits), test, len(splits.facts.classes), config.seed)
+
+
+def other_run(name: str, config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> Tuned:
+    """Another run on the same splits, in a folder inside the run folder. UserError where it would be the same run."""
+    other = config.model_copy(deep=True)
+    other.out = str(Path(config.out) / name)
+    if name == "scratch":
+        if config.model.pretrained is None or config.model.reinitialise:
+            raise UserError("the run itself starts from random weights")
+        other.model.reinitialise = True
+    elif config.objective["name"] != "pairs":
+        raise UserError("the run itself is plain fine-tuning; it stands beside objective.name=pairs")
+    else:
+        other.objective, other.optimizer.lr = {"name": "auto"}, max(PLAIN_LR, config.optimizer.lr)
+        other.model.pooling = other.model.dense_width = other.model.normalize = None
+    if distributed.rank() == 0:
+        announce(console, f"beside it, {name}:")
+    return tune(other, splits, accelerator, console)

@@ -1,0 +1,116 @@
+"""A configuration becomes everything that a pretraining run needs: tokenizer, data, backbone, trainer, evaluations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from transformers import PreTrainedTokenizerFast
+
+from textssl import distributed, tokenizer
+from textssl.assembly.datasets import Data, held_out_steps, open_data, planned, training_steps
+from textssl.assembly.in_loop import suite_evaluation
+from textssl.assembly.runs import choose_run, make_trainer
+from textssl.assembly.tokenizers import open_tokenizer
+from textssl.config import Config
+from textssl.distributed import Accelerator
+from textssl.errors import UserError
+from textssl.models.build import build_model, count_parameters
+from textssl.models.heads import LanguageModel
+from textssl.models.layers import freeze_layers
+from textssl.models.sentence import SentenceModel, build_sentence_model, is_static
+from textssl.models.static import StaticTable
+from textssl.objectives.base import Objective
+from textssl.training.evaluations import Evaluation
+from textssl.training.held_out import held_out_loss
+from textssl.training.tracking import announce
+from textssl.training.trainer import Trainer
+
+
+def assemble(
+    config: Config, objective: Objective, accelerator: Accelerator, console: Console
+) -> tuple[Trainer, Data, PreTrainedTokenizerFast]:
+    """Every object that a run needs, checked against each other; nothing is written."""
+    words, source = open_tokenizer(config)
+    data = open_data(config, objective, words, source, console)
+    found = choose_run(config, words, data.fingerprints(config), console)
+    backbone = build_backbone(config, objective, words, data)
+    trainer = make_trainer(
+        *(config, objective, backbone),
+        lambda progress: training_steps(config, objective, data, progress),
+        *(words, accelerator, console),
+        found=found,
+        samples_an_epoch=lambda steps: len(planned(steps)[0].plan),
+        warnings=check_family(words, backbone),
+    )
+    held_out = held_out_evaluator(config, objective, data, trainer, words)
+    if held_out is not None:
+        trainer.evaluations.append(Evaluation(held_out, config.evaluation.every, "eval/loss"))
+    trainer.evaluations += suite_evaluation(config, objective, words)
+    return trainer, data, words
+
+
+def check_family(words: PreTrainedTokenizerFast, backbone: LanguageModel | SentenceModel) -> list[str]:
+    """What the tokenizer lacks for this backbone; a static encoder needs nothing."""
+    inner = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
+    return tokenizer.check_family(words, inner.model.config.model_type) if isinstance(inner, LanguageModel) else []
+
+
+def build_backbone(config: Config, objective: Objective, words: Any, data: Data) -> LanguageModel | SentenceModel:
+    options: dict[str, Any] = {"sequence_length": config.data.sequence_length, "seed": config.seed}
+    if objective.embeds:
+        counts = data.counts(len(words)) if is_static(config.model) else None
+        model = build_sentence_model(config.model, words, head=objective.head, counts=counts, **options)
+        if isinstance(model.backbone, StaticTable):
+            for key in ("gradient_checkpointing", "compile"):
+                if getattr(config.train, key):
+                    raise UserError(f"train.{key} does nothing for a static encoder: leave it out")
+            return model
+        backbone = model.backbone
+    else:
+        model = backbone = LanguageModel(build_model(config.model, words, causal=objective.head, **options))
+    freeze_layers(backbone.backbone, config.model.frozen_layers)
+    if config.train.gradient_checkpointing:
+        backbone.checkpoint_gradients()
+    if config.train.compile:
+        backbone.compile()
+    return model
+
+
+def held_out_evaluator(
+    config: Config, objective: Objective, data: Data, trainer: Trainer, words: PreTrainedTokenizerFast
+):
+    """() -> held-out figures, or None where there is no held-out text."""
+
+    def warn(text: str) -> None:
+        if distributed.rank() == 0:
+            announce(trainer.console, text, style="yellow")
+
+    found = held_out_steps(config, objective, data, warn)
+    if found is None:
+        return None
+    steps, corpus = found
+    tokens_per_byte = None
+    if objective.codes_text and tokenizer.keeps_text(words):
+        tokens_per_byte = (corpus.tokens + len(objective.row_format().end) * corpus.documents) / corpus.bytes
+    return lambda: held_out_loss(objective, trainer.encode, steps, trainer.device, tokens_per_byte)
+
+
+def describe(trainer: Trainer, data: Data, accelerator: Accelerator) -> str:
+    config, processes = trainer.config, accelerator.num_processes
+    tokens = sum(corpus.tokens for corpus, _ in data.corpora)
+    text = f"{tokens:,} tokens of text" if tokens else f"the pairs of {config.data.pairs}"
+    names = {"adjacent": "pairs of neighbouring sentences", "pairs": "given pairs"}
+    samples = [
+        f"{len(steps.plan):,} {names.get(part.sample, part.sample)} an epoch, {steps.batch_size} a step"
+        for steps, part in zip(planned(trainer.dataset), leaves(trainer.objective), strict=True)
+    ]
+    return (
+        f"{config.objective['name']}: {count_parameters(trainer.objective):,} parameters, {text} in "
+        f"{' and '.join(samples)}, {processes} process{'es' * (processes > 1)} on {trainer.device.type} "
+        f"in {trainer.precision}"
+    )
+
+
+def leaves(objective: Objective) -> list[Objective]:
+    return [part.objective for part in objective.parts.values()] or [objective]

@@ -1,0 +1,262 @@
+"""What every command that trains does around the trainer: devices, the run folder, precision, the result."""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from textssl import distributed, tokenizer
+from textssl.assembly.computing import deterministic, take_threads
+from textssl.assembly.fitting import check_masks, fit_attention, telling_of_memory
+from textssl.config import differing_keys
+from textssl.data.batches.loader import Steps
+from textssl.distributed import Accelerator
+from textssl.errors import UserError
+from textssl.objectives.base import Objective
+from textssl.sections import Config
+from textssl.system.files import check_place, write_text
+from textssl.system.lock import NAME as LOCK
+from textssl.system.lock import check_free, hold
+from textssl.system.threads import choose_threads, use
+from textssl.tokenizer.vocabulary import Vocabulary
+from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
+from textssl.training.precision import choose_precision, native_bfloat16
+from textssl.training.schedule import StepProgress
+from textssl.training.summary import Summary, summarize
+from textssl.training.tracking import METRICS, announce, check_tensorboard
+from textssl.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+NEVER = "{} holds checkpoints and train.resume is never: choose another out, or train.resume=auto"
+LONGEST_NAME = "step-00000000"
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def start_accelerator(config: Config) -> Accelerator:
+    """The device that a run asks for, the threads, and the processes of its launch. Raises UserError."""
+    use(choose_threads(config.train.threads, name="train.threads"))
+    if config.train.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
+    cpu = config.train.device == "cpu" or not torch.cuda.is_available()
+    return distributed.join_processes("cpu" if cpu else "cuda", config.train.timeout_seconds)
+
+
+@contextmanager
+def held_run(config: Config) -> Iterator[None]:
+    """The run folder against a second run, while the block runs; every rank enters, the first one holds the lock.
+
+    The folder is made for that, and goes again where nothing came into it. Raises UserError where another process
+    holds it, or where it is no run folder.
+    """
+    with ExitStack() as stack, distributed.naming_absent(config.train.timeout_seconds):
+        distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
+        yield
+
+
+def take_run(run: Path, stack: ExitStack) -> None:
+    check_place(run, name="out")
+    if not has_seeds(run):
+        check_folder(run)
+    stack.enter_context(hold(run / LOCK, f"out={run}", "out"))
+    for file in (run.parent / LOCK, *run.glob(f"seed-*/{LOCK}")):  # whose restart or seed this may be
+        check_free(file, f"out={file.parent}", "out")
+
+
+def choose_run(
+    config: Config, words: PreTrainedTokenizerFast, fingerprints: dict[str, str], console: Console
+) -> tuple[Path, Path | None, dict[str, Any]]:
+    """The run folder after `train.resume`, the checkpoint to go on from, and the facts that a resumed run must share.
+
+    fingerprints: of the data, by name. The configuration is changed to go on with this very run. Raises UserError
+    naming the keys in which a run to be continued differs; tokenizer and data are compared by what they hold, however
+    their paths are written.
+    """
+    identity = {
+        "config": config.model_dump(mode="json"),
+        "corpora": fingerprints,
+        "tokenizer": tokenizer.framed_hash(words),
+        "paths": absolute_paths(config),
+    }
+    run, newest = distributed.from_first_rank(lambda: find_run(config, console))
+    config.out, config.train.resume = str(run), "auto"
+    if newest is None:
+        return run, None, identity
+    before = read_state(newest)["identity"]
+    changed = changed_keys(before, identity)
+    if changed:
+        raise UserError(
+            f"{run} was trained with another configuration; these keys differ: {', '.join(changed)}. "
+            "Put them back, choose another out, or begin anew with train.resume=restart"
+        )
+    if list(before["corpora"].values()) != list(identity["corpora"].values()):
+        raise UserError(f"{run} was trained on other text than {', '.join(identity['corpora'])} holds now")
+    return run, newest, identity
+
+
+BY_CONTENT = ("data.pairs", "data.train", "data.validation", "data.test")  # `fingerprints` covers these and the corpora
+BY_PLACE = ("model.pretrained", "data.held_out")
+
+
+def absolute_paths(config: Config) -> dict[str, str]:
+    """Where the keys of BY_PLACE lead, whatever the working folder; names that are no paths are left out."""
+    given = {"model.pretrained": config.model.pretrained, "data.held_out": config.data.held_out}
+    return {key: str(Path(path).resolve()) for key, path in given.items() if path is not None and Path(path).exists()}
+
+
+def changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Keys that may not differ on resume and do, of two identities. An older version's have no tokenizer or paths."""
+    old, new = ({**one["config"], "data": {**one["config"]["data"]}} for one in (before, now))
+    for data in (old["data"], new["data"]):
+        data["corpus"] = [share["weight"] for share in data["corpus"]]
+    places = before.get("paths", {})
+    equal = {key for key in BY_PLACE if key in places and places[key] == now["paths"].get(key)}
+    equal |= set(BY_CONTENT) | ({"tokenizer"} if "tokenizer" in before else set())
+    changed = [key for key in differing_keys(old, new) if key not in equal]
+    if before.get("tokenizer", now["tokenizer"]) != now["tokenizer"]:
+        changed.append("tokenizer" if new["tokenizer"] else "tokenizer (that of model.pretrained)")
+    return changed
+
+
+def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
+    """The run folder and its newest complete checkpoint; what a killed writer left there is cleared away."""
+    run = Path(config.out)
+    check_place(run, name="out")
+    if has_seeds(run):
+        raise UserError(f"out={run} holds runs of several seeds: choose another out, or the same train.num_seeds")
+    check_folder(run)
+    remove_unfinished(run / "checkpoints")
+    if not any((run / "checkpoints").glob("step-*")):
+        return run, None
+    if config.train.resume == "never":
+        raise UserError(NEVER.format(run))
+    if config.train.resume == "restart":
+        return fresh_folder(run), None
+    return run, newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
+
+
+def find_seeds(config: Config) -> Path:
+    """The folder for runs of several seeds, after `train.resume`. Raises UserError; writes nothing."""
+    run = Path(config.out)
+    check_place(run, name="out")
+    if (run / "checkpoints").exists():
+        raise UserError(f"out={run} holds a run of one seed: choose another out, or train.num_seeds=1")
+    if not has_seeds(run):
+        check_folder(run)
+        return run
+    if config.train.resume == "never":
+        raise UserError(NEVER.format(run))
+    return fresh_folder(run) if config.train.resume == "restart" else run
+
+
+def has_seeds(run: Path) -> bool:
+    return any(run.glob("seed-*/config.yaml"))
+
+
+def check_folder(run: Path) -> None:
+    """UserError where a run cannot be made: it is a file, cannot be written, or the folder holds something else."""
+    if run.exists() and not run.is_dir():
+        raise UserError(f"out={run} is a file, it must be a folder to make")
+    others = run.is_dir() and any(not path.name.startswith(LOCK) for path in run.iterdir())
+    if others and not is_run(run):
+        raise UserError(f"out={run} holds other files and no run: choose a new folder")
+    check_place(run / "checkpoints" / LONGEST_NAME, name="out")
+
+
+def is_run(run: Path) -> bool:
+    """Whether a folder with files is one of a run; a config.yaml alone is what somebody wrote."""
+    begun = any((run / name).exists() for name in (METRICS, "checkpoints")) or has_seeds(run)
+    return begun and (run / "config.yaml").is_file()
+
+
+def fresh_folder(run: Path) -> Path:
+    """The first RUN/restart-N that is not there."""
+    number = 1
+    while (run / f"restart-{number}").exists():
+        number += 1
+    return run / f"restart-{number}"
+
+
+def make_trainer(
+    config: Config,
+    objective: Objective,
+    backbone: nn.Module,
+    steps_of: Callable[[Callable[[int], float]], Steps],
+    words: PreTrainedTokenizerFast,
+    accelerator: Accelerator,
+    console: Console,
+    *,
+    found: tuple[Path, Path | None, dict[str, Any]],
+    samples_an_epoch: Callable[[Steps], int],
+    warnings: Sequence[str] = (),
+) -> Trainer:
+    """The trainer of a run: the objective built on its device, the same on every rank, and the steps to train on.
+
+    steps_of: (step -> progress) -> this rank's steps. found: what `choose_run` gave. warnings: said on the first rank.
+    """
+    if config.train.tensorboard:
+        check_tensorboard()
+    cuda = accelerator.device.type == "cuda"
+    if not cuda:
+        warnings = [*warnings, *take_threads(config, found[1], console)]
+    precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
+    if precision == "bfloat16" and not native_bfloat16(cuda):
+        warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
+    fit_attention(config, backbone, accelerator.device, precision)
+    check_masks(config, backbone, accelerator.device)
+    for warning in warnings if distributed.rank() == 0 else ():
+        announce(console, warning, style="yellow")
+    with torch.random.fork_rng(devices=[]), telling_of_memory():  # the same heads on every rank and run of a seed
+        torch.manual_seed(config.seed)
+        objective.build(backbone, Vocabulary.of(words))
+        objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
+    distributed.broadcast_module(objective)
+    clock = multiprocessing.Value("d", 0.0)
+    own = config.model_copy(update={"train": config.train.model_copy()})  # whose length becomes steps
+    steps = steps_of(StepProgress(own.train, config.train.batch_size * config.data.sequence_length, clock))
+    if own.train.max_epochs is not None:
+        in_steps = math.ceil(own.train.max_epochs * samples_an_epoch(steps) / own.train.batch_size)
+        own.train.max_steps = max(1, min(in_steps, own.train.max_steps or in_steps))
+    run, newest, identity = found
+    return Trainer(
+        *(objective, steps, own, run, accelerator),
+        precision=precision,
+        resume_from=newest,
+        identity=identity,
+        console=console,
+        on_progress=lambda done: setattr(clock, "value", done),
+    )
+
+
+def check_learned(trainer: Trainer) -> None:
+    """UserError for a run whose weights hardly ever moved: what it would export is no result."""
+    skipped, steps = trainer.skipped_steps, trainer.spent.steps
+    if 2 * skipped > steps:
+        raise UserError(
+            f"{skipped} of {steps} steps were not finite and changed no weight, so nothing is exported: lower "
+            f"optimizer.lr, lengthen the warmup, or look at the text; {trainer.checkpoints} has the last state"
+        )
+
+
+def conduct(trainer: Trainer, config: Config, header: str) -> Summary:
+    """Train; the run folder gets its configuration first, and the objective the best weights at the end."""
+    if distributed.rank() == 0:
+        write_text(trainer.run / "config.yaml", config.to_yaml())
+        announce(trainer.console, header)
+    with deterministic(config.train.deterministic), telling_of_memory():
+        stopped_by = trainer.fit()
+    if not stopped_by:
+        check_learned(trainer)
+        trainer.take_best()
+    return summarize(trainer, stopped_by)

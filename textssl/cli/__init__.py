@@ -1,0 +1,1 @@
+"""The command line: parse, call a command, print what went wrong. Nothing heavy is imported until a command runs."""

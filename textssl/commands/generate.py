@@ -1,0 +1,141 @@
+"""`textssl generate`: continue a text with a causal model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.text import Text
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerBase
+
+from textssl.config import check_seed
+from textssl.errors import UserError, printable
+from textssl.inference.loading import (
+    context_limit,
+    find_model,
+    is_sentence_model,
+    language_model_kind,
+    load_config,
+    load_tokenizer,
+    load_weights,
+)
+from textssl.models.build import quiet
+from textssl.system.terminal import Terminal
+from textssl.tokenizer.vocabulary import padding_id
+
+INSTEAD = {
+    "masked": "it is a masked model, which fills gaps: use `textssl fill-mask`",
+    "seq2seq": "it is an encoder-decoder, which needs an input to answer to",
+}
+
+
+def generate(
+    model: str | Path,
+    prompt: str,
+    max_new_tokens: int = 100,
+    temperature: float = 0.8,
+    top_k: int = 50,
+    top_p: float = 0.95,
+    repetition_penalty: float = 1.1,
+    num_return_sequences: int = 1,
+    seed: int = 0,
+    greedy: bool = False,
+) -> list[str]:
+    """Continue a text, print and return the results, each with the prompt in front.
+
+    model: a model folder, a run folder or a hub name, of a causal model. max_new_tokens: at most; fewer where the model
+    ends the text or its context is full. temperature: 0 is the same as greedy. top_k: draw among the likeliest so many
+    (0: all). top_p: among the likeliest that hold this share of the probability (1: all). repetition_penalty: above 1,
+    tokens that stand there already get less likely. seed: same seed, same text. Raises UserError.
+    """
+    check_options(max_new_tokens, temperature, top_k, top_p, repetition_penalty, num_return_sequences)
+    check_seed(seed)
+    folder = find_model(model)
+    kind = None if is_sentence_model(folder) else language_model_kind(load_config(folder))
+    if kind != "causal":
+        raise UserError(f"{folder} cannot generate: {INSTEAD.get(str(kind), 'it has no language model head')}")
+    tokenizer = load_tokenizer(folder)
+    ids = prompt_ids(tokenizer, prompt)
+    weights: Any = load_weights(folder, AutoModelForCausalLM)
+    limit = context_limit(weights.config, tokenizer)
+    if limit is not None and len(ids) >= limit:
+        raise UserError(f"the prompt has {len(ids)} tokens, but the model reads {limit}: leave room to go on")
+    sampling = not (greedy or temperature == 0)
+    settings = GenerationConfig(
+        max_new_tokens=max_new_tokens if limit is None else min(max_new_tokens, limit - len(ids)),
+        do_sample=sampling,
+        repetition_penalty=repetition_penalty,
+        num_return_sequences=num_return_sequences if sampling else 1,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=weights.generation_config.eos_token_id or tokenizer.eos_token_id,
+        pad_token_id=padding_id(tokenizer),
+        **({"temperature": temperature, "top_k": top_k, "top_p": top_p} if sampling else {}),
+    )
+    inputs = torch.tensor([ids], device=weights.device)
+    with torch.random.fork_rng(), quiet():
+        torch.manual_seed(seed)
+        outputs = weights.generate(inputs, attention_mask=torch.ones_like(inputs), generation_config=settings)
+    texts = [continued(tokenizer, prompt, len(ids), output.tolist()) for output in outputs]
+    show_texts(prompt, texts)
+    return texts
+
+
+def check_options(
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    repetition_penalty: float,
+    num_return_sequences: int,
+) -> None:
+    """Raises UserError for a value that means nothing."""
+    wrong = [
+        ("max_new_tokens", max_new_tokens, max_new_tokens >= 1, "at least 1"),
+        ("temperature", temperature, temperature >= 0, "0 or more"),
+        ("top_k", top_k, top_k >= 0, "0 (all) or more"),
+        ("top_p", top_p, 0 < top_p <= 1, "above 0 and at most 1"),
+        ("repetition_penalty", repetition_penalty, repetition_penalty > 0, "above 0 (1: none)"),
+        ("num_return_sequences", num_return_sequences, num_return_sequences >= 1, "at least 1"),
+    ]
+    for name, value, sound, right in wrong:
+        if not sound:
+            raise UserError(f"{name} is {value}; it must be {right}")
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """The prompt as the model saw texts begin: special tokens in front stay, those behind (an end of text) go.
+
+    Raises UserError for a prompt of no token.
+    """
+    encoded = tokenizer(prompt, return_special_tokens_mask=True, verbose=False)
+    ids: list[Any] = list(encoded["input_ids"])
+    special = list(encoded["special_tokens_mask"])
+    while special and special[-1] and len(ids) > 1:
+        ids.pop()
+        special.pop()
+    if not ids and tokenizer.bos_token_id is not None:
+        ids = [tokenizer.bos_token_id]
+    if not ids or (len(ids) == 1 and ids[0] == tokenizer.eos_token_id != tokenizer.bos_token_id):
+        raise UserError("the prompt has no token, and the tokenizer has none to start a text with: give a prompt")
+    return ids
+
+
+def continued(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_length: int, ids: list[int]) -> str:
+    """The prompt as it was written and what came after it.
+
+    The new tokens are decoded with the prompt's before them: how a token is written depends on its neighbours.
+    """
+    before = str(tokenizer.decode(ids[:prompt_length], skip_special_tokens=True))
+    whole = str(tokenizer.decode(ids, skip_special_tokens=True))
+    return prompt + whole[len(before) :] if whole.startswith(before) else whole
+
+
+def show_texts(prompt: str, texts: list[str]) -> None:
+    """Print the prompt bold and each continuation."""
+    console = Terminal()
+    for number, text in enumerate(texts, start=1):
+        if len(texts) > 1:
+            console.rule(str(number), style="dim")
+        start = len(prompt) if text.startswith(prompt) else 0
+        console.print(Text.assemble((printable(text[:start]), "bold"), printable(text[start:])))

@@ -1,0 +1,146 @@
+"""`textssl prepare`: text files -> token shards with marks and a held-out split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from textssl import __version__
+from textssl.config import shortened
+from textssl.data.corpus.corpus import MANIFEST, OWN_FILES, Corpus
+from textssl.data.corpus.prepare import DUPLICATE, Counts, Prepared, write_corpus
+from textssl.data.samples.cache import without_sample
+from textssl.data.text.documents import DropReport, read_documents
+from textssl.data.text.languages import AUTO, UNKNOWN, check_language
+from textssl.errors import UserError, printable
+from textssl.sections import MOST_WORKERS
+from textssl.system.files import check_folder, written_folder
+from textssl.system.progress import Work, working
+from textssl.system.terminal import Terminal
+from textssl.system.threads import free_threads
+from textssl.tokenizer import load_backend, tokenizer_hash
+
+
+def prepare(
+    input: Sequence[str | Path] | str | Path,
+    tokenizer: str | Path,
+    out: str | Path,
+    workers: int | None = None,
+    strict: bool = False,
+    held_out: float = 0.01,
+    text_column: str = "text",
+    one_document_per: str = "blank-line",
+    language: str = AUTO,
+    block_tokens: int = 2**20,
+    shard_tokens: int = 2**27,
+    overwrite: bool = False,
+) -> Corpus:
+    """Tokenize documents into the folder `out`, print what became of them, and return the train split.
+
+    workers: encoder processes, by default one a free core; the bytes written do not depend on it. held_out: share of
+    the documents, by hash of their text. language: by whose rules sentences are cut, a code such as `de`, or `auto`:
+    the language of each document is guessed. overwrite: replace a finished corpus in `out`. Raises UserError for what
+    is wrong with the input or options; an interrupted run leaves `out` as it was.
+    """
+    inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
+    workers = workers if workers is not None else free_threads().count
+    check_language(language)
+    check_options(Path(out), workers, held_out, block_tokens, shard_tokens, overwrite)
+    options: dict[str, Any] = {"strict": strict, "held_out": held_out, "text_column": text_column}
+    options |= {"one_document_per": one_document_per, "shard_tokens": shard_tokens, "language": language}
+    report, console = DropReport(), Terminal()
+    documents = read_documents(
+        inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
+    )
+    backend = load_backend(without_sample(tokenizer))
+    Terminal(stderr=True).print(f"preparing with {workers} process{'es' * (workers > 1)}")
+    with written_folder(out) as side, working("preparing", unit="documents") as work:
+        prepared = write_corpus(
+            documents,
+            side,
+            backend,
+            tokenizer_hash=tokenizer_hash(backend),
+            report=report,
+            workers=workers,
+            held_out=held_out,
+            language=language,
+            block_tokens=block_tokens,
+            shard_tokens=shard_tokens,
+            provenance={
+                "inputs": [printable(path) for path in inputs],
+                "tokenizer": printable(tokenizer),
+                "options": options,
+                "textssl": __version__,
+            },
+            on_progress=Shown(work),
+        )
+        if prepared.train.documents == 0:
+            dropped = f" ({report.summary()})" if report.total else ""
+            raise UserError(f"no document is left to train on in {', '.join(inputs)}{dropped}")
+    print_summary(console, Path(out), prepared, report, held_out)
+    return Corpus.open(out)
+
+
+def check_options(
+    out: Path, workers: int, held_out: float, block_tokens: int, shard_tokens: int, overwrite: bool
+) -> None:
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UserError(f"--workers is {shortened(str(workers))}, it must be from 1 to {MOST_WORKERS:,}")
+    if not 0 <= held_out < 1:
+        raise UserError(f"held_out is {held_out}, it must be a share from 0 to below 1")
+    if not 1 <= block_tokens <= shard_tokens:
+        raise UserError(f"block_tokens ({block_tokens}) must be from 1 to shard_tokens ({shard_tokens})")
+    check_folder(out, OWN_FILES, MANIFEST)
+    if (out / MANIFEST).is_file() and not overwrite:
+        raise UserError(f"--out {out} is a finished corpus already: choose another folder, or give --overwrite")
+
+
+class Shown:
+    """Adds up counts and shows them (the end is not known while a stream is read)."""
+
+    def __init__(self, work: Work):
+        self.work, self.counts = work, Counts()
+
+    def __call__(self, added: Counts) -> None:
+        self.counts.add(added)
+        megabytes, seconds = self.counts.bytes / 1e6, max(time.monotonic() - self.work.started, 1e-3)
+        counted = f"{self.counts.documents:,} documents, {self.counts.tokens:,} tokens"
+        speed = f"{megabytes:,.1f} MB, {megabytes / seconds:.1f} MB/s"
+        self.work.at(self.counts.documents, f"{counted}, {speed}")
+
+
+def print_summary(console: Console, out: Path, prepared: Prepared, report: DropReport, held_out: float) -> None:
+    table = Table(title=f"Prepared {out}")
+    table.add_column("split")
+    for name in ("documents", "tokens", "bytes", "bytes/token"):
+        table.add_column(name, justify="right")
+    for name, counts in (("train", prepared.train), ("held-out", prepared.held_out)):
+        ratio = f"{counts.bytes / counts.tokens:.3f}" if counts.tokens else "-"
+        table.add_row(name, f"{counts.documents:,}", f"{counts.tokens:,}", f"{counts.bytes:,}", ratio)
+    console.print(table)
+    if prepared.languages:
+        console.print(f"Sentences were cut as those of {language_words(prepared.languages)}.")
+    if report.total:
+        console.print(report.table())
+    if report.counts[DUPLICATE]:
+        console.print(f"{report.counts[DUPLICATE]:,} exact duplicates were dropped; the first of each was kept.")
+    if prepared.held_out_raised:
+        share = prepared.held_out.documents / (prepared.held_out.documents + prepared.train.documents)
+        console.print(
+            f"A share of {held_out:.1%} would leave too few held-out documents in a corpus this small: "
+            f"{prepared.held_out.documents} are held out ({share:.1%})."
+        )
+    elif held_out and not prepared.held_out.documents:
+        console.print("No document is held out: the corpus is too small for it. Held-out figures need a larger one.")
+
+
+def language_words(documents: Mapping[str, int]) -> str:
+    """Languages with their documents, the commonest first: de (1,204 documents), en (3 documents)."""
+    ordered = sorted(documents.items(), key=lambda item: (-item[1], item[0]))
+    named = [("English, for want of a known language" if code == UNKNOWN else code, count) for code, count in ordered]
+    return ", ".join(f"{name} ({count:,} document{'s' * (count != 1)})" for name, count in named)

@@ -1,0 +1,72 @@
+"""`textssl pretrain`: a configuration becomes objects, the trainer runs, the result is exported and summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from textssl import distributed
+from textssl.assembly.in_loop import suite_overlap
+from textssl.assembly.pretraining import assemble, describe
+from textssl.assembly.runs import conduct, held_run, start_accelerator
+from textssl.assembly.seen_texts import any_found, overlap_lines
+from textssl.config import Config, load_config
+from textssl.distributed import Accelerator
+from textssl.errors import UserError
+from textssl.objectives import SUPERVISED, resolve_objective
+from textssl.objectives.base import Objective
+from textssl.report.card import write_card
+from textssl.report.facts import run_facts
+from textssl.system.terminal import Terminal
+from textssl.training.summary import Summary
+from textssl.training.tracking import announce
+
+
+def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Summary:
+    """Train a model as a configuration says; a run folder that holds checkpoints is continued.
+
+    config: a YAML file or a Config. overrides: `key.sub=value` strings, for a file. Leaves the run folder of the
+    configuration's `out`. Raises UserError for anything wrong in what was given, before anything is written.
+    """
+    config = config.model_copy(deep=True) if isinstance(config, Config) else load_config(config, overrides)
+    console = console or Terminal(stderr=True)
+    if config.objective.get("name") in SUPERVISED:
+        raise UserError(f"objective.name is {config.objective['name']}, which learns labels: use `textssl finetune`")
+    if config.train.num_seeds > 1:
+        raise UserError("train.num_seeds is for `textssl finetune`: start a run for each seed")
+    objective, config.objective = resolve_objective(config.objective)
+    accelerator = start_accelerator(config)
+    with held_run(config):
+        return train(config, objective, accelerator, console)
+
+
+def train(config: Config, objective: Objective, accelerator: Accelerator, console: Console) -> Summary:
+    trainer, data, words = assemble(config, objective, accelerator, console)
+    run = trainer.run
+    overlap = suite_overlap(config, objective, words, [corpus for corpus, _ in data.corpora])
+    lines = overlap_lines(overlap) if overlap else []
+    if distributed.rank() == 0:
+        for line in lines:
+            announce(console, line, style="yellow" if any_found(overlap) else None)
+    summary = conduct(trainer, config, describe(trainer, data, accelerator))
+    summary.overlap = overlap
+    if distributed.rank() == 0:
+        if summary.stopped_by is None:
+            objective.export(run / "model", words)
+            given = len(data.pairs.pairs) if data.pairs else 0
+            facts = run_facts(
+                *(config, objective, asdict(summary)),
+                corpora=data.corpora,
+                pairs=given,
+                figures=trainer.exported_figures,
+                limits=lines,
+                tokenizer=words,
+            )
+            write_card(run / "model", facts)
+        summary.write()
+        announce(console, summary.line())
+    distributed.barrier()
+    return summary

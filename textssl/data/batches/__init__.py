@@ -1,0 +1,1 @@
+"""Samples -> micro-batches of a rank."""

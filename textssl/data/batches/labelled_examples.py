@@ -1,0 +1,105 @@
+"""Labelled texts as a classifier reads them: tokenized, in an order, dealt to micro-batches and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from textssl.batch import Examples, stack_examples
+from textssl.data.batches.batching import Limits, deal_by_length
+from textssl.data.keyed_random import PAIRS
+from textssl.data.labelled.labelled_set import Labeled
+from textssl.data.labelled.splits import by_class
+from textssl.data.plan.in_memory import Listed
+from textssl.sample_types import Example, LabelFacts, Pair, PairFacts
+from textssl.tokenizer.vocabulary import padding_id
+
+
+def encode_examples(
+    labeled: Labeled, tokenizer: PreTrainedTokenizerBase, length: int, facts: LabelFacts
+) -> tuple[list[Example], int]:
+    """The examples of a labelled set, and how many of them were cut at `length` tokens, special ones included.
+
+    A pair is cut where it is longer at the time, as the tokenizer does.
+    """
+    rows, encoded = read_rows(tokenizer, length, labeled.texts, labeled.text_b)
+    targets = labeled.scores if labeled.scores is not None else [facts.classes.index(one) for one in labeled.labels]
+    examples = [Example(ids, types, float(target)) for (ids, types), target in zip(rows, targets, strict=True)]
+    return examples, sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+
+
+def read_rows(
+    tokenizer: PreTrainedTokenizerBase, length: int, texts: Sequence[str], second: Sequence[str] | None = None
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], Any]:
+    """Token ids and token types of each text, or pair with `second`, cut at `length`; and what the tokenizer returned.
+
+    A text without tokens is one padding token, so that every text has an answer.
+    """
+    sides: list[Any] = [list(texts)] if second is None else [list(texts), list(second)]
+    encoded: Any = tokenizer(*sides, truncation=True, max_length=length, return_token_type_ids=True, verbose=False)
+    pad = padding_id(tokenizer)
+    rows = [
+        (np.array(ids or [pad], np.int64), np.array(types or [0], np.int64))
+        for ids, types in zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)
+    ]
+    return rows, encoded
+
+
+@dataclass(frozen=True)
+class ExampleDealing:
+    """How the examples of a step are dealt: of similar length together, within limits."""
+
+    limits: Limits
+
+    def deal(self, views: Sequence[Example], world_size: int, rank: int) -> list[Examples]:
+        """The micro-batches of this rank, from all examples of the step in their order."""
+        lengths = np.array([len(one.ids) for one in views], dtype=np.int64)
+        dealt = deal_by_length(lengths, world_size, rank, self.limits)
+        return [stack_examples(places.tolist(), [views[place] for place in places]) for places in dealt]
+
+
+class LabelPairs(Listed):
+    """Pairs of training texts by their labels, without end: contrastive tuning (SetFit, arXiv:2209.11055, section 3).
+
+    Each text in turn, beside another of its class drawn at random (itself, with other dropout, where there is none).
+    Pairs of one class never repel each other. scored: every second pair is of two classes instead, and pairs have the
+    scores 1 and 0. fingerprint: of the labelled set.
+    """
+
+    def __init__(
+        self, texts: Sequence[np.ndarray], labels: Sequence[str], seed: int, *, scored: bool, fingerprint: str
+    ):
+        super().__init__(range(len(texts)), seed, PAIRS)
+        self.texts, self.labels, self.scored, self.fingerprint = texts, labels, scored, fingerprint
+        self.facts = PairFacts(scored=scored)
+        self.places = {label: np.array(places) for label, places in by_class(labels).items()}
+        self.numbers = {name: number for number, name in enumerate(self.places)}
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Every text once, for counts of tokens."""
+        return [Pair(text, text[:0], []) for text in self.texts]
+
+    def sample(self, index: int) -> Pair:
+        left = int(super().sample(index // 2 if self.scored else index))
+        rng, label = self.rng(index), self.labels[left]
+        places = self.places[label]
+        alike = not self.scored or index % 2 == 0
+        if not alike:
+            right = outside(places, int(rng.integers(len(self.labels) - len(places))))
+        elif len(places) > 1:
+            drawn = int(rng.integers(len(places) - 1))
+            right = int(places[drawn + (places[drawn] >= left)])  # past the text itself
+        else:
+            right = left
+        target = float(alike) if self.scored else None
+        return Pair(self.texts[left], self.texts[right], [], target, source=self.numbers[label])
+
+
+def outside(places: np.ndarray, number: int) -> int:
+    """The number-th of 0, 1, 2, ... that is not among places, which are sorted."""
+    return number + int(np.searchsorted(places - np.arange(len(places)), number, side="right"))

@@ -1,0 +1,1 @@
+"""Documents -> prepared token shards on disk, and what is looked up in them."""

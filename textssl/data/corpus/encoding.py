@@ -1,0 +1,218 @@
+"""Texts -> token ids and marks, with the work of one core. Runs in the workers of `prepare`; imports no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from textssl.data.text.languages import AUTO, UNKNOWN, language_of
+from textssl.data.text.sentences import sentence_starts
+from textssl.sample_types import SENTENCE_START, WORD_START
+from textssl.tokenizer.words import SPACE_MARKERS, WordFinder
+
+SEGMENT_CHARACTERS = 2**16  # a longer text is encoded in segments that are at least this long
+LONGEST_SEGMENT = 2**20  # ... and never longer, even where there is no good place to cut
+BATCH_CHARACTERS = 2**18  # what the library encodes at once: it needs some 100 bytes a character
+SAFE_SPACE = re.compile(r"(?<=\w) (?=\w)")  # one plain space between letters or digits
+PROBES = ("the cat", "Tom 12", "x yz", "7 b")
+START = WORD_START | SENTENCE_START
+LOOK_AHEAD = 16  # characters after a sentence's first one, where the normaliser has dropped that
+
+
+UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
+
+
+class Encoded(NamedTuple):
+    """Documents one after another. ids (tokens,), marks (tokens,) uint8, lengths (documents,) int64.
+
+    languages: (documents) codes, by whose rules the sentences were cut.
+    """
+
+    ids: np.ndarray
+    marks: np.ndarray
+    lengths: np.ndarray
+    languages: list[str]
+
+
+class Segment(NamedTuple):
+    document: int
+    text: str
+    sentences: list[int]  # character offsets in `text`
+
+
+class DocumentEncoder:
+    """Encodes documents of any length with a tokenizer, without special tokens.
+
+    Text that looks like a special token ("[SEP]") is encoded as text. A document of more than SEGMENT_CHARACTERS is
+    encoded in segments, cut at the next single space between two letters or digits: there the ids equal those of the
+    uncut text for every tokenizer whose pre-tokenizer cuts at spaces (all that textssl trains). Only where a million
+    characters hold no such space is a text cut elsewhere, which may change the few tokens at the cut.
+
+    language: by whose rules sentences are cut; `auto` guesses it for every document. main_language: what a document is
+    taken to be written in that is too short for a guess.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, language: str = AUTO, main_language: str = UNKNOWN):
+        self.language, self.main_language = language, main_language
+        state = json.loads(tokenizer.to_str())
+        self.form: UnicodeForm | None = unicode_form(state)
+        self.normalizer = tokenizer.normalizer
+        # what only costs time here: special tokens are not added, and most text is in its normal form already
+        state |= {"post_processor": None} | ({"normalizer": None} if self.form else {})
+        self.tokenizer = Tokenizer.from_str(json.dumps(state))
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        self.tokenizer.encode_special_tokens = True
+        size = max(self.tokenizer.get_vocab().values()) + 1
+        self.dtype = np.dtype(np.uint16 if size <= 2**16 else np.uint32)
+        self.words = WordFinder(self.tokenizer)
+        self.special = special_ids(self.tokenizer, size)
+        self.blank = np.zeros(size, dtype=bool)  # tokens that are nothing but the space before a word
+        self.blank[[i for token, i in self.tokenizer.get_vocab().items() if token in SPACE_MARKERS]] = True
+        self.drops_space = drops_space(self.tokenizer)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Ids, marks and lengths of the documents; a document may have no tokens (control characters in WordPiece)."""
+        languages = [self.language_of(text) for text in texts]
+        parts = [self.encode_segments(batch) for batch in batches(self.segments(texts, languages))]
+        lengths = np.zeros(len(texts), dtype=np.int64)
+        for _, _, owners in parts:
+            lengths += np.bincount(owners, minlength=len(texts))
+        ids = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0, self.dtype)
+        marks = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.uint8)
+        first = (np.cumsum(lengths) - lengths)[lengths > 0]
+        marks[first] |= START
+        return Encoded(ids, marks, lengths, languages)
+
+    def language_of(self, text: str) -> str:
+        return language_of(text, self.main_language) if self.language == AUTO else self.language
+
+    def segments(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[Segment]:
+        for document, (text, language) in enumerate(zip(texts, languages, strict=True)):
+            text = self.in_form(text)
+            sentences = sentence_starts(text, language)
+            if len(text) <= SEGMENT_CHARACTERS:
+                yield Segment(document, text, sentences)
+                continue
+            places = np.array(sentences, dtype=np.int64)
+            for start, stop in cut(text, self.drops_space):
+                low, high = np.searchsorted(places, [start, stop])
+                yield Segment(document, text[start:stop], (places[low:high] - start).tolist())
+
+    def in_form(self, text: str) -> str:
+        """The text in the normal form that the tokenizer asks for, made in pieces: a normaliser needs much memory."""
+        form = self.form
+        if form is None or unicodedata.is_normalized(form, text):
+            return text
+        pieces = (text[start:stop] for start, stop in cut(text, drop_space=False))
+        normal = self.normalizer.normalize_str
+        return "".join(piece if unicodedata.is_normalized(form, piece) else normal(piece) for piece in pieces)
+
+    def encode_segments(self, batch: list[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids, marks and the document of every token; (tokens,) each."""
+        encodings = self.tokenizer.encode_batch([segment.text for segment in batch], add_special_tokens=False)
+        flat: list[int] = []
+        sentences: list[int] = []  # tokens at which sentences begin
+        for segment, encoding in zip(batch, encodings, strict=True):
+            first = len(flat)
+            for character in segment.sentences:
+                token = encoding.char_to_token(character)
+                if token is None:
+                    token = token_after(encoding, character)
+                if token is not None:
+                    sentences.append(first + token)
+            flat += encoding.ids
+        ids = np.array(flat, dtype=self.dtype)
+        marks = self.words.starts(encodings, ids).view(np.uint8)  # WORD_START is bit 0
+        places = np.array(sentences, dtype=np.int64)
+        places -= (marks[places] == 0) & self.blank[ids[places - 1]]  # the space of a word can be a token of its own
+        marks[places] = START  # a sentence begins a word, also where no space is written
+        lengths = [len(encoding) for encoding in encodings]
+        owners = np.repeat(np.array([segment.document for segment in batch], dtype=np.int64), lengths)
+        kept = ~self.special[ids]
+        return (ids, marks, owners) if kept.all() else (ids[kept], marks[kept], owners[kept])
+
+
+def batches(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
+    """Runs of segments of at most BATCH_CHARACTERS together (or one longer segment)."""
+    batch: list[Segment] = []
+    size = 0
+    for segment in segments:
+        if batch and size + len(segment.text) > BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+        batch.append(segment)
+        size += len(segment.text)
+    if batch:
+        yield batch
+
+
+def cut(text: str, drop_space: bool) -> Iterator[tuple[int, int]]:
+    """Bounds of the segments of a long text; the space at a cut is dropped, or opens the next segment."""
+    start = 0
+    while len(text) - start > SEGMENT_CHARACTERS:
+        space = SAFE_SPACE.search(text, start + SEGMENT_CHARACTERS, start + LONGEST_SEGMENT)
+        if space is not None:
+            yield start, space.start()
+            start = space.end() if drop_space else space.start()
+        elif len(text) - start > LONGEST_SEGMENT:
+            stop = start + LONGEST_SEGMENT
+            while stop > start + SEGMENT_CHARACTERS and joined(text[stop - 1], text[stop]):
+                stop -= 1
+            yield start, stop
+            start = stop
+        else:
+            break
+    yield start, len(text)
+
+
+def joined(left: str, right: str) -> bool:
+    """Whether a cut between two characters would tear a word, an accent or an emoji sequence."""
+    return (left.isalnum() and right.isalnum() and left.isascii()) or unicodedata.category(right)[0] in "MC"
+
+
+def token_after(encoding: Encoding, character: int) -> int | None:
+    """The nearest token after a character that the normaliser dropped."""
+    for place in range(character + 1, character + LOOK_AHEAD):
+        token = encoding.char_to_token(place)
+        if token is not None:
+            return token
+    return None
+
+
+def unicode_form(state: dict[str, Any]) -> UnicodeForm | None:
+    """The Unicode normal form, where it is all that a tokenizer normalises; text in that form then needs no normaliser.
+
+    Normal forms of assigned characters never change between versions of Unicode, so Python's answer holds for the
+    library's tables too.
+    """
+    normalizer: dict[str, Any] = state["normalizer"] or {"type": None}
+    steps: list[dict[str, Any]] = normalizer.get("normalizers", [normalizer])
+    alone = len(steps) == 1 and all(token["special"] for token in state["added_tokens"])
+    return steps[0]["type"] if alone and steps[0]["type"] in get_args(UnicodeForm) else None
+
+
+def special_ids(tokenizer: Tokenizer, size: int) -> np.ndarray:
+    """(vocabulary,) bool: special tokens, apart from the one for unknown characters."""
+    model = json.loads(tokenizer.to_str())["model"]
+    unknown = {model.get("unk_token"), model.get("unk_id")} - {None}
+    special = np.zeros(size, dtype=bool)
+    for place, token in tokenizer.get_added_tokens_decoder().items():
+        special[place] = token.special and not unknown & {place, token.content}
+    return special
+
+
+def drops_space(tokenizer: Tokenizer) -> bool:
+    """Whether a text begins as after a space, so that the space at a cut is to be left out."""
+
+    def ids(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False).ids
+
+    pairs = [probe.split(" ") for probe in PROBES]
+    return all(ids(f"{left} {right}") == ids(left) + ids(right) for left, right in pairs)

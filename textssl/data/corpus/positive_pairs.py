@@ -1,0 +1,108 @@
+"""Pairs of texts that belong together, drawn from a prepared corpus or a table: a sample of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from textssl.data.corpus.corpus import Corpus, Shard
+from textssl.data.text.documents import is_usable
+from textssl.data.text.drops import MISSING_COLUMN, DropReport
+from textssl.data.text.formats import table_records
+from textssl.data.text.inputs import expand_inputs
+from textssl.errors import listed
+from textssl.sample_types import SENTENCE_START
+
+MIN_TOKENS = 5  # of each text of a pair: less says nothing of what it is about
+PASSAGE_TOKENS = 64
+TOO_SHORT = f"shorter than {MIN_TOKENS} tokens"
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Related:
+    """Two texts that belong together. document: pairs of one document are no negatives of each other."""
+
+    text_a: str
+    text_b: str
+    document: int
+
+
+@dataclass
+class Reservoir(Generic[Item]):
+    """At most `size` items of a stream, each with the same chance, in its order (Vitter's algorithm R)."""
+
+    size: int
+    rng: np.random.Generator
+    seen: int = 0
+    kept: list[tuple[int, Item]] = field(default_factory=list)
+
+    def add(self, item: Item) -> None:
+        place = self.seen if self.seen < self.size else int(self.rng.integers(self.seen + 1))
+        if place < len(self.kept):
+            self.kept[place] = (self.seen, item)
+        elif place < self.size:
+            self.kept.append((self.seen, item))
+        self.seen += 1
+
+    def items(self) -> list[Item]:
+        return [item for _, item in sorted(self.kept, key=lambda entry: entry[0])]
+
+
+def corpus_pairs(
+    corpus: Corpus, tokenizer: Tokenizer, unit: str, *, size: int, seed: int, report: DropReport
+) -> tuple[list[Related], int]:
+    """A sample of the pairs of a corpus, decoded, and how many there are.
+
+    unit: "sentences" pairs each sentence with the next, none of them twice; "passages" the first PASSAGE_TOKENS of a
+    document with as many that follow. Pairs with a text below MIN_TOKENS are counted in `report`.
+    """
+    spans: Reservoir[tuple[int, int, int, int, int]] = Reservoir(size, np.random.default_rng(seed))
+    for number, (index, first, last) in enumerate(corpus.document_bounds()):
+        for start, middle, stop in document_spans(corpus.shard(index), first, last, unit):
+            if min(middle - start, stop - middle) < MIN_TOKENS:
+                report.add(TOO_SHORT, f"document {number + 1}")
+            else:
+                spans.add((index, start, middle, stop, number))
+    drawn = spans.items()
+    halves = [(index, span) for index, start, middle, stop, _ in drawn for span in ((start, middle), (middle, stop))]
+    texts = decode(corpus, tokenizer, halves)
+    pairs = [Related(texts[2 * place], texts[2 * place + 1], row[-1]) for place, row in enumerate(drawn)]
+    return pairs, spans.seen
+
+
+def document_spans(shard: Shard, first: int, last: int, unit: str) -> Iterator[tuple[int, int, int]]:
+    """(start, middle, stop) tokens of each pair of a document that is [first, last) in its shard."""
+    if unit == "passages":
+        length = min(PASSAGE_TOKENS, (last - first) // 2)
+        yield first, first + length, first + 2 * length
+        return
+    starts = first + np.flatnonzero(shard.marks[first:last] & SENTENCE_START)
+    bounds = [*starts.tolist(), last]
+    for place in range(0, len(bounds) - 2, 2):
+        yield bounds[place], bounds[place + 1], bounds[place + 2]
+
+
+def decode(corpus: Corpus, tokenizer: Tokenizer, spans: Sequence[tuple[int, tuple[int, int]]]) -> list[str]:
+    """The texts of (shard, (start, stop)) token spans."""
+    ids = [corpus.shard(index).tokens[start:stop].tolist() for index, (start, stop) in spans]
+    return [text.strip() for text in tokenizer.decode_batch(ids)]
+
+
+def table_pairs(path: str, *, size: int, seed: int, report: DropReport) -> tuple[list[Related], int]:
+    """A sample of the pairs (text_a, text_b) of a table, and how many usable ones there are. Raises UserError."""
+    drop = report.recorder(strict=False)
+    pairs: Reservoir[Related] = Reservoir(size, np.random.default_rng(seed))
+    columns = ("text_a", "text_b")
+    for source in expand_inputs([path], report):
+        for record in table_records(source, columns, drop):
+            missing = next((column for column in columns if column not in record.fields), None)
+            if missing:
+                drop(MISSING_COLUMN, record.place, f"{missing}; there are {listed(record.columns)}")
+            elif all(is_usable(record.fields[column], record.place, drop) for column in columns):
+                pairs.add(Related(record.fields["text_a"], record.fields["text_b"], pairs.seen))
+    return pairs.items(), pairs.seen

@@ -1,0 +1,57 @@
+"""Encoder processes: pieces of work go out, results come back in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+from tokenizers import Tokenizer
+
+from textssl.data.corpus.encoding import DocumentEncoder, Encoded
+from textssl.data.text.languages import AUTO, UNKNOWN
+from textssl.system.subprocesses import Helper, Pool, answer_requests
+
+Piece = TypeVar("Piece")
+IN_FLIGHT = 3  # pieces a worker: one being encoded, one waiting, one being written
+IN_FLIGHT_CHARACTERS = 2**26
+ONE_CORE = {
+    "TOKENIZERS_PARALLELISM": "false",
+    **dict.fromkeys(("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+}
+
+
+class EncoderPool(Pool):
+    """`num_workers` encoder processes. Results come in the order of the pieces, whatever their number.
+
+    language and main_language: as in DocumentEncoder.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, num_workers: int, language: str = AUTO, main_language: str = UNKNOWN
+    ) -> None:
+        state = (tokenizer.to_str(), language, main_language)
+        super().__init__([Helper("an encoder process", __name__, state, ONE_CORE) for _ in range(num_workers)])
+
+    def map(self, pieces: Iterable[Piece], texts: Callable[[Piece], Sequence[str]]) -> Iterator[tuple[Piece, Encoded]]:
+        """Each piece with its encoded texts; a bounded number of pieces and characters is under way at a time."""
+        flying: deque[tuple[Piece, int, Future[Encoded]]] = deque()
+        most, characters = IN_FLIGHT * len(self.helpers), 0
+        for piece in pieces:
+            work = list(texts(piece))
+            size = sum(map(len, work))
+            while flying and (len(flying) >= most or characters + size > IN_FLIGHT_CHARACTERS):
+                done, done_size, future = flying.popleft()
+                characters -= done_size
+                yield done, future.result()
+            flying.append((piece, size, self.submit(work)))
+            characters += size
+        while flying:
+            done, _, future = flying.popleft()
+            yield done, future.result()
+
+
+def serve() -> None:
+    """In the subprocess: a tokenizer and the language come, then lists of texts."""
+    answer_requests(lambda state: (None, DocumentEncoder(Tokenizer.from_str(state[0]), *state[1:]).encode))

@@ -1,0 +1,1 @@
+"""Labelled sets and given pairs: read, checked and split."""

@@ -1,0 +1,1 @@
+"""Which samples make a global step: a pure function of corpus, seed and step."""

@@ -1,0 +1,1 @@
+"""Files of any format -> documents and sentences, in bounded memory, with everything dropped counted."""

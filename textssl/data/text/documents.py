@@ -1,0 +1,85 @@
+"""Documents out of files of any size: one stream of texts with their places, what is broken counted by reason."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from textssl.data.text import drops
+from textssl.data.text.drops import DropReport
+from textssl.data.text.formats import UNITS, table_records, text_records
+from textssl.data.text.inputs import expand_inputs, file_format
+from textssl.errors import UserError, listed
+
+__all__ = ["Document", "DropReport", "expand_inputs", "read_documents"]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text and where it stands: `path:line` of its first line, or `path#row` counted from 1."""
+
+    text: str
+    source: str
+
+
+def read_documents(
+    inputs: Sequence[str | Path],
+    *,
+    text_column: str = "text",
+    one_document_per: str = "blank-line",
+    strict: bool = False,
+    report: DropReport,
+) -> Iterator[Document]:
+    """The documents of all inputs in a fixed order, read as they are asked for, in bounded memory.
+
+    Inputs are what `expand_inputs` takes. `one_document_per` (blank-line, line or file) is for .txt, `text_column`
+    for the other formats. Records that are broken (not UTF-8, a NUL byte, no such column, no text, invalid JSON or
+    CSV, cut off by a broken end of the file) are counted in `report`.
+
+    Raises UserError at once where `expand_inputs` does, and while reading: with `strict` at the first broken record.
+    """
+    if one_document_per not in UNITS:
+        raise UserError(f"--one-document-per is {one_document_per!r}, it must be one of {', '.join(UNITS)}")
+    sources = expand_inputs(inputs, report)
+    drop = report.recorder(strict)
+    return (
+        document for source in sources for document in _source_documents(source, text_column, one_document_per, drop)
+    )
+
+
+def _source_documents(source: str, column: str, unit: str, drop: drops.Drop) -> Iterator[Document]:
+    if file_format(source) == ".txt":
+        for place, text in text_records(Path(source), unit, drop):
+            if is_usable(text, place, drop):
+                yield Document(text, place)
+        return
+    for record in table_records(source, [column], drop):
+        if column not in record.fields:
+            drop(drops.MISSING_COLUMN, record.place, f"{column}; there are {listed(record.columns)}")
+        elif is_usable(record.fields[column], record.place, drop):
+            yield Document(record.fields[column], record.place)
+
+
+def is_usable(text: object, place: str, drop: drops.Drop) -> bool:
+    """Whether a value is text that can be tokenized; if not, it is handed to `drop`."""
+    if text is None:
+        drop(drops.EMPTY_TEXT, place, "null")
+    elif not isinstance(text, str):
+        drop(drops.NOT_A_STRING, place, type(text).__name__)
+    elif not text.strip():
+        drop(drops.EMPTY_TEXT, place, "")
+    elif "\0" in text:
+        drop(drops.NUL_BYTE, place, "")
+    elif has_surrogate(text):  # JSON can hold half of a surrogate pair
+        drop(drops.INVALID_UTF8, place, "lone surrogate")
+    else:
+        return True
+    return False
+
+
+def has_surrogate(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which no encoding can write."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False

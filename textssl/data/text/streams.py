@@ -1,0 +1,170 @@
+"""Files as pieces of bytes and as numbered lines, decompressed on the way, in bounded memory."""
+
+import bz2
+import codecs
+import gzip
+import lzma
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import zstandard
+
+from textssl.data.text import drops
+
+RECORD_LIMIT = 2**28  # bytes of one record: longer ones are a missing separator or an unclosed quote
+_PIECE = 2**20  # bytes
+_ZSTD_PIECE = 2**10  # compressed bytes; small, as one call gives out all that they decompress to, 32 MiB at most
+
+_READERS = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
+COMPRESSIONS = (*_READERS, ".zst")
+_BARE_RETURN = re.compile(rb"\r(?!\n|\Z)")
+_WIDE = {  # byte order mark -> encoding; that of UTF-32 begins with one of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+class BrokenFile(Exception):
+    """The file ends or breaks in its middle; what came before it was given out. `line` is where."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+        self.line = 1
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, decompressed as its suffix says. Raises BrokenFile after the last good piece."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".zst":
+            yield from _zstd_pieces(path)
+            return
+        with _READERS[suffix](path) if suffix in _READERS else path.open("rb") as file:
+            # read1, as read would lose what it had gathered when the end is missing
+            while piece := file.read1(_PIECE):
+                yield piece
+    except EOFError:
+        raise BrokenFile(drops.TRUNCATED) from None
+    except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        raise BrokenFile(drops.DAMAGED, str(error)) from None
+    except OSError as error:
+        if error.errno is not None:  # the disk's error, not the decoder's
+            raise
+        raise BrokenFile(drops.DAMAGED, str(error)) from None
+
+
+def lines(path: Path, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file with their numbers from 1, without line ends and without a byte order mark.
+
+    `\\n` and `\\r\\n` end a line; so does `\\r` alone where it is more frequent than `\\n` in the first MiB, as in
+    files of old Macs. UTF-16 and UTF-32 with a byte order mark are given out as UTF-8. A line over RECORD_LIMIT is
+    dropped. Raises BrokenFile as `pieces` does: the line that the break cut is not given out.
+    """
+    number = 1
+    pending = bytearray()  # of a line that the next piece goes on with
+    try:
+        for piece in _with_newlines(_as_utf8(_bounded(pieces(path)))):
+            *ends, rest = piece.split(b"\n")
+            for end in ends:
+                yield from _finished(path, number, bytes(pending) + end if pending else end, drop)
+                pending.clear()
+                number += 1
+            pending += rest
+            del pending[RECORD_LIMIT + 1 :]  # enough to know that it is too large
+    except BrokenFile as broken:
+        broken.line = number
+        raise
+    if pending:
+        yield from _finished(path, number, bytes(pending), drop)
+
+
+def _bounded(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of at most _PIECE: each line of a piece becomes an object of its own."""
+    for piece in stream:
+        for start in range(0, len(piece), _PIECE):
+            yield piece[start : start + _PIECE]
+
+
+def _headed(stream: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes, of which the first piece has `size` at least, or all that come before the end or a break."""
+    head = b""
+    pieces = iter(stream)
+    try:
+        while len(head) < size and (piece := next(pieces, b"")):
+            head += piece
+    except BrokenFile:
+        yield head
+        raise
+    yield head
+    yield from pieces
+
+
+def _as_utf8(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """UTF-16 and UTF-32, told by their byte order mark, as UTF-8; all else as it is.
+
+    Half of a surrogate pair becomes bytes that are no UTF-8, so that only its record is broken.
+    """
+    decoder: codecs.IncrementalDecoder | None = None
+    for place, piece in enumerate(_headed(stream, len(codecs.BOM_UTF32_LE))):
+        if place == 0:
+            mark = next((mark for mark in _WIDE if piece.startswith(mark)), None)
+            if mark is not None:
+                decoder = codecs.getincrementaldecoder(_WIDE[mark])("surrogatepass")
+                piece = piece[len(mark) :]
+        yield piece if decoder is None else _decoded(decoder, piece, final=False)
+    if decoder is not None and decoder.getstate()[0]:
+        yield _decoded(decoder, b"", final=True)
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool) -> bytes:
+    try:
+        return decoder.decode(piece, final).encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        reason = drops.TRUNCATED if final else drops.DAMAGED
+        raise BrokenFile(reason, f"{error.encoding}: {error.reason}") from None
+
+
+def _with_newlines(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, with `\\n` for each line end where most are a bare `\\r`."""
+    replaces = cut = False  # cut: the last piece ended in \r, which was given out as \n
+    for place, piece in enumerate(_headed(stream, _PIECE)):
+        if place == 0:
+            start = piece[:_PIECE]
+            replaces = len(_BARE_RETURN.findall(start)) > start.count(b"\n")
+        if replaces:
+            if cut and piece.startswith(b"\n"):
+                piece = piece[1:]
+                cut = False
+            if piece:
+                cut = piece.endswith(b"\r")
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        yield piece
+
+
+def _finished(path: Path, number: int, line: bytes, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+    if len(line) > RECORD_LIMIT:
+        drop(drops.TOO_LARGE, f"{path}:{number}", "")
+    else:
+        yield number, line.removesuffix(b"\r").removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
+
+
+def _zstd_pieces(path: Path) -> Iterator[bytes]:
+    """zstandard's own reader takes a missing end for the end of the file, so frames are followed one by one."""
+    frame = None
+    with path.open("rb") as file:
+        while raw := file.read(_ZSTD_PIECE):
+            while raw:
+                frame = frame or zstandard.ZstdDecompressor().decompressobj()
+                if piece := frame.decompress(raw):
+                    yield piece
+                raw = frame.unused_data if frame.eof else b""
+                if frame.eof:
+                    frame = None
+    if frame is not None:
+        raise EOFError

@@ -1,0 +1,101 @@
+"""Language modelling as a task: how well a model predicts the text of a source, in or out of its domain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from textssl.data.text.documents import DropReport, expand_inputs
+from textssl.errors import UserError
+from textssl.evaluation.figures.figure import Figure, Outcomes, measured
+from textssl.evaluation.figures.intervals import Score, bootstrap
+from textssl.evaluation.running_text import drawn_bytes, is_corpus, pieces, running_texts, share_of
+from textssl.evaluation.tasks.bits_per_byte import bytes_of
+from textssl.inference.scorer import LANGUAGE_MODEL, Scorer
+from textssl.tokenizer import keeps_text
+
+FEWEST_TEXTS = 16  # behind an interval, where the source has so many
+
+
+class Language:
+    """One figure: `bits_per_byte` of a causal model, `pseudo_bits_per_byte` of a masked one (each token hidden in
+    turn, arXiv:1910.14659, eq. 2). Where the tokenizer does not keep all of a text, `nats_per_token` or
+    `pseudo_nats_per_token`, which compare between models with one tokenizer only.
+
+    name: the task's. path: any input of documents, or a prepared corpus (its held-out split). max_bytes: a causal model
+    reads so many UTF-8 bytes of it, of texts drawn by their hash (of a few long ones, of their parts);
+    max_masked_bytes: a masked model, which needs a row for each token. domain: "in" or "out" of what the model has
+    learned from, for the table.
+    """
+
+    kind = "language"
+    reads = LANGUAGE_MODEL
+    models: ClassVar[tuple[str, ...]] = ("causal", "masked")
+    floor = None
+    tfidf = None
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        max_bytes: int = 500_000,
+        max_masked_bytes: int = 8_000,
+        domain: Literal["in", "out"] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.name, self.path, self.domain, self.seed = name, path, domain, seed
+        self.limits = {"causal": max_bytes, "masked": max_masked_bytes}
+
+    def facts(self) -> dict[str, Any]:
+        """Where the text is from. What was read of it depends on the model and stands with the figure."""
+        if not is_corpus(self.path):
+            expand_inputs([self.path], DropReport())  # a missing file is told before any work
+        return {"kind": self.kind, "source": self.path, "domain": self.domain}
+
+    def texts(self, scorer: Scorer, report: DropReport | None = None) -> list[str]:
+        """What a model of this kind reads."""
+        limit = self.limits[scorer.kind]
+        texts = drawn_bytes(running_texts(self.path, scorer.tokenizer, report), limit, FEWEST_TEXTS)
+        if not texts:
+            raise UserError(f"{self.name}: there is no text in {self.path} to score")
+        if len(texts) < FEWEST_TEXTS:  # a few long ones: all of them is read, in parts
+            parts = pieces(running_texts(self.path, scorer.tokenizer), share_of(limit, FEWEST_TEXTS))
+            texts = drawn_bytes(parts, limit, FEWEST_TEXTS)
+        return texts
+
+    def run(self, scorer: Scorer, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
+        """(name, figure) of a language model; the interval is over texts."""
+        report = DropReport()
+        texts = self.texts(scorer, report)
+        found = scorer.likelihood(texts, progress=progress)
+        keeps = keeps_text(scorer.tokenizer)
+        size = bytes_of(texts)
+        nats = found.nats / math.log(2) if keeps else found.nats
+        units = size if keeps else found.tokens
+
+        def ratio(drawn: np.ndarray) -> float:
+            return float(nats[drawn].sum() / max(units[drawn].sum(), 1))
+
+        value = ratio(np.arange(len(texts)))
+        low, high = bootstrap(ratio, len(texts), self.seed) if len(texts) > 1 else (value, value)
+        settings = {
+            "texts": len(texts),
+            "tokens": int(found.tokens.sum()),
+            "bytes": int(size.sum()),
+            "context": found.context,
+            "dropped": report.as_dict(),
+        }
+        name = ("" if found.kind == "causal" else "pseudo_") + ("bits_per_byte" if keeps else "nats_per_token")
+        # nats a token of two tokenizers say nothing about each other: no paired comparison
+        outcomes = Outcomes(statistic=ratio, examples=len(texts)) if keeps else None
+        figure = measured(Score(value, low, high), "texts", len(texts), outcomes=outcomes)
+        yield name, replace(figure, settings=settings)
+
+    def run_floor(self) -> Iterator[tuple[str, Figure]]:
+        """Nothing."""
+        yield from ()

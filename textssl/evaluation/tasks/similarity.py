@@ -1,0 +1,105 @@
+"""Similarity as a task: does the cosine of two texts, or of two words, rank pairs as people do?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.stats import rankdata
+
+from textssl.data.labelled.labelled_set import Labeled, read_labeled
+from textssl.errors import UserError
+from textssl.evaluation.figures.figure import Figure, Outcomes, exact, measured
+from textssl.evaluation.figures.intervals import Score, bootstrap
+
+
+class Similarity:
+    """Figure `spearman`: rank correlation of the cosine of two texts' vectors with the given scores.
+
+    name: the task's. path: pairs with scores (text_a, text_b, score). max_pairs: the first so many of the file.
+    The set is read when it is first needed.
+    """
+
+    kind = "similarity"
+    floor = "chance"
+    tfidf: ClassVar[dict[str, bool] | None] = {"phrases": False, "rare_words": True}
+
+    def __init__(self, name: str, path: str, *, max_pairs: int | None = None, seed: int = 0) -> None:
+        self.name, self.path, self.max_pairs, self.seed = name, path, max_pairs, seed
+
+    @cached_property
+    def pairs(self) -> Labeled:
+        labeled = read_labeled(self.path)
+        if labeled.text_b is None or labeled.scores is None:
+            raise UserError(
+                f"{self.path} holds no pairs with scores; {self.kind} needs the columns text_a, text_b, score"
+            )
+        return labeled
+
+    @property
+    def sides(self) -> tuple[list[str], list[str], np.ndarray]:
+        """First texts, second texts, (pairs,) scores."""
+        assert self.pairs.text_b is not None and self.pairs.scores is not None
+        kept = slice(self.max_pairs)
+        return self.pairs.texts[kept], self.pairs.text_b[kept], np.array(self.pairs.scores[kept])
+
+    def facts(self) -> dict[str, Any]:
+        """How many examples stand behind the figure."""
+        left, right, scores = self.sides
+        if len(np.unique(scores)) < 2:
+            raise UserError(f"{self.name}: all {len(scores)} pairs have one score; a rank correlation needs two")
+        return {
+            "kind": self.kind,
+            "source": self.path,
+            "pairs": len(left),
+            "available_pairs": len(self.pairs),
+            "distinct_texts": len({*left, *right}),
+            "dropped": self.pairs.report.as_dict(),
+        }
+
+    def run(self, encoder: Any, progress: str | None = None) -> Iterator[tuple[str, Figure]]:
+        """(name, figure) of an encoder, which has `fit(texts)` and `embed(texts, progress=...)`."""
+        left, right, scores = self.sides
+        texts = list(dict.fromkeys((*left, *right)))
+        place = {text: row for row, text in enumerate(texts)}
+        encoder.fit(texts)
+        features = encoder.embed(texts, progress=progress)
+        cosines = row_cosines(features[[place[text] for text in left]], features[[place[text] for text in right]])
+
+        def statistic(drawn: np.ndarray) -> float:
+            return spearman(cosines[drawn], scores[drawn])
+
+        outcomes = Outcomes(statistic=statistic, examples=len(scores))
+        low, high = bootstrap(statistic, len(scores), self.seed)
+        value = spearman(cosines, scores)
+        yield "spearman", measured(Score(value, low, high), "pairs", len(scores), outcomes=outcomes)
+
+    def run_floor(self) -> Iterator[tuple[str, Figure]]:
+        """The figure of an answer that reads nothing."""
+        yield "spearman", exact(0.0, len(self.sides[2]))
+
+
+class WordSimilarity(Similarity):
+    """The same for single words; TF-IDF has nothing to say, since different words share none."""
+
+    kind = "word_similarity"
+    tfidf = None
+
+
+def row_cosines(left: Any, right: Any) -> np.ndarray:
+    """(rows,) cosines of the rows of two matrices of unit rows, arrays or scipy sparse."""
+    if hasattr(left, "tocsr"):
+        return np.asarray(left.multiply(right).sum(1), dtype=np.float64).ravel()
+    return (left.astype(np.float64) * right).sum(1)
+
+
+def spearman(left: np.ndarray, right: np.ndarray) -> float:
+    """Pearson's correlation of the ranks, ties at their mean; 0 where one side has one value only."""
+    ranks = np.stack([rankdata(left), rankdata(right)])
+    ranks -= ranks.mean(1, keepdims=True)
+    lengths = np.sqrt((ranks * ranks).sum(1))
+    if not lengths.all():  # one vector for all texts orders nothing
+        return 0.0
+    return float(ranks[0] @ ranks[1] / (lengths[0] * lengths[1]))

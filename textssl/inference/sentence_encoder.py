@@ -1,0 +1,170 @@
+"""Folders of sentence-transformers as encoders: their own modules, fed without reading any text twice."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding
+from transformers import PreTrainedTokenizerBase
+
+from textssl.errors import UserError
+from textssl.inference.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized
+from textssl.inference.tokenized import TokenReader, fast_ids, padded
+from textssl.tokenizer.vocabulary import padding_id
+
+STATIC_BATCH_TEXTS = 256  # a lookup and a mean: the batch only has to be large against its overhead
+
+
+def sentence_encoder(
+    model: Any, *, max_tokens: int | None = DEFAULT_MAX_TOKENS, unit_length: bool = True, prompt: str | None = None
+) -> SentenceEncoder:
+    """The encoder of a SentenceTransformer by the fastest way that its modules allow.
+
+    unit_length: False leaves what the modules give. prompt: a name among the model's prompts, or the text to put
+    before each text; None: the model's default prompt, as in `SentenceTransformer.encode`. Raises UserError.
+    """
+    text = prompt_text(model, prompt)
+    kind = SentenceEncoder
+    if isinstance(model[0], StaticEmbedding):
+        kind = StaticEncoder
+    elif reads_plain_text(model) and not (text and splits_prompt(model)):
+        kind = PaddedEncoder
+    return kind(model, max_tokens=max_tokens, unit_length=unit_length, prompt=text)
+
+
+def prompt_text(model: Any, prompt: str | None) -> str:
+    """What stands before each text. Raises UserError for a single word that is no name of a prompt."""
+    if prompt is None:
+        return model.prompts.get(model.default_prompt_name) or ""
+    if prompt in model.prompts:
+        return model.prompts[prompt]
+    if prompt.isidentifier():
+        names = ", ".join(name for name, text in model.prompts.items() if text) or "none"
+        raise UserError(
+            f"the model has no prompt {prompt}; it has {names}; a prompt as text ends with a space or a sign"
+        )
+    return prompt
+
+
+def reads_plain_text(model: Any) -> bool:
+    """Whether token ids and a mask are all that the model's first module takes from its tokenizer."""
+    first = model[0]
+    return bool(
+        type(first) is Transformer
+        and first.transformer_task == "feature-extraction"
+        and isinstance(first.processor, PreTrainedTokenizerBase)
+        and first.processor.is_fast
+        and first.modality_config.get("text", {}).get("method") == "forward"
+        and "message" not in first.modality_config
+        and not first.processing_kwargs
+        and not first.can_flatten_inputs
+        and not any(first.processor("a").get("token_type_ids", ()))
+    )
+
+
+def splits_prompt(model: Any) -> bool:
+    """Whether pooling leaves the tokens of a prompt out."""
+    return any(isinstance(module, Pooling) and not module.include_prompt for module in model)
+
+
+def drop_normalize(model: Any) -> None:
+    """Take away the modules at the end that make vectors unit length, in place."""
+    while isinstance(model[-1], Normalize):
+        del model[-1]
+
+
+class SentenceEncoder(Encoder):
+    """Any sentence-transformers model through its own `encode`: the way for those that read more than token ids."""
+
+    parallel = False  # the tokenizer of the model is not for several threads
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        max_tokens: int | None = DEFAULT_MAX_TOKENS,
+        unit_length: bool = True,
+        prompt: str = "",
+    ) -> None:
+        super().__init__(unit_length=unit_length)
+        self.model, self.prompt = model, prompt
+        self.width = model.get_embedding_dimension()
+        self.max_tokens = None  # static embeddings read everything
+        limit = getattr(model[0], "max_seq_length", None)
+        if limit is not None and math.isfinite(limit):
+            self.max_tokens = min(max_tokens or int(limit), int(limit))
+            model.max_seq_length = self.max_tokens
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        tokenizer = copy.deepcopy(self.model.tokenizer)
+        if isinstance(tokenizer, PreTrainedTokenizerBase):
+            reader = TokenReader(tokenizer, self.max_tokens)
+            _, lengths, truncated = reader.read([self.prompt + text for text in texts])
+            return Tokenized(texts, lengths, truncated)
+        return Tokenized(texts, np.array([1 + len(text) // 4 for text in texts], dtype=np.int64), 0)
+
+    def forward(self, items: Sequence[str]) -> np.ndarray:
+        vectors = self.model.encode(
+            list(items), batch_size=len(items), prompt=self.prompt or None, show_progress_bar=False
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def pooled(self, features: dict[str, Any]) -> np.ndarray:
+        """The vectors that the modules make of features, cut as the model's truncate_dim says."""
+        with torch.inference_mode():
+            vectors = self.model(features)["sentence_embedding"]
+            return vectors[:, : self.model.truncate_dim].float().cpu().numpy()
+
+
+class PaddedEncoder(SentenceEncoder):
+    """A stock Transformer module and what follows it: texts are tokenized once and go in padded by true length."""
+
+    parallel = True
+
+    def __init__(self, model: Any, **options: Any) -> None:
+        super().__init__(model, **options)
+        self.tokenizer: PreTrainedTokenizerBase = copy.deepcopy(model.tokenizer)
+        self.reader = TokenReader(self.tokenizer, self.max_tokens)
+        self.pad_id = padding_id(self.tokenizer)
+        self.takes_types = "token_type_ids" in self.tokenizer.model_input_names
+
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        return Tokenized(*self.reader.read([self.prompt + text for text in texts] if self.prompt else texts))
+
+    def forward(self, items: Sequence[np.ndarray]) -> np.ndarray:
+        ids, mask = padded(items, self.pad_id, left=self.tokenizer.padding_side == "left")
+        features = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
+        if self.takes_types:
+            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+        return self.pooled({**features, "modality": "text"})
+
+
+class StaticEncoder(SentenceEncoder):
+    """A table of word vectors: texts go in as they come, end to end, without padding."""
+
+    parallel = False  # tokenizing is nearly all of the work, and has its own threads
+    slice_texts = STATIC_BATCH_TEXTS  # nothing to sort: small slices let the lookup overlap with tokenizing
+
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        whole = [self.prompt + text for text in texts] if self.prompt else texts
+        return Tokenized(*fast_ids(self.model.tokenizer, whole, add_special_tokens=False))
+
+    def batches(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
+        places = np.arange(len(lengths))  # texts without a token too: modules behind may have a bias
+        return iter(np.split(places, range(STATIC_BATCH_TEXTS, len(places), STATIC_BATCH_TEXTS)))
+
+    def forward(self, items: Sequence[np.ndarray]) -> np.ndarray:
+        ends = np.cumsum([len(item) for item in items])
+        ids = torch.from_numpy(np.concatenate(items)).to(self.device)
+        offsets = torch.from_numpy(np.concatenate([[0], ends[:-1]]).astype(np.int64)).to(self.device)
+        return self.pooled({"input_ids": ids, "offsets": offsets})

@@ -1,0 +1,246 @@
+"""Vectors on disk that appear whole or not at all, and that an interrupted job can go on writing.
+
+While they are made, everything is in the side folder `.NAME.partial` beside the result:
+  vectors.npy     the rows so far, behind room for a header (float32, or float16 where that is wanted)
+  ids.jsonl       one object a row: {"row": 0, "source": "notes.txt:1"}
+  progress.json   settings of the job, how many bytes of each file are good, and their sha256; renamed into place after
+                  each window
+
+What is behind the good bytes was being written when a job was killed, and is cut off when it goes on. A side folder in
+which the good bytes are not those that were written is emptied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from textssl.system.files import writing
+from textssl.system.lock import hold, lock_file
+
+SUFFIXES = (".npy", ".parquet")
+PRECISIONS = ("float32", "float16", "int8")
+HEADER_BYTES = 128
+ROWS_AT_ONCE = 16_384  # of a finished file that is being converted
+GROWING = ("vectors.npy", "ids.jsonl")
+NO_PROGRESS = {"rows": 0, "truncated": 0, "tokens": 0, "id_bytes": 0}
+
+
+def written_files(out: Path, precision: str) -> list[Path]:
+    """What a finished job leaves: the vectors, then their companions."""
+    out = Path(os.path.realpath(out)) if os.path.islink(out) else out
+    ids = [out.with_suffix(".ids.jsonl")] if out.suffix == ".npy" else []
+    return [out, *ids, *([out.with_suffix(".scale.npy")] if precision == "int8" else [])]
+
+
+class VectorWriter:
+    """Rows of one result file; `with` holds the side folder against a second writer.
+
+    settings: what the rows depend on; a side folder of the same settings is continued, any other is emptied.
+    `progress` counts rows (texts embedded), texts truncated and tokens; `resumed` are the rows that were there,
+    `differing` the settings for which an earlier job is given up.
+    """
+
+    def __init__(self, out: Path, *, width: int, precision: str, settings: dict[str, Any]) -> None:
+        self.out = Path(os.path.realpath(out)) if os.path.islink(out) else out
+        self.width, self.precision, self.settings = width, precision, settings
+        self.stored = np.dtype(np.float16 if precision == "float16" else np.float32)  # int8 waits for its scales
+        self.side = self.out.parent / f".{self.out.name}.partial"
+        self.progress: dict[str, Any] = {**NO_PROGRESS, "largest": [0.0] * width}
+        self.sums = {name: hashlib.sha256() for name in GROWING}
+        self.differing: list[str] = []
+        self.resumed = 0
+
+    def __enter__(self) -> VectorWriter:
+        self.lock = ExitStack()
+        with ExitStack() as entering, writing(self.out, self.side):
+            entering.enter_context(hold(lock_file(self.out), f"--out {self.out}", "--out"))
+            self.side.mkdir(parents=True, exist_ok=True)
+            self._take_up()
+            self.vectors, self.ids = (self.side / "vectors.npy").open("r+b"), (self.side / "ids.jsonl").open("r+b")
+            self.vectors.truncate(HEADER_BYTES + self.progress["rows"] * self.width * self.stored.itemsize)
+            self.ids.truncate(self.progress["id_bytes"])
+            for file in (self.vectors, self.ids):
+                file.seek(0, os.SEEK_END)
+            self.lock = entering.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            for file in (self.vectors, self.ids):
+                with suppress(OSError):  # a full disk; the good bytes are known
+                    file.close()
+            if not self.progress["rows"] or (self.side / "done").exists():
+                shutil.rmtree(self.side, ignore_errors=True)  # nothing in it is worth keeping
+
+    def _take_up(self) -> None:
+        """Find what an earlier job of the same settings left, or begin an empty one."""
+        file = self.side / "progress.json"
+        try:
+            left = json.loads(file.read_text(encoding="utf-8"))
+            whole = left["sha256"] == sum_of(left["settings"], left["progress"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            left, whole = {}, False
+        before, progress = (left["settings"], left["progress"]) if whole else (None, None)
+        if progress is not None and before == self.settings and self._holds(progress):
+            self.progress, self.resumed = progress, progress["rows"]
+            return
+        if before is not None:
+            self.differing = [key for key in {**before, **self.settings} if before.get(key) != self.settings.get(key)]
+        self.sums = {name: hashlib.sha256() for name in GROWING}
+        file.unlink(missing_ok=True)
+        (self.side / "vectors.npy").write_bytes(b" " * HEADER_BYTES)
+        (self.side / "ids.jsonl").write_bytes(b"")
+
+    def _holds(self, progress: dict[str, Any]) -> bool:
+        """Whether the files hold what the progress says; a job killed while it renamed its results lacks some."""
+        row_bytes = progress["rows"] * self.width * self.stored.itemsize
+        parts = {"vectors.npy": (HEADER_BYTES, row_bytes), "ids.jsonl": (0, progress["id_bytes"])}
+        for name, (start, size) in parts.items():
+            try:
+                self.sums[name] = sum_of_part(self.side / name, start, size)
+            except OSError:
+                return False
+        return all(self.sums[name].hexdigest() == progress["sha256"][name] for name in GROWING)
+
+    def add(self, vectors: np.ndarray, sources: Sequence[str], *, truncated: int, tokens: int) -> None:
+        """Append rows (texts, width) float32 and where their texts stand; they are safe when this returns."""
+        assert vectors.shape == (len(sources), self.width)
+        with writing(self.out, self.side):
+            self._append(vectors, sources, truncated, tokens)
+
+    def _append(self, vectors: np.ndarray, sources: Sequence[str], truncated: int, tokens: int) -> None:
+        first = self.progress["rows"]
+        rows = vectors.astype(self.stored).tobytes()
+        self.vectors.write(rows)
+        lines = (
+            json.dumps({"row": first + row, "source": source}, ensure_ascii=False) for row, source in enumerate(sources)
+        )
+        places = "".join(f"{line}\n" for line in lines).encode()
+        self.ids.write(places)
+        for name, written in zip(GROWING, (rows, places), strict=True):
+            self.sums[name].update(written)
+        for file in (self.vectors, self.ids):
+            file.flush()
+            os.fsync(file.fileno())
+        largest = np.maximum(np.abs(vectors).max(axis=0, initial=0.0), np.float32(self.progress["largest"]))
+        progress = {
+            **self.progress,
+            "rows": first + len(sources),
+            "truncated": self.progress["truncated"] + truncated,
+            "tokens": self.progress["tokens"] + tokens,
+            "id_bytes": self.ids.tell(),
+            "largest": [float(value) for value in largest],
+            "sha256": {name: digest.hexdigest() for name, digest in self.sums.items()},
+        }
+        left = {"settings": self.settings, "progress": progress, "sha256": sum_of(self.settings, progress)}
+        aside = self.side / "progress.json.new"
+        aside.write_text(json.dumps(left), encoding="utf-8")
+        os.replace(aside, self.side / "progress.json")
+        self.progress = progress
+
+    def finish(self) -> list[Path]:
+        """Make the result of all rows and rename it into place, its companions first; returns what was written."""
+        with writing(self.out, self.side):
+            return self._finish()
+
+    def _finish(self) -> list[Path]:
+        self.vectors.flush()
+        made: dict[Path, Path] = {}  # file in the side folder -> its place
+        source = self.side / "vectors.npy"
+        scale = None
+        write_header(source, (self.progress["rows"], self.width), self.stored)
+        if self.precision == "int8":
+            scale = int8_scale(np.array(self.progress["largest"], dtype=np.float32))
+            np.save(self.side / "scale.npy", scale)
+            made[self.side / "scale.npy"] = self.out.with_suffix(".scale.npy")
+        result = source
+        if self.out.suffix == ".parquet":
+            result = self.side / "result.parquet"
+            self._write_parquet(result, scale)
+        else:
+            made[self.side / "ids.jsonl"] = self.out.with_suffix(".ids.jsonl")
+            if scale is not None:
+                result = self.side / "result.npy"
+                self._write_int8(result, scale)
+        made[result] = self.out
+        for file, place in made.items():
+            os.replace(file, place)
+        (self.side / "done").touch()
+        return list(made.values())
+
+    def _pieces(self, scale: np.ndarray | None) -> Iterator[np.ndarray]:
+        rows = np.load(self.side / "vectors.npy", mmap_mode="r") if self.progress["rows"] else []
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            piece = np.asarray(rows[start : start + ROWS_AT_ONCE])
+            yield piece if scale is None else to_int8(piece, scale)
+
+    def _write_int8(self, file: Path, scale: np.ndarray) -> None:
+        with file.open("wb") as stream:
+            stream.write(b" " * HEADER_BYTES)
+            for piece in self._pieces(scale):
+                stream.write(piece.tobytes())
+        write_header(file, (self.progress["rows"], self.width), np.dtype(np.int8))
+
+    def _write_parquet(self, file: Path, scale: np.ndarray | None) -> None:
+        kind = pyarrow.from_numpy_dtype(self.precision)
+        facts = {"precision": self.precision, **self.settings}
+        if scale is not None:
+            facts["scale"] = [float(value) for value in scale]
+        columns = {"id": pyarrow.int64(), "embedding": pyarrow.list_(kind, self.width), "source": pyarrow.string()}
+        schema = pyarrow.schema(list(columns.items()), metadata={"textssl": json.dumps(facts)})
+        first = 0
+        with pyarrow.parquet.ParquetWriter(file, schema) as writer, (self.side / "ids.jsonl").open("rb") as ids:
+            for piece in self._pieces(scale):
+                sources = [json.loads(next(ids))["source"] for _ in range(len(piece))]
+                values = pyarrow.array(np.ascontiguousarray(piece).reshape(-1), type=kind)
+                embedding = pyarrow.FixedSizeListArray.from_arrays(values, self.width)
+                row_ids = pyarrow.array(np.arange(first, first + len(piece)))
+                writer.write_table(
+                    pyarrow.Table.from_arrays([row_ids, embedding, pyarrow.array(sources)], schema=schema)
+                )
+                first += len(piece)
+
+
+def sum_of(settings: dict[str, Any], progress: dict[str, Any]) -> str:
+    """The sha256 that tells a progress.json that was damaged."""
+    return hashlib.sha256(json.dumps([settings, progress], sort_keys=True).encode()).hexdigest()
+
+
+def sum_of_part(file: Path, start: int, size: int) -> Any:
+    """A sha256, to be updated, of `size` bytes of a file from `start` on."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        stream.seek(start)
+        while piece := stream.read(min(size, 2**20)):
+            digest.update(piece)
+            size -= len(piece)
+    return digest
+
+
+def int8_scale(largest: np.ndarray) -> np.ndarray:
+    """What one step of int8 stands for in each dimension, (width,) float32, from the largest absolute values there."""
+    return np.where(largest > 0, largest / 127, 1).astype(np.float32)
+
+
+def to_int8(vectors: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """(rows, width) float32 as the nearest multiples of scale (width,); `values * scale` gives them back."""
+    return np.clip(np.rint(vectors / scale), -127, 127).astype(np.int8)
+
+
+def write_header(file: Path, shape: tuple[int, int], dtype: np.dtype) -> None:
+    """Fill in the npy header (format 1.0, HEADER_BYTES long) of a file that left room for it."""
+    fields = f"{{'descr': {np.lib.format.dtype_to_descr(dtype)!r}, 'fortran_order': False, 'shape': {shape}, }}"
+    header = fields.ljust(HEADER_BYTES - 11) + "\n"
+    with file.open("r+b") as stream:
+        stream.write(np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header.encode("latin1"))

@@ -1,0 +1,302 @@
+"""One job at a time on a place: a lock that names its holder, and that a dead process does not hold.
+
+The kernel's flock decides wherever it is to be trusted: it goes with its process, however that ended. The lock file
+says who holds it (host, process, since when, command). That decides where the kernel's word is not enough, on network
+file systems: a holder on this machine is alive while its process is there, one on another while it keeps touching the
+file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from textssl.errors import UserError
+from textssl.system.interrupts import undone
+
+NAME = ".textssl.lock"  # inside a folder; `.FILE.textssl.lock` beside a file or a folder that appears whole
+HEARTBEAT_SECONDS = 5.0
+DEAD_AFTER_SECONDS = 60.0  # without a heartbeat, on another machine
+SETTLE_SECONDS = 0.5  # in which two that took the lock at once see each other, where the kernel does not part them
+COMMAND_CHARACTERS = 100
+ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class Machine:
+    """host: its name, for people. boot: the same for all containers of one running kernel. processes: the namespace
+    in which process ids mean something."""
+
+    host: str
+    boot: str
+    processes: str
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a lock, as its file says. started: of the process, in clock ticks since boot. token: unlike any other."""
+
+    host: str
+    boot: str
+    processes: str
+    pid: int
+    started: int | None
+    since: str
+    command: str
+    token: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since} ({self.command})"
+
+
+class Held(Exception):
+    """Somebody else has the lock; `holder` where the file says who."""
+
+    def __init__(self, holder: Holder | None) -> None:
+        super().__init__(str(holder or "another process"))
+        self.holder = holder
+
+
+def this_machine() -> Machine:
+    host = platform.node() or "this machine"
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Machine(host, boot, os.readlink("/proc/self/ns/pid"))
+    except OSError:
+        return Machine(host, host, host)
+
+
+def process_started(pid: int) -> int | None:
+    """Clock ticks from boot to the start of a process; None where there is none (or no /proc to ask)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    state, *rest = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if state in "ZX" else int(rest[18])  # a zombie has ended
+
+
+def this_process() -> Holder:
+    machine, pid = this_machine(), os.getpid()
+    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] not in ("", "-c") else "python"
+    command = " ".join(["textssl" if name in ("__main__.py", "textssl") else name, *sys.argv[1:]])
+    command = command if len(command) <= COMMAND_CHARACTERS else f"{command[: COMMAND_CHARACTERS - 3]}..."
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    return Holder(**asdict(machine), pid=pid, started=process_started(pid), since=since, command=command,
+                  token=secrets.token_hex(8))  # fmt: skip
+
+
+class Lock:
+    """A lock that this process holds, from its making (Held where another does) until `release`."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.owner = file, this_process()
+        self.handle = self._take()
+        self.ended, self.beating = threading.Event(), None
+        HELD.add(self)
+        self.start_heartbeat()
+
+    def _take(self) -> int:
+        while True:
+            handle = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                kernel = try_kernel(handle)
+                if kernel is False:
+                    raise Held(read_holder(handle))
+                if not is_at(handle, self.file):  # its last holder removed it while we opened it
+                    os.close(handle)
+                    continue
+                left = read_holder(handle)
+                if left is not None and is_alive(left, handle, self.file, kernel=bool(kernel)):
+                    raise Held(left)
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, json.dumps(asdict(self.owner)).encode(), 0)
+                os.fsync(handle)
+                if not kernel or (left is not None and left.boot != self.owner.boot):
+                    time.sleep(SETTLE_SECONDS)
+                    now = holder_of(self.file)
+                    if now is None or now.token != self.owner.token:
+                        raise Held(now)
+                return handle
+            except BaseException as error:
+                with suppress(OSError):
+                    if not isinstance(error, Held):  # a full disk: an empty lock file would stay
+                        self.file.unlink()
+                    os.close(handle)
+                raise
+
+    def start_heartbeat(self) -> None:
+        self.ended.clear()
+        self.beating = threading.Thread(target=self._beat, name="lock heartbeat", daemon=True)
+        self.beating.start()
+
+    def stop_heartbeat(self) -> None:
+        self.ended.set()
+        if self.beating is not None:
+            self.beating.join()
+        self.beating = None
+
+    def _beat(self) -> None:
+        while not self.ended.wait(HEARTBEAT_SECONDS):
+            with suppress(OSError):  # a file system that is away for a while
+                os.utime(self.handle)
+
+    def release(self) -> None:
+        """Give the lock up and remove its file; whoever has opened the file meanwhile sees that it is no more."""
+        HELD.discard(self)
+        self.stop_heartbeat()
+        with suppress(OSError):
+            if is_at(self.handle, self.file):
+                self.file.unlink()
+        os.close(self.handle)
+
+
+HELD: set[Lock] = set()
+
+
+def _before_fork() -> None:
+    for lock in list(HELD):
+        lock.stop_heartbeat()
+
+
+def _after_fork() -> None:
+    for lock in list(HELD):
+        lock.start_heartbeat()
+
+
+def _forget() -> None:
+    for lock in HELD:
+        os.close(lock.handle)  # flock stays with the parent's
+    HELD.clear()
+
+
+# A forked child (a loader worker) must not keep the lock when its parent has died, nor be forked off a thread.
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forget)
+
+
+def try_kernel(handle: int) -> bool | None:
+    """Whether flock gave us the file; None where the file system knows no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def is_at(handle: int, file: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(file))
+    except OSError:
+        return False
+
+
+def read_holder(handle: int) -> Holder | None:
+    """What a lock file says; None where it says nothing (yet)."""
+    try:
+        return Holder(**json.loads(os.pread(handle, 2**16, 0)))
+    except (ValueError, TypeError):
+        return None
+
+
+def holder_of(file: Path) -> Holder | None:
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return read_holder(handle)
+    finally:
+        os.close(handle)
+
+
+def is_alive(holder: Holder, handle: int, file: Path, *, kernel: bool) -> bool:
+    """Whether a holder that a lock file names may still work. kernel: flock has just given us this file."""
+    here = this_machine()
+    if holder.boot == here.boot:
+        if kernel:
+            return False  # or flock would not have
+        if holder.processes == here.processes and holder.started is not None:
+            return process_started(holder.pid) == holder.started
+    return file_system_time(file) - os.fstat(handle).st_mtime < DEAD_AFTER_SECONDS
+
+
+def file_system_time(file: Path) -> float:
+    """Now, by the clock that gives the files there their times."""
+    probe = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink()
+
+
+def check_free(file: Path, what: str, option: str) -> None:
+    """UserError where somebody holds that lock now; nothing is made."""
+    if file.is_file():
+        try:
+            Lock(file).release()
+        except Held as held:
+            raise UserError(in_use(what, held.holder, option)) from None
+
+
+@contextmanager
+def hold(file: Path, what: str, option: str) -> Iterator[None]:
+    """Hold the lock of that file while the block runs; folders made for it go again where nothing came into them.
+
+    what: how errors call the place. option: what the user may choose differently. Raises UserError where another
+    process holds it, or the file cannot be made.
+    """
+    made: list[Path] = []
+    lock: Lock | None = None
+    try:
+        for attempt in range(ATTEMPTS):
+            try:
+                made += make_folders(file.parent)
+                lock = Lock(file)
+                break
+            except Held as held:
+                raise UserError(in_use(what, held.holder, option)) from None
+            except OSError as error:
+                gone = isinstance(error, FileNotFoundError)  # the folder, with its last holder
+                if not gone or attempt == ATTEMPTS - 1:
+                    raise UserError(f"{what} cannot be written: {error.strerror or error}") from None
+        assert lock is not None
+        with undone(lock.release):
+            yield
+    finally:
+        if lock is not None:
+            lock.release()
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def in_use(what: str, holder: Holder | None, option: str) -> str:
+    return f"{what} is in use by {holder or 'another process'}: wait for it, or choose another {option}"
+
+
+def make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it; returns the new ones, the outermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def lock_file(out: str | Path) -> Path:
+    """The lock file of a file or folder that appears whole."""
+    out = Path(os.path.abspath(out))
+    return out.with_name(f".{out.name}{NAME}")

@@ -1,4 +1,4 @@
-"""Two small objectives of the kinds that no shipped one has yet: views dealt together, and a refresh over the corpus."""
+"""Two small objectives of kinds that no shipped one has yet: views dealt together, a refresh over the corpus."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ class Rebuilt(Objective):
         vectors = self.backbone.trainable_vectors(batch)
         logits = self.output(vectors[0::2]).repeat_interleave(batch.lengths[1::2], dim=0)
         of_second = torch.arange(len(batch)).repeat_interleave(batch.lengths) % 2 == 1
-        return Encoded({"rebuilt": Term(F.cross_entropy(logits, batch.ids[of_second], reduction="sum"))}, {"v": vectors})
+        return Encoded(
+            {"rebuilt": Term(F.cross_entropy(logits, batch.ids[of_second], reduction="sum"))}, {"v": vectors}
+        )
 
     def watched(self, features: dict[str, Tensor]) -> Watched:
         return Watched(by_view(features["v"])[0])
 
 
 class Clustered(TwoViews):
-    """A view predicts the cluster of its document: the side of a hyperplane on which the document lay at the refresh."""
+    """A view predicts on which side of a hyperplane its document lay at the refresh."""
 
     keys: Tensor
     sides: Tensor

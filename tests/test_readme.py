@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from scripts import tree
+from tests.test_floors import DATA_FLOORS, EVALUATION_FLOORS, FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
 FORKING = ROOT / "tests" / "fuzzing" / "preloaded.py"  # runs command lines without importing everything anew
@@ -180,6 +181,13 @@ def test_the_tree_knows_rooms_within_rooms(tmp_path: Path, monkeypatch: pytest.M
         *("textssl/", "textssl/data/", "textssl/data/text/"),
     ]
     assert lines[-1] == "- [formats.py](../textssl/data/text/formats.py): Records of lines"
+
+
+def test_contributors_read_the_floors_that_are_tested():
+    rows = re.findall(r"^\| \d+ \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)`", row.partition(":")[0])) for row in rows] == FLOORS
+    inside = [re.findall(r"`(\w+)`", row.partition(": ")[2]) for row in rows if ": `" in row]
+    assert inside == [[room for rooms in floors for room in rooms] for floors in (EVALUATION_FLOORS, DATA_FLOORS)]
 
 
 def test_every_link_leads_to_a_file():

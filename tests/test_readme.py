@@ -190,6 +190,17 @@ def test_contributors_read_the_floors_that_are_tested():
     assert inside == [[room for rooms in floors for room in rooms] for floors in (EVALUATION_FLOORS, DATA_FLOORS)]
 
 
+def test_every_path_and_module_that_a_document_names_is_there():
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        text = document.read_text(encoding="utf-8")
+        paths = re.findall(r"(?<![\w./-])(?:tests|textssl|scripts|configs|docs|notebooks)/[\w./-]*\w(?![\w*])", text)
+        missing = [path for path in paths if not re.search("NAME|/x/", path) and not (ROOT / path).exists()]
+        assert not missing, f"{document.name} names {missing}"
+        modules = re.findall(r"`(textssl(?:\.[a-z_]+){2,})`", text)
+        gone = [name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").exists()]
+        assert not gone, f"{document.name} names {gone}"
+
+
 def test_every_link_leads_to_a_file():
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))

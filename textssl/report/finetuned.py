@@ -1,4 +1,4 @@
-"""What fine-tuning gave, as tables for the terminal."""
+"""The results of fine-tuning as tables for the terminal."""
 
 from __future__ import annotations
 

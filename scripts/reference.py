@@ -100,7 +100,8 @@ def row(key: str, schema: dict[str, Any], definitions: dict[str, Any], meaning: 
     default = f"`{shown(schema['default'])}`" if "default" in schema else "required"
     if finetune is not ...:
         default += f"; finetune: `{shown(finetune)}`"
-    return f"| `{key}` | {type_of(schema, definitions)} | {default} | {meaning} |".replace("||", "&#124;&#124;")
+    cells = (f"`{key}`", type_of(schema, definitions), default, meaning)
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
 def table(rows: list[str]) -> str:

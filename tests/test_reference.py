@@ -29,6 +29,12 @@ def test_the_page_is_up_to_date(name: str):
     assert (DOCS / name).read_text(encoding="utf-8") == text, "run python scripts/reference.py --write"
 
 
+def test_every_row_has_four_cells(configuration: str):
+    rows = [line for line in configuration.splitlines() if line.startswith("| ")]
+    assert len(rows) > len(Config.model_fields)
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {5}
+
+
 def test_every_key_stands_there_with_its_meaning(configuration: str):
     rows = {key: meaning for key, _, _, meaning in ROW.findall(configuration)}
     for name, field in Config.model_fields.items():

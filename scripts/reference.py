@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
+from pydantic import BaseModel  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM  # noqa: E402
 
 from textssl.commands.finetune import DEFAULTS  # noqa: E402
@@ -27,6 +28,7 @@ from textssl.models.configuration import preset_config  # noqa: E402
 from textssl.models.presets import PRESETS, STATIC_PRESETS  # noqa: E402
 from textssl.models.static import StaticConfig  # noqa: E402
 from textssl.objectives import OBJECTIVES, SUPERVISED  # noqa: E402
+from textssl.views.kinds import KINDS  # noqa: E402
 
 VOCABULARY = 8192  # of the token embeddings that are counted
 MEANINGS = {  # of options that no docstring explains by itself
@@ -52,8 +54,12 @@ dropout; set `model.dropout` for `simcse` and for fine-tuning. `python scripts/r
 """
 PRETEXT = """## `objective`
 
-`objective.name` is one of the following, or `package.module:Class` for an objective of your own; its options stand
-beside it. Default: `mlm`; finetune: `{finetune}`, by the columns of the labelled file."""
+`objective.name` is one of the following, or `package.module:Class` for [an objective of your own](own-objective.md).
+The options stand beside it. Default: `mlm`; finetune: `{finetune}`, by the columns of the labelled file."""
+VIEWS = """## `objective.view`
+
+What a method on two views is shown of a sample. Write a name alone, as in `objective.view=dropout`, or options with it,
+as in `objective.view.max_tokens=32` or `'objective.view={name: deletion, rate: 0.1}'`."""
 STATIC = """
 `modernbert` and `bert` are encoders, for `mlm` and for sentence encoders; `llama` and `gpt2` are decoders, for `clm`.
 nano is for two CPU cores and minutes, micro for a laptop and an hour, mini for many cores or any GPU, small for one GPU
@@ -70,6 +76,8 @@ def type_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "$ref" in schema:
         inner = definitions[schema["$ref"].rpartition("/")[2]]
         return "{" + ", ".join(inner.get("properties", {})) + "}"
+    if "oneOf" in schema:
+        return "a [view](#objectiveview)"
     if "anyOf" in schema:
         return " or ".join(type_of(one, definitions) for one in schema["anyOf"])
     if "enum" in schema or "const" in schema:
@@ -96,8 +104,17 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else json.dumps(value).strip('"')
 
 
+def shown_view(view: dict[str, Any]) -> str:
+    """A view by its name, with the options that differ from the view's own defaults."""
+    own = KINDS[view["name"]]().model_dump(mode="json")
+    options = {key: value for key, value in view.items() if value != own[key]}
+    return f"{{name: {view['name']}{''.join(f', {key}: {shown(value)}' for key, value in options.items())}}}"
+
+
 def row(key: str, schema: dict[str, Any], definitions: dict[str, Any], meaning: str, finetune: Any = ...) -> str:
     default = f"`{shown(schema['default'])}`" if "default" in schema else "required"
+    if "oneOf" in schema:
+        default = f"`{shown_view(schema['default'])}`"
     if finetune is not ...:
         default += f"; finetune: `{shown(finetune)}`"
     cells = (f"`{key}`", type_of(schema, definitions), default, meaning)
@@ -162,15 +179,17 @@ def explained(target: Callable, options: list[str], others: dict[str, Callable])
 
 def constructor(title: str, prefix: str, target: Callable, others: dict[str, Callable]) -> str:
     """A table of the options that a class takes, under what its docstring begins with."""
-    schema = options_model(target).model_json_schema()
+    model = target if isinstance(target, type) and issubclass(target, BaseModel) else options_model(target)
+    schema = model.model_json_schema()
     definitions, properties = schema.get("$defs", {}), schema.get("properties", {})
     meanings = explained(target, list(properties), others)
     rows = [
         row(f"{prefix}{key}", inner, definitions, inner.get("description") or meanings[key])
         for key, inner in properties.items()
-        if key != "model_type"
+        if "const" not in inner and key != "model_type"
     ]
-    nested = [f"Keys of an entry: {one['description']}" for one in definitions.values() if "description" in one]
+    entries = [one for one in definitions.values() if "const" not in one["properties"].get("name", {})]
+    nested = [f"Keys of an entry: {one['description']}" for one in entries]
     body = table(rows) if rows else "No options."
     return "\n\n".join([f"### {title}", paragraphs(target)[0], body, *nested])
 
@@ -179,7 +198,8 @@ def configuration() -> str:
     known: dict[str, Callable] = {**OBJECTIVES, **SUPERVISED}
     objectives = [constructor(f"`{name}`", "objective.", target, known) for name, target in known.items()]
     pretext = PRETEXT.format(finetune=DEFAULTS["objective"]["name"])
-    return "\n\n".join([CONFIGURATION.strip(), *sections(), pretext, *objectives]) + "\n"
+    views = [constructor(f"`view: {{name: {name}}}`", "objective.view.", kind, {}) for name, kind in KINDS.items()]
+    return "\n\n".join([CONFIGURATION.strip(), *sections(), pretext, *objectives, VIEWS, *views]) + "\n"
 
 
 def transformer_row(name: str) -> str:

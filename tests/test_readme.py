@@ -203,6 +203,7 @@ def test_every_path_and_module_that_a_document_names_is_there():
 
 def test_every_link_leads_to_a_file():
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
-        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+        text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
         missing = [link for link in links if not (document.parent / link).exists()]
         assert not missing, f"{document.name} links to {missing}"

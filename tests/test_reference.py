@@ -13,6 +13,7 @@ from textssl.config import options_model
 from textssl.models.presets import PRESETS, STATIC_PRESETS
 from textssl.objectives import OBJECTIVES, SUPERVISED
 from textssl.sections import Config, Section
+from textssl.views.kinds import KINDS, CropsView
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 ROW = re.compile(r"^\| `([\w.]+)` \| (.+?) \| (.+?) \| (.*?) \|$", re.MULTILINE)
@@ -46,13 +47,26 @@ def test_every_key_stands_there_with_its_meaning(configuration: str):
 
 def test_every_option_of_every_objective_stands_there_with_its_meaning(configuration: str):
     for name, objective in {**OBJECTIVES, **SUPERVISED}.items():
-        part = configuration.split(f"\n### `{name}`\n")[1].split("\n### ")[0]
-        rows = {key.removeprefix("objective."): meaning for key, _, _, meaning in ROW.findall(part)}
+        rows = table(configuration, f"`{name}`")
         assert set(rows) == set(options_model(objective).model_fields)
         missing = [option for option, meaning in rows.items() if not meaning]
         assert not missing, (
             f"the docstring of {objective.__name__} does not say what {missing} mean: write `option: ...`"
         )
+
+
+def test_every_option_of_every_view_stands_there_with_its_meaning(configuration: str):
+    for name, view in KINDS.items():
+        rows = table(configuration, f"`view: {{name: {name}}}`")
+        assert set(rows) == set(view.model_fields) - {"name"}
+        assert all(rows.values()), f"the docstring of {view.__name__} does not say what each option means"
+    assert reference.shown_view(CropsView(max_tokens=9).model_dump()) == "{name: crops, max_tokens: 9}"
+
+
+def table(configuration: str, title: str) -> dict[str, str]:
+    """The options below a heading, with their meanings."""
+    part = configuration.split(f"\n### {title}\n")[1].split("\n##")[0]
+    return {key.rpartition(".")[2]: meaning for key, _, _, meaning in ROW.findall(part)}
 
 
 def test_every_preset_stands_there_with_its_shape():

@@ -106,7 +106,7 @@ def shown(value: Any) -> str:
 
 def shown_view(view: dict[str, Any]) -> str:
     """A view by its name, with the options that differ from the view's own defaults."""
-    own = KINDS[view["name"]]().model_dump(mode="json")
+    own = KINDS[view["name"]](name=view["name"]).model_dump(mode="json")
     options = {key: value for key, value in view.items() if value != own[key]}
     return f"{{name: {view['name']}{''.join(f', {key}: {shown(value)}' for key, value in options.items())}}}"
 

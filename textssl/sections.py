@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from textssl.system.files import expanded
 
@@ -18,6 +27,29 @@ class Section(BaseModel):
     """Keys of a configuration or options of a class: none beyond those named, every number finite and of 64 bits."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+    _frozen: bool = PrivateAttr(default=False)
+
+    def freeze(self) -> Self:
+        """Let nothing change from here on, sections inside it included; returns itself."""
+        for value in vars(self).values():
+            if isinstance(value, Section):
+                value.freeze()
+        self._frozen = True
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        assert not self._frozen, f"the configuration is resolved, {name} cannot change: change a copy (`unfrozen`)"
+        super().__setattr__(name, value)
+
+    def unfrozen(self) -> Self:
+        """A copy of all of it that can be changed."""
+        copied = self.model_copy(deep=True)
+        sections: list[Section] = [copied]
+        while sections:
+            section = sections.pop()
+            object.__setattr__(section, "__pydantic_private__", {"_frozen": False})
+            sections += [value for value in vars(section).values() if isinstance(value, Section)]
+        return copied
 
     @field_validator("*", mode="before")
     @classmethod

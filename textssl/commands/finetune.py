@@ -1,4 +1,4 @@
-"""`textssl finetune`: a pretrained model learns labels; tested once, beside what it has to beat."""
+"""`textssl finetune`: a pretrained model learns labels and is tested once, beside baselines."""
 
 from __future__ import annotations
 

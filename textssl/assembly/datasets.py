@@ -17,7 +17,7 @@ from textssl import distributed, tokenizer
 from textssl.data.batches.batching import Limits, TextDealing
 from textssl.data.batches.labelled_examples import LabelPairs
 from textssl.data.batches.loader import JoinedSteps, StepDataset, Steps
-from textssl.data.batches.standalone import Alone
+from textssl.data.batches.standalone import StandaloneTokens
 from textssl.data.corpus.corpus import Corpus
 from textssl.data.labelled.given_pairs import PairOrder, read_pairs
 from textssl.data.plan.plan import Order, Plan
@@ -43,7 +43,7 @@ class Data:
 
     corpora: list[tuple[Corpus, float]]
     pairs: PairOrder | LabelPairs | None = None
-    standalone: Alone | None = None
+    standalone: StandaloneTokens | None = None
 
     @property
     def num_documents(self) -> int:
@@ -106,7 +106,9 @@ def open_data(
             )
     weights = [share.weight for share in config.data.corpus]
     cuts = any(part.deals != "rows" and part.draws != "pairs" for part in objective.leaves)
-    return Data(list(zip(corpora, weights, strict=True)), pairs, Alone(words.backend_tokenizer) if cuts else None)
+    return Data(
+        list(zip(corpora, weights, strict=True)), pairs, StandaloneTokens(words.backend_tokenizer) if cuts else None
+    )
 
 
 def open_checked(path: str | Path, console: Console) -> Corpus:

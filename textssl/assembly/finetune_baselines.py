@@ -1,4 +1,4 @@
-"""What stands beside a fine-tuned model: answers of simpler ways on the same labels and test texts."""
+"""Baselines of a fine-tuned model: predictions of simpler methods on the same labels and test texts."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PLAIN_LR = 1e-4  # a new output layer wants more than the vectors that contrast 
 
 
 @dataclass
-class Beside:
-    """Answers of baselines to the test texts, on the first rank.
+class BaselinePredictions:
+    """Predictions of the baselines for the test texts, on the first rank.
 
     terms: of baselines that count, what they counted, such as "words". stopped_by: the signal that stopped one of them.
     """
@@ -36,7 +36,7 @@ class Beside:
     stopped_by: str | None = None
 
 
-def beside(config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> Beside:
+def make_baselines(config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> BaselinePredictions:
     """What evaluation.baselines asks for, on every rank.
 
     config: after its own run. What learns without choosing by validation also gets the validation texts, unless
@@ -44,7 +44,7 @@ def beside(config: Config, splits: Splits, accelerator: Accelerator, console: Co
     place of contrast; both are runs in folders of their own inside the run folder. What cannot be made of these texts
     is left out, and why is said. Answers of the first rank are the ones that count.
     """
-    found = Beside()
+    found = BaselinePredictions()
     if splits.test is None:
         return found
     for name in config.evaluation.baselines:

@@ -1,4 +1,4 @@
-"""Evaluation and labelled texts that stand in the text that a model was trained on: counted, said, written down."""
+"""Contamination: evaluation and labelled texts that stand in the training text, counted and reported."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from textssl.data.batches.loader import StepDataset
 from textssl.data.keyed_random import LABELLED
 from textssl.data.labelled.labelled_set import Labeled
 from textssl.data.labelled.splits import Splits
-from textssl.data.plan.in_memory import Listed
+from textssl.data.plan.in_memory import InMemory
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.evaluation.figures.calibration import fit_temperature
@@ -173,7 +173,7 @@ def cuts(encoded: dict[str, tuple[list[Any], int]], length: int) -> list[str]:
 def example_steps(config: Config, objective: Objective, examples: list[Any], **options: Any) -> StepDataset:
     """This rank's share of the examples: shuffled without end, or with num_samples once in their order."""
     measured = "num_samples" in options
-    order = Listed(examples, config.seed, LABELLED, shuffle=not measured)
+    order = InMemory(examples, config.seed, LABELLED, shuffle=not measured)
     limits = Limits(config.train.micro_batch_size, config.train.micro_batch_tokens)
     return StepDataset(
         *(order, seen_whole if measured else objective.make_view, objective.collate),

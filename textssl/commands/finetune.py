@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from textssl import distributed
-from textssl.assembly.finetune_baselines import Beside, beside
+from textssl.assembly.finetune_baselines import BaselinePredictions, make_baselines
 from textssl.assembly.resolution import located
 from textssl.assembly.runs import find_seeds, held_run, start_accelerator
 from textssl.assembly.seen_texts import any_found, card_lines, labelled_overlap, overlap_lines
@@ -118,7 +118,7 @@ def finetune_once(
     result.labels, result.dropped = list(splits.facts.classes), splits.report.as_dict()
     result.splits, result.overlap = {name: len(part) for name, part in splits.parts.items()}, overlap
     if result.stopped_by is None:
-        others = beside(config, splits, accelerator, console)  # some of them are runs of all ranks
+        others = make_baselines(config, splits, accelerator, console)  # some of them are runs of all ranks
         tuned.summary.stopped_by = result.stopped_by = others.stopped_by
         result.temperature = tuned.temperature
         if first and others.stopped_by is None:
@@ -142,7 +142,7 @@ def look_and_tell(config: Config, splits: Splits, console: Console) -> dict[str,
     return found
 
 
-def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, others: Beside) -> None:
+def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, others: BaselinePredictions) -> None:
     """Figures of the test part, its predictions and the card, on the first rank."""
     if splits.test is not None and tuned.answers is not None and tuned.truth is not None:
         truth = tuned.truth

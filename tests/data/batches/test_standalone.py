@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from textssl import tokenizer as tokenizers
-from textssl.data.batches.standalone import Alone
+from textssl.data.batches.standalone import StandaloneTokens
 from textssl.data.corpus.encoding import DocumentEncoder
 from textssl.sample_types import SENTENCE_START
 from textssl.views.crops import two_spans
@@ -71,7 +71,7 @@ def score(backend, ids):
 
 def compare(backend, texts, rng):
     """(pieces, those whose own tokens are not the text's); all have those of the text when they come out."""
-    alone, bare = Alone(backend), Tokenizer.from_str(backend.to_str())
+    alone, bare = StandaloneTokens(backend), Tokenizer.from_str(backend.to_str())
     bare.encode_special_tokens = True  # "[MASK]" in a document is text there too
     pieces = differing = 0
     for text in texts:
@@ -100,7 +100,7 @@ def test_unknown_characters_stay_unknown(backend):
 
 
 def test_a_piece_of_space_stays_and_openings_are_remembered(backend):
-    alone = Alone(backend)
+    alone = StandaloneTokens(backend)
     encoded = DocumentEncoder(backend).encode(["end.\n\n\n\nnext word"])
     ids = encoded.ids.astype(np.int64)
     blank = ids[alone.blank[ids]]
@@ -118,4 +118,4 @@ def test_a_pretrained_vocabulary_that_takes_whole_words_first_is_encoded_again_t
     state["model"]["vocab"]["Ġtraz"] = 400
     backend = Tokenizer.from_str(json.dumps(state))
     piece = np.array(backend.encode("a trazz", add_special_tokens=False).ids, dtype=np.int64)[:-1]
-    assert 400 not in piece and 400 in Alone(backend)(piece)
+    assert 400 not in piece and 400 in StandaloneTokens(backend)(piece)

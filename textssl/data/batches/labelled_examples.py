@@ -14,7 +14,7 @@ from textssl.data.batches.batching import Limits, deal_by_length
 from textssl.data.keyed_random import PAIRS
 from textssl.data.labelled.labelled_set import Labeled
 from textssl.data.labelled.splits import by_class
-from textssl.data.plan.in_memory import Listed
+from textssl.data.plan.in_memory import InMemory
 from textssl.sample_types import Example, LabelFacts, Pair, PairFacts
 from textssl.tokenizer.vocabulary import padding_id
 
@@ -62,7 +62,7 @@ class ExampleDealing:
         return [stack_examples(places.tolist(), [views[place] for place in places]) for places in dealt]
 
 
-class LabelPairs(Listed):
+class LabelPairs(InMemory):
     """Pairs of training texts by their labels, without end: contrastive tuning (SetFit, arXiv:2209.11055, section 3).
 
     Each text in turn, beside another of its class drawn at random (itself, with other dropout, where there is none).

@@ -16,7 +16,7 @@ HALF_CHARACTER = "\ufffd"  # what bytes that are no whole character decode to
 UNKNOWN_SIGNS = ("\ue000", "\U000f0000", "\U00013000", "\ua66e")  # few vocabularies have them all
 
 
-class Alone:
+class StandaloneTokens:
     """Tokens of a piece of a document -> the tokens of its text alone, without the space around it.
 
     They differ where a token depends on what stands before it: after a newline byte-level BPE and Unigram write a word

@@ -13,7 +13,7 @@ import numpy as np
 
 from textssl.data.keyed_random import PAIRS
 from textssl.data.labelled.numbers import number_of
-from textssl.data.plan.in_memory import Listed
+from textssl.data.plan.in_memory import InMemory
 from textssl.data.text import drops
 from textssl.data.text.documents import has_surrogate, is_usable
 from textssl.data.text.drops import DropReport
@@ -29,7 +29,7 @@ WANTED = "a pair file has the columns text_a and text_b, and where known negativ
 Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 
 
-class PairOrder(Listed):
+class PairOrder(InMemory):
     """Pairs in a new keyed order every epoch.
 
     facts: what all pairs have. fingerprint: changes when any text, label or score does.

@@ -11,7 +11,7 @@ import numpy as np
 from textssl.data.keyed_random import SAMPLE, generator, philox, shuffled
 
 
-class Listed:
+class InMemory:
     """Items in a new keyed order every epoch, without end (data.plan.Order).
 
     purpose: the number in data.keyed of what the items are, so that two lists of one run have different orders.

@@ -65,10 +65,7 @@ def room(folder: Path) -> list[str]:
 
 def page() -> str:
     beside = [entry(name, name, sentence) for name, sentence in BESIDE]
-    return (
-        "\n".join([HEAD.rstrip("\n"), *room(ROOT / "textssl"), "\n## BaselinePredictions the package\n", *beside])
-        + "\n"
-    )
+    return "\n".join([HEAD.rstrip("\n"), *room(ROOT / "textssl"), "\n## Beside the package\n", *beside]) + "\n"
 
 
 def main() -> None:

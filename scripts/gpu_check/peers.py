@@ -1,4 +1,4 @@
-"""BaselinePredictions the peers, in turns: transformers.Trainer, sentence-transformers' trainer and its encode."""
+"""Beside the peers, in turns: transformers.Trainer, sentence-transformers' trainer and its encode."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from tests.fuzzing.preloaded import ask
+from tests.preloaded import ask
 
 ROOT = Path(__file__).parents[2]
-SERVER = ROOT / "tests" / "fuzzing" / "preloaded.py"
+SERVER = ROOT / "tests" / "preloaded.py"
 SECONDS = 90  # of a command, before it counts as a hang
 LEFTOVERS = (".partial", ".replaced", ".new", ".lock")  # endings of what is made aside
 SCRATCH = ".textssl-"

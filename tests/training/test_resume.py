@@ -246,9 +246,9 @@ def test_a_budget_of_seconds_goes_on_where_it_was(folder):
     seen = []
 
     class Watched(MaskedLM):
-        def corrupt(self, sample, rng, progress):
+        def make_view(self, sample, rng, progress):
             seen.append(progress)
-            return super().corrupt(sample, rng, progress)
+            return super().make_view(sample, rng, progress)
 
     OBJECTIVES["watched"] = Watched
     try:

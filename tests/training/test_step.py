@@ -8,7 +8,7 @@ from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, tiny_confi
 from textssl.assembly.pretraining import assemble
 from textssl.assembly.runs import start_accelerator
 from textssl.objectives import resolve_objective
-from textssl.training.gradcache import StepGradient, seed_torch
+from textssl.training.step import StepGradient, seed_torch
 
 CROPS = "tests.objectives.contrastive:TwoCrops"
 
@@ -42,14 +42,12 @@ def gradients(objective, run):
 def test_caching_gives_the_gradient_of_the_full_graph_with_live_dropout(trainer):
     objective, (batch,) = trainer.objective, trainer.dataset[0]
     step = lambda: StepGradient(objective, objective, {}, seed=3, step=1)  # noqa: E731
-    direct = gradients(objective, lambda: step().run([batch], lambda loss: loss.backward()))
-    cached = gradients(objective, lambda: step().cached([batch], lambda loss: loss.backward()))
+    direct = gradients(objective, lambda: step().run([batch]))
+    cached = gradients(objective, lambda: step().cached([batch]))
     assert direct.keys() == cached.keys() and "log_scale" in direct
     for name, gradient in direct.items():
         assert torch.allclose(cached[name], gradient, atol=1e-12), name
-    other = gradients(
-        objective, lambda: StepGradient(objective, objective, {}, 3, 2).run([batch], lambda loss: loss.backward())
-    )
+    other = gradients(objective, lambda: StepGradient(objective, objective, {}, 3, 2).run([batch]))
     assert not torch.allclose(other["projector.weight"], direct["projector.weight"], atol=1e-6)  # dropout is alive
 
 
@@ -71,7 +69,7 @@ def step_gradients(trainer, way, step=0):
         for name, count in objective.counts(batch).items():
             counts[name] = counts.get(name, 0) + count
     one = StepGradient(objective, trainer.encode, counts, seed=3, step=1)
-    found = gradients(objective, lambda: getattr(one, way)(batches, lambda loss: loss.backward()))
+    found = gradients(objective, lambda: getattr(one, way)(batches))
     return found, one.features, one.totals
 
 

@@ -40,7 +40,9 @@ class Rebuilt(Objective):
         vectors = self.backbone.trainable_vectors(batch)
         logits = self.output(vectors[0::2]).repeat_interleave(batch.lengths[1::2], dim=0)
         of_second = torch.arange(len(batch)).repeat_interleave(batch.lengths) % 2 == 1
-        return Encoded({"rebuilt": Term(F.cross_entropy(logits, batch.ids[of_second], reduction="sum"))}, {"v": vectors})
+        return Encoded(
+            {"rebuilt": Term(F.cross_entropy(logits, batch.ids[of_second], reduction="sum"))}, {"v": vectors}
+        )
 
     def watched(self, features: dict[str, Tensor]) -> Watched:
         return Watched(by_view(features["v"])[0])

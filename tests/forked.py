@@ -32,7 +32,7 @@ def server(action: str) -> str:
     address = f"{folder}/socket"
     process = subprocess.Popen(
         [sys.executable, str(SERVER), action, address],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder, start_new_session=True,  # Ctrl-C is not for it
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
     )  # fmt: skip
 

@@ -267,10 +267,10 @@ def test_a_full_disk_is_one_sentence_and_the_job_goes_on_later(model, text, tmp_
     assert textssl.embed(model, text, tmp_path / "v.npy").texts == 60
 
 
-def test_a_cut_that_leaves_no_text_is_refused(model, text, tmp_path):
-    for workers in (1, 2):
-        with pytest.raises(UserError, match=r"max_tokens is 2, but 2 special tokens .* give 3 or more"):
-            textssl.embed(model, text, tmp_path / "v.npy", max_tokens=2, workers=workers)
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_cut_that_leaves_no_text_is_refused(model, text, tmp_path, workers):
+    with pytest.raises(UserError, match=r"max_tokens is 2, but 2 special tokens .* give 3 or more"):
+        textssl.embed(model, text, tmp_path / "v.npy", max_tokens=2, workers=workers)
     three = textssl.embed(model, text, tmp_path / "v.npy", max_tokens=3)
     assert three.tokens == 3 * three.texts and not (tmp_path / "v.npy.partial").exists()
 

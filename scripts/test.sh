@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Everything that has to pass: formatting, linting, types, and all tests, slow ones included.
 # usage: scripts/test.sh [pytest arguments]      e.g. scripts/test.sh -m "not slow"     scripts/test.sh tests/data
+#            A process a core runs the tests, beside the check of types; give -n 0 for one, as a debugger needs it. Where
+#            single files are named, one process is the quicker.
 #        scripts/test.sh --lowest [arguments]    the fast tests with the lowest versions of pyproject.toml, in
 #                                                .venv-lowest; what needs the extras eval and notebooks is left out
 set -euo pipefail
@@ -16,5 +18,20 @@ scripts/install.sh dev
 python=.venv/bin/python
 "$python" -m ruff format --check .
 "$python" -m ruff check .
-"$python" -m pyright
-exec "$python" -m pytest "$@"
+
+cores=$(getconf _NPROCESSORS_ONLN)
+workers=(-n "$((cores < 8 ? cores : 8))" --dist worksteal)
+for argument in "$@"; do
+    case "$argument" in
+        *.py | *.py::* | -n* | --numprocesses* | --pdb) workers=() ;;
+    esac
+done
+types=$(mktemp)
+"$python" -m pyright >"$types" 2>&1 &
+checking=$!
+trap 'kill "$checking" 2>/dev/null || true; rm -f "$types"' EXIT
+passed=0
+OMP_NUM_THREADS=1 "$python" -m pytest ${workers[@]+"${workers[@]}"} "$@" || passed=$?
+wait "$checking" || passed=$?
+cat "$types"
+exit "$passed"

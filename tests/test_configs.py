@@ -41,6 +41,7 @@ def test_every_configuration_of_fine_tuning_runs_with_only_model_and_labels_give
     assert result.summary["steps"] == 2 and result.test and result.baselines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_has_a_configuration_that_runs(name, tmp_path):
     make_corpus(tmp_path)

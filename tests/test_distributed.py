@@ -6,14 +6,12 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from tests.forked import Forked
 from tests.tiny import make_corpus, tiny_config
 from textssl import distributed
 from textssl.assembly.runs import start_accelerator
@@ -94,26 +92,18 @@ def test_a_rank_that_stands_still_or_has_died_is_named(absent: int, number: int,
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     launch = {"WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = []
-    for place in range(3):
-        environment = {**os.environ, **launch, "RANK": str(place), "LOCAL_RANK": str(place), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", MEETING, str(absent), str(int(number))]
-        processes.append(
-            subprocess.Popen(
-                command,
-                env=environment,
-                cwd=Path(__file__).parents[1],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
+    processes = [
+        Forked(
+            ["-c", MEETING, str(absent), str(int(number))],
+            env={**os.environ, **launch, "RANK": str(place), "LOCAL_RANK": str(place)},
         )
+        for place in range(3)
+    ]
     try:
         for place in {0, 1, 2} - {absent}:
             said, _ = processes[place].communicate(timeout=120)
             assert processes[place].returncode == 2
-            assert said.decode().startswith(
-                f"{named} of 3 did not answer for 3 seconds (train.timeout_seconds), or has"
-            )
+            assert said.startswith(f"{named} of 3 did not answer for 3 seconds (train.timeout_seconds), or has")
     finally:
         for process in processes:
             process.kill()

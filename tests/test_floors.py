@@ -46,7 +46,14 @@ HEAVY = {  # what `textssl --help` must not wait for
 }
 LIGHT_FILES = (
     *("cli/app.py", "cli/inference.py", "cli/arguments.py", "__main__.py", "config.py", "sections.py", "errors.py"),
-    *("system/files.py", "system/interrupts.py", "system/lock.py", "system/progress.py", "system/standard_streams.py"),
+    *(
+        "system/files.py",
+        "system/interrupts.py",
+        "system/lock.py",
+        "system/lock_holder.py",
+        "system/progress.py",
+        "system/standard_streams.py",
+    ),
     *("yaml_reader.py", "evaluation/suite_file.py", "__init__.py", "commands/__init__.py"),
 )
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers
 from transformers import AutoTokenizer
 
+from tests.forked import run
 from textssl import tokenizer as tokenizers
 from textssl.errors import UserError
 from textssl.tokenizer import SPECIAL_TOKENS, for_causal, load, load_backend, report, save, tokenizer_hash
@@ -85,7 +84,7 @@ def test_a_folder_loads_without_textssl(trained, algorithm, tmp_path):
         "assert not any(name.startswith('textssl') for name in sys.modules)\n"
         "print(json.dumps([t('hello world')['input_ids'], t.model_max_length > 10**9, t.model_input_names]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = run(["-c", code], cwd=tmp_path, libraries_only=True)
     assert done.returncode == 0, done.stderr
     assert "warn" not in done.stderr.lower(), done.stderr
     ids, long, names = json.loads(done.stdout)
@@ -115,8 +114,8 @@ def test_bpe_training_repeats_to_the_byte_in_another_process(tmp_path):
         "from textssl.tokenizer import save, train_tokenizer; from tests.test_tokenizer import TEXTS; import sys\n"
         "save(train_tokenizer(TEXTS, vocab_size=350), sys.argv[1])"
     )
-    for name in "ab":
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], cwd=ROOT, check=True)
+    save(tokenizers.train_tokenizer(TEXTS, vocab_size=350), tmp_path / "a")
+    assert run(["-c", code, str(tmp_path / "b")]).returncode == 0
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from textssl import tokenizer
 from textssl.config import Config, apply_override, parse_config
-from textssl.data.corpus.corpus import CorpusWriter
 from textssl.data.corpus.encoding import DocumentEncoder
+from textssl.data.corpus.writer import CorpusWriter
 
 
 @functools.cache

@@ -106,7 +106,7 @@ def makers(sound: Path) -> dict[str, Callable[..., Any]]:
 @contextmanager
 def server(sandbox: Path) -> Iterator[tuple[str, ...]]:
     """The start of a command line that a preloaded process runs."""
-    program, address = ROOT / "tests" / "fuzzing" / "preloaded.py", sandbox / "socket"
+    program, address = ROOT / "tests" / "preloaded.py", sandbox / "socket"
     process = subprocess.Popen(
         [sys.executable, program, "serve", address],
         stdin=subprocess.PIPE,

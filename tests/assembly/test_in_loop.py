@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 import yaml
 
+from tests.forked import Ranks
 from tests.labelled import write_topics
 from tests.tiny import make_corpus, sentence_config, tiny_config
 from textssl.assembly.in_loop import suite_evaluation
@@ -124,8 +123,9 @@ def test_of_two_processes_one_does_the_tasks(folder):
     alone = pretrain(tiny_config(folder, "mlm", *given, out="alone"))
     config = tiny_config(folder, "mlm", *given, out="shared")
     (folder / "shared.yaml").write_text(config.to_yaml())
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "textssl"]
-    subprocess.run([*launcher, "pretrain", str(folder / "shared.yaml")], check=True, cwd=ROOT, capture_output=True)
+    shared = Ranks(["pretrain", str(folder / "shared.yaml")], 2)
+    _, errors = shared.communicate()
+    assert shared.returncode == 0, errors[-3000:]
     one, two = (metrics(run)[-1] for run in (alone.run, str(folder / "shared")))
     tasks = [name for name in one if name.startswith(("eval/topics", "eval/groups"))]
     assert tasks and all(one[name] == pytest.approx(two[name], abs=0.05) for name in tasks)

@@ -15,6 +15,7 @@ import pytest
 import typer.main
 
 import textssl
+from tests import forked
 from textssl.cli import app as cli
 from textssl.cli.arguments import spread
 from textssl.errors import UserError
@@ -217,7 +218,7 @@ def test_wrong_usage_is_code_2_without_traceback(arguments: list[str]):
 
 
 def test_missing_configuration_is_code_2():
-    finished = run("pretrain", "no-such.yaml")
+    finished = forked.run(["pretrain", "no-such.yaml"])
     assert finished.returncode == 2
     *meanwhile, last = finished.stderr.strip().splitlines()
     assert last.startswith("error: ") and "no-such.yaml" in last

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 import textssl
 from tests.evaluation.folders import save_model
+from tests.forked import Forked
 from tests.tiny import texts, tiny_tokenizer
 from textssl.commands import embed as workflow
 from textssl.errors import UserError
@@ -156,12 +155,10 @@ def test_other_settings_start_anew(change, model, text, tmp_path, monkeypatch, c
     assert "starting anew" in said and change in said
 
 
-def start(*arguments: str) -> subprocess.Popen:
+def start(*arguments: str) -> Forked:
     """The command with windows of one text, so that a signal comes between two."""
     code = "from textssl.commands import embed; embed.WINDOW_TEXTS = 1; from textssl.cli.app import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "embed", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    return Forked(["-c", code, "embed", *arguments])
 
 
 @pytest.mark.slow
@@ -176,7 +173,7 @@ def test_a_killed_command_goes_on(kill, model, tmp_path, monkeypatch):
     while process.poll() is None and not progress.exists():
         time.sleep(0.01)
     process.send_signal(kill)
-    said = process.communicate()[0].decode()
+    said = process.communicate()[0]
     assert process.returncode == (75 if kill == signal.SIGTERM else -kill)
     assert ("start again to continue" in said) == (kill == signal.SIGTERM)
     assert not (tmp_path / "v.npy").exists()
@@ -270,10 +267,10 @@ def test_a_full_disk_is_one_sentence_and_the_job_goes_on_later(model, text, tmp_
     assert textssl.embed(model, text, tmp_path / "v.npy").texts == 60
 
 
-def test_a_cut_that_leaves_no_text_is_refused(model, text, tmp_path):
-    for workers in (1, 2):
-        with pytest.raises(UserError, match=r"max_tokens is 2, but 2 special tokens .* give 3 or more"):
-            textssl.embed(model, text, tmp_path / "v.npy", max_tokens=2, workers=workers)
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_cut_that_leaves_no_text_is_refused(model, text, tmp_path, workers):
+    with pytest.raises(UserError, match=r"max_tokens is 2, but 2 special tokens .* give 3 or more"):
+        textssl.embed(model, text, tmp_path / "v.npy", max_tokens=2, workers=workers)
     three = textssl.embed(model, text, tmp_path / "v.npy", max_tokens=3)
     assert three.tokens == 3 * three.texts and not (tmp_path / "v.npy.partial").exists()
 

@@ -107,6 +107,7 @@ def predicted(result: Any) -> np.ndarray:
     return np.array([line["score"] for line in lines(Path(result.run) / "predictions.jsonl")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "precision"), [("bert", "float32"), ("bert", "bfloat16"), ("gpt2", "float32")])
 def test_what_scores_are_measured_in_changes_nothing(family, precision, tmp_path):
     """Splits depend on the order of scores alone; the same texts then train in the same order."""

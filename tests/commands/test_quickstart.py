@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import types
 from pathlib import Path
 
 import pytest
 
+from tests.evaluation.folders import topics
+from tests.evaluation.tasks.test_classification import write_labelled
+from tests.forked import run
 from textssl.commands import quickstart as module
 from textssl.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -95,15 +94,28 @@ def test_a_folder_of_somebody_else_is_never_removed(road, tmp_path):
         module.quickstart(tmp_path / "own")
 
 
+SMALLER = """
+import sys
+from textssl.cli.app import main
+from textssl.commands import quickstart as module
+evaluate = module.evaluate
+module.evaluate = lambda suite, **given: evaluate(suite=sys.argv[1], **given)
+main(["quickstart", "--out", sys.argv[2], "--train-steps", "2"])
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.network
 def test_quickstart_runs_and_the_second_time_needs_no_training(tmp_path):
-    words = [sys.executable, "-m", "textssl", "quickstart", "--out", str(tmp_path / "q"), "--train-steps", "5"]
-    first = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    """With a small suite in the place of `quick`, which the README's walk through runs with its baselines."""
+    write_labelled(tmp_path / "topics.csv", *topics(90))
+    (tmp_path / "own.yaml").write_text("{tasks: [{name: mine, path: topics.csv}], draws: 2, shots: [8]}")
+    words = ["-c", SMALLER, str(tmp_path / "own.yaml"), str(tmp_path / "q")]
+    first = run(words, timeout=1200)
     assert first.returncode == 0, first.stderr[-3000:]
     model = tmp_path / "q" / "encoder" / "model" / "model.safetensors"
     made = model.stat().st_mtime_ns
-    second = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    second = run(words, timeout=120)
     assert second.returncode == 0, second.stderr[-3000:]
     assert model.stat().st_mtime_ns == made
     assert second.stdout.count("reused: ") == 5

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from tests.fuzzing.preloaded import ask
+from tests.preloaded import ask
 
 ROOT = Path(__file__).parents[2]
-SERVER = ROOT / "tests" / "fuzzing" / "preloaded.py"
+SERVER = ROOT / "tests" / "preloaded.py"
 SECONDS = 90  # of a command, before it counts as a hang
 LEFTOVERS = (".partial", ".replaced", ".new", ".lock")  # endings of what is made aside
 SCRATCH = ".textssl-"
@@ -296,7 +296,8 @@ task = {"name": "topics", "kind": "classification", "path": "topics.jsonl", "sho
 def make_sound(sound: Path, start: Starter) -> None:
     """A tokenizer, a corpus, models, labelled texts, pairs and a suite that are as they should be."""
     sound.mkdir()
-    subprocess.run([sys.executable, "-c", MAKE_SOUND, str(sound)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    made = start.run(["-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{MAKE_SOUND}", str(sound)])
+    assert made.code == 0, made.said()
     made = start.run(COMMANDS["finetune"].arguments(sound, sound / "tuned"))
     assert made.code == 0, made.said()
     (sound / "tuned" / "model").rename(sound / "classifier")

@@ -352,7 +352,8 @@ class Corpora:
         what = damaged_copy(rng, self.sound / "corpus", folder / "corpus")
 
         def run() -> None:
-            from textssl.data.corpus.corpus import Corpus, open_shard
+            from textssl.data.corpus.corpus import Corpus
+            from textssl.data.corpus.shards import open_shard
 
             open_shard.cache_clear()
             corpus, whole = Corpus.open(folder / "corpus"), Corpus.open(self.sound / "corpus")

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoTokenizer
 
+from tests.forked import run
 from tests.models.small import CONFIGS, FOUR, MASKED, make_rows, small_model, word_tokenizer
 from textssl.batch import empty_like
 from textssl.errors import UserError
@@ -187,8 +186,7 @@ def test_exports_load_without_textssl(tmp_path):
         with torch.no_grad():
             expected[name] = language_model.logits(language_model(batch))
         requests.append((str(folder), language_model.causal, batch.ids.tolist()))
-    command = [sys.executable, "-c", READER, json.dumps(requests)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    result = run(["-c", READER, json.dumps(requests)], cwd=tmp_path, libraries_only=True)
     assert result.returncode == 0, result.stderr
     lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     for name, (_, causal, _), found in zip(FOUR, requests, lines, strict=True):

@@ -6,8 +6,6 @@ import dataclasses
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ import yaml
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 import textssl
+from tests.forked import run
 from tests.tiny import make_corpus, sentence_config, tiny_config, tiny_tokenizer
 from textssl import tokenizer
 from textssl.config import load_config
@@ -82,7 +81,7 @@ def test_code_of_the_card_runs_in_the_folder(folder: Path, kind: str, library: s
     assert "textssl" in front["tags"] and "base_model" not in front and front["datasets"] == ["me/it"]
     (code,) = blocks(card, "python")
     assert "textssl" not in code
-    ran = subprocess.run([sys.executable, "-c", code], cwd=folder / kind / "model", capture_output=True, text=True)
+    ran = run(["-c", code], cwd=folder / kind / "model", libraries_only=True)
     assert ran.returncode == 0, ran.stderr
     assert re.search(printed, ran.stdout)
 
@@ -206,7 +205,7 @@ def test_card_of_a_fine_tuned_folder(folder: Path, tmp_path: Path, labels: list[
         assert "| news\\|world | 7 |" in card and "| news\\|world | 5 | 31 |" in card
         assert "fewer than 20 training examples: news|world" in card and "2 labels" in card
     (code,) = blocks(card, "python")
-    ran = subprocess.run([sys.executable, "-c", code], cwd=made, capture_output=True, text=True)
+    ran = run(["-c", code], cwd=made, libraries_only=True)
     assert ran.returncode == 0, ran.stderr
     assert labels[-1] in ran.stdout or labels[0] in ran.stdout
 
@@ -222,7 +221,7 @@ def test_card_of_a_sentence_encoder_with_a_linear_layer(folder: Path, tmp_path: 
     front = yaml.safe_load(card.split("---\n")[1])
     assert front["pipeline_tag"] == "text-classification" and front["library_name"] == "sentence-transformers"
     (code,) = blocks(card, "python")
-    ran = subprocess.run([sys.executable, "-c", code], cwd=made, capture_output=True, text=True)
+    ran = run(["-c", code], cwd=made, libraries_only=True)
     assert ran.returncode == 0, ran.stderr
     assert "['sport', 'sport']" in ran.stdout
     assert ("a vector of 32 numbers" in card) == (kind == "static")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
+import json
 import os
 import resource
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +19,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tests.system.dying import NEW, OLD
 from textssl.errors import UserError
+from textssl.system import files
+from textssl.system.exchange import exchange
 from textssl.system.files import (
     check_folder,
     check_output,
@@ -184,14 +191,22 @@ def test_errors_of_other_files_and_bugs_stay_what_they_are(tmp_path):
     assert below(tmp_path) == []
 
 
-def test_an_old_folder_is_moved_aside_before_the_new_one_comes(tmp_path, monkeypatch):
-    """Killed between the two renames, it comes back with the next writer; refused at the second, at once."""
+def test_a_folder_that_does_not_get_into_its_place_leaves_the_old_one(tmp_path, monkeypatch):
+    """Where names can be exchanged, and where the old one must be moved aside first."""
     out, old = tmp_path / "model", tmp_path / ".model.replaced"
     out.mkdir()
     (out / "old").write_text("")
+
+    def refuse(path: Path, target: Path) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="No space left"), written_folder(out) as side:
+        (side / "new").write_text("")
+        patched.setattr(files, "exchange", refuse)
+    assert below(tmp_path) == ["model", "model/old"]
     rename = Path.rename
 
-    def refuse(path: Path, target: Path) -> Path:
+    def refuse_second(path: Path, target: Path) -> Path:
         if path.name == ".model.partial":
             assert below(old) == ["old"]
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
@@ -199,12 +214,36 @@ def test_an_old_folder_is_moved_aside_before_the_new_one_comes(tmp_path, monkeyp
 
     with monkeypatch.context() as patched, pytest.raises(UserError, match="No space left"), written_folder(out) as side:
         (side / "new").write_text("")
-        patched.setattr(Path, "rename", refuse)
+        patched.setattr(files, "exchange", lambda *_: False)
+        patched.setattr(Path, "rename", refuse_second)
     assert below(tmp_path) == ["model", "model/old"]
     out.rename(old)
     with pytest.raises(RuntimeError), written_folder(out):
         raise RuntimeError
-    assert below(tmp_path) == ["model", "model/old"]
+    assert below(tmp_path) == ["model", "model/old"], "it came back"
+
+
+@pytest.mark.parametrize("how", ["exchanging", "renaming"])
+def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one_whole(tmp_path, how):
+    """Where names cannot be exchanged there is a moment without; a next writer, who fails, brings the old one back."""
+    out = tmp_path / "place" / "model"
+    out.parent.mkdir()
+    command = [sys.executable, "-m", "tests.system.dying", str(out), how]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=True)
+    *killed, last = map(json.loads, done.stdout.splitlines())
+    assert len(killed) > 15 and all(one["killed"] for one in killed) and not last["killed"]
+    assert last["found"] == last["later"] == NEW
+    whole = [OLD, NEW] if how == "exchanging" and can_exchange(tmp_path) else [OLD, None, NEW]
+    found = [one["found"] for one in killed]
+    assert [one for one, _ in itertools.groupby(found)] == whole
+    for one in killed:
+        assert one["later"] == (one["found"] or OLD) and one["beside"] == []
+
+
+def can_exchange(folder: Path) -> bool:
+    for name in "ab":
+        (folder / name).mkdir()
+    return exchange(folder / "a", folder / "b")
 
 
 def test_modes_are_those_of_the_umask(tmp_path):

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from textssl.errors import UserError
-from textssl.system import lock
-from textssl.system.lock import Held, Lock, Machine, check_free, hold, lock_file
+from textssl.system import lock, lock_holder
+from textssl.system.lock import Held, Lock, check_free, hold, lock_file
+from textssl.system.lock_holder import Machine
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -56,7 +57,7 @@ def elsewhere(monkeypatch):
     """Pretend to be another machine, whose kernel's locks are not seen here, or one without locks."""
 
     def pretend(host: str, boot: str, *, kernel: bool | None = True, processes: str = "pid:[1]"):
-        monkeypatch.setattr(lock, "this_machine", lambda: Machine(host, boot, processes))
+        monkeypatch.setattr(lock_holder, "this_machine", lambda: Machine(host, boot, processes))
         monkeypatch.setattr(lock, "try_kernel", lambda handle: kernel)
         monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.05)
 
@@ -172,7 +173,7 @@ def test_a_holder_on_another_machine_counts_while_its_heart_beats(tmp_path, else
     with check:
         check_free(file, "v", "--out")
     assert json.loads(file.read_text())["host"] == "first"
-    old = time.time() - 2 * lock.DEAD_AFTER_SECONDS
+    old = time.time() - 2 * lock_holder.DEAD_AFTER_SECONDS
     os.utime(file, (old, old))
     with hold(file, "v", "--out"):
         assert json.loads(file.read_text())["host"] == "second"

@@ -7,15 +7,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tests.forked import Forked, Ranks
 from textssl.sections import Config
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -26,20 +24,15 @@ class Broken:
     same_metrics: bool
 
 
-def start(config: Config, *overrides: str, processes: int = 1) -> subprocess.Popen:
-    """`textssl pretrain` (finetune, where there are labels) in a process group of its own; several under torchrun."""
+def start(config: Config, *overrides: str, processes: int = 1) -> Any:
+    """`textssl pretrain` (finetune, where there are labels) in a process group of its own; several as torchrun does."""
     file = Path(config.out).with_suffix(".yaml")
     file.write_text(config.to_yaml())
-    verb = "finetune" if config.data.train else "pretrain"
-    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
-    command = [sys.executable, "-m", *(launcher if processes > 1 else []), "textssl", verb, str(file), *overrides]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    command = ["finetune" if config.data.train else "pretrain", str(file), *overrides]
+    return Forked(command) if processes == 1 else Ranks(command, processes)
 
 
-def finish(process: subprocess.Popen) -> int:
+def finish(process: Forked | Ranks) -> int:
     _, errors = process.communicate()
     if process.returncode not in (0, 75):
         raise RuntimeError(errors[-3000:])

@@ -1,35 +1,31 @@
 """One process x 4 micro-batches = 4 x 1 = 2 x 2, for terms and for features: gradients and loss curves."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.forked import Ranks
+from tests.once import made_once
 from tests.tiny import make_corpus
 from tests.training.worlds import OBJECTIVES, OWN, SENTENCES
 
-ROOT = Path(__file__).parents[2]
 WORLDS = {(1, 8): "1 process, whole batch", (1, 2): "1 x 4", (2, 2): "2 x 2", (4, 2): "4 x 1", (3, 2): "3, uneven"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("worlds")
+    return made_once(tmp_path_factory, "worlds", run_worlds)
+
+
+def run_worlds(folder: Path) -> None:
     make_corpus(folder)
     for processes, micro_batch in WORLDS:
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
-        command += ["--master_port", str(29_500 + os.getpid() % 500), "-m", "tests.training.worlds"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [*command, str(folder), str(micro_batch)], env=environment, cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+        ranks = Ranks(["-m", "tests.training.worlds", str(folder), str(micro_batch)], processes)
+        _, errors = ranks.communicate()
+        assert ranks.returncode == 0, errors[-3000:]
 
 
 @pytest.mark.slow

@@ -23,9 +23,10 @@ from textssl.evaluation.tasks.bits_per_byte import LanguageFigure, language_figu
 from textssl.evaluation.unfinished import SHARED, Unfinished, fingerprint
 from textssl.inference.loading import find_model
 from textssl.inference.scorer import Scorer, folder_scorer
+from textssl.report.captions import legend
 from textssl.report.card import CARD
 from textssl.report.evaluated import add_evaluation, check_card, check_own
-from textssl.report.table import legend, result_tables
+from textssl.report.table import result_tables
 from textssl.system.checksums import sha256_of
 from textssl.system.files import held_output, write_text
 from textssl.system.terminal import Terminal

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from textssl import __version__
 from textssl.config import shortened
-from textssl.data.corpus.corpus import MANIFEST, OWN_FILES, Corpus
+from textssl.data.corpus.corpus import OWN_FILES, Corpus
+from textssl.data.corpus.manifest import MANIFEST
 from textssl.data.corpus.prepare import DUPLICATE, Counts, Prepared, write_corpus
 from textssl.data.samples.cache import without_sample
 from textssl.data.text.documents import DropReport, read_documents

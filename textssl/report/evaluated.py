@@ -9,10 +9,11 @@ from typing import Any
 
 from textssl.data.samples.cache import cache_folder
 from textssl.errors import UserError
+from textssl.report.captions import legend
 from textssl.report.card import CARD
 from textssl.report.markdown import code, escape, from_rich
 from textssl.report.paths import shown_values
-from textssl.report.table import legend, result_tables
+from textssl.report.table import result_tables
 from textssl.system.files import write_text
 
 BEGIN, END = "<!-- textssl evaluate: begin -->", "<!-- textssl evaluate: end -->"

@@ -10,9 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from textssl.evaluation.figures.figure import METRICS, less_is_better
-from textssl.evaluation.figures.paired import FEWEST
-from textssl.evaluation.suite import ENGLISH, SUITES
+from textssl.evaluation.figures.figure import less_is_better
+from textssl.report.captions import LANGUAGE, LEVEL, caption, heading, is_tuned, metric_words
 from textssl.report.rows import ROWS, answers, counted
 
 GROUPS = {  # kind -> heading; "": the task is the heading, and the rows below are its figures
@@ -25,8 +24,6 @@ GROUPS = {  # kind -> heading; "": the task is the heading, and the rows below a
     "minimal_pairs": "",
     "lm_eval": "",
 }
-LANGUAGE = ("language", "minimal_pairs", "lm_eval")  # kinds that read a language model
-LEVEL = 0.05  # of the adjusted p, from which a difference is marked
 IMBALANCED = 0.6  # share of the most frequent class from which accuracy alone misleads
 
 
@@ -72,7 +69,7 @@ def _accuracies(task: str, results: Mapping[str, Any]) -> list[Group]:
     """Of probes and neighbours, and of fine-tuning where there is any: a row for the model and each baseline."""
     facts = results["data"][task]
     columns = {heading(name, facts): (task, name) for name in results["tasks"][task]}
-    tuned = {words: place for words, place in columns.items() if _is_tuned(place[1])}
+    tuned = {words: place for words, place in columns.items() if is_tuned(place[1])}
     frozen = {words: place for words, place in columns.items() if words not in tuned}
     with_f1 = facts.get("majority_share", 0.0) > IMBALANCED
     tables = [_with_captions(_by_row(f"{task}: accuracy", frozen, results, with_f1=with_f1), [caption(facts)])]
@@ -131,9 +128,9 @@ def _differences(results: Mapping[str, Any]) -> Group:
         facts = results["data"][task]
         table.add_row(Text(task, style="bold"))
         for name, one in figures.items():
-            shown = {_words(name, facts): one}
+            shown = {metric_words(name, facts): one}
             if facts.get("majority_share", 0.0) > IMBALANCED and one.get("macro_f1"):
-                shown[f"{_words(name, facts)}, F1"] = one["macro_f1"]
+                shown[f"{metric_words(name, facts)}, F1"] = one["macro_f1"]
             for words, difference in shown.items():
                 style = "bold" if difference["p_holm"] < LEVEL else ""
                 interval = f"[{difference['low']:+.3f}, {difference['high']:+.3f}]"
@@ -170,7 +167,7 @@ def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked
             alike = not (name.endswith("nats_per_token") and results.get("against"))  # of two tokenizers they are not
             means = [figure["mean"] for figure in figures if figure] if ranked and alike else []
             best = choose(means, default=None)
-            words = task if common else _words(name, results["data"][task])
+            words = task if common else metric_words(name, results["data"][task])
             cells = (
                 _cell(figure, best, plain=answer.baseline == "chance" or (full and answer.baseline != ""))
                 for answer, figure in zip(columns, figures, strict=True)
@@ -178,114 +175,6 @@ def _metrics(title: str, tasks: list[str], results: Mapping[str, Any], *, ranked
             table.add_row(Text(f"  {words}"), *cells)
     captions = [f"{task}: {caption(results['data'][task])}" for task in tasks]
     return _with_captions(table, [*captions, *counted(results, tasks, named=full)])
-
-
-def _words(name: str, facts: Mapping[str, Any]) -> str:
-    return METRICS[name].words if name in METRICS else heading(name, facts)
-
-
-def _is_tuned(name: str) -> bool:
-    return name.startswith(("finetune_", "contrast_"))
-
-
-def heading(name: str, facts: Mapping[str, Any]) -> str:
-    """`probe_8` -> "8 a class", `finetune_all` -> "fine-tuned, all 1,000"."""
-    if _is_tuned(name):
-        method, labels = name.split("_")
-        words = {"finetune": "fine-tuned", "contrast": "contrastive"}[method]
-        return f"{words}, {heading(f'probe_{labels}', facts)}"
-    if name == "probe_all":
-        return f"all {facts['train_examples']:,}"
-    if name.startswith("probe_"):
-        return f"{name.removeprefix('probe_')} a class"
-    return {"knn": "k-NN"}.get(name, name)
-
-
-def caption(facts: Mapping[str, Any]) -> str:
-    """How many examples the figures of a task stand on."""
-    kind = facts.get("kind", "classification")
-    if kind == "classification":
-        words = (
-            f"{facts['train_examples']:,} training and {facts['test_examples']:,} test texts "
-            f"of {facts['distinct_texts']:,}, {len(facts['classes'])} classes"
-        )
-    elif kind == "clustering":
-        words = f"{facts['texts']:,} texts of {facts['distinct_texts']:,}, {len(facts['classes'])} classes"
-    elif kind in ("similarity", "word_similarity", "minimal_pairs"):
-        words = f"{facts['pairs']:,} pairs" + _of(facts["pairs"], facts["available_pairs"])
-    elif kind == "language":
-        words = {"in": "in domain, ", "out": "out of domain, "}.get(facts["domain"], "")
-        words += f"{facts['texts']:,} texts, {facts['tokens']:,} tokens, {facts['bytes']:,} bytes"
-    elif kind == "lm_eval":
-        words = f"lm-eval tasks {', '.join(facts['tasks'])}" + (f", {facts['limit']:,} each" if facts["limit"] else "")
-    else:
-        query, document = facts["columns"]
-        words = f"{facts['queries']:,} x {query}, {facts['documents']:,} x {document}"
-        words += _of(facts["documents"], facts["distinct_documents"])
-    if facts.get("short_classes"):
-        short = ", ".join(f"{name} {count}" for name, count in facts["short_classes"].items())
-        words += f"; classes with fewer: {short}"
-    if facts.get("conflicting_labels"):
-        words += f"; {facts['conflicting_labels']:,} repeated texts with another label, of which the first counts"
-    if facts.get("dropped"):
-        words += "; dropped " + ", ".join(f"{count:,} for {reason}" for reason, count in facts["dropped"].items())
-    if facts.get("truncated_share", 0) >= 0.005:
-        words += f"; {facts['truncated_share']:.0%} of the texts cut at {facts['max_tokens']} tokens"
-    return words
-
-
-def _of(used: int, available: int) -> str:
-    return f" of {available:,}" if used < available else ""
-
-
-def legend(results: Mapping[str, Any]) -> str:
-    """What the figures of all tables are."""
-    kinds = {facts.get("kind", "classification") for facts in results["data"].values()}
-    lines = ["\u00b1 is half a 95 % interval. Every row and column has the same examples."]
-    if results.get("suite") in SUITES:
-        lines.append(ENGLISH)
-    if "classification" in kinds:
-        lines.append(
-            f"Accuracy: logistic regression on frozen features; for few labels the interval is over {results['draws']} "
-            "draws of them, else over the test texts."
-        )
-    if results.get("baselines", {}).get("tfidf"):
-        lines.append(
-            "TF-IDF counts words or character n-grams: the better in cross-validation on the training texts where they "
-            "have labels, elsewhere what suits the script."
-        )
-    if any(_is_tuned(name) for figures in results.get("tasks", {}).values() for name in figures):
-        lines.append(
-            "Trained: all weights, with the labels alone (fine-tuned) or first as pairs of texts that share a label "
-            "(contrastive); TF-IDF has a probe on as many labels."
-        )
-    if kinds - {"classification", "geometry", *LANGUAGE}:
-        lines.append(
-            "Compared by cosine: intervals are over pairs or queries. V-measure: over starts of k-means or mixtures of "
-            "Gaussians with diagonal covariances; LSA is the SVD of TF-IDF."
-        )
-    if "geometry" in kinds:
-        lines.append(
-            "Geometry: spread is 1 for vectors in all directions alike and 0 at collapse, where the mean cosine is 1; "
-            "RankMe counts directions. Of alignment (texts that belong together) and uniformity less is better, but "
-            "only of both: a collapsed model aligns everything."
-        )
-    if "language" in kinds:
-        lines.append(
-            "Bits per byte: less is better; pseudo ones (each token hidden in turn) compare among masked models."
-        )
-    if "minimal_pairs" in kinds:
-        lines.append("Minimal pairs: the share whose right sentence is the more probable one; chance is 0.5.")
-    if results.get("differences"):
-        count = sum(map(len, results["differences"].values()))
-        lines.append(
-            "p: how likely so large a difference is where both models are equally good, by McNemar's exact test (right "
-            "or wrong on test texts), a paired bootstrap (of pairs, queries and texts; of test texts and draws of "
-            f"labels; of texts and starts) or a jackknife (geometry); fewer than {FEWEST} examples are not compared. "
-            f"{count} figures are compared, and of so many some differ by chance: p adjusted allows for it (Holm), and "
-            f"a difference is bold where it is below {LEVEL}."
-        )
-    return "\n".join(lines)
 
 
 def _cell(figure: Mapping[str, Any] | None, best: float | None, *, plain: bool = False) -> Text:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from textssl.errors import UserError, printable
+from textssl.system.exchange import exchange
 from textssl.system.interrupts import undone
 from textssl.system.lock import hold, lock_file
 
@@ -164,21 +165,35 @@ def written_folder(path: str | Path) -> Iterator[Path]:
     there already is replaced, and a link followed: whether it may be is for the caller to ask before.
     """
     place = _place(path)
-    side, old = (_aside(place, ending) for ending in ("partial", "replaced"))
-    with writing(path, side, old), hold(lock_file(place), str(path), "place"):
+    side = _aside(place, "partial")
+    with writing(path, side, _aside(place, "replaced")), hold(lock_file(place), str(path), "place"):
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            _clean(place, side, old)
-            with undone(partial(_clean, place, side, old)):
+            _clean(place, side)
+            with undone(partial(_clean, place, side)):
                 side.mkdir()
                 yield side
                 settle(side)
-                if place.exists():
-                    place.rename(old)
-                side.rename(place)
-                flush(place.parent)
+                put(side, place)
         finally:
-            _clean(place, side, old)
+            _clean(place, side)
+
+
+def put(side: Path, place: Path) -> None:
+    """Give a folder that was made aside its name; at every moment that name leads to the old folder or the new one.
+
+    Where the file system cannot exchange two names there is a moment between two renames: the old folder is then
+    `.NAME.replaced`, and comes back with the next writer if the new one did not come. In the end the old one goes.
+    """
+    old = side
+    if not os.path.lexists(place):
+        side.rename(place)
+    elif not exchange(side, place):
+        old = _aside(place, "replaced")
+        place.rename(old)
+        side.rename(place)
+    flush(place.parent)
+    _remove(old)
 
 
 @contextmanager
@@ -243,14 +258,19 @@ def _aside(place: Path, ending: str) -> Path:
     return place.with_name(f".{place.name}.{ending}")
 
 
-def _clean(place: Path, side: Path, old: Path) -> None:
+def _clean(place: Path, side: Path) -> None:
     """Remove side folders; what was there before comes back where the new folder did not get into its place."""
+    old = _aside(place, "replaced")
     if old.exists() and not place.exists():
         old.rename(place)
-    for stale in (side, old):
-        shutil.rmtree(stale, ignore_errors=True)
-        if stale.is_file():
-            stale.unlink()
+    _remove(side)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    if path.is_file():
+        path.unlink()
 
 
 def _single_files(inputs: Iterable[str | Path]) -> Iterator[Path]:

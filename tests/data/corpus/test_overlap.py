@@ -8,9 +8,10 @@ import pytest
 from tests.tiny import texts
 from textssl import tokenizer
 from textssl.data.corpus import overlap
-from textssl.data.corpus.corpus import Corpus, CorpusWriter
+from textssl.data.corpus.corpus import Corpus
 from textssl.data.corpus.encoding import DocumentEncoder
 from textssl.data.corpus.overlap import PASSAGE_TOKENS, Overlap, overlaps
+from textssl.data.corpus.writer import CorpusWriter
 
 TOPIC = "The harbour master counted forty boats before the storm and wrote their names into a book with a blue cover."
 LONG = (

@@ -193,7 +193,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(folder, tmp_path, how):
     code = (
         "import signal, sys; from textssl.commands.prepare import prepare\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs begin with it ignored
-        "from textssl.data import prepare as module; module.PIECE_CHARACTERS = 500\n"
+        "from textssl.data.corpus import prepare as module; module.PIECE_CHARACTERS = 500\n"
         "prepare(sys.argv[1], sys.argv[2], sys.argv[3], workers=2)"
     )
     process = subprocess.Popen(

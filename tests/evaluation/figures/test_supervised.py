@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from textssl.evaluation.figures import intervals
 from textssl.evaluation.figures.supervised import answer_figures, answer_values, calibration_error, cells
 
 
@@ -59,14 +60,15 @@ def test_intervals_hold_the_value_and_narrow_with_more_examples():
         assert figure.high - figure.low < few[name].high - few[name].low, name
 
 
-def test_resamples_use_the_same_formulas():
+def test_resamples_use_the_same_formulas(monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 200)
     truth, probabilities = some_answers(60, 3)
     figures = answer_figures(truth, probabilities, seed=3)
     rng = np.random.default_rng(3)
-    drawn = [rng.integers(60, size=60) for _ in range(1000)]
+    drawn = [rng.integers(60, size=60) for _ in range(200)]
     for name, of in (
         ("mcc", metrics.matthews_corrcoef),
         ("macro_f1", lambda a, b: metrics.f1_score(a, b, average="macro")),
     ):
-        sampled = [of(truth[places], probabilities[places].argmax(1)) for places in drawn[:1000]]
+        sampled = [of(truth[places], probabilities[places].argmax(1)) for places in drawn]
         assert figures[name].low == pytest.approx(np.percentile(sampled, 2.5), abs=1e-9)

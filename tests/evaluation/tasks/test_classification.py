@@ -12,7 +12,7 @@ from textssl.evaluation.baselines import Tfidf
 from textssl.evaluation.split import few_label_draws
 from textssl.evaluation.suite import load_suite
 from textssl.evaluation.tasks.classification import Classification
-from textssl.report.table import caption
+from textssl.report.captions import caption
 
 
 def write_labelled(path: Path, texts: list[str], labels: list[str]) -> str:

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import rankdata, spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tests.evaluation.folders import model, topics
 from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.baselines import RandomWords, Tfidf
-from textssl.evaluation.tasks.similarity import Similarity, WordSimilarity, row_cosines, spearman
+from textssl.evaluation.tasks.similarity import Similarity, WordSimilarity, mean_ranks, row_cosines, spearman
 from textssl.inference.features import TransformerEncoder
 
 
@@ -99,3 +101,8 @@ def test_a_cap_that_leaves_one_score(tmp_path):
     (tmp_path / "p.csv").write_text("text_a,text_b,score\na,b,1\nc,d,1\ne,f,2\n")
     with pytest.raises(UserError, match="p: all 2 pairs have one score"):
         Similarity("p", str(tmp_path / "p.csv"), max_pairs=2).facts()
+
+
+@given(st.lists(st.sampled_from([-1.5, 0.0, -0.0, 0.1, 2.0, float("inf"), float("nan")]) | st.floats(width=32)))
+def test_ranks_are_those_of_scipy(values):
+    np.testing.assert_array_equal(mean_ranks(np.array(values)), rankdata(np.array(values)))

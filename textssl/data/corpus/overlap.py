@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from textssl.data.corpus.corpus import Corpus, Shard
+from textssl.data.corpus.corpus import Corpus
 from textssl.data.corpus.encoding import DocumentEncoder
+from textssl.data.corpus.shards import Shard
 from textssl.data.keyed_random import philox
 from textssl.errors import UserError
 from textssl.sample_types import WORD_START

@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from tokenizers import Tokenizer
 
-from textssl.data.corpus.corpus import Corpus, Shard
+from textssl.data.corpus.corpus import Corpus
+from textssl.data.corpus.shards import Shard
 from textssl.data.text.documents import is_usable
 from textssl.data.text.drops import MISSING_COLUMN, DropReport
 from textssl.data.text.formats import table_records

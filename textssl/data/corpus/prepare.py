@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from textssl.data.corpus.corpus import HELD_OUT, CorpusWriter
+from textssl.data.corpus.corpus import HELD_OUT
 from textssl.data.corpus.dedup import SeenDigests, digest, unit_interval
 from textssl.data.corpus.workers import EncoderPool
+from textssl.data.corpus.writer import CorpusWriter
 from textssl.data.text.documents import Document, DropReport
 from textssl.data.text.drops import NO_TOKENS
 from textssl.data.text.languages import AUTO, main_language

@@ -17,8 +17,9 @@ from textssl.data.plan.in_memory import InMemory
 from textssl.data.text import drops
 from textssl.data.text.documents import has_surrogate, is_usable
 from textssl.data.text.drops import DropReport
-from textssl.data.text.formats import Record, table_records
+from textssl.data.text.formats import table_records
 from textssl.data.text.inputs import expand_inputs, file_format
+from textssl.data.text.records import Record
 from textssl.errors import UserError, excerpt, listed
 from textssl.sample_types import Pair, PairFacts
 

@@ -13,8 +13,9 @@ from textssl.data.samples.cache import PREFIX
 from textssl.data.text import drops
 from textssl.data.text.documents import is_usable
 from textssl.data.text.drops import DropReport
-from textssl.data.text.formats import Record, table_records
+from textssl.data.text.formats import table_records
 from textssl.data.text.inputs import expand_inputs, file_format
+from textssl.data.text.records import Record
 from textssl.errors import UserError, excerpt, listed
 
 Target = Literal["auto", "label", "score"]

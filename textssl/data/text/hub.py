@@ -1,10 +1,14 @@
-"""Whether the Hugging Face hub answers, asked once and quickly: its client tries again for half a minute."""
+"""Records of hub data sets. Whether the hub answers is asked once, quickly: its client tries for half a minute."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
+
+from textssl.data.text.inputs import hub_reference
+from textssl.data.text.records import Record
+from textssl.errors import UserError
 
 CONNECT_SECONDS, ANSWER_SECONDS = 2.5, 10.0
 
@@ -39,3 +43,25 @@ def not_asking(settings: Any) -> Iterator[None]:
     finally:
         for place, value in zip(places, before, strict=True):
             place.HF_HUB_OFFLINE = value
+
+
+def hub_records(source: str) -> Iterator[Record]:
+    name, config, split = hub_reference(source)
+    offline = unreachable()
+    import datasets  # here, as it takes seconds to import and files do not need it
+    from datasets import config as settings
+
+    try:
+        with not_asking(settings) if offline else nullcontext():  # what is in the cache can still be read
+            rows = datasets.load_dataset(name, config, split=split, streaming=True)
+    except Exception as error:  # the hub's client raises many kinds, all of them about the reference or the network
+        if offline:
+            raise UserError(
+                f"{source} cannot be opened: {offline}, and the cache does not hold it; files are named by their path, "
+                "such as notes/*.jsonl"
+            ) from error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{source} cannot be opened: {reason}; check the name, the split and the network") from error
+    for number, row in enumerate(rows, start=1):
+        fields: Mapping[str, Any] = row  # type: ignore[assignment]
+        yield Record(f"{source}#{number}", fields, fields.keys())

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.stats import rankdata
 
 from textssl.data.labelled.labelled_set import Labeled, read_labeled
 from textssl.errors import UserError
@@ -97,9 +96,20 @@ def row_cosines(left: Any, right: Any) -> np.ndarray:
 
 def spearman(left: np.ndarray, right: np.ndarray) -> float:
     """Pearson's correlation of the ranks, ties at their mean; 0 where one side has one value only."""
-    ranks = np.stack([rankdata(left), rankdata(right)])
+    ranks = np.stack([mean_ranks(left), mean_ranks(right)])
     ranks -= ranks.mean(1, keepdims=True)
     lengths = np.sqrt((ranks * ranks).sum(1))
     if not lengths.all():  # one vector for all texts orders nothing
         return 0.0
     return float(ranks[0] @ ranks[1] / (lengths[0] * lengths[1]))
+
+
+def mean_ranks(values: np.ndarray) -> np.ndarray:
+    """(values,) ranks from 1 on, ties at their mean; NaN everywhere where one value is NaN.
+
+    As scipy.stats.rankdata, which takes ten times as long for the few values of a small resample.
+    """
+    ordered = np.sort(values)  # NaN last
+    if np.isnan(ordered[-1:]).any():
+        return np.full(len(values), np.nan)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") + 1) / 2

@@ -1,21 +1,25 @@
 """Command lines as processes of their own that need not import everything anew: forked from a server that has.
 
 python preloaded.py serve SOCKET               imports textssl's commands, then forks a process for each request
+python preloaded.py libraries SOCKET           the same, with the libraries alone: textssl is not imported
 python preloaded.py run SOCKET ARGUMENTS...    hands its arguments, folder, environment and streams to the server
 
-The process ends with the exit code of the command. What is settled before Python's first line
-(the encoding of file names) is the server's; start some command lines afresh for that.
+ARGUMENTS are those of textssl, or `-c CODE ...` and `-m MODULE ...` as Python takes them. The process ends with the
+exit code of the command. What is settled before Python's first line (the encoding of file names) is the server's;
+start some command lines afresh for that.
 """
 
 import atexit
 import json
 import os
 import resource
+import runpy
 import select
 import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
@@ -62,7 +66,7 @@ def is_open(number: int) -> bool:
     return True
 
 
-def serve(address: str) -> None:
+def serve(address: str, load: Callable[[], None]) -> None:
     """Answer requests until the caller closes standard input. Returns in each forked process, which runs a command."""
     load()
     with socket.socket(socket.AF_UNIX) as server:
@@ -96,12 +100,22 @@ def serve(address: str) -> None:
             reap()
 
 
-def load() -> None:
+def load_commands() -> None:
     import textssl
     import textssl.cli.app
 
     for name in textssl.COMMANDS:
         getattr(textssl, name)
+
+
+def load_libraries() -> None:
+    import sentence_transformers  # noqa: F401
+    import torch  # noqa: F401
+    import transformers
+
+    for name in ("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForSequenceClassification", "AutoTokenizer"):
+        getattr(transformers, name)
+    assert "textssl" not in sys.modules
 
 
 def reap() -> None:
@@ -156,11 +170,22 @@ def become(request: dict, handed: list[int]) -> None:
 
 def run_command() -> int:
     """The exit code of the command line in sys.argv."""
-    from textssl.__main__ import main
-
     try:
-        main()
+        if sys.argv[1:2] == ["-c"]:
+            _, _, code, *words = sys.argv
+            sys.argv, sys.path[:0] = ["-c", *words], [""]
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        elif sys.argv[1:2] == ["-m"]:
+            _, _, module, *words = sys.argv
+            sys.argv, sys.path[:0] = [module, *words], [""]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            from textssl.__main__ import main
+
+            main()
     except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
@@ -185,6 +210,8 @@ if __name__ == "__main__":
     action, address, *words = sys.argv[1:]
     if action == "run":
         sys.exit(run(address, words))
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    serve(address)
+    sys.path.remove(str(Path(__file__).resolve().parent))
+    if action == "serve":
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    serve(address, load_commands if action == "serve" else load_libraries)
     end_at_once(run_command())

@@ -1,0 +1,70 @@
+"""The arrays of one shard of a prepared corpus: mapped from the disk, or written piece by piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from textssl.errors import UserError
+from textssl.system.checksums import sha256_of
+
+FILES = ("tokens", "marks", "documents")  # of a shard
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Memory-mapped arrays of one shard."""
+
+    tokens: np.ndarray  # (tokens,) uint16 or uint32
+    marks: np.ndarray  # (tokens,) uint8
+    documents: np.ndarray  # (documents, 2) int64: first token; UTF-8 bytes
+
+    def bounds(self, first: int, stop: int) -> np.ndarray:
+        """(stop - first + 1,) int64: first token of each document, and where the last one ends."""
+        ends = self.documents[first + 1 : stop + 1, 0]
+        if stop == len(self.documents):
+            ends = np.append(ends, len(self.tokens))
+        return np.concatenate([self.documents[first : first + 1, 0], ends]).astype(np.int64)
+
+
+@lru_cache(maxsize=64)
+def open_shard(path: str, index: int) -> Shard:
+    """The arrays of a shard; the last 64 stay mapped."""
+    folder = Path(path)
+    try:
+        arrays = [np.load(shard_file(folder, kind, index), mmap_mode="r") for kind in FILES]
+    except (OSError, ValueError) as error:
+        raise UserError(f"shard {index} of {path} cannot be read ({error}): prepare the corpus again") from None
+    return Shard(*arrays)
+
+
+def shard_file(path: Path, kind: str, index: int) -> Path:
+    return path / f"{kind}-{index:05d}.npy"
+
+
+class NpyStream:
+    """A one-dimensional .npy file written piece by piece, its length filled into the header at the end."""
+
+    HEADER_BYTES = 128
+
+    def __init__(self, path: Path, dtype: np.dtype):
+        self.path, self.dtype, self.length = path, dtype, 0
+        self.file = path.open("wb")
+        self.file.write(b" " * self.HEADER_BYTES)
+
+    def write(self, values: np.ndarray) -> None:
+        self.file.write(np.ascontiguousarray(values, dtype=self.dtype).tobytes())
+        self.length += len(values)
+
+    def close(self) -> str:
+        """Write the header (npy format 1.0, padded to 128 bytes); returns the file's sha256."""
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        fields = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': ({self.length},), }}"
+        header = fields.ljust(self.HEADER_BYTES - 11) + "\n"
+        self.file.seek(0)
+        self.file.write(np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header.encode("latin1"))
+        self.file.close()
+        return sha256_of(self.path)

@@ -1,0 +1,109 @@
+"""Records out of a .csv file, one at a time, with the line each begins at."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from textssl.data.text import drops, streams
+from textssl.data.text.records import Record, check_distinct
+from textssl.data.text.streams import lines
+from textssl.errors import UserError
+
+_JUDGED_RECORDS = 1000  # after so many records of a CSV file it is known whether most have too many fields
+
+
+def csv_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
+    """Comma separated, quoted with `"`, the first record names the columns. Sets csv's limit for a field."""
+    csv.field_size_limit(streams.RECORD_LIMIT)
+    feed = _CsvFeed(lines(path, drop))
+    reader = csv.reader(feed)
+    header: list[str] = []
+    count: _FieldCount | None = None
+    wanted: list[tuple[str, int]] = []
+    while True:
+        feed.begin_record()
+        try:
+            row = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            drop(drops.INVALID_CSV, f"{path}:{feed.first}", str(error))
+            continue
+        place = f"{path}:{feed.first}"
+        if feed.ended:  # only a record that still waits for its closing quote is given out at the end
+            drop(drops.UNCLOSED_QUOTE, place, "everything after it is lost")
+        elif not row:
+            continue  # a blank line
+        elif count is None:
+            header, count = row, _FieldCount(path, row)
+            check_distinct(str(path), header, columns)
+            wanted = [(name, header.index(name)) for name in columns if name in header]
+        elif feed.broken:
+            drop(feed.broken, place, "")
+        elif count.fits(row, place, drop):
+            yield Record(place, {name: row[index] for name, index in wanted if index < len(row)}, header)
+    if count is not None:
+        count.judge()
+
+
+class _CsvFeed:
+    """Lines for csv.reader, which notes where a record began and whether a broken byte was among its lines."""
+
+    def __init__(self, numbered: Iterator[tuple[int, bytes]]) -> None:
+        self.numbered = numbered
+        self.ended = False
+        self.begin_record()
+
+    def begin_record(self) -> None:
+        self.first = 0
+        self.broken = ""
+
+    def __iter__(self) -> "_CsvFeed":
+        return self
+
+    def __next__(self) -> str:
+        try:
+            number, line = next(self.numbered)
+        except StopIteration:
+            self.ended = True
+            raise
+        self.first = self.first or number
+        if b"\0" in line:
+            self.broken = drops.NUL_BYTE
+        try:
+            return line.decode("utf-8") + "\n"
+        except UnicodeDecodeError:
+            self.broken = drops.INVALID_UTF8
+            return line.decode("utf-8", errors="replace") + "\n"
+
+
+class _FieldCount:
+    """Tells the records of a CSV file that have more fields than its header: their text holds commas, unquoted.
+
+    The fields of such a record stand in the wrong columns, or lose their end.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self.path, self.names = path, len(header)
+        self.records = self.surplus = 0
+        self.example = ""
+
+    def fits(self, row: Sequence[str], place: str, drop: drops.Drop) -> bool:
+        """Whether a record has no field too many; if it has, it is handed to `drop`."""
+        surplus = len(row) > self.names
+        self.records += 1
+        self.surplus += surplus
+        if surplus:
+            self.example = self.example or f"{place}: a record of {len(row)} fields"
+            drop(drops.MORE_FIELDS, place, f"{len(row)} instead of {self.names}")
+        if self.records == _JUDGED_RECORDS:
+            self.judge()
+        return not surplus
+
+    def judge(self) -> None:
+        """Raises UserError where most of the records so far have too many fields: it is the file that is wrong."""
+        if 2 * self.surplus > self.records:
+            raise UserError(
+                f"{self.example} under a header of {self.names}, as are most of this file "
+                f"({self.surplus:,} of {self.records:,}): fields with commas need quotes around them"
+            )

@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
 # Everything that has to pass: formatting, linting, types, and all tests, slow ones included.
 # usage: scripts/test.sh [pytest arguments]      e.g. scripts/test.sh -m "not slow"     scripts/test.sh tests/data
-#        scripts/test.sh --lowest [arguments]    the fast tests with the lowest versions of pyproject.toml, in
-#                                                .venv-lowest; what needs the extras eval and notebooks is left out
+#        scripts/test.sh --lowest [--torch VERSION] [arguments]    the fast tests with the lowest versions of
+#            pyproject.toml, in .venv-lowest; what needs the extras eval and notebooks is left out. torch is the tested
+#            one unless a version is given: older ones are built for GPUs, and large.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ "${1:-}" == --lowest ]]; then
     shift
-    scripts/install.sh --lowest
+    torch=()
+    if [[ "${1:-}" == --torch ]]; then
+        torch=("$1" "${2:-}")
+        shift "$(($# > 1 ? 2 : 1))"
+    fi
+    scripts/install.sh --lowest "${torch[@]}"
     exec .venv-lowest/bin/python -m pytest -m "not slow" --ignore tests/evaluation/tasks/test_mteb_adapter.py \
         --ignore tests/test_notebooks.py "$@"
 fi

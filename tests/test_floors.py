@@ -24,7 +24,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"views", "losses", "tokenizer"},
     {"distributed", "config", "batch"},
     {"sample_types"},
-    {"sections", "yaml_reader"},
+    {"sections", "yaml_reader", "named_configs"},
     {"__init__"},  # the package itself: the version, and names that load when asked for
     {"system"},
     {"errors"},
@@ -45,7 +45,8 @@ HEAVY = {  # what `textssl --help` must not wait for
     *("sklearn", "scipy", "pandas", "pyarrow", "numpy"),
 }
 LIGHT_FILES = (
-    *("cli/app.py", "cli/inference.py", "cli/arguments.py", "__main__.py", "config.py", "sections.py", "errors.py"),
+    *("cli/app.py", "cli/data.py", "cli/train.py", "cli/inference.py", "cli/about.py", "cli/arguments.py"),
+    *("__main__.py", "config.py", "named_configs.py", "sections.py", "errors.py"),
     *("system/files.py", "system/interrupts.py", "system/lock.py", "system/progress.py", "system/standard_streams.py"),
     *("yaml_reader.py", "evaluation/suite_file.py", "__init__.py", "commands/__init__.py"),
 )

@@ -14,7 +14,7 @@ if [[ "${1:-}" == --lowest ]]; then
         torch=("$1" "${2:-}")
         shift "$(($# > 1 ? 2 : 1))"
     fi
-    scripts/install.sh --lowest "${torch[@]}"
+    scripts/install.sh --lowest ${torch[@]+"${torch[@]}"}
     exec .venv-lowest/bin/python -m pytest -m "not slow" --ignore tests/evaluation/tasks/test_mteb_adapter.py \
         --ignore tests/test_notebooks.py "$@"
 fi

@@ -48,7 +48,7 @@ def find_config(given: str | Path) -> Path:
     if bare and text in names:
         return config_folder() / f"{text}.yaml"
     if os.path.isdir(path):
-        raise UserError(f"the configuration {path} is a folder; give a file, such as {path / 'config.yaml'}")
+        raise UserError(f"the configuration {text} is a folder; give a file, such as {path / 'config.yaml'}")
     if bare:
         raise UserError(
             f"the configuration {excerpt(text)} does not exist, as a file here or among those that come with textssl"
@@ -57,7 +57,7 @@ def find_config(given: str | Path) -> Path:
     advice = "`textssl configs list` shows those that come with textssl"
     if path.stem in names and path.suffix in SUFFIXES:
         advice = f"the one that comes with textssl is named {path.stem}, without folder and suffix"
-    raise UserError(f"the configuration {path} does not exist; {advice}")
+    raise UserError(f"the configuration {text} does not exist; {advice}")
 
 
 def suggestion(name: str, names: list[str]) -> str:

@@ -31,7 +31,7 @@ def used_modules() -> Iterator[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 yield node.module.split(".")[0]
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("find_spec"):
-                yield from (one.value for one in node.args if isinstance(one, ast.Constant))
+                yield from (str(one.value) for one in node.args if isinstance(one, ast.Constant))
 
 
 def test_every_requirement_is_used_by_code():

@@ -176,6 +176,19 @@ def test_pretrain_passes_overrides_and_says_how_it_ended(workflow, stopped_by, c
     assert seen["overrides"] == ["train.max_steps=2", "model={config: {model_type: bert}}", "seed=-1"]
 
 
+def test_commands_of_configurations_reach_their_functions(workflow):
+    seen = []
+    functions = {
+        "list_configs": lambda: seen.append("list"),
+        "show_config": lambda name: seen.append(("show", name)),
+        "copy_config": lambda name, out: seen.append(("copy", name, out)),
+    }
+    workflow("configs", **functions)
+    for words in ("list", "show crops", "copy crops", "copy mlm --out a.yaml"):
+        assert leave(["configs", *words.split()]) == 0
+    assert seen == ["list", ("show", "crops"), ("copy", "crops", None), ("copy", "mlm", Path("a.yaml"))]
+
+
 def test_input_takes_several_paths_both_ways(workflow):
     seen = []
 

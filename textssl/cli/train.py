@@ -7,9 +7,15 @@ from typing import Annotated
 
 import typer
 
-from textssl.cli.arguments import ConfigFile, Overrides, call, finish
+from textssl.cli.arguments import ConfigFile, Overrides, call, finish, home
+from textssl.named_configs import find_config
 
 app = typer.Typer()
+
+
+def train(function: str, config: Path, overrides: list[str] | None) -> None:
+    find_config(home(config))  # a misspelt name should not wait for the libraries
+    finish(call(function, {"config": config, "overrides": overrides or []}))
 
 
 @app.command()
@@ -24,7 +30,7 @@ def pretrain(config: ConfigFile, overrides: Overrides = None) -> None:
 
     Ctrl-C, SIGTERM or SIGHUP saves a checkpoint and exits with code 75.
     """
-    finish(call("pretrain", {"config": config, "overrides": overrides or []}))
+    train("pretrain", config, overrides)
 
 
 @app.command()
@@ -38,7 +44,7 @@ def finetune(config: ConfigFile, overrides: Overrides = None) -> None:
 
     RUN/model is a stock transformers classifier, RUN/predictions.jsonl its answers to the test texts.
     """
-    finish(call("finetune", {"config": config, "overrides": overrides or []}))
+    train("finetune", config, overrides)
 
 
 @app.command()

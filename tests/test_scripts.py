@@ -82,16 +82,16 @@ def lowest(tmp_path):
 @pytest.mark.parametrize(
     ("options", "torch", "handed_on"),
     [
-        (["--torch", "2.11.0", "tests/data", "-x"], "torch==2.11.0", "tests/data -x"),
-        (["tests/data"], "torch==2.13.0", "tests/data"),
-        ([], "torch==2.13.0", "--ignore tests/test_notebooks.py"),
+        (["--torch", "2.11.0", "tests/data", "-x"], "torch==2.11.0", ["tests/data", "-x"]),
+        (["tests/data"], "torch==2.13.0", ["tests/data"]),
+        ([], "torch==2.13.0", []),
     ],
 )
 def test_the_lowest_set_takes_a_torch(options, torch, handed_on, lowest):
     finished = run(lowest / "scripts" / "test.sh", "--lowest", *options)
     assert finished.returncode == 0, finished.stderr
     installed, tested = (lowest / "note").read_text().splitlines()
-    assert installed == torch and tested.endswith(handed_on)
+    assert installed == torch and tested.split("--ignore tests/test_notebooks.py")[1].split() == handed_on
     again = run(lowest / "scripts" / "test.sh", "--lowest", *options)
     assert again.returncode == 0 and (lowest / "note").read_text().splitlines() == [installed, tested, tested]
 

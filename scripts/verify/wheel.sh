@@ -37,6 +37,7 @@ build() {
     "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work/dist" "$root"
     "$python" -m zipfile -l "$work"/dist/textssl-*.whl | awk '{print $1}' >"$work/files"
     (cd "$root" && printf 'textssl/%s\n' configs/*.yaml py.typed) >"$work/wanted"
+    echo "these belong into the wheel and are not there:"
     ! grep -vxFf "$work/files" "$work/wanted"
 }
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PRINTS = (  # a command that prints much, writes its result afterwards, and reports as the command line does
-    "import sys; from pathlib import Path; from textssl import standard_streams\n"
+    "import sys; from pathlib import Path; from textssl.system import standard_streams\n"
     "secured = standard_streams.secure()\n"
     "for number in range(20_000): print('a line \\u00b1 \\u2503', number)\n"
     "assert not (sys.stdout.isatty() or sys.stderr.isatty())\n"
@@ -69,7 +69,7 @@ def test_what_an_encoding_cannot_write_is_escaped(tmp_path, environment):
 
 def test_no_file_takes_the_number_of_a_closed_stream(tmp_path):
     code = (
-        "import os; from textssl import standard_streams; standard_streams.secure()\n"
+        "import os; from textssl.system import standard_streams; standard_streams.secure()\n"
         "file = open('lock', 'w'); number = file.fileno(); os.write(1, b'lost'); file.close()\n"
         "open('number', 'w').write(str(number))\n"
     )

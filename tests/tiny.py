@@ -67,14 +67,14 @@ PAIRED = {"mlm": "modernbert", "clm": "llama"}  # an objective and the model it 
 
 SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, and what else they need
     "simcse": ({"name": "simcse"}, "model.dropout=0.1"),
-    "crops": ({"name": "crops", "min_tokens": 4, "max_tokens": 20, "matryoshka": [8]}, ""),
-    "moco": ({"name": "moco", "queue_size": 20, "max_tokens": 16, "overlap": "any"}, ""),
+    "crops": ({"name": "crops", "view": {"min_tokens": 4, "max_tokens": 20}, "matryoshka": [8]}, ""),
+    "moco": ({"name": "moco", "queue_size": 20, "view": {"max_tokens": 16, "overlap": "any"}}, ""),
     "pairs": ({"name": "pairs", "symmetric": True}, ""),
     "sum": (
         {
             "name": "sum",
             "parts": [
-                {"name": "crops", "max_tokens": 16, "projector_width": 8},
+                {"name": "crops", "view": {"max_tokens": 16}, "projector_width": 8},
                 {"name": "mlm", "weight": 0.2, "batch_size": 4},
             ],
         },

@@ -40,8 +40,8 @@ class Batch:
         raise NotImplementedError
 
     @property
-    def places(self) -> int:
-        """Places of the rectangle that holds the tokens, padding included."""
+    def padded_tokens(self) -> int:
+        """Positions of the rectangle that holds the tokens, padding included."""
         raise NotImplementedError
 
 
@@ -118,7 +118,7 @@ class Rows(Batch):
         return self.facts.tokens
 
     @property
-    def places(self) -> int:
+    def padded_tokens(self) -> int:
         return self.ids.numel()
 
 
@@ -146,7 +146,7 @@ class Ragged(Batch):
         return len(self.ids)
 
     @property
-    def places(self) -> int:
+    def padded_tokens(self) -> int:
         return len(self) * self.longest
 
     @property
@@ -181,7 +181,7 @@ class Texts(Ragged):
             predicted=pieces[:0],
             starts=F.pad(pieces, (0, 1), value=rows * length).to(torch.int32),
             tokens=self.tokens,
-            whole=self.tokens == self.places,
+            whole=self.tokens == self.padded_tokens,
         )
         positions = torch.arange(length, device=ids.device).expand(rows, length)
         return Rows(ids, mask.int(), positions, torch.full_like(ids, IGNORE), begin // max(length, 1), facts)
@@ -238,8 +238,8 @@ class Part(Batch):
         return self.batch.tokens
 
     @property
-    def places(self) -> int:
-        return self.batch.places
+    def padded_tokens(self) -> int:
+        return self.batch.padded_tokens
 
 
 def empty_like(batch: Batch) -> Batch:

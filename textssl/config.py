@@ -133,9 +133,19 @@ def validate_options(target: Callable, options: dict[str, Any], prefix: str) -> 
     """
     model = options_model(target)
     try:
-        return model.model_validate(options).model_dump()
+        return model.model_validate(completed(model, options)).model_dump()
     except ValidationError as error:
         raise UserError(explain(error, model, "the configuration", prefix)) from None
+
+
+def completed(model: type[BaseModel], options: dict[str, Any]) -> dict[str, Any]:
+    """Options whose nested sections have a name: where one is given as a name alone, or without it, the default's."""
+    whole = dict(options)
+    for key, field in model.model_fields.items():
+        if key in whole and isinstance(field.default, BaseModel) and "name" in type(field.default).model_fields:
+            given = {"name": whole[key]} if isinstance(whole[key], str) else whole[key]
+            whole[key] = {"name": field.default.name, **given} if isinstance(given, dict) else given  # type: ignore[attr-defined]
+    return whole
 
 
 def check_seed(seed: int) -> None:
@@ -166,11 +176,21 @@ def explain(
     """
     lines: dict[str, list[str]] = {}
     for finding in error.errors(include_url=False)[:SHOWN]:
-        place = [shortened(str(part)) for part in finding["loc"]]
+        place = [shortened(str(part)) for part in without_tags(model, finding["loc"])]
         name = ".".join(([prefix] if prefix else []) + place)
         if finding["type"] == "extra_forbidden":
-            valid = valid_keys(model, place[:-1])
-            line = f"unknown key {name}{nearest(place[-1], valid, name.rpartition('.')[0])}"
+            valid = valid_keys(model, finding["loc"][:-1])
+            inside = [field for field in model.model_fields if place[-1] in valid_keys(model, [field])]
+            if len(place) == 1 and inside:
+                line = f"unknown key {name}; did you mean {prefix}.{inside[0]}.{place[-1]}?"
+            else:
+                line = f"unknown key {name}{nearest(place[-1], valid, name.rpartition('.')[0])}"
+        elif finding["type"] == "union_tag_invalid":
+            context = finding["ctx"]
+            valid = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+            line = f"unknown {name}.name {shortened(repr(context['tag']))}{nearest(context['tag'], valid)}"
+        elif finding["type"] == "union_tag_not_found":
+            line = f"{name} must be a name, or keys with a name (got {shortened(repr(finding['input']))})"
         elif finding["type"] == "missing":
             line = f"{name} is missing"
         else:
@@ -206,20 +226,38 @@ def nearest(key: str, valid: Sequence[str], prefix: str = "") -> str:
     return f"; did you mean {dot}{close[0]}?" if close else f"; valid here: {', '.join(sorted(valid))}"
 
 
-def valid_keys(model: type[BaseModel], place: Sequence[str]) -> list[str]:
-    """Field names of the section that a path of keys leads to."""
+def without_tags(model: type[BaseModel], place: Sequence[Any]) -> list[Any]:
+    """A path of keys as the user writes it: pydantic puts the name of a chosen kind of section into it."""
+    kept: list[Any] = []
+    for number, part in enumerate(place):
+        if not number or len(sections_of(model, str(place[number - 1]))) < 2:
+            kept.append(part)
+    return kept
+
+
+def valid_keys(model: type[BaseModel], place: Sequence[Any]) -> list[str]:
+    """Field names of the section that a path of keys leads to; several kinds of one section together."""
+    models = [model]
     for part in place:
-        model = section_of(model, part) or model
-    return list(model.model_fields)
+        inner = [section for one in models for section in sections_of(one, str(part))]
+        chosen = [one for one in models if getattr(one.model_fields.get("name"), "default", None) == part]
+        models = inner or chosen or models
+    return list(dict.fromkeys(name for one in models for name in one.model_fields))
 
 
 def section_of(model: type[BaseModel], key: str) -> type[BaseModel] | None:
     """The section, or the list of sections, that a field holds."""
+    return next(iter(sections_of(model, key)), None)
+
+
+def sections_of(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    """The kinds of section that a field, or a list in it, may hold."""
     if key not in model.model_fields:
-        return None
+        return []
     annotation = model.model_fields[key].annotation
     options = [annotation, *get_args(annotation), *(a for o in get_args(annotation) for a in get_args(o))]
-    return next((o for o in options if inspect.isclass(o) and issubclass(o, BaseModel)), None)
+    options = dict.fromkeys(options)
+    return [one for one in options if inspect.isclass(one) and issubclass(one, BaseModel)]
 
 
 FREE_ON_RESUME = (  # keys that change nothing in the mathematics of the steps already made

@@ -151,6 +151,13 @@ def sum_over_ranks(values: Sequence[float], device: torch.device | str = "cpu") 
     return total.tolist()
 
 
+def sum_tensor(values: Tensor) -> Tensor:
+    """Element-wise sum, the same on every rank, on its device: the host need not wait for it."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
 def broadcast_object(value):
     """Rank 0's value on every rank."""
     box = [value]

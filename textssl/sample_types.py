@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 IGNORE = -100  # label of a position that is not predicted, as in torch's cross entropy
 WORD_START, SENTENCE_START = 1, 2  # bits of a token's mark
+
+Draws = Literal["rows", "documents", "sentences", "adjacent", "pairs", "labelled"]  # what a sample is
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class RowFormat:
 
 @dataclass
 class Row:
-    """One packed row, before and after an objective corrupts it; every array is (length,).
+    """One packed row, before and after an objective makes its view of it; every array is (length,).
 
     ids, documents, positions: as in Rows. marks: uint8, WORD_START and SENTENCE_START.
     special: bool, prefix, suffix and padding. labels: set by the objective.

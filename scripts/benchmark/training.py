@@ -150,14 +150,15 @@ def our_loss(folder: Path, objective: str, model, words) -> float:
     from textssl.data.plan.plan import Plan
     from textssl.models.heads import LanguageModel
     from textssl.objectives import resolve_objective
+    from textssl.objectives.base import Facts
     from textssl.tokenizer.vocabulary import Vocabulary
     from textssl.training.held_out import held_out_loss
 
     task, _ = resolve_objective({"name": objective, **({"mask_rate": MASK_RATE} if objective == "mlm" else {})})
-    task.build(LanguageModel(model.cpu()), Vocabulary.of(words))
+    task.build(LanguageModel(model.cpu()), Facts(Vocabulary.of(words), LENGTH, 0))
     corpora = [(Corpus.open(folder / "corpus" / "held-out"), 1.0)]
     plan = Plan(corpora, kind="rows", length=LENGTH, form=task.row_format(), seed=0)
-    dataset = StepDataset(plan, task.corrupt, task.collate, batch_size=BATCH, num_samples=min(256, len(plan)))
+    dataset = StepDataset(plan, task.make_view, task.collate, batch_size=BATCH, num_samples=min(256, len(plan)))
     return held_out_loss(task, task, dataset, torch.device("cpu"), 1.0)["eval/loss"]
 
 

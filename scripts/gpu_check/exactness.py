@@ -154,21 +154,21 @@ def waits(check: Check) -> None:
     cases = {
         "mlm": ("modernbert", {"name": "mlm"}),
         "clm": ("llama", {"name": "clm"}),
-        "crops": ("modernbert", {"name": "crops", "max_tokens": 24}),
-        "static crops": ("static", {"name": "crops", "max_tokens": 24}),
+        "crops": ("modernbert", {"name": "crops", "view": {"max_tokens": 24}}),
+        "static crops": ("static", {"name": "crops", "view": {"max_tokens": 24}}),
     }
     for name, (model, section) in cases.items():
         values = settings(check, model, name, objective=section, train={"batch_size": 64, "micro_batch_size": 16})
         trainer = trainer_by_hand(values)
         for step in range(3):
             batches = trainer.dataset[step]
-            agreed = trainer.agree(batches)
+            totals = trainer.totals(batches)
             batches = [batch.pin_memory().to(check.device) for batch in batches]
             torch.cuda.synchronize()
             with warnings.catch_warnings(record=True) as found:
                 warnings.simplefilter("always")
                 torch.cuda.set_sync_debug_mode("warn")
-                trainer.train_step(batches, agreed)
+                trainer.train_step(batches, totals)
                 torch.cuda.set_sync_debug_mode("default")
         messages = [str(one.message) for one in found if "synchroniz" in str(one.message)]  # of the last step
         check.at_most(f"{name}: waits of a step, {len(batches)} micro-batches", len(messages), 1)

@@ -18,14 +18,14 @@ from textssl.losses import linear_cross_entropy
 from textssl.models import varlen
 from textssl.models.attention import isolate, restore
 from textssl.objectives.base import Encoded
-from textssl.training.gradcache import StepGradient
 from textssl.training.optimizer import orthogonalize
+from textssl.training.step import StepGradient
 from textssl.training.trainer import Trainer
 
 OBJECTIVES = {
     "mlm": ("modernbert", {"name": "mlm"}),
     "clm": ("llama", {"name": "clm"}),
-    "crops": ("modernbert", {"name": "crops", "min_tokens": 4, "max_tokens": 24}),
+    "crops": ("modernbert", {"name": "crops", "view": {"min_tokens": 4, "max_tokens": 24}}),
 }
 FLOAT32, BFLOAT16 = 1e-4, 2e-2  # relative errors of a loss
 
@@ -55,7 +55,7 @@ def step_gradient(
 
     objective.zero_grad()
     gradient = StepGradient(objective, encode, counts, 0, 0, cache=cache)
-    gradient.run([batch.to(device) for batch in batches], lambda loss: loss.backward())
+    gradient.run([batch.to(device) for batch in batches])
     loss = float(torch.stack(list(gradient.totals.values())).sum())
     return loss, {key: value.grad.clone() for key, value in objective.named_parameters() if value.grad is not None}
 

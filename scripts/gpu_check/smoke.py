@@ -78,7 +78,7 @@ def sentences(check: Check, model: str, optimizer: dict[str, Any]) -> None:
 
     values = settings(
         *(check, model, "crops"),
-        objective={"name": "crops", "min_tokens": 4, "max_tokens": 24},
+        objective={"name": "crops", "view": {"min_tokens": 4, "max_tokens": 24}},
         optimizer=optimizer,
         train={"batch_size": 64 if check.dry else 256},
     )

@@ -84,9 +84,9 @@ def make_trainer(check: Check, kind: str, out: str, attention: str = "auto", com
 def steps(check: Check, trainer: Trainer):
     """One training step after another, as the trainer's loop makes them; gives the tokens of each."""
     for batches in load_steps(trainer.dataset, itertools.count(), 0 if check.dry else 4, pin=not check.dry):
-        agreed = trainer.agree(batches)
-        trainer.train_step([batch.to(check.device) for batch in batches], agreed)
-        yield agreed.tokens
+        totals = trainer.totals(batches)
+        trainer.train_step([batch.to(check.device) for batch in batches], totals)
+        yield totals.tokens
 
 
 def throughput(check: Check, trainer: Trainer, seconds: float = SECONDS, warmup: int = 2) -> tuple[float, float]:

@@ -41,7 +41,7 @@ out: {WORK}/encoder
 tokenizer: {WORK}/tokenizer
 data: {{corpus: {WORK}/corpus}}
 model: {{preset: {"static-nano" if SMALL else "static-base"}}}
-objective: {{name: crops, min_tokens: 16, max_tokens: 64, max_gap: 64, temperature: 0.07}}
+objective: {{name: crops, view: {{min_tokens: 16, max_tokens: 64, max_gap: 64}}, temperature: 0.07}}
 optimizer: {{name: adamw, lr: 3e-3, betas: [0.9, 0.99]}}
 schedule: {{name: linear, warmup_steps: 50}}
 train: {{max_steps: {10 if SMALL else 400}, batch_size: {64 if SMALL else 1024}, log_every: 50}}

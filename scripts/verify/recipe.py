@@ -1,7 +1,7 @@
 """The recipe of configs/crops.yaml on sample news: figures over seeds, from text to model in six minutes (3 minutes).
 
 python scripts/verify/recipe.py --seeds 3                             the recipe
-python scripts/verify/recipe.py --seeds 3 objective.max_gap=null      with another key: what it is worth
+python scripts/verify/recipe.py --seeds 3 objective.view.max_gap=null      with another key: what it is worth
 
 Every seed trains a tokenizer of its own, prepares the corpus, trains, and is judged on whole test sets: 8 labels a
 class on bbc and trec (10 draws), and the sentence pairs of STS-B dev. Exits 0 where every mean reaches its target in

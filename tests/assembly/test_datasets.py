@@ -63,7 +63,7 @@ def test_dropped_pairs_are_reported(folder, capsys):
 
 
 def test_pairs_and_a_corpus_train_together_and_hold_out_the_corpus(folder):
-    parts = "objective={name: sum, parts: [{name: pairs, batch_size: 4}, {name: crops, max_tokens: 16}]}"
+    parts = "objective={name: sum, parts: [{name: pairs, batch_size: 4}, {name: crops, view: {max_tokens: 16}}]}"
     config = tiny_config(folder, "sum", parts, f"data.pairs={folder}/pairs.jsonl", "train.max_steps=3", out="both")
     summary = pretrain(config)
     assert summary.steps == 3 and isfinite(summary.loss or 0)
@@ -87,7 +87,7 @@ def test_held_out_steps_are_whole_and_do_not_depend_on_the_seed(folder, objectiv
         steps, corpus = held_out_steps(config, trainer.objective, data, pytest.fail) or pytest.fail("nothing held out")
         assert corpus.manifest["split"] == "held-out"
         for part in planned(steps):
-            if trainer.objective.gathers and part.dealing is not None:
+            if trainer.objective.has_batch_loss and part.dealing is not None:
                 assert part.num_samples == 8 and len(part) == 2
         found.append([batch.samples.tolist() for step in range(len(steps)) for batch in steps[step]])
         found.append([batch.tokens for step in range(len(steps)) for batch in steps[step]])
@@ -126,20 +126,24 @@ def test_a_default_split_without_such_samples_is_said_and_a_named_one_refused(fo
         ("pairs", "data.pairs=FOLDER/nowhere.jsonl", "there is no file"),
         ("pairs", "data.pairs=FOLDER/scored.jsonl", r"the score 2 is outside objective.score_range=\[0.0, 1.0\]"),
         ("pairs", "objective.loss=regression", "needs data.pairs with the column score"),
-        ("simcse", "model.dropout=0", "simcse makes its views by dropout"),
+        ("simcse", "model.dropout=0", "makes its views by dropout"),
         ("crops", "objective.matryoshka=[64]", "matryoshka names 64, but the vectors are 32 wide"),
         ("mlm", "model={preset: static-nano}", "static-nano is a static encoder, which predicts no tokens"),
         ("sum", "model={preset: static-nano}", "a static encoder predicts no tokens"),
         ("crops", "model={preset: statc-nano}", "did you mean static-nano"),
         ("crops", "data.sequence_length=1", "data.sequence_length"),
-        ("crops", "data.sequence_length=16", "objective.max_tokens is 20, but texts are cut at 14 tokens"),
+        ("crops", "data.sequence_length=16", "objective.view.max_tokens is 20, but texts are cut at 14 tokens"),
         ("crops", "train.batch_size=1", "it needs 2 or more"),
         ("pairs", "train.batch_size=1", "it needs 2 or more"),
         ("crops", "model={config: {model_type: static, sif: 0}}", "model.config.sif"),
         ("crops", "model={config: {model_type: static, hidden_size: -4}}", "model.config.hidden_size"),
         ("crops", "model={preset: static-nano, dropout: 0.1}", "neither dropout nor attention"),
         ("crops", "model={config: {model_type: t5}}", "t5 does not embed text here"),
-        ("sum", "objective.parts=[{name: crops, min_token: 2}]", "did you mean objective.parts.0.min_tokens"),
+        (
+            "sum",
+            "objective.parts=[{name: crops, view: {min_token: 2}}]",
+            "mean objective.parts.0.view.min_tokens",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_said_before_anything_is_written(folder, objective, override, message):

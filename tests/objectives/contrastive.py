@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textssl.batch import Batch, Rows
-from textssl.objectives.base import Encoded, Objective
+from textssl.objectives.base import Encoded, Facts, Objective
 from textssl.sample_types import IGNORE, Document, RowFormat
-from textssl.tokenizer.vocabulary import Vocabulary
 
 
 @dataclass
@@ -30,23 +29,22 @@ class Views(Batch):
         return int(self.mask.sum())
 
     @property
-    def places(self) -> int:
+    def padded_tokens(self) -> int:
         return self.mask.numel()
 
 
 class TwoCrops(Objective):
     """Two crops of a document attract, all other documents of the global batch repel."""
 
-    sample = "documents"
-    gathers = True
+    draws = "documents"
     center: Tensor
 
     def __init__(self, length: int = 12, momentum: float = 0.9):
         super().__init__()
         self.length, self.momentum = length, momentum
 
-    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
-        super().build(backbone, vocabulary)
+    def build(self, backbone: nn.Module, facts: Facts) -> None:
+        super().build(backbone, facts)
         self.projector = nn.Linear(32, 16)
         self.log_scale = nn.Parameter(torch.tensor(2.0))  # learns inside batch_loss
         self.register_buffer("center", torch.zeros(16))  # moved by commit
@@ -54,7 +52,7 @@ class TwoCrops(Objective):
     def row_format(self):
         return RowFormat(pad=self.vocabulary.pad)
 
-    def corrupt(self, sample: Document, rng: np.random.Generator, progress: float) -> np.ndarray:
+    def make_view(self, sample: Document, rng: np.random.Generator, progress: float) -> np.ndarray:
         crops = np.full((2, self.length), self.vocabulary.pad)
         for crop in crops:
             start = int(rng.random() * max(len(sample.ids) - self.length, 1))
@@ -73,7 +71,7 @@ class TwoCrops(Objective):
         pooled = hidden.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
         return self.projector(pooled)  # (samples, 16)
 
-    def encode(self, batch: Views) -> Encoded:
+    def forward(self, batch: Views) -> Encoded:
         features = [self.embed(batch.ids[:, k], batch.mask[:, k], batch.samples) for k in (0, 1)]
         return Encoded({}, {"query": features[0], "key": features[1], "seen": features[0].detach()})
 
@@ -81,5 +79,5 @@ class TwoCrops(Objective):
         query, key = (F.normalize(features[name] - self.center, dim=1) for name in ("query", "key"))
         return {"two_crops": F.cross_entropy(self.log_scale.exp() * query @ key.T, torch.arange(len(query)))}
 
-    def commit(self, features: dict[str, Tensor]) -> None:
+    def commit(self, features: dict[str, Tensor], progress: float) -> None:
         self.center.lerp_(features["seen"].mean(0), 1 - self.momentum)

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from tests.tiny import tiny_tokenizer
+from textssl.assembly.pretraining import token_head
 from textssl.models.sentence import build_sentence_model
 from textssl.objectives import resolve_objective
+from textssl.objectives.base import Facts
 from textssl.sample_types import PairFacts
 from textssl.sections import ModelConfig
 from textssl.tokenizer.vocabulary import Vocabulary
@@ -32,9 +34,8 @@ def built(name: str, facts: PairFacts | None = None, **options: Any) -> Any:
         objective.take_pairs(facts)
     spec = ModelConfig(config=BERT, dropout=0.1)
     torch.manual_seed(0)
-    objective.build(
-        build_sentence_model(spec, words, head=objective.head, sequence_length=32, seed=0), Vocabulary.of(words)
-    )
+    model = build_sentence_model(spec, words, head=token_head(objective), sequence_length=32, seed=0)
+    objective.build(model, Facts(Vocabulary.of(words), sequence_length=32, num_documents=100, num_steps=10))
     return objective.double()
 
 

@@ -49,25 +49,25 @@ def document(count, seed=0):
 
 @pytest.mark.parametrize("overlap", ["disjoint", "any"])
 def test_views_are_two_spans_of_the_document(overlap):
-    objective = built("crops", min_tokens=4, max_tokens=10, overlap=overlap)
+    objective = built("crops", view={"min_tokens": 4, "max_tokens": 10, "overlap": overlap})
     sample = document(60)
     ids = sample.ids.tolist()
     for seed in range(30):
-        views = objective.corrupt(sample, np.random.default_rng(seed), 0.0)
+        views = objective.make_view(sample, np.random.default_rng(seed), 0.0)
         assert views.source == content_key(sample.ids)
         for text in views.texts:
             assert 4 <= len(text) <= 10
             assert any(ids[at : at + len(text)] == text.tolist() for at in range(60))
-    assert objective.corrupt(document(60), np.random.default_rng(1), 0.0).source == content_key(sample.ids)
-    assert objective.corrupt(document(60, 1), np.random.default_rng(1), 0.0).source != content_key(sample.ids)
+    assert objective.make_view(document(60), np.random.default_rng(1), 0.0).source == content_key(sample.ids)
+    assert objective.make_view(document(60, 1), np.random.default_rng(1), 0.0).source != content_key(sample.ids)
 
 
 def test_a_document_of_one_token_has_two_equal_views():
-    views = built("crops").corrupt(document(1), np.random.default_rng(0), 0.0)
+    views = built("crops").make_view(document(1), np.random.default_rng(0), 0.0)
     assert [text.tolist() for text in views.texts] == [document(1).ids.tolist()] * 2
 
 
 @pytest.mark.parametrize("name", ["crops", "moco"])
 def test_the_shortest_span_is_no_longer_than_the_longest(name):
-    with pytest.raises(UserError, match=r"objective.min_tokens is 9 and objective.max_tokens 8"):
-        built(name, min_tokens=9, max_tokens=8)
+    with pytest.raises(UserError, match=r"objective.view: min_tokens is 9 and max_tokens 8"):
+        built(name, view={"min_tokens": 9, "max_tokens": 8})

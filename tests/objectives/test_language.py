@@ -9,6 +9,7 @@ from textssl.errors import UserError
 from textssl.models.build import build_model
 from textssl.models.heads import LanguageModel
 from textssl.objectives import resolve_objective
+from textssl.objectives.base import Facts
 from textssl.sample_types import IGNORE
 from textssl.tokenizer.vocabulary import Vocabulary
 
@@ -21,8 +22,8 @@ def ready(request, tmp_path_factory):
     config = tiny_config(folder, request.param)
     objective, _ = resolve_objective(config.objective)
     words = tiny_tokenizer()
-    model = build_model(config.model, words, causal=objective.causal, sequence_length=64, seed=0)
-    objective.build(LanguageModel(model), Vocabulary.of(words))
+    model = build_model(config.model, words, causal=objective.backbone_kind == "causal", sequence_length=64, seed=0)
+    objective.build(LanguageModel(model), Facts(Vocabulary.of(words), 32, 0))
     corpora = [(Corpus.open(folder / "corpus"), 1.0)]
     plan = Plan(corpora, kind="rows", length=64, form=objective.row_format(), seed=0)
     return request.param, objective, plan
@@ -30,7 +31,7 @@ def ready(request, tmp_path_factory):
 
 def views(objective, plan, count=8):
     samples = [plan.sample(index) for index in range(count)]
-    return samples, [objective.corrupt(s, plan.rng(i), 0.0) for i, s in enumerate(samples)]
+    return samples, [objective.make_view(s, plan.rng(i), 0.0) for i, s in enumerate(samples)]
 
 
 def test_the_total_is_the_written_out_cross_entropy(ready):
@@ -39,7 +40,7 @@ def test_the_total_is_the_written_out_cross_entropy(ready):
     batch = objective.collate(shown, range(8))
     objective.eval()
     with torch.no_grad():
-        total = float(objective.encode(batch).terms[name].total)
+        total = float(objective.forward(batch).terms[name].total)
         logits = objective.backbone.logits(objective.backbone(batch).flatten(0, 1)).double().numpy()
     labels = batch.labels.flatten().numpy()
     shifted = logits - logits.max(1, keepdims=True)
@@ -69,7 +70,8 @@ def test_every_token_of_text_is_predicted_once_by_clm(ready):
     name, objective, plan = ready
     if name == "clm":
         total = sum(
-            int((objective.corrupt(plan.sample(i), plan.rng(i), 0.0).labels != IGNORE).sum()) for i in range(len(plan))
+            int((objective.make_view(plan.sample(i), plan.rng(i), 0.0).labels != IGNORE).sum())
+            for i in range(len(plan))
         )
         corpus = plan.epochs[0].corpus
         assert total == corpus.tokens + corpus.documents  # each document's end too: bits per byte count all of it
@@ -79,4 +81,4 @@ def test_a_tokenizer_without_the_needed_token_is_refused():
     for name, missing in (("mlm", "mask"), ("clm", "end-of-sequence")):
         objective, _ = resolve_objective({"name": name})
         with pytest.raises(UserError, match=missing):
-            objective.build(torch.nn.Identity(), Vocabulary(size=10, pad=0, special=(0,)))
+            objective.build(torch.nn.Identity(), Facts(Vocabulary(size=10, pad=0, special=(0,)), 32, 0))

@@ -36,7 +36,7 @@ def test_the_loss_is_the_formula_while_the_queue_fills(matryoshka):
         features = features_of(3, first=100 * step)
         found = loss_of(objective, features)
         assert found == pytest.approx(expected_loss(features, seen, widths=widths), rel=1e-9)
-        objective.commit(features)
+        objective.commit(features, 0.5)
         seen = np.concatenate([F.normalize(features["key"], dim=1).numpy(), seen])[:14]
         assert int(objective.filled) == len(seen)
         assert np.allclose(objective.queue[: len(seen)], seen, atol=1e-12)
@@ -45,9 +45,9 @@ def test_the_loss_is_the_formula_while_the_queue_fills(matryoshka):
 
 def test_a_step_larger_than_the_queue_leaves_only_its_own_keys():
     objective = built("moco", queue_size=4)
-    objective.commit(features_of(3))
+    objective.commit(features_of(3), 0.5)
     later = features_of(3, first=50)
-    objective.commit(later)
+    objective.commit(later, 0.5)
     assert torch.allclose(objective.queue, F.normalize(later["key"], dim=1)[:4])
     assert torch.equal(objective.queue_content, later["content"][:4]) and int(objective.filled) == 4
 
@@ -62,7 +62,7 @@ def test_equal_contents_never_repel(where, column):
         before["content"][4, 1 - column] = -1
     else:
         features["content"][[0, 1, 4, 5], column] = 7
-    objective.commit(before)
+    objective.commit(before, 0.5)
     queue = objective.queue.numpy().copy()
     same = known = None
     if where == "batch":
@@ -88,7 +88,7 @@ def test_places_that_are_not_filled_do_not_count_whatever_they_hold():
 
 
 def test_keys_come_from_the_teacher_and_get_no_gradient():
-    objective = built("moco", queue_size=9, min_tokens=2, max_tokens=4)
+    objective = built("moco", queue_size=9, view={"min_tokens": 2, "max_tokens": 4})
     names = {name for name, p in objective.named_parameters() if p.requires_grad}
     assert names and not any(name.startswith("teacher") for name in names)
     features = features_of(3)
@@ -105,14 +105,14 @@ def test_the_teacher_follows_after_each_step():
         for parameter in objective.backbone.parameters():
             parameter.add_(1.0)
     old = {name: p.clone() for name, p in objective.teacher.named_parameters()}
-    objective.commit(features_of(2))
+    objective.commit(features_of(2), 0.5)
     for name, parameter in objective.teacher.named_parameters():
         student = objective.backbone.get_parameter(name)
         assert torch.allclose(parameter, 0.75 * old[name] + 0.25 * student, atol=1e-12), name
 
 
 def test_a_sentence_may_be_both_views():
-    objective = built("moco", view="sentences")
-    assert objective.sample == "sentences" and built("moco").sample == "documents"
-    views = objective.corrupt(Document(np.array([7, 8]), np.ones(2, np.uint8)), np.random.default_rng(0), 0.0)
+    objective = built("moco", view="dropout")
+    assert objective.draws == "sentences" and built("moco").draws == "documents"
+    views = objective.make_view(Document(np.array([7, 8]), np.ones(2, np.uint8)), np.random.default_rng(0), 0.0)
     assert [text.tolist() for text in views.texts] == [[7, 8], [7, 8]]

@@ -131,25 +131,25 @@ def test_hard_negatives_move_neither_classes_nor_scores(facts):
 )
 def test_the_file_chooses_the_loss_unless_it_is_named(facts, loss, expected):
     objective = built("pairs", facts, loss=loss)
-    assert objective.chosen_loss == expected and objective.sample == "pairs"
+    assert objective.chosen_loss == expected and objective.draws == "pairs"
     assert hasattr(objective, "classifier") == (expected == "classification")
 
 
 def test_views_keep_their_places_where_negatives_are_missing():
     objective = built("pairs", PairFacts(2))
     left, right, wrong = np.array([1, 2]), np.array([3]), np.array([4])
-    views = objective.corrupt(Pair(left, right, [wrong], 0.5), np.random.default_rng(0), 0.0)
+    views = objective.make_view(Pair(left, right, [wrong], 0.5), np.random.default_rng(0), 0.0)
     assert views.texts[3] is None and views.texts[2] is wrong and views.target == 0.5
     assert views.source == content_key(left)
-    plain = objective.corrupt(Pair(left, right, []), np.random.default_rng(0), 0.0)
+    plain = objective.make_view(Pair(left, right, []), np.random.default_rng(0), 0.0)
     assert plain.texts[2:] == [None, None] and np.isnan(plain.target)
 
 
 def test_without_a_file_neighbouring_sentences_are_pairs():
     objective = built("pairs")
-    assert objective.sample == "adjacent"
+    assert objective.draws == "adjacent"
     one, two = (Document(np.array(ids), np.ones(len(ids), np.uint8)) for ids in ([1, 2], [3]))
-    views = objective.corrupt(Adjacent(one, two), np.random.default_rng(0), 0.0)
+    views = objective.make_view(Adjacent(one, two), np.random.default_rng(0), 0.0)
     assert [text.tolist() for text in views.texts] == [[1, 2], [3]] and views.source == content_key(one.ids)
 
 

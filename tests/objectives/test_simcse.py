@@ -11,6 +11,7 @@ from textssl.data.batches.batching import Limits, TextDealing
 from textssl.errors import UserError
 from textssl.models.sentence import build_sentence_model
 from textssl.objectives import resolve_objective
+from textssl.objectives.base import Facts
 from textssl.sample_types import Document, RowFormat
 from textssl.sections import ModelConfig
 from textssl.tokenizer.vocabulary import Vocabulary
@@ -61,7 +62,7 @@ def test_two_samples_of_equal_content_have_nothing_to_learn():
 
 
 def batch_of(objective, *documents):
-    views = [objective.corrupt(Document(np.array(ids), np.ones(len(ids), np.uint8)), None, 0.0) for ids in documents]
+    views = [objective.make_view(Document(np.array(ids), np.ones(len(ids), np.uint8)), None, 0.0) for ids in documents]
     (batch,) = TextDealing(RowFormat((1,), (2,)), 32, Limits()).deal(views, 1, 0)
     return batch
 
@@ -69,20 +70,20 @@ def batch_of(objective, *documents):
 def test_views_are_the_sentence_twice_and_only_dropout_tells_them_apart():
     objective = built("simcse", projector_width=4)
     batch = batch_of(objective, [9, 8, 7], [9, 8, 7], [5, 6])
-    features = objective.train().encode(batch).features
+    features = objective.train().forward(batch).features
     order = torch.argsort(batch.samples)
     content, vectors, seen = (features[name][order] for name in ("content", "encoder", "text"))
     assert torch.equal(content[0], content[1]) and torch.equal(content[0], content[2])
     assert content[0, 0] != content[4, 0] and content[0, 1] != content[4, 1]
     assert vectors.shape == (6, 8) and seen.shape == (6, 4)
     assert (vectors[0] - vectors[1]).abs().max() > 1e-3
-    quiet = objective.eval().encode(batch).features["encoder"][order]
+    quiet = objective.eval().forward(batch).features["encoder"][order]
     assert torch.allclose(quiet[0], quiet[1], atol=1e-12) and torch.allclose(quiet[0], quiet[2], atol=1e-12)
 
 
 def test_the_monitor_sees_encoder_and_projector():
     objective = built("simcse", projector_width=4)
-    features = objective.encode(batch_of(objective, [9, 8, 7], [5, 6])).features
+    features = objective.forward(batch_of(objective, [9, 8, 7], [5, 6])).features
     watched = objective.watched(features)
     assert watched.encoder.shape == (2, 8) and watched.projector.shape == (2, 4)
     plain = built("simcse").watched(two_view_features(3))
@@ -94,8 +95,8 @@ def test_without_dropout_there_are_no_two_views():
     for spec in (ModelConfig(config=BERT, dropout=0.0), ModelConfig(config={"model_type": "static"})):
         objective, _ = resolve_objective({"name": "simcse"})
         model = build_sentence_model(spec, words, head=None, sequence_length=32, seed=0)
-        with pytest.raises(UserError, match="simcse makes its views by dropout"):
-            objective.build(model, Vocabulary.of(words))
+        with pytest.raises(UserError, match="makes its views by dropout"):
+            objective.build(model, Facts(Vocabulary.of(words), 32, 0))
 
 
 @pytest.mark.parametrize("name", ["simcse", "crops", "moco", "pairs"])

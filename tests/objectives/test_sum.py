@@ -13,7 +13,7 @@ from textssl.objectives.base import Rows, stack_rows
 from textssl.sample_types import Document, PairFacts, Row
 
 PARTS = [
-    {"name": "crops", "min_tokens": 2, "max_tokens": 6, "weight": 0.5},
+    {"name": "crops", "view": {"min_tokens": 2, "max_tokens": 6}, "weight": 0.5},
     {"name": "mlm", "weight": 0.2, "batch_size": 3},
     {"name": "moco", "queue_size": 6, "weight": 2.0},
 ]
@@ -23,7 +23,7 @@ def texts(objective, part, documents=3):
     rng = np.random.default_rng(0)
     one = objective.parts[part].objective
     samples = [Document(rng.integers(5, 99, 30), np.ones(30, np.uint8)) for _ in range(documents)]
-    views = [one.corrupt(sample, rng, 0.0) for sample in samples]
+    views = [one.make_view(sample, rng, 0.0) for sample in samples]
     (batch,) = TextDealing(one.row_format(), 32, Limits()).deal(views, 1, 0)
     return Part(part, batch)
 
@@ -44,7 +44,7 @@ def test_features_are_weighed_by_part_and_terms_too():
     objective = built("sum", parts=PARTS).eval()
     features, alone = {}, {}
     for name in ("crops", "moco"):
-        encoded = objective.encode(texts(objective, name))
+        encoded = objective.forward(texts(objective, name))
         assert not encoded.terms and all(key.startswith(f"{name}/") for key in encoded.features)
         features |= encoded.features
         own = {key.removeprefix(f"{name}/"): value for key, value in encoded.features.items()}
@@ -54,7 +54,7 @@ def test_features_are_weighed_by_part_and_terms_too():
     assert float(losses["crops"]) == pytest.approx(0.5 * float(alone["crops"]), rel=1e-12)
     assert float(losses["moco"]) == pytest.approx(2.0 * float(alone["moco"]), rel=1e-12)
     part = Part("mlm", rows())
-    found, expected = objective.encode(part), objective.parts["mlm"].objective.encode(part.batch)
+    found, expected = objective.forward(part), objective.parts["mlm"].objective.forward(part.batch)
     assert not found.features and found.terms["mlm"].weight == 0.2
     assert torch.equal(found.terms["mlm"].total, expected.terms["mlm"].total)
     assert objective.counts(part) == {"mlm": 12} and objective.counts(texts(objective, "crops")) == {}
@@ -80,19 +80,19 @@ def test_parts_that_are_not_in_a_step_are_left_out():
 def test_commit_reaches_the_part_it_belongs_to():
     objective = built("sum", parts=PARTS)
     features = (
-        objective.encode(texts(objective, "moco")).features | objective.encode(texts(objective, "crops")).features
+        objective.forward(texts(objective, "moco")).features | objective.forward(texts(objective, "crops")).features
     )
     moco = objective.parts["moco"].objective
     assert int(moco.filled) == 0
-    objective.commit(features)
+    objective.commit(features, 0.5)
     assert int(moco.filled) == 6 and moco.queue.abs().sum() > 0
 
 
 def test_places_are_those_of_the_part():
     objective = built("sum", parts=PARTS)
     part = texts(objective, "crops")
-    assert objective.places(part) == part.batch.places >= part.tokens == part.batch.tokens
-    assert objective.places(Part("mlm", rows())) == 32
+    assert objective.padded_tokens(part) == part.batch.padded_tokens >= part.tokens == part.batch.tokens
+    assert objective.padded_tokens(Part("mlm", rows())) == 32
 
 
 def test_options_are_filled_in_and_checked():
@@ -125,7 +125,7 @@ def test_parts_that_do_not_go_together(parts, message):
 def test_given_pairs_go_to_the_part_that_wants_them():
     objective, _ = resolve_objective({"name": "sum", "parts": [{"name": "pairs"}, {"name": "crops"}]})
     objective.take_pairs(PairFacts(1))
-    assert objective.parts["pairs"].objective.sample == "pairs" and objective.parts["crops"].objective.sample != "pairs"
+    assert objective.parts["pairs"].objective.draws == "pairs" and objective.parts["crops"].objective.draws != "pairs"
     without, _ = resolve_objective({"name": "sum", "parts": [{"name": "crops"}]})
     for other in (without, resolve_objective({"name": "crops"})[0], resolve_objective({"name": "mlm"})[0]):
         with pytest.raises(UserError, match=r"data.pairs is for (the )?objective"):

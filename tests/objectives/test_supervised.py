@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tests.tiny import tiny_tokenizer
 from textssl.batch import Examples, stack_examples
 from textssl.errors import UserError
+from textssl.objectives.base import Facts
 from textssl.objectives.supervised import Classification, Regression, Supervised
 from textssl.sample_types import Example, LabelFacts, ScoreUnit
 from textssl.tokenizer.vocabulary import Vocabulary
@@ -44,7 +45,7 @@ def examples(count: int = 10) -> list[Example]:
 
 def built(objective: Supervised, facts: LabelFacts) -> Supervised:
     objective.take_labels(facts)
-    objective.build(Linear(max(len(facts.classes), 1)), Vocabulary.of(tiny_tokenizer()))
+    objective.build(Linear(max(len(facts.classes), 1)), Facts(Vocabulary.of(tiny_tokenizer()), 32, 0))
     objective.backbone.unit = ScoreUnit(facts.mean, facts.deviation)
     return objective.double()
 
@@ -55,7 +56,7 @@ def loss_in_parts(objective: Supervised, items: list[Example], cuts: list[int]) 
     batches = [stack_examples(range(start, stop), items[start:stop]) for start, stop in edges]
     total, count = torch.zeros((), dtype=torch.float64), 0.0
     for batch in batches:
-        encoded = objective.encode(batch)
+        encoded = objective.forward(batch)
         (name,) = encoded.terms
         total = total + encoded.terms[name].total
         count += objective.counts(batch)[name]
@@ -94,7 +95,7 @@ def test_the_loss_is_torchs_weighted_mean_whatever_the_micro_batches(weights, sm
 def test_regression_is_the_mean_squared_error_over_the_variance(cuts):
     objective, items = built(Regression(), SCORES), examples()
     whole = stack_examples(range(len(items)), items)
-    raw = torch.from_numpy(objective.answers(objective.backbone(whole).detach().numpy()))
+    raw = torch.from_numpy(objective.predictions(objective.backbone(whole).detach().numpy()))
     expected = F.mse_loss(raw, whole.targets) / 1.5**2
     found = loss_in_parts(objective, items, cuts).detach()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)  # targets are rounded to 1e-6
@@ -109,8 +110,8 @@ def test_the_unit_of_the_scores_changes_no_bit_of_the_loss(factor, offset):
         scores = np.array([one.target for one in items])
         objective = built(Regression(), LabelFacts(mean=float(scores.mean()), deviation=float(scores.std())))
         batch = stack_examples(range(len(items)), items)
-        encoded = objective.encode(batch)
-        return encoded.terms["regression"].total, objective.answers(encoded.features["logits"].detach().numpy())
+        encoded = objective.forward(batch)
+        return encoded.terms["regression"].total, objective.predictions(encoded.features["logits"].detach().numpy())
 
     one, two = learned(1.0, 0.0), learned(factor, offset)
     assert torch.equal(one[0], two[0])
@@ -119,7 +120,7 @@ def test_the_unit_of_the_scores_changes_no_bit_of_the_loss(factor, offset):
 
 def test_the_loss_of_scores_is_never_narrower_than_float32():
     objective = built(Regression(), SCORES).bfloat16()
-    encoded = objective.encode(stack_examples(range(3), examples(3)))
+    encoded = objective.forward(stack_examples(range(3), examples(3)))
     assert encoded.terms["regression"].total.dtype == encoded.features["logits"].dtype == torch.float32
 
 
@@ -136,7 +137,7 @@ def test_balanced_weights_are_scikit_learns():
 def test_logits_come_with_the_loss_for_whoever_measures(objective, facts):
     one = built(objective(), facts)
     batch = stack_examples(range(3), examples(3))
-    assert torch.equal(one.encode(batch).features["logits"], one.backbone(batch))
+    assert torch.equal(one.forward(batch).features["logits"], one.backbone(batch))
 
 
 @pytest.mark.parametrize(("objective", "facts"), [(Classification, CLASSES), (Regression, SCORES)])
@@ -147,7 +148,7 @@ def test_hiding_spares_special_tokens_and_follows_the_samples_randomness(objecti
     sample = Example(ids, np.zeros_like(ids), 1.0)
 
     def hidden(seed: int) -> np.ndarray:
-        made = one.corrupt(sample, np.random.default_rng(seed), 0.5)
+        made = one.make_view(sample, np.random.default_rng(seed), 0.5)
         assert made.target == 1.0 and made.types is sample.types
         changed = made.ids != ids
         assert (made.ids[changed] == words.mask_token_id).all()
@@ -164,7 +165,7 @@ def test_hiding_spares_special_tokens_and_follows_the_samples_randomness(objecti
 
 def test_without_a_rate_the_sample_is_seen_as_it_is():
     sample = examples(1)[0]
-    assert built(Classification(), CLASSES).corrupt(sample, np.random.default_rng(0), 0.0) is sample
+    assert built(Classification(), CLASSES).make_view(sample, np.random.default_rng(0), 0.0) is sample
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_hiding_needs_a_mask_token():
     objective = Classification(mask_rate=0.1)
     objective.take_labels(CLASSES)
     with pytest.raises(UserError, match=r"objective\.mask_rate hides tokens .* which this tokenizer lacks"):
-        objective.build(Linear(3), vocabulary)
+        objective.build(Linear(3), Facts(vocabulary, 32, 0))
     plain = Classification()
     plain.take_labels(CLASSES)
-    plain.build(Linear(3), vocabulary)
+    plain.build(Linear(3), Facts(vocabulary, 32, 0))

@@ -11,9 +11,10 @@ from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
 from textssl.evaluation.figures.geometry import mean_cosine, normalised_std, rankme
 from textssl.objectives.base import Watched
+from textssl.objectives.simcse import SimCSE
 from textssl.training.monitor import PATIENCE, Monitor
 
-ATTRACTING = "objective={name: 'tests.objectives.attracting:Attracting', min_tokens: 4, max_tokens: 20}"
+ATTRACTING = "objective={name: 'tests.objectives.attracting:Attracting', view: {min_tokens: 4, max_tokens: 20}}"
 QUICK = ("optimizer={name: adamw, lr: 1e-2}", "schedule={name: constant, warmup_steps: 0}", "train.batch_size=16")
 
 
@@ -33,7 +34,7 @@ def alarms(monitor, features, looks):
     found = []
     for _ in range(looks):
         monitor.look(watched(features))
-        found.append(monitor.alarm("crops"))
+        found.append(monitor.alarm("crops", SimCSE.against_collapse))
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import make_corpus, sentence_config, texts, tiny_config, write_corpus
+from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, texts, tiny_config, write_corpus
 from tests.training.kills import break_and_finish, checkpoints, digest, finish, losses, start
 from textssl import tokenizer
 from textssl.commands.pretrain import pretrain
@@ -20,6 +20,7 @@ from textssl.training.checkpoint import newest_checkpoint
 
 DROPOUT = "model.dropout=0.1"  # so that torch's generators matter too
 SCHEDULE = "schedule={name: constant, warmup_steps: 3}"  # the same whatever the length of the run
+CLUSTERED = "tests.objectives.clustered:Clustered"  # whose refresh makes what the next steps learn
 WINDOWS = "data.window_tokens=4096"  # so that a run crosses many
 
 
@@ -31,17 +32,17 @@ def folder(tmp_path_factory):
 
 
 def config_of(folder, objective, *overrides, out):
-    make = tiny_config if objective in ("mlm", "clm") else sentence_config
+    make = sentence_config if objective in SENTENCE_MODELS else tiny_config
     return make(folder, objective, *overrides, out=out)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective, workers", [("mlm", 0), ("clm", 2), ("moco", 0), ("sum", 2)])
+@pytest.mark.parametrize("objective, workers", [("mlm", 0), ("clm", 2), ("moco", 0), ("sum", 2), (CLUSTERED, 2)])
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
     options = ("train.max_steps=120", "train.checkpoint_every=15", DROPOUT, f"train.workers={workers}", WINDOWS)
-    whole = config_of(folder, objective, *options, out=f"whole-{objective}")
+    whole = config_of(folder, objective, *options, out=f"whole-{objective[-6:]}")
     finish(start(whole))
-    config = config_of(folder, objective, *options, out=f"killed-{objective}")
+    config = config_of(folder, objective, *options, out=f"killed-{objective[-6:]}")
     broken = break_and_finish(config, Path(whole.out), kills=2, seed=0)
     assert broken.kills >= 1
     assert broken.resumed_from and min(broken.resumed_from) > 0
@@ -75,7 +76,7 @@ def test_workers_change_nothing(folder):
     assert digest(folder / "workers-0") == digest(folder / "workers-2")
 
 
-@pytest.mark.parametrize("objective", ["mlm", "tests.objectives.contrastive:TwoCrops"])
+@pytest.mark.parametrize("objective", ["mlm", "tests.objectives.contrastive:TwoCrops", CLUSTERED])
 def test_a_run_in_two_halves_equals_a_whole_one(folder, objective):
     name = objective[-4:]
     pretrain(tiny_config(folder, objective, DROPOUT, SCHEDULE, out=f"one-{name}"))
@@ -246,9 +247,9 @@ def test_a_budget_of_seconds_goes_on_where_it_was(folder):
     seen = []
 
     class Watched(MaskedLM):
-        def corrupt(self, sample, rng, progress):
+        def make_view(self, sample, rng, progress):
             seen.append(progress)
-            return super().corrupt(sample, rng, progress)
+            return super().make_view(sample, rng, progress)
 
     OBJECTIVES["watched"] = Watched
     try:

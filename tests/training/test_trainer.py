@@ -142,8 +142,8 @@ class Poisoned(MaskedLM):
     bad: tuple[int, ...] = ()
     steps_seen = 0
 
-    def encode(self, batch):
-        encoded = super().encode(batch)
+    def forward(self, batch):
+        encoded = super().forward(batch)
         if self.training:
             Poisoned.steps_seen += 1
             if Poisoned.steps_seen in self.bad:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tiny import make_corpus
-from tests.training.worlds import OBJECTIVES, SENTENCES
+from tests.training.worlds import OBJECTIVES, OWN, SENTENCES
 
 ROOT = Path(__file__).parents[2]
 WORLDS = {(1, 8): "1 process, whole batch", (1, 2): "1 x 4", (2, 2): "2 x 2", (4, 2): "4 x 1", (3, 2): "3, uneven"}
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [*OBJECTIVES, *SENTENCES])
+@pytest.mark.parametrize("objective", [*OBJECTIVES, *SENTENCES, *OWN])
 @pytest.mark.parametrize("world", [world for world in WORLDS if world != (1, 8)], ids=lambda world: WORLDS[world])
 def test_gradients_and_three_steps_in_float64_are_those_of_one_process(folder, objective, world):
     """Parameters, and what commit moves: queues, teachers, running means."""
@@ -43,12 +43,14 @@ def test_gradients_and_three_steps_in_float64_are_those_of_one_process(folder, o
     for name, value in expected.items():
         assert torch.allclose(found[name], value, rtol=0, atol=1e-9), name
     assert max(value.abs().max() for name, value in expected.items() if name.startswith("gradient/")) > 1e-3
+    if objective == "clustered":
+        assert expected["after/refreshed"] == 1 and 0 < expected["after/sides"].float().mean() < 1
     if objective == "moco":
         assert expected["after/filled"] == 20 and expected["after/queue"].abs().sum() > 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [*OBJECTIVES, *SENTENCES])
+@pytest.mark.parametrize("objective", [*OBJECTIVES, *SENTENCES, *OWN])
 @pytest.mark.parametrize("world", [world for world in WORLDS if world != (1, 8)], ids=lambda world: WORLDS[world])
 def test_loss_curves_in_float32_are_those_of_one_process(folder, objective, world):
     expected, found = (curve(folder, objective, *one) for one in ((1, 8), world))

@@ -19,17 +19,19 @@ from textssl.commands.pretrain import pretrain
 from textssl.objectives import resolve_objective
 from textssl.sections import Config
 from textssl.training.signals import StopSignals
+from textssl.training.step import StepGradient
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
 SENTENCES = ("crops", "static", "moco", "pairs", "sum")  # simcse needs dropout, which differs by process
+OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
 STEPS = 3  # of a loop in float64, after the gradient of the first step
 
 
 def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: str = "run") -> Config:
     micro = f"train.micro_batch_size={micro_batch}"
-    if name in OBJECTIVES:
-        return tiny_config(folder, OBJECTIVES[name], micro, *overrides, out=out)
+    if name in OBJECTIVES or name in OWN:
+        return tiny_config(folder, {**OBJECTIVES, **OWN}[name], micro, *overrides, out=out)
     static = ["model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"] if name == "static" else []
     objective = "crops" if name == "static" else name
     assert objective in SENTENCE_MODELS
@@ -41,25 +43,31 @@ def gradients(config: Config) -> dict[str, torch.Tensor]:
     objective, config.objective = resolve_objective(config.objective)
     trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
     trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
+    trainer.refresh()
     objective.train()
     batches = trainer.dataset[0]
-    trainer.gradient(batches, trainer.agree(batches))
+    gradient = StepGradient(
+        *(objective, trainer.encode, trainer.totals(batches).counts, config.seed, 0),
+        cache=config.train.micro_batch_size is not None,
+    )
+    gradient.run(batches)
+    distributed.sum_gradients(trainer.parameters)
     found = {f"gradient/{name}": p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
     objective.zero_grad()
     for step in range(STEPS):
         batches = trainer.dataset[step]
-        trainer.train_step(batches, trainer.agree(batches))
+        trainer.train_step(batches, trainer.totals(batches))
     state = [*objective.named_parameters(), *objective.named_buffers()]
     return found | {f"after/{name}": value.detach().clone() for name, value in state}
 
 
 def main(folder: Path, micro_batch: int) -> None:
     world = int(os.environ["WORLD_SIZE"])
-    for name in (*OBJECTIVES, *SENTENCES):
+    for name in (*OBJECTIVES, *SENTENCES, *OWN):
         found = gradients(config_of(folder, name, micro_batch, "train.precision=float64", *SMOOTH))
         if distributed.rank() == 0:
             save_file(found, folder / f"{name}-{world}x{micro_batch}.safetensors")
-    for name in (*OBJECTIVES, *SENTENCES):
+    for name in (*OBJECTIVES, *SENTENCES, *OWN):
         pretrain(config_of(folder, name, micro_batch, out=f"run-{name}-{world}x{micro_batch}"))
 
 

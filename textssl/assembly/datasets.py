@@ -24,11 +24,13 @@ from textssl.data.plan.plan import Order, Plan
 from textssl.data.text.drops import DropReport
 from textssl.errors import UserError
 from textssl.objectives.base import Objective
+from textssl.sample_types import Document, Views, content_key
 from textssl.sections import Config
 from textssl.training.held_out import HELD_OUT_SEED
 from textssl.training.tracking import announce
 
 COUNTED_TOKENS = 2**25
+DOCUMENTS_AT_ONCE = 1_024  # of a pass over the corpus
 SHOWN_SECONDS = 2.0  # of checking a corpus, from which it is said
 
 
@@ -36,12 +38,17 @@ SHOWN_SECONDS = 2.0  # of checking a corpus, from which it is said
 class Data:
     """What a run trains on: prepared corpora with their weights, and given pairs where there are any.
 
-    alone: what gives pieces of the corpora the tokens of their text; needed where an objective embeds such pieces.
+    standalone: what gives pieces of the corpora the tokens of their text; needed where an objective embeds such pieces.
     """
 
     corpora: list[tuple[Corpus, float]]
     pairs: PairOrder | LabelPairs | None = None
-    alone: Alone | None = None
+    standalone: Alone | None = None
+
+    @property
+    def num_documents(self) -> int:
+        """Documents of the corpora; without corpora, given pairs."""
+        return sum(corpus.documents for corpus, _ in self.corpora) or (len(self.pairs.pairs) if self.pairs else 0)
 
     def counts(self, size: int) -> sparse.csr_matrix:
         """(size, documents) how often each token stands in each document, of the first COUNTED_TOKENS.
@@ -98,8 +105,7 @@ def open_data(
                 f"the corpus {corpus.path} was prepared with another tokenizer than {source}: prepare it again"
             )
     weights = [share.weight for share in config.data.corpus]
-    parts = [part.objective for part in objective.parts.values()] or [objective]
-    cuts = any(part.embeds and part.sample != "pairs" for part in parts)
+    cuts = any(part.deals != "rows" and part.draws != "pairs" for part in objective.leaves)
     return Data(list(zip(corpora, weights, strict=True)), pairs, Alone(words.backend_tokenizer) if cuts else None)
 
 
@@ -121,7 +127,7 @@ def given_pairs(
 ) -> PairOrder | None:
     if config.data.pairs is None:
         return None
-    taker = objective.parts["pairs"].objective if "pairs" in objective.parts else objective
+    taker = next((part for part in objective.leaves if part.takes_pairs), objective)
     report = DropReport()
     pairs = read_pairs(
         config.data.pairs,
@@ -186,7 +192,7 @@ def build_steps(
         return build_part(config, objective, data, seed, config.train.batch_size, most, options)
     parts = objective.parts
     if most is not None:  # given pairs have no held-out part
-        parts = {name: part for name, part in parts.items() if part.objective.sample != "pairs"}
+        parts = {name: part for name, part in parts.items() if part.objective.draws != "pairs"}
     return JoinedSteps({
         name: build_part(config, part.objective, data, seed, part.batch_size or config.train.batch_size, most, options)
         for name, part in parts.items()
@@ -205,42 +211,73 @@ def build_part(
     form, order = objective.row_format(), sample_order(config, objective, data, seed)
     objective.check_length(config.data.sequence_length - form.overhead)
     if batch_size < objective.least_samples:
-        raise UserError(f"train.batch_size is {batch_size}: this objective contrasts samples, it needs 2 or more")
+        raise UserError(
+            f"train.batch_size is {batch_size}: this objective compares the samples of a step, it needs "
+            f"{objective.least_samples} or more"
+        )
     if len(order) < objective.least_samples:
         raise UserError(
-            f"the text holds {len(order)} sample (of kind {objective.sample}), and this objective contrasts "
+            f"the text holds {len(order)} sample (of kind {objective.draws}), and this objective compares "
             "samples: give more documents, see --one-document-per of `textssl prepare`"
         )
     if most is not None:
         options = {**options, "num_samples": min(len(order), most)}
-        if objective.gathers:  # a smaller last step would have fewer negatives, and another loss
+        if objective.has_batch_loss:  # a smaller last step would have fewer negatives, and another loss
             batch_size = min(batch_size, options["num_samples"])
             options["num_samples"] -= options["num_samples"] % batch_size
     return StepDataset(
         order,
-        objective.corrupt,
+        objective.make_view,
         objective.collate,
         batch_size=batch_size,
         micro_batch_size=config.train.micro_batch_size,
         world_size=distributed.world_size(),
         rank=distributed.rank(),
-        dealing=text_dealing(config, objective, data) if objective.embeds else None,
+        dealing=text_dealing(config, objective, data) if objective.deals != "rows" else None,
         **options,
     )
 
 
 def text_dealing(config: Config, objective: Objective, data: Data) -> TextDealing:
-    alone = None if objective.sample == "pairs" else data.alone  # given pairs are encoded alone as they are read
-    return TextDealing(objective.row_format(), config.data.sequence_length, limits(config, objective), alone)
+    standalone = None if objective.draws == "pairs" else data.standalone  # given pairs are read so
+    return TextDealing(
+        *(objective.row_format(), config.data.sequence_length, limits(config, objective), standalone),
+        together=objective.deals == "samples",
+    )
+
+
+def document_passes(config: Config, objective: Objective, data: Data) -> list[StepDataset]:
+    """Every document of the corpora once, its beginning as a text with the key that its views have."""
+    form = objective.row_format()
+    dealing = TextDealing(form, config.data.sequence_length, limits(config, objective), data.standalone)
+    passes = []
+    for corpus, _ in data.corpora:
+        options = {"form": form, "seed": config.seed, "window_tokens": config.data.window_tokens}
+        order = Plan([(corpus, 1.0)], kind="documents", length=config.data.sequence_length, **options)
+        passes.append(
+            StepDataset(
+                *(order, first_text, objective.collate),
+                batch_size=DOCUMENTS_AT_ONCE,
+                world_size=distributed.world_size(),
+                rank=distributed.rank(),
+                num_samples=len(order),
+                dealing=dealing,
+            )
+        )
+    return passes
+
+
+def first_text(sample: Document, rng: np.random.Generator, progress: float) -> Views:
+    return Views([sample.ids], content_key(sample.ids) if sample.source is None else sample.source)
 
 
 def sample_order(config: Config, objective: Objective, data: Data, seed: int) -> Order:
-    if objective.sample == "pairs":
+    if objective.draws == "pairs":
         assert data.pairs is not None
         return data.pairs
     return Plan(
         data.corpora,
-        kind=objective.sample,
+        kind=objective.draws,
         length=config.data.sequence_length,
         form=objective.row_format(),
         seed=seed,
@@ -257,7 +294,7 @@ def limits(config: Config, objective: Objective) -> Limits:
 
 def sample_kinds(objective: Objective) -> set[str]:
     """What an objective, or all parts of a mixture, draw."""
-    return {part.objective.sample for part in objective.parts.values()} or {objective.sample}
+    return {part.draws for part in objective.leaves}
 
 
 def planned(steps: Steps) -> Sequence[StepDataset]:

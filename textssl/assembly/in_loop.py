@@ -67,8 +67,9 @@ def suite_overlap(config: Config, objective: Objective, words: Any, corpora: Seq
         return {}
     suite = chosen_tasks(load_suite(config.evaluation.suite), config.evaluation.tasks)
     scorer = None
-    if not objective.embeds and objective.head is not None:  # only its tokenizer is asked for
-        scorer = Scorer("causal" if objective.head else "masked", lambda: (None, words))  # type: ignore[arg-type, return-value]
+    kind = objective.backbone_kind
+    if kind in ("causal", "masked"):  # only its tokenizer is asked for
+        scorer = Scorer(kind, lambda: (None, words))  # type: ignore[arg-type, return-value]
     plan, _ = suite.suited(scorer)
     return distributed.from_first_rank(lambda: look_for(suite_texts(plan, scorer), with_tokenizer(corpora, words)))
 

@@ -8,14 +8,14 @@ from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
-from textssl.assembly.datasets import Data, held_out_steps, open_data, planned, training_steps
+from textssl.assembly.datasets import Data, document_passes, held_out_steps, open_data, planned, training_steps
 from textssl.assembly.in_loop import suite_evaluation
 from textssl.assembly.runs import choose_run, make_trainer
 from textssl.assembly.tokenizers import open_tokenizer
 from textssl.config import Config
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
-from textssl.models.build import build_model, count_parameters
+from textssl.models.build import build_model
 from textssl.models.heads import LanguageModel
 from textssl.models.layers import freeze_layers
 from textssl.models.sentence import SentenceModel, build_sentence_model, is_static
@@ -23,6 +23,7 @@ from textssl.models.static import StaticTable
 from textssl.objectives.base import Objective
 from textssl.training.evaluations import Evaluation
 from textssl.training.held_out import held_out_loss
+from textssl.training.passes import corpus_vectors
 from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
 
@@ -41,8 +42,13 @@ def assemble(
         *(words, accelerator, console),
         found=found,
         samples_an_epoch=lambda steps: len(planned(steps)[0].plan),
+        num_documents=data.num_documents,
         warnings=check_family(words, backbone),
     )
+    if any(part.refresh_every for part in objective.leaves):
+        trainer.embed_corpus = lambda: corpus_vectors(
+            objective, document_passes(config, objective, data), trainer.device, trainer.precision
+        )
     held_out = held_out_evaluator(config, objective, data, trainer, words)
     if held_out is not None:
         trainer.evaluations.append(Evaluation(held_out, config.evaluation.every, "eval/loss"))
@@ -58,9 +64,10 @@ def check_family(words: PreTrainedTokenizerFast, backbone: LanguageModel | Sente
 
 def build_backbone(config: Config, objective: Objective, words: Any, data: Data) -> LanguageModel | SentenceModel:
     options: dict[str, Any] = {"sequence_length": config.data.sequence_length, "seed": config.seed}
-    if objective.embeds:
+    head = token_head(objective)
+    if objective.backbone_kind == "sentence":
         counts = data.counts(len(words)) if is_static(config.model) else None
-        model = build_sentence_model(config.model, words, head=objective.head, counts=counts, **options)
+        model = build_sentence_model(config.model, words, head=head, counts=counts, **options)
         if isinstance(model.backbone, StaticTable):
             for key in ("gradient_checkpointing", "compile"):
                 if getattr(config.train, key):
@@ -68,13 +75,22 @@ def build_backbone(config: Config, objective: Objective, words: Any, data: Data)
             return model
         backbone = model.backbone
     else:
-        model = backbone = LanguageModel(build_model(config.model, words, causal=objective.head, **options))
+        model = backbone = LanguageModel(build_model(config.model, words, causal=head, **options))
     freeze_layers(backbone.backbone, config.model.frozen_layers)
     if config.train.gradient_checkpointing:
         backbone.checkpoint_gradients()
     if config.train.compile:
         backbone.compile()
     return model
+
+
+def token_head(objective: Objective) -> bool | None:
+    """The output layer over the vocabulary that an objective, or a part of a mixture, needs: True causal, False masked,
+    None for none. Raises UserError for a kind of backbone that cannot be made."""
+    kinds = {part.backbone_kind for part in objective.leaves}
+    if "seq2seq" in kinds:
+        raise UserError("an objective on an encoder-decoder backbone (backbone_kind seq2seq) cannot be trained yet")
+    return True if "causal" in kinds else False if "masked" in kinds else None
 
 
 def held_out_evaluator(
@@ -102,15 +118,11 @@ def describe(trainer: Trainer, data: Data, accelerator: Accelerator) -> str:
     text = f"{tokens:,} tokens of text" if tokens else f"the pairs of {config.data.pairs}"
     names = {"adjacent": "pairs of neighbouring sentences", "pairs": "given pairs"}
     samples = [
-        f"{len(steps.plan):,} {names.get(part.sample, part.sample)} an epoch, {steps.batch_size} a step"
-        for steps, part in zip(planned(trainer.dataset), leaves(trainer.objective), strict=True)
+        f"{len(steps.plan):,} {names.get(part.draws, part.draws)} an epoch, {steps.batch_size} a step"
+        for steps, part in zip(planned(trainer.dataset), trainer.objective.leaves, strict=True)
     ]
     return (
-        f"{config.objective['name']}: {count_parameters(trainer.objective):,} parameters, {text} in "
+        f"{config.objective['name']}: {sum(one.numel() for one in trainer.parameters):,} trained parameters, {text} in "
         f"{' and '.join(samples)}, {processes} process{'es' * (processes > 1)} on {trainer.device.type} "
         f"in {trainer.precision}"
     )
-
-
-def leaves(objective: Objective) -> list[Objective]:
-    return [part.objective for part in objective.parts.values()] or [objective]

@@ -23,7 +23,7 @@ from textssl.config import differing_keys
 from textssl.data.batches.loader import Steps
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
-from textssl.objectives.base import Objective
+from textssl.objectives.base import Facts, Objective
 from textssl.sections import Config
 from textssl.system.files import check_place, write_text
 from textssl.system.lock import NAME as LOCK
@@ -199,11 +199,13 @@ def make_trainer(
     *,
     found: tuple[Path, Path | None, dict[str, Any]],
     samples_an_epoch: Callable[[Steps], int],
+    num_documents: int,
     warnings: Sequence[str] = (),
 ) -> Trainer:
     """The trainer of a run: the objective built on its device, the same on every rank, and the steps to train on.
 
-    steps_of: (step -> progress) -> this rank's steps. found: what `choose_run` gave. warnings: said on the first rank.
+    steps_of: (step -> progress) -> this rank's steps. found: what `choose_run` gave. num_documents: to train on.
+    warnings: said on the first rank.
     """
     if config.train.tensorboard:
         check_tensorboard()
@@ -219,7 +221,8 @@ def make_trainer(
         announce(console, warning, style="yellow")
     with torch.random.fork_rng(devices=[]), telling_of_memory():  # the same heads on every rank and run of a seed
         torch.manual_seed(config.seed)
-        objective.build(backbone, Vocabulary.of(words))
+        facts = Facts(Vocabulary.of(words), config.data.sequence_length, num_documents, config.train.max_steps)
+        objective.build(backbone, facts)
         objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     distributed.broadcast_module(objective)
     clock = multiprocessing.Value("d", 0.0)
@@ -241,7 +244,7 @@ def make_trainer(
 
 def check_learned(trainer: Trainer) -> None:
     """UserError for a run whose weights hardly ever moved: what it would export is no result."""
-    skipped, steps = trainer.skipped_steps, trainer.spent.steps
+    skipped, steps = trainer.book.skipped_steps, trainer.spent.steps
     if 2 * skipped > steps:
         raise UserError(
             f"{skipped} of {steps} steps were not finite and changed no weight, so nothing is exported: lower "

@@ -41,8 +41,8 @@ from textssl.objectives.supervised import Supervised
 from textssl.sample_types import LabelFacts
 from textssl.sections import Config
 from textssl.training.evaluations import Evaluation
-from textssl.training.gradcache import Encode
-from textssl.training.predictions import answers
+from textssl.training.passes import predictions
+from textssl.training.step import Encode
 from textssl.training.summary import Summary
 from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
@@ -136,6 +136,7 @@ def fine_tune(
         *(words, accelerator, console),
         found=found,
         samples_an_epoch=lambda steps: len(splits.train),
+        num_documents=len(splits.train),
         warnings=cuts(encoded, length),
     )
     read = partial(read_part, trainer, objective, config)
@@ -168,7 +169,7 @@ def example_steps(config: Config, objective: Objective, examples: list[Any], **o
     order = Listed(examples, config.seed, LABELLED, shuffle=not measured)
     limits = Limits(config.train.micro_batch_size, config.train.micro_batch_tokens)
     return StepDataset(
-        *(order, seen_whole if measured else objective.corrupt, objective.collate),
+        *(order, seen_whole if measured else objective.make_view, objective.collate),
         batch_size=options.pop("batch_size", config.train.batch_size),
         world_size=distributed.world_size(),
         rank=distributed.rank(),
@@ -186,8 +187,8 @@ def read_part(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(probabilities or scores, targets) of a part, the same on every rank. encode: None is the trainer's."""
     steps = example_steps(config, objective, examples, num_samples=len(examples), batch_size=READ_AT_ONCE)
-    logits, targets = answers(objective, encode or trainer.encode, steps, trainer.device)
-    return objective.answers(logits), targets.astype(int) if objective.facts.classes else targets
+    logits, targets = predictions(objective, encode or trainer.encode, steps, trainer.device)
+    return objective.predictions(logits), targets.astype(int) if objective.label_facts.classes else targets
 
 
 def validate(read: Callable[[list[Any]], tuple[np.ndarray, np.ndarray]], examples: list[Any]) -> dict[str, float]:
@@ -243,6 +244,7 @@ def contrast(
         *(words, accelerator, console),
         found=found,
         samples_an_epoch=lambda steps: len(splits.train),
+        num_documents=len(splits.train),
     )
     cut = sum(len(one) + objective.row_format().overhead > length for one in ids)
     if cut and distributed.rank() == 0:

@@ -62,7 +62,7 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
                 *(config, objective, asdict(summary)),
                 corpora=data.corpora,
                 pairs=given,
-                figures=trainer.exported_figures,
+                figures=trainer.book.exported_figures,
                 limits=lines,
                 tokenizer=words,
             )

@@ -168,7 +168,11 @@ def encoder_config(out: Path, train_steps: int) -> dict[str, Any]:
         "tokenizer": str(out / "tokenizer"),
         "data": {"corpus": str(out / "corpus")},
         "model": {"preset": "static-base"},
-        "objective": {"name": "crops", "min_tokens": 16, "max_tokens": 64, "max_gap": 64, "temperature": 0.07},
+        "objective": {
+            "name": "crops",
+            "view": {"min_tokens": 16, "max_tokens": 64, "max_gap": 64},
+            "temperature": 0.07,
+        },
         "optimizer": {"name": "adamw", "lr": 3e-3, "betas": [0.9, 0.99]},
         "schedule": {"name": "linear", "warmup_steps": 50},
         "train": {"max_steps": train_steps, "batch_size": 1024, "log_every": 20, "checkpoint_every": 200},

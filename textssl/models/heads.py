@@ -126,6 +126,14 @@ class LanguageModel(nn.Module):
         """Last hidden states of the transformer, (rows, length, width), documents isolated."""
         return restore(self.model, self.backbone(**self.arguments(batch, causal)).last_hidden_state, batch)
 
+    def hidden_states(self, batch: Rows, last: int) -> list[Tensor]:
+        """Hidden states after each of the last so many layers, (rows, length, width) each, documents isolated."""
+        if len(batch) == 0:
+            layers = self.hidden_states(one_token(batch), last)
+            return [layer[:0].expand(0, batch.ids.shape[1], -1) for layer in layers]
+        layers = self.backbone(**self.arguments(batch), output_hidden_states=True).hidden_states
+        return [restore(self.model, layer, batch) for layer in layers[-last:]]
+
     def arguments(self, batch: Rows, causal: bool | None = None) -> dict[str, Any]:
         """Of the stock forward."""
         options = {"use_cache": False} if self.model.can_generate() else {}

@@ -67,18 +67,18 @@ class SentenceModel(nn.Module):
         pooled = [module.get_embedding_dimension() for module in self.tail if isinstance(module, Pooling)]
         return (sizes or pooled or [self.backbone.width])[-1]
 
-    def places(self, texts: Texts) -> int:
+    def padded_tokens(self, texts: Texts) -> int:
         """Tokens that the backbone works on, padding included."""
-        return texts.tokens if self.static else texts.places
+        return texts.tokens if self.static else texts.padded_tokens
 
-    def learned(self, texts: Texts) -> Tensor:
+    def trainable_vectors(self, texts: Texts) -> Tensor:
         """What losses see: the vectors, without the identity block that a static encoder may have."""
         if isinstance(self.backbone, StaticTable) and self.backbone.config.identity_size:
-            return self.backbone.learned(texts)
+            return self.backbone.trainable_vectors(texts)
         return self(texts)
 
     @property
-    def learned_width(self) -> int:
+    def trainable_width(self) -> int:
         fixed = self.backbone.config.identity_size if isinstance(self.backbone, StaticTable) else 0
         return self.width - fixed
 

@@ -76,14 +76,14 @@ class StaticTable(nn.Module):
     def width(self) -> int:
         return self.config.hidden_size
 
-    def learned(self, texts: Texts) -> Tensor:
+    def trainable_vectors(self, texts: Texts) -> Tensor:
         """The block that learns: the mean of weight times vector over the tokens of each text, (texts, its width)."""
         weights = F.embedding(texts.ids, self.log_weights.unsqueeze(1)).squeeze(1).exp()
         return bag(self.embedding.weight, texts, weights)
 
     def forward(self, texts: Texts) -> Tensor:
         """What the exported table gives, the learned block and the identity on one scale: (texts, width)."""
-        vectors = self.learned(texts)
+        vectors = self.trainable_vectors(texts)
         if not self.config.identity_size:
             return vectors
         return torch.cat([vectors * self.learned_scale(), bag(self.identity, texts)], dim=1)

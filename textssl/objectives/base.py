@@ -1,13 +1,25 @@
 """The contract between a self-supervised objective and the trainer.
 
-An objective says what it draws, how a sample is corrupted, how many items it predicts, and gives either terms (sums
-over items, divided by the trainer by their global count) or features (on which one loss over the whole global batch is
-computed), or both. Nothing here or in a method knows about processes, accumulation or files of a corpus.
+The life of a step:
+1. `make_view` shows each sample of the global step, in the loader's workers; `deals` makes micro-batches of the views.
+2. `counts` says on the CPU how many items each term predicts; the trainer sums them over micro-batches and ranks.
+3. `forward` gives, for a micro-batch, terms (sums over items) and features (a row for each of `batch.samples`).
+4. Each term is divided by its global count, so that micro-batches and ranks just add up.
+5. Features of all micro-batches and ranks are gathered and ordered by sample; on every rank `batch_loss` sees them all,
+   and its gradient by the features goes back through the forward (gradient caching, where there are micro-batches).
+6. Gradients are summed over ranks and clipped, and the optimizer moves the weights; if anything is not finite, nothing
+   changes, and step 7 is left out.
+7. `commit` moves what follows the weights: teacher, queue, prototypes, running statistics. Nothing else may move them.
+8. `watched` shows the features to the collapse monitor, at the steps that are logged.
+9. `refresh` recomputes what depends on the whole corpus, every `refresh_every` steps, before that step's checkpoint.
+
+An objective knows nothing of processes, accumulation, or the files of a corpus.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -17,8 +29,12 @@ from torch import Tensor, nn
 
 from textssl.batch import Batch, Rows
 from textssl.errors import UserError
-from textssl.sample_types import PairFacts, Row, RowFormat
+from textssl.sample_types import Draws, PairFacts, Row, RowFormat
 from textssl.tokenizer.vocabulary import Vocabulary
+
+BackboneKind = Literal["masked", "causal", "bare", "seq2seq", "sentence"]
+Deals = Literal["rows", "texts", "samples"]
+Embed = Callable[[], tuple[Tensor, Tensor]]
 
 
 class Term(NamedTuple):
@@ -33,7 +49,7 @@ class Encoded(NamedTuple):
 
     terms: sums over items; the trainer divides each by its own global count. features: tensors with a row for each of
     batch.samples, in its order, for a loss that sees the whole global batch; those that are not of floating point
-    (keys, places) get no gradient.
+    (keys, numbers of views) get no gradient.
     """
 
     terms: dict[str, Term]
@@ -49,30 +65,51 @@ class PartOf(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """Features of a step for the monitor: (samples, width) each.
+    """Features of a step for the collapse monitor: (samples, width) each.
 
     encoder: what the model gives for the first view of each sample. projector: what the loss sees of it, where there is
-    a projector. anchors, positives: what attract each other, row by row.
+    a projector. anchors, positives: what attract each other, row by row; None where nothing does.
     """
 
     encoder: Tensor
-    projector: Tensor | None
-    anchors: Tensor
-    positives: Tensor
+    projector: Tensor | None = None
+    anchors: Tensor | None = None
+    positives: Tensor | None = None
 
 
-Sample = Literal["rows", "documents", "sentences", "adjacent", "pairs", "labelled"]
+@dataclass(frozen=True)
+class Facts:
+    """What an objective may know of its run when it makes its heads and buffers.
+
+    sequence_length: tokens of a row, or at which a text is cut. num_documents: of the training corpora (given pairs,
+    labelled texts). num_steps: of the run; None where its length is given in tokens, seconds or epochs.
+    """
+
+    vocabulary: Vocabulary
+    sequence_length: int
+    num_documents: int
+    num_steps: int | None = None
 
 
 class Objective(nn.Module):
-    """A pretext task: how text becomes a training signal. The constructor takes the options of `objective:`."""
+    """A pretext task: how text becomes a training signal. The constructor takes the options of `objective:`.
 
-    sample: Sample = "rows"
-    causal: ClassVar[bool] = False  # the backbone must be a decoder
-    embeds: bool = False  # works on vectors of texts: `corrupt` gives Views, the backbone is a SentenceModel
-    gathers: bool = False  # encode returns features, and batch_loss is wanted
-    least_samples: int = 1  # of a step: a contrast needs another sample to repel
-    codes_text: ClassVar[bool] = False  # its loss is the code length of all text, so bits per byte are defined
+    draws: what a sample is. deals: how views become micro-batches: "rows" as they come, stacked by `collate`; "texts":
+    `make_view` gives Views, and each of their texts goes by itself, next to others of its length; "samples": the same,
+    but all texts of a sample stay together. backbone_kind: a language model with a "masked" or "causal" output layer,
+    the "bare" transformer, or a "sentence" model (texts -> vectors). least_samples: of a step; a method that compares
+    samples needs two. codes_text: the loss is the code length of all text, so that bits per byte are defined.
+    refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the features
+    collapse.
+    """
+
+    draws: Draws = "rows"
+    deals: ClassVar[Deals] = "rows"
+    backbone_kind: BackboneKind = "masked"
+    least_samples: int = 1
+    codes_text: ClassVar[bool] = False
+    refresh_every: int | None = None
+    against_collapse: ClassVar[str] = "lower optimizer.lr, or lengthen the warmup"
     vocabulary: Vocabulary
     backbone: Any  # textssl.models.heads.LanguageModel or textssl.models.sentence.SentenceModel
     parts: dict[str, PartOf]  # of a mixture
@@ -82,20 +119,37 @@ class Objective(nn.Module):
         self.parts = {}
 
     @property
-    def head(self) -> bool | None:
-        """The output layer that it needs on the backbone: True causal, False masked, None for none."""
-        return None if self.embeds else self.causal
+    def leaves(self) -> list[Objective]:
+        """The parts of a mixture, or the objective itself."""
+        return [part.objective for part in self.parts.values()] or [self]
+
+    @property
+    def has_batch_loss(self) -> bool:
+        """Whether a loss over the whole global batch is wanted; follows from `batch_loss` being there."""
+        return type(self).batch_loss is not Objective.batch_loss
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether the features of a step are gathered: for the batch loss, the monitor, or `commit`."""
+        return self.has_batch_loss or any(
+            getattr(type(self), name) is not getattr(Objective, name) for name in ("watched", "commit")
+        )
+
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether given pairs (data.pairs) can be its samples."""
+        return False
 
     def take_pairs(self, facts: PairFacts) -> None:
-        """Use given pairs (data.pairs) as samples; UserError where the method has no use for them."""
-        raise UserError("data.pairs is for objective.name=pairs")
+        """Use given pairs as samples, before `build`. Raises UserError where the method has no use for them."""
+        raise UserError("data.pairs is for objective.name=pairs, and for objective.view=pairs of two-view methods")
 
-    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
+    def build(self, backbone: nn.Module, facts: Facts) -> None:
         """Take the backbone and make every head, teacher, queue and buffer, so that a restore finds them.
 
         Raises UserError where tokenizer or backbone do not suit the method.
         """
-        self.vocabulary = vocabulary
+        self.vocabulary = facts.vocabulary
         self.backbone = backbone
 
     def output_layers(self) -> list[nn.Linear]:
@@ -104,66 +158,74 @@ class Objective(nn.Module):
 
     def row_format(self) -> RowFormat:
         """The special tokens around the pieces of a row, or around a text to be embedded."""
-        assert self.embeds
+        assert self.backbone_kind == "sentence", f"{type(self).__name__} needs a row_format"
         if self.backbone.static:
             return RowFormat(pad=self.vocabulary.pad)
         return RowFormat(self.vocabulary.prefix, self.vocabulary.suffix, pad=self.vocabulary.pad)
 
-    def corrupt(self, sample: Any, rng: np.random.Generator, progress: float) -> Any:
+    def make_view(self, sample: Any, rng: np.random.Generator, progress: float) -> Any:
         """What the model is shown of one sample. Runs in the loader's workers: numpy only.
 
-        rng belongs to the sample. progress: how far the run is, in [0, 1]. Where the objective embeds, it gives Views
-        of texts without special tokens.
+        rng belongs to the sample. progress: how far the run is, in [0, 1]. Where texts are dealt, it gives Views of
+        texts without special tokens.
         """
         raise NotImplementedError
 
     def collate(self, views: Sequence[Any], samples: Sequence[int]) -> Batch:
-        """Views of the samples of a micro-batch as one batch."""
+        """Views of the samples of a micro-batch as one batch, where `deals` is "rows"."""
         return stack_rows(views, samples)
 
     def counts(self, batch: Any) -> Mapping[str, float]:
-        """Items of each term (or the sum of their weights), known from the batch alone."""
+        """Items of each term (or the sum of their weights), known from the batch alone, while it is on the CPU."""
         return {}
 
-    def places(self, batch: Any) -> int:
+    def padded_tokens(self, batch: Any) -> int:
         """Tokens that the backbone works on, padding included."""
-        return self.backbone.places(batch) if self.embeds else batch.places
+        return self.backbone.padded_tokens(batch) if self.backbone_kind == "sentence" else batch.padded_tokens
 
-    def encode(self, batch: Any) -> Encoded:
-        """The forward of a micro-batch, which may hold no samples. In eval mode it changes nothing."""
+    def forward(self, batch: Any) -> Encoded:
+        """Terms and features of a micro-batch, which may hold no samples. It changes no buffer."""
         raise NotImplementedError
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars to add to the loss, from the features of the whole global batch, ordered by sample."""
-        return {}
+        """Scalars to add to the loss, from the features of the whole global batch, ordered by sample.
+
+        Computed and differentiated on every rank, from the same features; the place of everything that looks at the
+        whole batch, batch normalisation included. It changes no buffer.
+        """
+        raise NotImplementedError
 
     def check_length(self, tokens: int) -> None:
-        """UserError where a text is cut at so many tokens (special ones apart) and the options ask for more."""
+        """Raise UserError where a text is cut at so many tokens (special ones apart) and the options ask for more."""
 
     def has_features(self, batch: Any) -> bool:
-        """Whether encode gives features for this batch (in a mixture, not every part does)."""
-        return self.gathers
+        """Whether `batch_loss` reads features of this batch (in a mixture, not every part has them)."""
+        return self.has_batch_loss
 
     def watched(self, features: dict[str, Tensor]) -> Watched | None:
         """What the monitor looks at, from the gathered features of a step; None where there is nothing."""
         return None
 
-    def commit(self, features: dict[str, Tensor]) -> None:
-        """After the optimizer's step: move the teacher, the queue, the prototypes."""
+    def commit(self, features: dict[str, Tensor], progress: float) -> None:
+        """After the optimizer's step, and only then: move the teacher, the queue, the prototypes, running statistics.
 
-    def refresh(self, embed_corpus: Callable[[], Tensor]) -> None:
-        """Every `refresh_steps`, where something is recomputed over the corpus."""
+        features: gathered, of the whole global batch. progress: how far the run is after this step, in [0, 1].
+        """
+
+    def refresh(self, embed: Embed) -> None:
+        """Recompute what depends on the whole corpus: before the first step, and after every `refresh_every` steps.
+
+        embed() gives (document keys, vectors) of the training corpora: (documents,) int64, which `Texts.source` of a
+        view of the document holds too, and (documents, width); the same on every rank. What is kept must be buffers.
+        """
 
     def export(self, path: Path, tokenizer: Any) -> None:
         """Write the stock folder that users load."""
         self.backbone.export(path, tokenizer)
 
-    def forward(self, batch: Any) -> Encoded:
-        return self.encode(batch)
-
 
 def stack_rows(rows: Sequence[Row], samples: Sequence[int]) -> Rows:
-    """Corrupted rows as a batch."""
+    """Views of rows as a batch."""
     return Rows(
         ids=torch.from_numpy(np.stack([row.ids for row in rows])),
         documents=torch.from_numpy(np.stack([row.documents for row in rows])),
@@ -174,9 +236,9 @@ def stack_rows(rows: Sequence[Row], samples: Sequence[int]) -> Rows:
 
 
 def predicted(hidden: Tensor, batch: Rows) -> tuple[Tensor, Tensor]:
-    """What stands at the places that are predicted: hidden states (items, width) and labels (items,).
+    """What stands at the positions that are predicted: hidden states (items, width) and labels (items,).
 
     hidden: (rows, length, width).
     """
-    places = batch.facts.predicted
-    return hidden.flatten(0, 1).index_select(0, places), batch.labels.flatten().index_select(0, places)
+    positions = batch.facts.predicted
+    return hidden.flatten(0, 1).index_select(0, positions), batch.labels.flatten().index_select(0, positions)

@@ -9,9 +9,8 @@ from torch import nn
 
 from textssl.batch import Rows
 from textssl.errors import UserError
-from textssl.objectives.base import Encoded, Objective, Term, predicted
+from textssl.objectives.base import Encoded, Facts, Objective, Term, predicted
 from textssl.sample_types import IGNORE, Row, RowFormat
-from textssl.tokenizer.vocabulary import Vocabulary
 
 
 class CausalLM(Objective):
@@ -21,12 +20,12 @@ class CausalLM(Objective):
     the end-of-sequence token follows the last token of a document only, so that a model learns where text ends.
     """
 
-    causal = True
+    backbone_kind = "causal"
     codes_text = True
 
-    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
-        super().build(backbone, vocabulary)
-        if vocabulary.eos is None:
+    def build(self, backbone: nn.Module, facts: Facts) -> None:
+        super().build(backbone, facts)
+        if self.vocabulary.eos is None:
             raise UserError("clm needs an end-of-sequence token and this tokenizer has none: set its eos_token")
 
     def row_format(self) -> RowFormat:
@@ -34,7 +33,7 @@ class CausalLM(Objective):
         begin = vocabulary.eos if vocabulary.bos is None else vocabulary.bos
         return RowFormat(prefix=(begin,), end=(vocabulary.eos,), pad=vocabulary.pad)  # type: ignore[arg-type]
 
-    def corrupt(self, sample: Row, rng: np.random.Generator, progress: float) -> Row:
+    def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Row:
         labels = np.full(len(sample.ids), IGNORE, dtype=np.int64)
         same = (sample.documents[:-1] == sample.documents[1:]) & (sample.documents[:-1] > 0)
         labels[:-1][same] = sample.ids[1:][same]
@@ -43,7 +42,7 @@ class CausalLM(Objective):
     def counts(self, batch: Rows) -> dict[str, int]:
         return {"clm": len(batch.facts.predicted)}
 
-    def encode(self, batch: Rows) -> Encoded:
+    def forward(self, batch: Rows) -> Encoded:
         hidden = self.backbone(batch)  # (rows, length, width)
         total = self.backbone.cross_entropy(*predicted(hidden, batch))
         return Encoded({"clm": Term(total)}, {})

@@ -11,9 +11,8 @@ from torch import nn
 
 from textssl.batch import Rows
 from textssl.errors import UserError
-from textssl.objectives.base import Encoded, Objective, Term, predicted
+from textssl.objectives.base import Encoded, Facts, Objective, Term, predicted
 from textssl.sample_types import IGNORE, WORD_START, Row, RowFormat
-from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.views.masking import Unit, choose, hide
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -46,20 +45,20 @@ class MaskedLM(Objective):
         if random_rate + keep_rate > 1:
             raise UserError(f"objective.random_rate + objective.keep_rate is {random_rate + keep_rate}, at most 1 fits")
 
-    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
-        super().build(backbone, vocabulary)
-        if vocabulary.mask is None:
+    def build(self, backbone: nn.Module, facts: Facts) -> None:
+        super().build(backbone, facts)
+        if self.vocabulary.mask is None:
             raise UserError(
                 "mlm needs a mask token and this tokenizer has none: train one with `textssl tokenizer train`"
             )
-        self.ordinary_ids = np.setdiff1d(np.arange(vocabulary.size), vocabulary.special)
+        self.ordinary_ids = np.setdiff1d(np.arange(self.vocabulary.size), self.vocabulary.special)
 
     def row_format(self) -> RowFormat:
         vocabulary = self.vocabulary
         around = [() if token is None else (token,) for token in (vocabulary.cls, vocabulary.sep)]
         return RowFormat(prefix=around[0], suffix=around[1], pad=vocabulary.pad)
 
-    def corrupt(self, sample: Row, rng: np.random.Generator, progress: float) -> Row:
+    def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Row:
         chosen = choose(
             ~sample.special,
             (sample.marks & WORD_START) > 0,
@@ -83,7 +82,7 @@ class MaskedLM(Objective):
     def counts(self, batch: Rows) -> dict[str, int]:
         return {"mlm": len(batch.facts.predicted)}
 
-    def encode(self, batch: Rows) -> Encoded:
+    def forward(self, batch: Rows) -> Encoded:
         hidden = self.backbone(batch)  # (rows, length, width)
         total = self.backbone.cross_entropy(*predicted(hidden, batch))  # logits for hidden tokens only
         return Encoded({"mlm": Term(total)}, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -13,22 +14,24 @@ from torch import Tensor, nn
 from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.losses import info_nce
-from textssl.objectives.base import Encoded, Objective, Watched
-from textssl.objectives.embedding import (
+from textssl.objectives.base import Encoded, Facts, Watched
+from textssl.objectives.simcse import SimCSE
+from textssl.objectives.two_views import (
     Temperature,
+    TwoViews,
     Widths,
     check_widths,
     cosines,
     equal_contents,
     over_widths,
 )
-from textssl.sample_types import Adjacent, Pair, PairFacts, Views, content_key
-from textssl.tokenizer.vocabulary import Vocabulary
+from textssl.sample_types import Adjacent, Pair, Views
+from textssl.views.kinds import PairsView
 
 Loss = Literal["auto", "contrast", "classification", "regression"]
 
 
-class Pairs(Objective):
+class Pairs(TwoViews):
     """The two texts of a pair attract and all other second texts repel, given hard negatives among them.
 
     Pairs come from data.pairs; without it they are neighbouring sentences of the corpus. loss: contrast is InfoNCE
@@ -38,8 +41,7 @@ class Pairs(Objective):
     highest score, which become cosines 0 and 1. matryoshka: as in simcse.
     """
 
-    embeds = gathers = True
-    sample = "adjacent"
+    against_collapse = SimCSE.against_collapse
 
     def __init__(
         self,
@@ -49,16 +51,12 @@ class Pairs(Objective):
         score_range: tuple[float, float] = (0.0, 1.0),
         matryoshka: Widths = [],  # noqa: B006 (read as a schema, never changed)
     ):
-        super().__init__()
+        super().__init__(PairsView())
         if not (score_range[0] < score_range[1] and all(map(math.isfinite, score_range))):
             raise UserError(f"objective.score_range is {list(score_range)}: the lowest score comes first")
         self.loss: Loss = loss
         self.temperature, self.symmetric = temperature, symmetric
         self.score_range, self.matryoshka = tuple(score_range), list(matryoshka)
-        self.facts = PairFacts()
-
-    def take_pairs(self, facts: PairFacts) -> None:
-        self.facts, self.sample = facts, "pairs"
 
     @property
     def target(self) -> Literal["auto", "label", "score", "none"]:
@@ -75,35 +73,32 @@ class Pairs(Objective):
     def chosen_loss(self) -> Loss:
         if self.loss != "auto":
             return self.loss
-        return "classification" if self.facts.classes else "regression" if self.facts.scored else "contrast"
+        return "classification" if self.pair_facts.classes else "regression" if self.pair_facts.scored else "contrast"
 
-    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
-        super().build(backbone, vocabulary)
+    def build(self, backbone: nn.Module, facts: Facts) -> None:
+        super().build(backbone, facts)
         if self.chosen_loss == "classification":
-            if not self.facts.classes:
+            if not self.pair_facts.classes:
                 raise UserError("objective.loss is classification, which needs data.pairs with the column label")
-            self.classifier = nn.Linear(3 * self.backbone.learned_width, len(self.facts.classes))
-        elif self.chosen_loss == "regression" and not self.facts.scored:
+            self.classifier = nn.Linear(3 * self.width, len(self.pair_facts.classes))
+        elif self.chosen_loss == "regression" and not self.pair_facts.scored:
             raise UserError("objective.loss is regression, which needs data.pairs with the column score")
-        check_widths(self.matryoshka, self.backbone.learned_width)
+        check_widths(self.matryoshka, self.width)
 
     def output_layers(self) -> list[nn.Linear]:
         return [self.classifier] if self.chosen_loss == "classification" else []
 
-    def corrupt(self, sample: Adjacent | Pair, rng: np.random.Generator, progress: float) -> Views:
-        if isinstance(sample, Adjacent):
-            return Views([sample.left.ids, sample.right.ids], source=content_key(sample.left.ids))
-        empty = [None] * (self.facts.num_negatives - len(sample.negatives))
-        texts = [sample.left, sample.right, *sample.negatives, *empty]
-        target = float("nan") if sample.target is None else sample.target
-        source = content_key(sample.left) if sample.source is None else sample.source
-        return Views(texts, source=source, target=target)
+    def make_view(self, sample: Adjacent | Pair, rng: np.random.Generator, progress: float) -> Views:
+        """The pair and its hard negatives, as many places as the file has at most."""
+        views = super().make_view(sample, rng, progress)
+        negatives = [] if isinstance(sample, Adjacent) else sample.negatives
+        empty = [None] * (self.pair_facts.num_negatives - len(negatives))
+        return replace(views, texts=[*views.texts, *negatives, *empty])
 
-    def encode(self, batch: Texts) -> Encoded:
-        content = torch.stack([batch.text, batch.source], dim=1)
-        view = batch.samples % (2 + self.facts.num_negatives)
-        features = {"text": self.backbone.learned(batch), "content": content, "view": view, "target": batch.targets}
-        return Encoded({}, features)
+    def forward(self, batch: Texts) -> Encoded:
+        encoded = super().forward(batch)
+        view = batch.samples % (2 + self.pair_facts.num_negatives)
+        return Encoded({}, encoded.features | {"view": view, "target": batch.targets})
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         view, targets = features["view"], features["target"]

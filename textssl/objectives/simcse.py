@@ -1,74 +1,68 @@
-"""Contrast of two dropout views of a sentence."""
+"""Contrast of two views of a sample with the rest of the global batch."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, ClassVar
+
+import torch
 from torch import Tensor, nn
 
-from textssl.batch import Texts
-from textssl.errors import UserError
-from textssl.models.varlen import attention_dropout
-from textssl.objectives.base import Encoded, Objective, Watched
-from textssl.objectives.embedding import (
-    ProjectorWidth,
+from textssl.losses import info_nce, nt_xent
+from textssl.objectives.base import Facts
+from textssl.objectives.two_views import (
     Temperature,
+    TwoViews,
+    Width,
     Widths,
-    build_projector,
+    by_view,
     check_widths,
-    encode_texts,
-    two_view_loss,
-    watch_views,
+    equal_contents,
+    over_widths,
 )
-from textssl.sample_types import Document, Views, content_key
-from textssl.tokenizer.vocabulary import Vocabulary
+from textssl.views.kinds import AnyView, DropoutView
 
 
-class SimCSE(Objective):
-    """Two dropout views of a sentence attract, the rest of the global batch repels (arXiv:2104.08821, eq. 1).
+class SimCSE(TwoViews):
+    """Two views of a sample attract, the rest of the global batch repels: InfoNCE (arXiv:2104.08821, eq. 1).
 
-    symmetric: both views look for each other among all 2N - 2 others, SimCLR's NT-Xent (arXiv:2002.05709, eq. 1).
-    matryoshka: shorter widths that learn too. projector_width: of a projector before the loss; null: none.
+    view: dropout (two dropout views of a sentence), or any other. symmetric: both views look for each other among all
+    2N - 2 others, SimCLR's NT-Xent (arXiv:2002.05709, eq. 1). matryoshka: shorter widths that learn too.
+    projector_width: of a projector before the loss; null: none.
     """
 
-    sample = "sentences"
-    embeds = gathers = True
-    least_samples = 2
+    term: ClassVar[str] = "simcse"
+    against_collapse = (
+        "nothing in the loss keeps vectors apart, or optimizer.lr is too high for the start: look at the negatives "
+        "(temperature, batch size, queue), lower the rate, or lengthen the warmup"
+    )
 
     def __init__(
         self,
+        view: AnyView = DropoutView(),  # noqa: B008 (frozen)
         temperature: Temperature = 0.05,
         symmetric: bool = False,
         matryoshka: Widths = [],  # noqa: B006 (read as a schema, never changed)
-        projector_width: ProjectorWidth = None,
+        projector_width: Width = None,
     ):
-        super().__init__()
+        super().__init__(view, projector_width)
         self.temperature, self.symmetric = temperature, symmetric
-        self.matryoshka, self.projector_width = list(matryoshka), projector_width
+        self.matryoshka = list(matryoshka)
 
-    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
-        super().build(backbone, vocabulary)
-        if self.backbone.static:
-            raise UserError("simcse makes its views by dropout, which a static encoder does not have: take crops")
-        if not has_dropout(backbone):
-            raise UserError("simcse makes its views by dropout and this model has none: set model.dropout=0.1")
-        self.projector = build_projector(self.backbone.learned_width, self.projector_width)
-        check_widths(self.matryoshka, self.projector_width or self.backbone.learned_width)
-
-    def corrupt(self, sample: Document, rng: np.random.Generator, progress: float) -> Views:
-        return Views([sample.ids, sample.ids], source=content_key(sample.ids))
-
-    def encode(self, batch: Texts) -> Encoded:
-        return encode_texts(self.backbone, self.projector, batch)  # dropout differs from text to text
+    def build(self, backbone: nn.Module, facts: Facts) -> None:
+        super().build(backbone, facts)
+        check_widths(self.matryoshka, self.width)
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"simcse": two_view_loss(features, self.temperature, self.symmetric, self.matryoshka)}
+        """InfoNCE from the first views to the second, or NT-Xent; equal contents never repel each other."""
+        first, second = self.projected(features)
+        keys = by_view(features["content"])
+        if self.symmetric:
+            both = torch.cat(keys)
+            same, loss = equal_contents(both, both), nt_xent
+        else:
+            same, loss = equal_contents(*keys), info_nce
 
-    def watched(self, features: dict[str, Tensor]) -> Watched:
-        return watch_views(features)
+        def shortened(short: Any) -> Tensor:
+            return loss(short(first), short(second), self.temperature, same=same)
 
-
-def has_dropout(model: nn.Module) -> bool:
-    """Whether two forwards in training mode differ: a Dropout layer, or a configured rate of dropout in attention."""
-    if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
-        return True
-    return any(attention_dropout(getattr(module, "config", None)) > 0 for module in model.modules())
+        return {self.term: over_widths(self.matryoshka, shortened)}

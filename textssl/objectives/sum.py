@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from textssl.batch import Part
 from textssl.errors import UserError
-from textssl.objectives.base import Encoded, Objective, PartOf, Term, Watched
-from textssl.tokenizer.vocabulary import Vocabulary
+from textssl.objectives.base import Encoded, Facts, Objective, PartOf, Term, Watched
+from textssl.sample_types import PairFacts
 
 Resolve = Callable[[dict[str, Any], str], tuple[Objective, dict[str, Any]]]
 
@@ -34,8 +34,6 @@ class Sum(Objective):
     part has none.
     """
 
-    gathers = True
-
     def __init__(self, parts: Annotated[list[PartOptions], Field(min_length=1)]):
         super().__init__()
         self.options = [part if isinstance(part, dict) else part.model_dump() for part in parts]
@@ -52,44 +50,48 @@ class Sum(Objective):
             self.parts[options["name"]] = PartOf(objective, weight, batch_size)
             resolved.append({**options, "weight": weight, "batch_size": batch_size})
         self.members = nn.ModuleList(part.objective for part in self.parts.values())
-        self.embeds = any(part.objective.embeds for part in self.parts.values())
-        self.gathers = any(part.objective.gathers for part in self.parts.values())
-        heads = {part.objective.head for part in self.parts.values()} - {None}
-        if len(heads) > 1:
+        kinds = {part.backbone_kind for part in self.leaves}
+        if {"causal", "masked"} <= kinds:
             raise UserError("objective.parts mixes a causal and a masked language model, which one backbone cannot be")
-        self.chosen_head = heads.pop() if heads else None
+        self.backbone_kind = next(kind for kind in ("sentence", "causal", "masked", "bare", "seq2seq") if kind in kinds)
         return resolved
 
     @property
-    def head(self) -> bool | None:
-        return self.chosen_head
+    def has_batch_loss(self) -> bool:
+        return any(part.has_batch_loss for part in self.leaves)
 
-    def take_pairs(self, facts: Any) -> None:
-        if "pairs" not in self.parts:
+    @property
+    def takes_pairs(self) -> bool:
+        return any(part.takes_pairs for part in self.leaves)
+
+    def take_pairs(self, facts: PairFacts) -> None:
+        if not self.takes_pairs:
             raise UserError("data.pairs is for the objective pairs, which objective.parts does not name")
-        self.parts["pairs"].objective.take_pairs(facts)
+        for part in self.leaves:
+            if part.takes_pairs:
+                part.take_pairs(facts)
 
-    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
-        super().build(backbone, vocabulary)
-        for part in self.parts.values():
-            below = backbone.backbone if self.embeds and not part.objective.embeds else backbone
-            part.objective.build(below, vocabulary)  # type: ignore[arg-type]
+    def build(self, backbone: nn.Module, facts: Facts) -> None:
+        super().build(backbone, facts)
+        for part in self.leaves:
+            on_tokens = self.backbone_kind == "sentence" and part.backbone_kind != "sentence"
+            part.build(backbone.backbone if on_tokens else backbone, facts)  # type: ignore[arg-type]
 
-    def corrupt(self, sample: Any, rng: np.random.Generator, progress: float) -> Any:
-        raise AssertionError("every part corrupts its own samples")
+    def make_view(self, sample: Any, rng: np.random.Generator, progress: float) -> Any:
+        raise AssertionError("every part makes its own views")
 
     def counts(self, batch: Part) -> Mapping[str, float]:
         return self.parts[batch.name].objective.counts(batch.batch)
 
-    def places(self, batch: Part) -> int:
-        return self.parts[batch.name].objective.places(batch.batch)
+    def padded_tokens(self, batch: Part) -> int:
+        return self.parts[batch.name].objective.padded_tokens(batch.batch)
 
     def has_features(self, batch: Part) -> bool:
-        return self.parts[batch.name].objective.gathers
+        return self.parts[batch.name].objective.has_batch_loss
 
-    def encode(self, batch: Part) -> Encoded:
+    def forward(self, batch: Part) -> Encoded:
         part = self.parts[batch.name]
-        terms, features = part.objective.encode(batch.batch)
+        terms, features = part.objective(batch.batch)
         weighed = {name: Term(term.total, part.weight * term.weight) for name, term in terms.items()}
         return Encoded(weighed, {f"{batch.name}/{name}": value for name, value in features.items()})
 
@@ -97,7 +99,7 @@ class Sum(Objective):
         losses = {}
         for name, part in self.parts.items():
             own = own_features(features, name)
-            if own:
+            if own and part.objective.has_batch_loss:
                 found = part.objective.batch_loss(own)
                 losses |= {key: part.weight * loss for key, loss in found.items()}
         return losses
@@ -110,9 +112,9 @@ class Sum(Objective):
                 return found
         return None
 
-    def commit(self, features: dict[str, Tensor]) -> None:
+    def commit(self, features: dict[str, Tensor], progress: float) -> None:
         for name, part in self.parts.items():
-            part.objective.commit(own_features(features, name))
+            part.objective.commit(own_features(features, name), progress)
 
 
 def own_features(features: dict[str, Tensor], part: str) -> dict[str, Tensor]:

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from textssl.batch import Batch, Examples, stack_examples
 from textssl.errors import UserError
 from textssl.models.linear_head import softmax
-from textssl.objectives.base import Encoded, Objective, Term
+from textssl.objectives.base import Encoded, Facts, Objective, Term
 from textssl.sample_types import Example, LabelFacts
-from textssl.tokenizer.vocabulary import Vocabulary
 
 SMALLEST_DEVIATION = 1e-30  # of scores: weights of float32 end at 1e-38
 FARTHEST_MEAN = 1e5  # deviations from 0: scores of float32 are then exact to a hundredth of a deviation
@@ -38,27 +37,28 @@ Weights = Annotated[Literal["balanced"] | dict[str, float] | None, BeforeValidat
 class Supervised(Objective):
     """What classification and regression share; the backbone is a TextClassifier, the samples are Examples."""
 
-    sample = "labelled"
-    facts: LabelFacts
+    draws = "labelled"
+    backbone_kind = "bare"
+    label_facts: LabelFacts
 
     def __init__(self, mask_rate: Share):
         super().__init__()
         self.mask_rate = mask_rate
 
-    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
-        super().build(backbone, vocabulary)
-        if self.mask_rate and vocabulary.mask is None:
+    def build(self, backbone: nn.Module, facts: Facts) -> None:
+        super().build(backbone, facts)
+        if self.mask_rate and self.vocabulary.mask is None:
             raise UserError("objective.mask_rate hides tokens behind the mask token, which this tokenizer lacks")
 
     def take_labels(self, facts: LabelFacts) -> None:
         """Learn what there is to predict, before `build`. Raises UserError where it does not suit the method."""
-        self.facts = facts
+        self.label_facts = facts
 
-    def answers(self, logits: np.ndarray) -> np.ndarray:
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
         """What users get for (examples, outputs) logits: (examples, classes) probabilities, or (examples,) scores."""
         raise NotImplementedError
 
-    def corrupt(self, sample: Example, rng: np.random.Generator, progress: float) -> Example:
+    def make_view(self, sample: Example, rng: np.random.Generator, progress: float) -> Example:
         """The sample with a share of its tokens hidden, special ones apart (token cutoff, arXiv:2009.13818).
 
         Only in training: what is read to be measured is seen whole.
@@ -104,17 +104,17 @@ class Classification(Supervised):
             raise UserError("objective.class_weights must be above 0")
         super().take_labels(facts)
 
-    def build(self, backbone: nn.Module, vocabulary: Vocabulary) -> None:
-        super().build(backbone, vocabulary)
+    def build(self, backbone: nn.Module, facts: Facts) -> None:
+        super().build(backbone, facts)
         self.register_buffer("weights", torch.tensor(self.weight_of_classes()), persistent=False)
 
     def weight_of_classes(self) -> list[float]:
         if self.class_weights is None:
-            return [1.0] * len(self.facts.classes)
+            return [1.0] * len(self.label_facts.classes)
         if isinstance(self.class_weights, dict):
-            return [self.class_weights[name] for name in self.facts.classes]
-        mean = sum(self.facts.counts) / len(self.facts.counts)
-        return [mean / count for count in self.facts.counts]
+            return [self.class_weights[name] for name in self.label_facts.classes]
+        mean = sum(self.label_facts.counts) / len(self.label_facts.counts)
+        return [mean / count for count in self.label_facts.counts]
 
     def counts(self, batch: Examples) -> dict[str, float]:
         """The sum of the examples' weights, by which torch's weighted mean divides."""
@@ -122,7 +122,7 @@ class Classification(Supervised):
         weights = torch.tensor(self.weight_of_classes()).to(kind)  # on the CPU, as the batch still is
         return {"classification": float(weights[batch.targets.long()].sum())}
 
-    def encode(self, batch: Examples) -> Encoded:
+    def forward(self, batch: Examples) -> Encoded:
         weights: Any = self.weights
         logits = self.backbone(batch).to(weights.dtype)
         total = F.cross_entropy(
@@ -130,7 +130,7 @@ class Classification(Supervised):
         )
         return Encoded({"classification": Term(total)}, {"logits": logits})
 
-    def answers(self, logits: np.ndarray) -> np.ndarray:
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
         return softmax(logits)
 
 
@@ -158,11 +158,11 @@ class Regression(Supervised):
     def counts(self, batch: Examples) -> dict[str, int]:
         return {"regression": len(batch)}
 
-    def encode(self, batch: Examples) -> Encoded:
+    def forward(self, batch: Examples) -> Encoded:
         logits: Tensor = self.backbone(batch)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         wanted = self.backbone.unit.standardised(batch.targets.double()).to(logits.dtype)
         return Encoded({"regression": Term(((logits.squeeze(-1) - wanted) ** 2).sum())}, {"logits": logits})
 
-    def answers(self, logits: np.ndarray) -> np.ndarray:
+    def predictions(self, logits: np.ndarray) -> np.ndarray:
         return self.backbone.unit.raw(logits[:, 0].astype(np.float64))

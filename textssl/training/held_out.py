@@ -12,7 +12,7 @@ from textssl.batch import Batch
 from textssl.data.batches.loader import Steps
 from textssl.distributed import rank, sum_over_ranks
 from textssl.objectives.base import Encoded, Objective
-from textssl.training.gradcache import gather, seed_torch
+from textssl.training.step import gather, seed_torch
 
 HELD_OUT_SEED = 0  # the same masks whatever the run's seed, so that runs compare
 
@@ -38,15 +38,15 @@ def held_out_loss(
     for step in range(len(dataset)):
         batches = [batch.to(device) for batch in dataset[step]]
         features = []
-        for place, batch in enumerate(batches):
-            seed_torch(HELD_OUT_SEED, step, rank(), place)
+        for number, batch in enumerate(batches):
+            seed_torch(HELD_OUT_SEED, step, rank(), number)
             encoded = encode(batch)
             for name, count in objective.counts(batch).items():
                 counts[name] += count
                 totals[name] += float(encoded.terms[name].total)
                 weights[name] = encoded.terms[name].weight
             features.append(encoded.features)
-        if objective.gathers:
+        if objective.has_batch_loss:
             for name, loss in objective.batch_loss(gather(features, batches).features).items():
                 batch_losses[name].append(float(loss))
     objective.train(was_training)

@@ -43,10 +43,10 @@ class Monitor:
         figures = spread(watched.encoder, "features")
         if watched.projector is not None:
             figures |= spread(watched.projector, "projector")
-        anchors, positives = (rows(side) for side in (watched.anchors, watched.positives))
-        if len(anchors) > 1:
+        if watched.anchors is not None and watched.positives is not None and len(watched.anchors) > 1:
             anchors, positives = (
-                unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12) for unit in (anchors, positives)
+                unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+                for unit in (rows(watched.anchors), rows(watched.positives))
             )
             similarities = anchors @ positives.T
             count = len(similarities)
@@ -63,24 +63,18 @@ class Monitor:
         """Whether the features have all but a few directions lost."""
         return watched.encoder.shape[1] >= FEW_ROWS and self.figures["features/rankme"] < SMALLEST_RANK
 
-    def alarm(self, objective: str) -> str | None:
-        """What has happened and why, most likely, once; None while all is well."""
+    def alarm(self, objective: str, advice: str) -> str | None:
+        """What has happened and what may help, once; None while all is well. advice: of the method."""
         if self.announced or self.collapsed_in_row < PATIENCE:
             return None
         self.announced = True
         std, rank, cosine = (self.figures[f"features/{name}"] for name in ("normalised_std", "rankme", "mean_cosine"))
         if std < SMALLEST_STD:
             what = "all texts get nearly the same vector"
-            why = (
-                "nothing in the loss keeps vectors apart, or optimizer.lr is too high for the start: look at the "
-                "negatives (temperature, batch size, queue), lower the rate, or lengthen the warmup"
-            )
+            why = advice
         else:
             what = "the vectors lie in a few directions only"
-            why = (
-                "the task can be solved with little information: harder views or more negatives, a projector "
-                "(objective.projector_width), or a lower temperature help"
-            )
+            why = f"the task can be solved with little information: harder views or a projector may help; {advice}"
         figures = f"spread {std:.3f} of 1, effective rank {rank:.1f}, mean cosine of random pairs {cosine:.3f}"
         return f"the features of {objective} have collapsed: {what} ({figures}). Likely cause: {why}"
 

@@ -15,6 +15,7 @@ from textssl.errors import UserError
 from textssl.models.layers import layer_depths
 from textssl.sections import OptimizerConfig
 from textssl.training.precision import native_bfloat16
+from textssl.training.step import host_waits
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
 
@@ -120,28 +121,39 @@ class Muon(Optimizer):
     @torch.no_grad()
     def step(self, closure=None):  # type: ignore[override]
         assert closure is None
+        found_inf = getattr(self, "found_inf", None)  # as torch's gradient scaler sets it: 1 where nothing may change
+        finite = None if found_inf is None else found_inf == 0
+        if finite is not None and not host_waits(finite):
+            if not bool(finite):
+                return
+            finite = None
         for group in self.param_groups:
             by_shape: dict[tuple, list[nn.Parameter]] = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     by_shape[(*parameter.shape, parameter.dtype)].append(parameter)
             for same in by_shape.values():
-                self._update(same, group)
+                self._update(same, group, finite)
 
-    def _update(self, parameters: list[nn.Parameter], group: dict) -> None:
+    def _update(self, parameters: list[nn.Parameter], group: dict, finite: Tensor | None = None) -> None:
+        """finite: where this truth value on the device is false, nothing changes; None: it is true."""
         directions = []
         for parameter in parameters:
             state = self.state[parameter]
             if "momentum" not in state:
                 state["momentum"] = torch.zeros_like(parameter)
             assert parameter.grad is not None
-            state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-            directions.append(parameter.grad.lerp(state["momentum"], group["momentum"]))  # Nesterov
+            gradient = parameter.grad if finite is None else torch.where(finite, parameter.grad, state["momentum"])
+            state["momentum"].lerp_(gradient, 1 - group["momentum"])
+            directions.append(gradient.lerp(state["momentum"], group["momentum"]))  # Nesterov
         updates = orthogonalize(torch.stack(directions), group["steps"])
         scale = 0.2 * math.sqrt(max(parameters[0].shape))
         for parameter, update in zip(parameters, updates, strict=True):
+            kept = parameter.clone() if finite is not None else None
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             parameter.add_(update.to(parameter.dtype), alpha=-group["lr"] * scale)
+            if finite is not None and kept is not None:
+                parameter.copy_(torch.where(finite, parameter, kept))
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:

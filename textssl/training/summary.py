@@ -63,8 +63,8 @@ def write_summary(run: str | Path, values: dict[str, Any]) -> None:
 
 
 def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:
-    best, spent, figures = trainer.best, trainer.spent, trainer.exported_figures
-    train_loss = trainer.figures.get("train/loss")
+    best, spent, figures = trainer.book.best, trainer.spent, trainer.book.exported_figures
+    train_loss = trainer.book.figures.get("train/loss")
     return Summary(
         run=str(trainer.run),
         loss=figures.get("eval/loss", train_loss if best.step is None else None),
@@ -76,7 +76,7 @@ def summarize(trainer: Trainer, stopped_by: str | None) -> Summary:
         tokens_per_second=round(spent.tokens / max(spent.seconds, 1e-9), 1),
         parameters=sum(parameter.numel() for parameter in trainer.parameters),
         num_processes=distributed.world_size(),
-        skipped_steps=trainer.skipped_steps,
+        skipped_steps=trainer.book.skipped_steps,
         resumed_from=trainer.resumed_from,
         stopped_by=stopped_by,
         device=str(trainer.device),

@@ -31,14 +31,14 @@ class Recent:
     losses: dict[str, float] = field(default_factory=dict)
     norm: float = 0.0
     tokens: int = 0
-    places: int = 0
+    padded_tokens: int = 0
     since: float = 0.0  # seconds of training when it began
 
-    def add(self, losses: dict[str, float], norm: float, tokens: int, places: int) -> None:
+    def add(self, losses: dict[str, float], norm: float, tokens: int, padded_tokens: int) -> None:
         self.steps += 1
         self.norm += norm
         self.tokens += tokens
-        self.places += places
+        self.padded_tokens += padded_tokens
         for name, value in losses.items():
             self.losses[name] = self.losses.get(name, 0.0) + value
 
@@ -49,7 +49,7 @@ class Recent:
             "train/loss": sum(means.values()),
             **({f"train/{name}": value for name, value in means.items()} if len(means) > 1 else {}),
             "train/gradient_norm": self.norm / self.steps,
-            "train/padding": 1 - self.tokens / max(self.places, 1),
+            "train/padding": 1 - self.tokens / max(self.padded_tokens, 1),
             "train/tokens_per_second": self.tokens / max(seconds - self.since, 1e-9),
         }
 

@@ -73,7 +73,7 @@ def test_workers_make_the_same_batches():
 def test_an_empty_share_is_a_batch_of_no_texts():
     (batch,) = steps(world_size=20, rank=19)[0]
     assert isinstance(batch, Texts) and len(batch) == 0
-    assert batch.tokens == batch.places == 0 and batch.padded(0).shape == (0, 0)
+    assert batch.tokens == batch.padded_tokens == 0 and batch.padded(0).shape == (0, 0)
     assert batch.targets.dtype == torch.float64 and batch.ids.dtype == torch.int64
 
 

@@ -146,7 +146,7 @@ def test_samples_of_a_long_document_need_little_memory(with_a_long_document):
     crops, found = Crops(), plan(path, "documents")
     found.sample(0)
     tracemalloc.start()
-    views = [crops.corrupt(found.sample(index), found.rng(index), 0.0) for index in range(60)]
+    views = [crops.make_view(found.sample(index), found.rng(index), 0.0) for index in range(60)]
     kept = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert kept < 400_000 and len({view.source for view in views}) == 3  # one excerpt alone has 0.6 MB

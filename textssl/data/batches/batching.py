@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,13 +94,16 @@ class TextDealing:
     """How the texts of a step are framed and dealt.
 
     form: the special tokens around a text. length: tokens at which a text is cut, special ones included. limits: of a
-    micro-batch. alone: tokens of a piece of a document -> those of its text alone (data.alone); None: they are that.
+    micro-batch, its texts those of two views a sample. standalone: tokens of a piece of a document -> those of its text
+    by itself (data.batches.standalone); None: they are that. together: all texts of a sample stay in one micro-batch,
+    one after another.
     """
 
     form: RowFormat
     length: int
     limits: Limits
-    alone: Callable[[np.ndarray], np.ndarray] | None = None
+    standalone: Callable[[np.ndarray], np.ndarray] | None = None
+    together: bool = False
 
     def deal(self, views: Sequence[Views], world_size: int, rank: int) -> list[Texts]:
         """The micro-batches of this rank, from the views of all samples of the step in their order."""
@@ -112,12 +115,31 @@ class TextDealing:
             if ids is not None
         ]
         lengths = np.array([len(ids) for _, ids, _, _ in texts], dtype=np.int64)
+        if self.together:
+            return self.deal_samples(texts, lengths, num_views, world_size, rank)
         dealt = deal_by_length(lengths, world_size, rank, self.limits)
-        return [stack_texts([texts[place] for place in places]) for places in dealt]
+        return [stack_texts([texts[number] for number in numbers]) for numbers in dealt]
+
+    def deal_samples(
+        self, texts: list[Any], lengths: np.ndarray, num_views: int, world_size: int, rank: int
+    ) -> list[Texts]:
+        """As `deal`, by the longest text of each sample."""
+        samples = np.array([number // num_views for number, *_ in texts], dtype=np.int64)
+        _, starts = np.unique(samples, return_index=True)
+        texts_of = np.split(np.arange(len(texts)), starts[1:])
+        limits = replace(
+            self.limits,
+            texts=None if self.limits.texts is None else max(1, self.limits.texts // 2),
+            tokens=None if self.limits.tokens is None else max(1, self.limits.tokens // num_views),
+        )
+        dealt = deal_by_length(np.maximum.reduceat(lengths, starts), world_size, rank, limits)
+        return [
+            stack_texts([texts[number] for sample in sorted(group) for number in texts_of[sample]]) for group in dealt
+        ]
 
     def framed(self, ids: np.ndarray) -> np.ndarray:
-        if self.alone is not None:  # twice the length, as space around a text does not count
-            ids = self.alone(ids[: 2 * self.length])
+        if self.standalone is not None:  # twice the length, as space around a text does not count
+            ids = self.standalone(ids[: 2 * self.length])
         return frame(ids, self.form, self.length)
 
 

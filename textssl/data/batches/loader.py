@@ -15,7 +15,7 @@ from textssl.batch import Batch, Part, empty_like
 from textssl.data.batches.batching import Dealing, deal
 from textssl.data.plan.plan import Order
 
-Corrupt = Callable[[Any, np.random.Generator, float], Any]
+MakeView = Callable[[Any, np.random.Generator, float], Any]
 Collate = Callable[[Sequence[Any], Sequence[int]], Batch]
 
 
@@ -30,7 +30,7 @@ class StepDataset(Dataset):
     def __init__(
         self,
         plan: Order,
-        corrupt: Corrupt,
+        make_view: MakeView,
         collate: Collate,
         *,
         batch_size: int,
@@ -42,7 +42,7 @@ class StepDataset(Dataset):
         dealing: Dealing | None = None,
     ):
         self.dealing = dealing
-        self.plan, self.corrupt, self.collate, self.progress = plan, corrupt, collate, progress
+        self.plan, self.make_view, self.collate, self.progress = plan, make_view, collate, progress
         self.batch_size, self.micro_batch_size, self.num_samples = batch_size, micro_batch_size, num_samples
         self.world_size, self.rank = world_size, rank
 
@@ -71,7 +71,7 @@ class StepDataset(Dataset):
         return self.collate(self.views([samples[place] for place in places], progress), list(places))
 
     def views(self, samples: Iterable[int], progress: float) -> list[Any]:
-        return [self.corrupt(self.plan.sample(sample), self.plan.rng(sample), progress) for sample in samples]
+        return [self.make_view(self.plan.sample(sample), self.plan.rng(sample), progress) for sample in samples]
 
 
 class JoinedSteps(Dataset):

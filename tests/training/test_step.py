@@ -1,14 +1,18 @@
 import json
+import math
 
 import pytest
 import torch
 from rich.console import Console
 
+from tests.objectives.contrastive import TwoCrops
 from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
 from textssl.assembly.pretraining import assemble
 from textssl.assembly.runs import start_accelerator
 from textssl.objectives import resolve_objective
-from textssl.training.gradcache import StepGradient, seed_torch
+from textssl.objectives.base import Encoded, Term
+from textssl.training.signals import StopSignals
+from textssl.training.step import StepGradient, seed_torch
 
 CROPS = "tests.objectives.contrastive:TwoCrops"
 
@@ -42,14 +46,12 @@ def gradients(objective, run):
 def test_caching_gives_the_gradient_of_the_full_graph_with_live_dropout(trainer):
     objective, (batch,) = trainer.objective, trainer.dataset[0]
     step = lambda: StepGradient(objective, objective, {}, seed=3, step=1)  # noqa: E731
-    direct = gradients(objective, lambda: step().run([batch], lambda loss: loss.backward()))
-    cached = gradients(objective, lambda: step().cached([batch], lambda loss: loss.backward()))
+    direct = gradients(objective, lambda: step().run([batch]))
+    cached = gradients(objective, lambda: step().cached([batch]))
     assert direct.keys() == cached.keys() and "log_scale" in direct
     for name, gradient in direct.items():
         assert torch.allclose(cached[name], gradient, atol=1e-12), name
-    other = gradients(
-        objective, lambda: StepGradient(objective, objective, {}, 3, 2).run([batch], lambda loss: loss.backward())
-    )
+    other = gradients(objective, lambda: StepGradient(objective, objective, {}, 3, 2).run([batch]))
     assert not torch.allclose(other["projector.weight"], direct["projector.weight"], atol=1e-6)  # dropout is alive
 
 
@@ -71,7 +73,7 @@ def step_gradients(trainer, way, step=0):
         for name, count in objective.counts(batch).items():
             counts[name] = counts.get(name, 0) + count
     one = StepGradient(objective, trainer.encode, counts, seed=3, step=1)
-    found = gradients(objective, lambda: getattr(one, way)(batches, lambda loss: loss.backward()))
+    found = gradients(objective, lambda: getattr(one, way)(batches))
     return found, one.features, one.totals
 
 
@@ -135,3 +137,73 @@ def test_given_pairs_and_what_learns_inside_their_loss_are_cached_exactly(folder
     cached, _, _ = step_gradients(trainer, "cached")
     assert_same(cached, live, 1e-12)
     assert ("classifier.weight" in live) == (loss == "classification")
+
+
+class Wrong(TwoCrops):
+    """A contrast with one mistake. mistake: what it does wrong."""
+
+    def __init__(self, mistake: str):
+        super().__init__()
+        self.mistake = mistake
+
+    def counts(self, batch):
+        return {}
+
+    def forward(self, batch):
+        terms, features = super().forward(batch)
+        if self.mistake == "rows":
+            features["query"] = torch.cat([features["query"]] * 2)
+        if self.mistake == "count":
+            terms["distance"] = Term(features["query"].sum())
+        if self.mistake == "buffer":
+            self.center += 1
+        return Encoded(terms, {} if self.mistake == "features" else features)
+
+    def batch_loss(self, features):
+        return {} if self.mistake == "loss" else super().batch_loss(features)
+
+
+MISTAKES = {
+    "rows": "feature query has 16 rows for 8 samples",
+    "count": "forward gives the term distance, but counts gives only",
+    "features": "Wrong has a batch_loss, but forward gives no features",
+    "loss": "batch_loss of Wrong gives no loss",
+    "buffer": "changed the buffer center: only commit may",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_of_an_objective_is_named(folder, mistake):
+    name = "tests.training.test_step:Wrong"
+    trainer = made(tiny_config(folder, name, f"objective={{name: '{name}', mistake: {mistake}}}"))
+    gradient = StepGradient(trainer.objective, trainer.encode, {}, seed=0, step=0)
+    with pytest.raises(AssertionError, match=MISTAKES[mistake]):
+        gradient.run(trainer.dataset[0])
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["cpu", "as on a gpu"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_that_is_not_finite_changes_nothing(folder, optimizer, waits, monkeypatch):
+    for module in ("step", "logbook", "optimizer"):
+        monkeypatch.setattr(f"textssl.training.{module}.host_waits", lambda tensor: waits)
+    config = sentence_config(folder, "moco", f"optimizer.name={optimizer}", "optimizer.weight_decay=0.1")
+    trainer = made(config)
+    trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
+    batches = trainer.dataset[0]
+    totals = trainer.totals(batches)
+    trainer.train_step(batches, totals)
+
+    def state():
+        kept = [*trainer.objective.state_dict().values()]
+        return [v.clone() for v in kept + [v for o in trainer.optimizers for s in o.state.values() for v in s.values()]]
+
+    before = state()
+    loss = trainer.objective.batch_loss
+    monkeypatch.setattr(trainer.objective, "batch_loss", lambda features: {"moco": loss(features)["moco"] * math.nan})
+    trainer.train_step(batches, totals)
+    assert all(torch.equal(one, other) for one, other in zip(before, state(), strict=True))
+    trainer.book.read()
+    assert trainer.book.skipped_steps == 1 and not trainer.book.unread
+    monkeypatch.setattr(trainer.objective, "batch_loss", loss)
+    trainer.train_step(batches, totals)
+    assert not all(torch.equal(one, other) for one, other in zip(before, state(), strict=True))

@@ -1,0 +1,1 @@
+"""Objectives as a user writes them, outside of the package."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from textssl.system.files import expanded
 
@@ -18,6 +27,29 @@ class Section(BaseModel):
     """Keys of a configuration or options of a class: none beyond those named, every number finite and of 64 bits."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+    _frozen: bool = PrivateAttr(default=False)
+
+    def freeze(self) -> Self:
+        """Let nothing change from here on, sections inside it included; returns itself."""
+        for value in vars(self).values():
+            if isinstance(value, Section):
+                value.freeze()
+        self._frozen = True
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        assert not self._frozen, f"the configuration is resolved, {name} cannot change: change a copy (`unfrozen`)"
+        super().__setattr__(name, value)
+
+    def unfrozen(self) -> Self:
+        """A copy of all of it that can be changed."""
+        copied = self.model_copy(deep=True)
+        sections: list[Section] = [copied]
+        while sections:
+            section = sections.pop()
+            object.__setattr__(section, "__pydantic_private__", {"_frozen": False})
+            sections += [value for value in vars(section).values() if isinstance(value, Section)]
+        return copied
 
     @field_validator("*", mode="before")
     @classmethod
@@ -57,15 +89,15 @@ FilePath = Annotated[str, AfterValidator(expanded)]  # `~` is the home folder, a
 class CorpusShare(Section):
     """One corpus of a mixture: a prepared folder and its share of the samples (relative to the other weights)."""
 
-    path: FilePath
-    weight: float = Field(default=1.0, gt=0)
+    path: FilePath = Field(description="prepared folder")
+    weight: float = Field(default=1.0, gt=0, description="its share of the samples, relative to the other weights")
 
 
 class DataConfig(Section):
     corpus: list[CorpusShare] = Field(
         default=[],
-        description="prepared folder, or a list of {path, weight}; finetune: what model.pretrained was trained on, to "
-        "look for labelled texts there; none: as its run says",
+        description="prepared folder, or a list of {path, weight}; finetune: the corpus of model.pretrained, in which "
+        "labelled texts are looked for; empty: the one that its run names",
     )
     held_out: FilePath | None = Field(
         default=None, description="prepared folder to evaluate on; default: CORPUS/held-out"
@@ -81,10 +113,13 @@ class DataConfig(Section):
         default=None, description="finetune: labelled file that is looked at once, at the end"
     )
     validation_share: float = Field(
-        default=0.1, ge=0, lt=1, description="of the training texts, without such a file; 0: all of them train"
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of the training texts, where no validation file is given; 0: all train",
     )
-    test_share: float = Field(default=0.2, gt=0, lt=1, description="of data.train, where no test file is given")
-    shots: int | None = Field(default=None, gt=0, description="finetune: train on so many texts of each class alone")
+    test_share: float = Field(default=0.2, gt=0, lt=1, description="share of data.train, where no test file is given")
+    shots: int | None = Field(default=None, gt=0, description="finetune: train on this many texts of each class only")
     sequence_length: int = Field(default=128, ge=8, description="tokens in a row, special tokens included")
     window_tokens: int = Field(default=2**22, gt=0, description="tokens that are shuffled and packed together")
 
@@ -97,7 +132,9 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """Exactly one of preset, config and pretrained says what the backbone is."""
 
-    preset: str | None = Field(default=None, description="a named size, e.g. modernbert-nano or llama-nano")
+    preset: str | None = Field(
+        default=None, description="a named size, e.g. llama-nano; modernbert-nano where no other key is given"
+    )
     config: dict[str, Any] | None = Field(
         default=None, description="any transformers configuration, e.g. {model_type: bert}"
     )
@@ -105,10 +142,10 @@ class ModelConfig(Section):
     attention: Literal["auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "varlen"] = Field(
         default="auto", description="auto: sdpa; on GPUs in bfloat16, for packed rows, varlen (torch's flash kernels)"
     )
-    dropout: float | None = Field(default=None, ge=0, lt=1, description="null keeps the configuration's own")
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="in every layer; null: the configuration's own")
     reinitialise: bool = Field(default=False, description="with pretrained: its architecture with random weights")
     frozen_layers: int = Field(
-        default=0, ge=0, description="the embeddings and so many lowest layers keep their weights; 0: all learn"
+        default=0, ge=0, description="the embeddings and this many lowest layers keep their weights; 0: all learn"
     )
     pooling: Literal["mean", "cls", "lasttoken", "weightedmean", "max"] | None = Field(
         default=None, description="sentence encoders: tokens to one vector; null: the folder's own, else mean"
@@ -133,7 +170,9 @@ class ModelConfig(Section):
 
 
 class OptimizerConfig(Section):
-    name: Literal["adamw", "muon"] = "muon"
+    name: Literal["adamw", "muon"] = Field(
+        default="muon", description="muon: for hidden matrices, with adamw for everything else"
+    )
     lr: float = Field(
         default=3e-3, gt=0, description="peak learning rate of the matrices (muon) or of everything (adamw)"
     )
@@ -143,10 +182,10 @@ class OptimizerConfig(Section):
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="the rate of each layer as a share of the one above it; 1: all alike"
     )
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, description="decoupled; embeddings, norms and biases have none")
     momentum: float = Field(default=0.95, ge=0, lt=1, description="muon's Nesterov momentum")
-    betas: tuple[Beta, Beta] = (0.9, 0.98)
-    eps: float = Field(default=1e-8, gt=0)
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.98), description="adamw's running averages")
+    eps: float = Field(default=1e-8, gt=0, description="adamw: added to the denominator")
 
 
 class ScheduleConfig(Section):
@@ -167,8 +206,8 @@ class TrainConfig(Section):
     max_steps: int | None = Field(
         default=None,
         gt=0,
-        description="of several lengths the first to be reached ends the run; one given as an override takes those of "
-        "the file out",
+        description="global steps; of several lengths the first to be reached ends the run, and one given as an "
+        "override replaces those of the file; none given: 1000",
     )
     max_tokens: int | None = Field(default=None, gt=0, description="non-padding tokens through the backbone")
     max_seconds: float | None = Field(default=None, gt=0, description="seconds of training, evaluation apart")
@@ -181,28 +220,38 @@ class TrainConfig(Section):
     micro_batch_tokens: int | None = Field(
         default=None, gt=0, description="sentences: tokens of one forward on one process, padding included; null: all"
     )
-    max_grad_norm: float | None = Field(default=1.0, gt=0)
-    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_grad_norm: float | None = Field(default=1.0, gt=0, description="gradients are clipped to it; null: never")
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = Field(
+        default="auto", description="auto: bfloat16 autocast on GPUs that have it, else float32"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where torch can use one")
     deterministic: bool = Field(
         default=False,
         description="GPUs: only kernels whose result is the same each time, so that a resume is exact to the byte",
     )
-    compile: bool = False
-    gradient_checkpointing: bool = False
+    compile: bool = Field(default=False, description="torch.compile of the backbone; the first steps take longer")
+    gradient_checkpointing: bool = Field(
+        default=False, description="activations are computed again in the backward: less memory, more time"
+    )
     workers: int | None = Field(
         default=None, ge=0, le=MOST_WORKERS, description="loader processes; null: 0 on CPU, 2 on a GPU"
     )
     threads: int | None = Field(
         default=None,
         gt=0,
-        description="that compute on the CPU; null: OMP_NUM_THREADS, else as before a resume, else as many as are free",
+        description="compute threads; null: OMP_NUM_THREADS, else as before a resume, else as many as are free",
     )
-    log_every: int = Field(default=10, gt=0, description="steps")
+    log_every: int = Field(default=10, gt=0, description="steps between lines of metrics.jsonl")
     checkpoint_every: int | None = Field(default=500, gt=0, description="steps; null: only at the end")
-    keep_checkpoints: int = Field(default=2, ge=1)
-    resume: Literal["auto", "never", "restart"] = "auto"
-    stop_on_collapse: bool = Field(default=False, description="end the run where features collapse, not only warn")
+    keep_checkpoints: int = Field(default=2, ge=1, description="how many of the newest checkpoints stay")
+    resume: Literal["auto", "never", "restart"] = Field(
+        default="auto",
+        description="where the run folder holds checkpoints: auto continues, never refuses, restart begins anew in a "
+        "sub-folder",
+    )
+    stop_on_collapse: bool = Field(
+        default=False, description="end the run when features collapse, instead of a warning alone"
+    )
     max_skipped_steps: int = Field(default=5, ge=1, description="non-finite steps in a row before the run stops")
     timeout_seconds: float = Field(
         default=1800.0,
@@ -211,7 +260,7 @@ class TrainConfig(Section):
         description="how long a rank waits for another that gives no sign, before it ends and names it; longer than "
         "what the first rank does alone (evaluation.suite, baselines)",
     )
-    tensorboard: bool = False
+    tensorboard: bool = Field(default=False, description="write the figures for TensorBoard too, below the run folder")
 
     @model_validator(mode="after")
     def some_end(self):
@@ -229,7 +278,7 @@ class EvaluationConfig(Section):
         default=None, description="figure by which the checkpoint to export is chosen, e.g. eval/loss; null: the last"
     )
     patience: int | None = Field(
-        default=None, gt=0, description="end after so many evaluations without a better `best`; null: never early"
+        default=None, gt=0, description="end after this many evaluations without a better `best`; null: never early"
     )
     suite: FilePath | None = Field(
         default=None, description="quick, full or FILE.yaml: tasks to evaluate during the run"
@@ -238,7 +287,7 @@ class EvaluationConfig(Section):
     tasks: list[str] | None = Field(default=None, description="which tasks of the suite; null: all")
     baselines: list[Literal["majority", "tfidf", "probe", "finetune", "scratch"]] = Field(
         default=["majority", "tfidf"],
-        description="finetune: what stands beside it on the test texts; probe: frozen features, finetune: plain "
+        description="finetune: baselines on the same test texts; probe: frozen features, finetune: plain "
         "fine-tuning beside contrast, scratch: the same run from random weights",
     )
 
@@ -252,9 +301,9 @@ class EvaluationConfig(Section):
 class Config(Section):
     """A whole run."""
 
-    name: str = "run"
+    name: str = Field(default="run", description="a label of your own, kept in config.yaml")
     out: FilePath = Field(default="runs/run", description="the run folder")
-    seed: int = Field(default=0, ge=0, lt=INTEGERS)
+    seed: int = Field(default=0, ge=0, lt=INTEGERS, description="of initial weights, data order, masks and dropout")
     tokenizer: FilePath | None = Field(
         default=None, description="tokenizer folder or sample; with model.pretrained its own is the default"
     )

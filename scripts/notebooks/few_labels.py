@@ -106,9 +106,9 @@ for place, count in enumerate(shots):
 #
 # `finetune` with few labels goes one step further: `pairs` pulls the vectors of texts with the same label together and
 # pushes the others apart (the idea of SetFit, arXiv:2209.11055), then fits a linear layer on them. Eight articles of
-# each topic are all it sees (`shots: 8`). The same few labels serve the answers beside it: word counts, and a linear
-# layer on the encoder as it was (`probe`). Whether the contrast helps depends on the encoder and on the learning rate:
-# ten times as much learns these forty articles by heart and does worse than the encoder as it was.
+# each topic are all it sees (`shots: 8`). The baselines have the same labels: TF-IDF, and a linear layer on the frozen
+# encoder (`probe`). Whether contrastive training helps depends on the encoder and on the learning rate: ten times this
+# rate memorises these forty articles and does worse than the frozen encoder.
 
 # %%
 (WORK / "classifier.yaml").write_text(

@@ -60,7 +60,7 @@ corpus = textssl.prepare(input=["sample:news"], tokenizer=WORK / "tokenizer", ou
 # ## Training
 #
 # The configuration says everything about a run. `clm` is causal language modelling: predict each token from those
-# before it. The model is a Llama of four layers. If the training is interrupted, the same cell goes on from the last
+# before it. The model is a Llama of four layers. If the training is interrupted, the same cell resumes from the last
 # checkpoint. More steps, or `max_seconds: 3600` in their place, give a better model.
 
 # %%
@@ -147,7 +147,7 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# ## Let it write
+# ## Generate text
 
 # %%
 written = textssl.generate(WORK / "run" / "model", prompt="The government said on", max_new_tokens=10 if SMALL else 60)

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Your own sentence encoder
 #
-# A sentence encoder turns a text into a list of numbers, so that texts on the same matter lie near each other. That
-# serves search, clustering, and classification with few labels. Here one is trained on unlabelled news in about a
-# minute on two CPU cores, compared with simpler ways, and looked at.
+# A sentence encoder maps a text to a vector, so that texts on the same topic lie near each other. That serves search,
+# clustering, and classification with few labels. Here one is trained on unlabelled news, in minutes on two CPU cores,
+# compared with baselines, and plotted.
 
 # %%
 import json
@@ -62,8 +62,8 @@ model = WORK / "run" / "model"
 
 # %% [markdown]
 # The loss of the contrast: how hard it is to find the partner of a span among all spans of a step. The held-out
-# articles are fewer than the batch, so the partner is easier to find there. Their loss falls at first and then stands:
-# from there on, the model mostly learns its own articles by heart, and more steps would help no more.
+# articles are fewer than the batch, so the partner is easier to find there. Their loss falls at first and then levels off:
+# from there on, the model mostly memorises its own articles, and more steps would not help.
 
 
 # %%
@@ -133,8 +133,8 @@ for question in (
 # %% [markdown]
 # ## What is it worth?
 #
-# `evaluate` measures on labelled tasks beside answers that cost nothing: a class by chance, word counts, random
-# vectors for words, and this very model before training. Only what lies above those bars was learned.
+# `evaluate` measures on labelled tasks beside baselines that cost nothing: a constant class, TF-IDF, random word
+# vectors, and this very model before training. Only what lies above those bars was learned.
 
 # %%
 suite = WORK / "suite.yaml"

@@ -1,4 +1,4 @@
-"""Kill and resume: ten SIGKILLs at random moments of mlm, clm, moco, sum, finetune; workers 0 and 2 (30 minutes)."""
+"""Kill and resume: ten SIGKILLs at random of mlm, clm, moco, sum, a refresh, finetune; workers 0 and 2 (35 minutes)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.labelled import finetune_config  # noqa: E402
 from tests.tiny import make_corpus, sentence_config, tiny_config  # noqa: E402
 from tests.training.kills import break_and_finish, digest, finish, start  # noqa: E402
 
-OBJECTIVES = ("mlm", "clm", "moco", "sum", "finetune")
+REFRESHED = "tests.objectives.clustered:Clustered"  # whose targets are made anew from the whole corpus every 4 steps
+OBJECTIVES = ("mlm", "clm", "moco", "sum", "refreshed", "finetune")
 
 
 def config_of(folder: Path, objective: str, out: str):
@@ -22,6 +23,8 @@ def config_of(folder: Path, objective: str, out: str):
     options = (*length, "train.checkpoint_every=20", "model.dropout=0.1")
     if objective == "finetune":
         return finetune_config(folder, *options, "evaluation.every=50", "objective.mask_rate=0.1", out=out)
+    if objective == "refreshed":
+        return tiny_config(folder, REFRESHED, *options, out=out)
     make = tiny_config if objective in ("mlm", "clm") else sentence_config
     return make(folder, objective, *options, out=out)
 

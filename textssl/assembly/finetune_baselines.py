@@ -106,7 +106,7 @@ def probe(config: Config, splits: Splits, everything: Labeled) -> np.ndarray:
 
 def other_run(name: str, config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> Tuned:
     """Another run on the same splits, in a folder inside the run folder. UserError where it would be the same run."""
-    other = config.model_copy(deep=True)
+    other = config.unfrozen()
     other.out = str(Path(config.out) / name)
     if name == "scratch":
         if config.model.pretrained is None or config.model.reinitialise:

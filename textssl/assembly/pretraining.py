@@ -13,15 +13,16 @@ from textssl.assembly.in_loop import suite_evaluation
 from textssl.assembly.runs import choose_run, make_trainer
 from textssl.assembly.tokenizers import open_tokenizer
 from textssl.config import Config
+from textssl.data.batches.loader import JoinedSteps, Steps
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.models.build import build_model
 from textssl.models.heads import LanguageModel
 from textssl.models.layers import freeze_layers
-from textssl.models.sentence import SentenceModel, build_sentence_model, is_static
-from textssl.models.static import StaticTable
+from textssl.models.sentence import SentenceModel, build_sentence_model
+from textssl.models.static import StaticTable, is_static
 from textssl.objectives.base import Objective
-from textssl.training.evaluations import Evaluation
+from textssl.training.evaluations import LOSS, Evaluation
 from textssl.training.held_out import held_out_loss
 from textssl.training.passes import corpus_vectors
 from textssl.training.tracking import announce
@@ -109,7 +110,30 @@ def held_out_evaluator(
     tokens_per_byte = None
     if objective.codes_text and tokenizer.keeps_text(words):
         tokens_per_byte = (corpus.tokens + len(objective.row_format().end) * corpus.documents) / corpus.bytes
-    return lambda: held_out_loss(objective, trainer.encode, steps, trainer.device, tokens_per_byte)
+    sizes = held_out_batches(config, objective, steps)
+    smaller = [f"{held_out:,} instead of {wanted:,}" for held_out, wanted in sizes.values() if held_out < wanted]
+    if smaller:
+        if config.evaluation.best == LOSS:
+            raise UserError(
+                f"evaluation.best is {LOSS}, but a loss over the whole batch is another one on smaller batches, and "
+                f"held-out text gives {smaller[0]} samples: choose a figure of evaluation.suite, or hold out more text"
+            )
+        warn(f"{LOSS} does not compare with train/loss: its batches have {smaller[0]} samples")
+    figures = {f"{name}batch_size": float(held_out) for name, (held_out, _) in sizes.items()}
+    return lambda: held_out_loss(objective, trainer.encode, steps, trainer.device, tokens_per_byte) | figures
+
+
+def held_out_batches(config: Config, objective: Objective, steps: Steps) -> dict[str, tuple[int, int]]:
+    """Samples of a step in held-out text and in training, where a loss sees the whole batch, by prefix of figures."""
+    if not objective.parts:
+        own = {"eval/": (planned(steps)[0].batch_size, config.train.batch_size)}
+        return own if objective.has_batch_loss else {}
+    assert isinstance(steps, JoinedSteps)
+    return {
+        f"eval/{name}/": (steps.parts[name].batch_size, part.batch_size or config.train.batch_size)
+        for name, part in objective.parts.items()
+        if part.objective.has_batch_loss and name in steps.parts
+    }
 
 
 def describe(trainer: Trainer, data: Data, accelerator: Accelerator) -> str:

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from textssl import distributed, tokenizer
 from textssl.assembly.computing import deterministic, take_threads
 from textssl.assembly.fitting import check_masks, fit_attention, telling_of_memory
+from textssl.assembly.resolution import located
 from textssl.config import differing_keys
 from textssl.data.batches.loader import Steps
 from textssl.distributed import Accelerator
@@ -79,9 +80,8 @@ def choose_run(
 ) -> tuple[Path, Path | None, dict[str, Any]]:
     """The run folder after `train.resume`, the checkpoint to go on from, and the facts that a resumed run must share.
 
-    fingerprints: of the data, by name. The configuration is changed to go on with this very run. Raises UserError
-    naming the keys in which a run to be continued differs; tokenizer and data are compared by what they hold, however
-    their paths are written.
+    fingerprints: of the data, by name. Raises UserError naming the keys in which a run to be continued differs;
+    tokenizer and data are compared by what they hold, however their paths are written.
     """
     identity = {
         "config": config.model_dump(mode="json"),
@@ -90,7 +90,6 @@ def choose_run(
         "paths": absolute_paths(config),
     }
     run, newest = distributed.from_first_rank(lambda: find_run(config, console))
-    config.out, config.train.resume = str(run), "auto"
     if newest is None:
         return run, None, identity
     before = read_state(newest)["identity"]
@@ -226,14 +225,15 @@ def make_trainer(
         objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     distributed.broadcast_module(objective)
     clock = multiprocessing.Value("d", 0.0)
-    own = config.model_copy(update={"train": config.train.model_copy()})  # whose length becomes steps
+    own = config.unfrozen()  # whose length becomes steps
     steps = steps_of(StepProgress(own.train, config.train.batch_size * config.data.sequence_length, clock))
     if own.train.max_epochs is not None:
         in_steps = math.ceil(own.train.max_epochs * samples_an_epoch(steps) / own.train.batch_size)
         own.train.max_steps = max(1, min(in_steps, own.train.max_steps or in_steps))
     run, newest, identity = found
     return Trainer(
-        *(objective, steps, own, run, accelerator),
+        *(objective, steps, own.freeze(), run, accelerator),
+        resolved=located(config, run),
         precision=precision,
         resume_from=newest,
         identity=identity,
@@ -252,12 +252,12 @@ def check_learned(trainer: Trainer) -> None:
         )
 
 
-def conduct(trainer: Trainer, config: Config, header: str) -> Summary:
+def conduct(trainer: Trainer, header: str) -> Summary:
     """Train; the run folder gets its configuration first, and the objective the best weights at the end."""
     if distributed.rank() == 0:
-        write_text(trainer.run / "config.yaml", config.to_yaml())
+        write_text(trainer.run / "config.yaml", trainer.resolved.to_yaml())
         announce(trainer.console, header)
-    with deterministic(config.train.deterministic), telling_of_memory():
+    with deterministic(trainer.config.train.deterministic), telling_of_memory():
         stopped_by = trainer.fit()
     if not stopped_by:
         check_learned(trainer)

@@ -9,19 +9,13 @@ from transformers import PreTrainedTokenizerFast
 
 from textssl import tokenizer
 from textssl.data.corpus.corpus import Corpus
-from textssl.data.samples.cache import without_sample
 from textssl.errors import UserError
-from textssl.inference.loading import find_model
 from textssl.sections import Config
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 
 def open_tokenizer(config: Config) -> tuple[PreTrainedTokenizerFast, str]:
-    """The tokenizer of a run and its name; samples in the configuration become folders. Raises UserError."""
-    if config.tokenizer is not None:
-        config.tokenizer = str(without_sample(config.tokenizer))
-    if config.model.pretrained is not None and config.model.pretrained.startswith("sample:"):
-        config.model.pretrained = str(find_model(config.model.pretrained))
+    """The tokenizer of a run with a resolved configuration, and its name. Raises UserError."""
     source = config.tokenizer or config.model.pretrained
     if source is None:
         raise UserError("tokenizer is missing: name a folder made by `textssl tokenizer train`, e.g. tokenizer=DIR")

@@ -20,7 +20,7 @@ from textssl.evaluation.suite import Suite
 from textssl.evaluation.tasks.classification import Tuner
 from textssl.inference.loading import load_config
 from textssl.models.configuration import position_capacity
-from textssl.models.sentence import is_static_folder
+from textssl.models.static import is_static_folder
 from textssl.system.files import scratch_folder
 from textssl.system.terminal import Terminal
 from textssl.training.signals import left_alone

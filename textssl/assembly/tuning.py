@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from textssl import distributed
 from textssl.assembly.datasets import Data, training_steps
 from textssl.assembly.pretraining import build_backbone
+from textssl.assembly.resolution import resolve
 from textssl.assembly.runs import choose_run, conduct, make_trainer
 from textssl.assembly.tokenizers import open_tokenizer
 from textssl.data.batches.batching import Limits
@@ -33,8 +34,7 @@ from textssl.inference.encoders import load_encoder
 from textssl.models.build import count_parameters
 from textssl.models.classifier import build_classifier
 from textssl.models.linear_head import LinearHead, softmax
-from textssl.models.sentence import is_static, is_static_folder
-from textssl.objectives import resolve_objective
+from textssl.models.static import is_static, is_static_folder
 from textssl.objectives.base import Objective
 from textssl.objectives.pairs import Pairs
 from textssl.objectives.supervised import Supervised
@@ -56,13 +56,15 @@ READ_AT_ONCE = 256  # examples of a step of evaluation
 class Tuned:
     """What came out of one run.
 
-    objective: with the weights that were exported. truth, answers: of the test part, (examples,) targets, and
-    (examples, classes) probabilities or (examples,) scores; None where there is no test part or the run was stopped.
-    temperature: what the logits of a linear head were divided by, once and for all; None without such a head.
+    objective: with the weights that were exported. config: resolved, as in RUN/config.yaml. truth, answers: of the test
+    part, (examples,) targets, and (examples, classes) probabilities or (examples,) scores; None where there is no test
+    part or the run was stopped. temperature: what the logits of a linear head were divided by, once and for all; None
+    without such a head.
     """
 
     summary: Summary
     objective: Objective
+    config: Config
     truth: np.ndarray | None = None
     answers: np.ndarray | None = None
     temperature: float | None = None
@@ -71,13 +73,10 @@ class Tuned:
 def tune(config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> Tuned:
     """Train on the labels, keep the best checkpoint, export RUN/model, and answer the test part.
 
-    config: its objective is classification, regression, pairs, or auto, which follows from the labels; it is changed
-    to hold every default. Raises UserError.
+    config: its objective is classification, regression, pairs, or auto, which follows from the labels. Raises
+    UserError.
     """
-    if config.objective.get("name") == "auto":
-        name = "classification" if splits.facts.classes else "regression"
-        config.objective = {**config.objective, "name": name}
-    objective, config.objective = resolve_objective(config.objective)
+    config, objective = resolve(for_labels(config, splits))
     words, _ = open_tokenizer(config)
     refuse_unused(config, supervised=isinstance(objective, Supervised))
     if isinstance(objective, Supervised):
@@ -88,6 +87,16 @@ def tune(config: Config, splits: Splits, accelerator: Accelerator, console: Cons
         f"objective.name is {config.objective['name']}, which learns no labels: `textssl finetune` takes "
         "classification, regression and pairs (contrastive tuning with few labels)"
     )
+
+
+def for_labels(config: Config, splits: Splits) -> Config:
+    """The configuration with what follows from the labels: the objective `auto`, and what chooses the checkpoint."""
+    whole = config.unfrozen()
+    if whole.objective.get("name") == "auto":
+        whole.objective = {**whole.objective, "name": "classification" if splits.facts.classes else "regression"}
+    if splits.validation is not None and whole.evaluation.best is None:
+        whole.evaluation.best = BEST.get(str(whole.objective.get("name")))
+    return whole
 
 
 def refuse_unused(config: Config, *, supervised: bool) -> None:
@@ -116,8 +125,6 @@ def fine_tune(
         raise UserError("a static encoder has no layers to fine-tune: choose objective.name=pairs, or a transformer")
     facts, length = splits.facts, config.data.sequence_length
     objective.take_labels(facts)
-    if splits.validation is not None and config.evaluation.best is None:
-        config.evaluation.best = BEST[config.objective["name"]]
     if splits.validation is None and (config.evaluation.best or config.evaluation.patience):
         raise UserError(
             "evaluation.best chooses by validation texts, and there are none: "
@@ -143,8 +150,8 @@ def fine_tune(
     if splits.validation is not None:
         every = config.evaluation.every or -(-len(splits.train) // config.train.batch_size)
         trainer.evaluations.append(Evaluation(lambda: validate(read, encoded["validation"][0]), every, "eval/loss"))
-    summary = conduct(trainer, config, describe(trainer, splits))
-    tuned = Tuned(summary, objective)
+    summary = conduct(trainer, describe(trainer, splits))
+    tuned = Tuned(summary, objective, trainer.resolved)
     if summary.stopped_by is None:
         if distributed.rank() == 0:
             backbone.export(trainer.run / "model", words)
@@ -249,8 +256,8 @@ def contrast(
     cut = sum(len(one) + objective.row_format().overhead > length for one in ids)
     if cut and distributed.rank() == 0:
         announce(console, f"{TOO_LONG.format(length)} {cut:,} of {len(ids):,} train texts", style="yellow")
-    summary = conduct(trainer, config, describe(trainer, splits))
-    tuned = Tuned(summary, objective)
+    summary = conduct(trainer, describe(trainer, splits))
+    tuned = Tuned(summary, objective, trainer.resolved)
     if summary.stopped_by is None and distributed.rank() == 0:
         objective.backbone.cut_at(length)
         folder = objective.backbone.export(trainer.run / "model", words)

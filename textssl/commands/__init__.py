@@ -1,4 +1,4 @@
-"""One file a command: the only place where a configuration becomes objects.
+"""One file a command: the function behind it, with the same name and arguments.
 
 Printing and files live here, mathematics does not.
 """

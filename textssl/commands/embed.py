@@ -1,4 +1,4 @@
-"""`textssl embed`: texts of any number -> one file of vectors, with any model folder."""
+"""`textssl embed`: texts -> one file of vectors, with any model folder."""
 
 from __future__ import annotations
 

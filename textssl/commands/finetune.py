@@ -1,4 +1,4 @@
-"""`textssl finetune`: a pretrained model learns labels; tested once, beside what it has to beat."""
+"""`textssl finetune`: a pretrained model learns labels and is tested once, beside baselines."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from textssl import distributed
 from textssl.assembly.finetune_baselines import Beside, beside
+from textssl.assembly.resolution import located
 from textssl.assembly.runs import find_seeds, held_run, start_accelerator
 from textssl.assembly.seen_texts import any_found, card_lines, labelled_overlap, overlap_lines
 from textssl.assembly.tuning import Tuned, tune
@@ -89,8 +90,7 @@ def finetune(config: str | Path | Config, overrides: Sequence[str] = (), console
     sentence-transformers folder with a linear head beside it), RUN/predictions.jsonl of the test texts, and
     RUN/summary.json. Raises UserError before anything is written.
     """
-    given = config.model_copy(deep=True) if isinstance(config, Config) else None
-    config = given or load_config(str(config), overrides, DEFAULTS)
+    config = config if isinstance(config, Config) else load_config(config, overrides, DEFAULTS)
     console = console or Terminal(stderr=True)
     accelerator = start_accelerator(config)
     with held_run(config):
@@ -114,6 +114,7 @@ def finetune_once(
     if overlap is None:
         overlap = look_and_tell(config, splits, console)
     tuned = tune(config, splits, accelerator, console)
+    config = tuned.config
     result = Finetuned(tuned.summary.run, tuned.summary.stopped_by, asdict(tuned.summary))
     result.labels, result.dropped = list(splits.facts.classes), splits.report.as_dict()
     result.splits, result.overlap = {name: len(part) for name, part in splits.parts.items()}, overlap
@@ -202,10 +203,10 @@ def show(result: Finetuned) -> None:
 def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -> Finetuned:
     """Several seeds, each in a folder of its own; the best by validation (without one: the first) becomes RUN/model."""
     run = distributed.from_first_rank(lambda: find_seeds(config))
-    config.out, config.train.resume = str(run), "auto"
+    config = located(config, run)
     results: list[Finetuned] = []
     for seed in range(config.seed, config.seed + config.train.num_seeds):
-        one = config.model_copy(deep=True)
+        one = config.unfrozen()
         one.seed, one.train.num_seeds, one.out = seed, 1, str(run / f"seed-{seed}")
         if seed > config.seed and config.data.shots is None:  # these follow from the data, the same for every seed
             one.evaluation.baselines = [name for name in one.evaluation.baselines if name not in ("majority", "tfidf")]

@@ -1,4 +1,4 @@
-"""`textssl mine`: pairs of a corpus, each with the negatives that a model takes for most similar."""
+"""`textssl mine`: pairs of a corpus, each with hard negatives."""
 
 from __future__ import annotations
 

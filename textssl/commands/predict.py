@@ -1,4 +1,4 @@
-"""`textssl predict`: texts of any number -> their labels with probabilities, by a fine-tuned folder."""
+"""`textssl predict`: texts -> labels with probabilities, by a fine-tuned model folder."""
 
 from __future__ import annotations
 

@@ -11,12 +11,13 @@ from rich.console import Console
 from textssl import distributed
 from textssl.assembly.in_loop import suite_overlap
 from textssl.assembly.pretraining import assemble, describe
+from textssl.assembly.resolution import resolve
 from textssl.assembly.runs import conduct, held_run, start_accelerator
 from textssl.assembly.seen_texts import any_found, overlap_lines
 from textssl.config import Config, load_config
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
-from textssl.objectives import SUPERVISED, resolve_objective
+from textssl.objectives import SUPERVISED
 from textssl.objectives.base import Objective
 from textssl.report.card import write_card
 from textssl.report.facts import run_facts
@@ -32,13 +33,13 @@ def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console
     Config. Leaves the run folder of the configuration's `out`. Raises UserError for anything wrong in what was given,
     before anything is written.
     """
-    config = config.model_copy(deep=True) if isinstance(config, Config) else load_config(config, overrides)
+    config = config if isinstance(config, Config) else load_config(config, overrides)
     console = console or Terminal(stderr=True)
     if config.objective.get("name") in SUPERVISED:
         raise UserError(f"objective.name is {config.objective['name']}, which learns labels: use `textssl finetune`")
     if config.train.num_seeds > 1:
         raise UserError("train.num_seeds is for `textssl finetune`: start a run for each seed")
-    objective, config.objective = resolve_objective(config.objective)
+    config, objective = resolve(config)
     accelerator = start_accelerator(config)
     with held_run(config):
         return train(config, objective, accelerator, console)
@@ -52,14 +53,14 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
     if distributed.rank() == 0:
         for line in lines:
             announce(console, line, style="yellow" if any_found(overlap) else None)
-    summary = conduct(trainer, config, describe(trainer, data, accelerator))
+    summary = conduct(trainer, describe(trainer, data, accelerator))
     summary.overlap = overlap
     if distributed.rank() == 0:
         if summary.stopped_by is None:
             objective.export(run / "model", words)
             given = len(data.pairs.pairs) if data.pairs else 0
             facts = run_facts(
-                *(config, objective, asdict(summary)),
+                *(trainer.resolved, objective, asdict(summary)),
                 corpora=data.corpora,
                 pairs=given,
                 figures=trainer.book.exported_figures,

@@ -1,4 +1,4 @@
-"""`textssl quickstart`: the whole road on sample news, from raw text to a sentence encoder and what it is worth."""
+"""`textssl quickstart`: sample news -> tokenizer, corpus, sentence encoder, and its evaluation beside baselines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from textssl.inference.encoders import load_encoder
 from textssl.system.files import check_place, write_text
 from textssl.system.terminal import Terminal
 
-TRAIN_STEPS = 400  # a minute or two on two cores
+TRAIN_STEPS = 400  # two minutes on two idle cores
 RECORD = "quickstart.json"
 CONFIG = "encoder.yaml"  # of the run, there too
 STEPS = ("sample", "tokenizer", "corpus", "encoder", "evaluation", "neighbours")

@@ -1,4 +1,4 @@
-"""What to beat: an answer that reads nothing, words or n-grams counted (TF-IDF), the same as random vectors."""
+"""Baselines: the majority class, TF-IDF of words or n-grams, and random word vectors."""
 
 from __future__ import annotations
 

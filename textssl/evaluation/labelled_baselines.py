@@ -1,4 +1,4 @@
-"""What a fine-tuned model has to beat on the same texts: a constant answer, and TF-IDF with a linear model."""
+"""Baselines of a fine-tuned model on the same texts: a constant prediction, and TF-IDF with a linear model."""
 
 from __future__ import annotations
 

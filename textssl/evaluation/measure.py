@@ -1,4 +1,4 @@
-"""Running a suite on a model, and on what the model has to beat."""
+"""Running a suite on a model and on its baselines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counted baselines count in a text: words or character n-grams, by its script or by cross-validation."""
+"""What TF-IDF counts in a text: words or character n-grams, by its script or by cross-validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished tasks of an evaluation, kept until all of it is done, so that a killed one goes on where it was."""
+"""Finished tasks of an evaluation, kept until all are done, so that an interrupted one resumes."""
 
 from __future__ import annotations
 

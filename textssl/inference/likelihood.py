@@ -1,4 +1,4 @@
-"""How probable a language model finds texts: each token after those before it, or hidden and seen from both sides."""
+"""Log-probabilities of texts: each token given those before it, or masked and given both sides."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from textssl.inference.loading import (
 )
 from textssl.inference.tokenized import padded
 from textssl.models.linear_head import LABELS, LinearHead, softmax
-from textssl.models.sentence import is_static_folder
+from textssl.models.static import is_static_folder
 from textssl.tokenizer.vocabulary import padding_id
 
 DEFAULT_MAX_TOKENS = 512

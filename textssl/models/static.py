@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import scipy.sparse as sparse
 import torch
 import torch.nn.functional as F
 from pydantic import Field
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from textssl.batch import Texts
+from textssl.config import validate_options
 from textssl.errors import UserError
+from textssl.models.lsa import lsa_table
+from textssl.models.presets import STATIC_PRESETS
+from textssl.sections import ModelConfig
 
 IDENTITY_SEED = 0  # the same directions in every run: nothing of the identity is learned or drawn anew
 
@@ -126,3 +136,61 @@ def token_frequencies(counts: Tensor) -> Tensor:
     """Shares of the tokens, (vocabulary,) float32; one of each is added, so that none is impossible."""
     smoothed = counts.double() + 1
     return (smoothed / smoothed.sum()).float()
+
+
+def is_static_folder(folder: Path) -> bool:
+    """Whether a folder holds a sentence encoder without a transformer, which AutoModel cannot load."""
+    return (folder / "modules.json").is_file() and not (folder / "config.json").is_file()
+
+
+def is_static(spec: ModelConfig) -> bool:
+    """Whether spec asks for a new static encoder."""
+    if spec.config is not None:
+        return spec.config.get("model_type") == "static"
+    return spec.pretrained is None and spec.preset in STATIC_PRESETS
+
+
+def build_static(
+    spec: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    stock: SentenceTransformer | None,
+    head: bool | None,
+    counts: sparse.csr_matrix | None,
+    seed: int,
+) -> StaticTable | None:
+    """The table that spec asks for; None where it asks for a transformer."""
+    if stock is not None and isinstance(stock[0], StaticEmbedding):
+        if spec.reinitialise:
+            raise UserError("model.reinitialise has no meaning for a static encoder: choose a static preset instead")
+        weights: Tensor = stock[0].embedding.weight.detach()  # type: ignore[operator, union-attr]
+        table = StaticTable(StaticConfig(hidden_size=weights.shape[1], sif=None), torch.ones(len(weights)), weights)
+    elif is_static(spec):
+        options = spec.config if spec.config is not None else STATIC_PRESETS[str(spec.preset)]
+        fields = validate_options(StaticConfig, dict(options), "model.config")
+        config = StaticConfig(**fields)
+        if counts is None:
+            counts = sparse.csr_matrix((len(tokenizer), 1), dtype=np.int64)
+        start = None
+        if config.init == "lsa":
+            start = torch.from_numpy(lsa_table(counts, config.hidden_size - config.identity_size, seed))
+        table = StaticTable(config, token_frequencies(torch.from_numpy(np.asarray(counts.sum(1)).ravel())), start)
+        if spec.dense_width is not None and table.config.identity_size:
+            raise UserError(
+                "model.dense_width would mix the identity block with what is learned: leave one of them out"
+            )
+    else:
+        return None
+    if spec.dropout is not None or spec.attention != "auto":
+        raise UserError(
+            "a static encoder has neither dropout nor attention: leave model.dropout and model.attention out"
+        )
+    if head is not None:
+        raise UserError(
+            "a static encoder predicts no tokens: train it with objectives on sentences alone, such as crops"
+        )
+    if len(tokenizer) > table.embedding.num_embeddings:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens, but {spec.pretrained} has vectors for "
+            f"{table.embedding.num_embeddings}: use the tokenizer that the model was trained with"
+        )
+    return table

@@ -1,4 +1,4 @@
-"""What fine-tuning gave, as tables for the terminal."""
+"""The results of fine-tuning as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     rows = {"this model": result["test"]}
     rows |= {row_words(name, terms): found for name, found in result["baselines"].items()}
     table = Table(
-        title=f"[bold]Test: {result['splits']['test']:,} texts[/]",
+        title=Text(f"Test: {result['splits']['test']:,} texts", style="bold"),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         pad_edge=False,

@@ -1,4 +1,4 @@
-"""What a reader of a card must not expect: sentences that follow from the facts of a run."""
+"""The limits in a model card: sentences that follow from the facts of a run."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def duration(seconds: float) -> str:
 
 def shown(figures: dict[str, float], most: int = 8) -> str:
     """The first figures of an evaluation on one line, without the time it took."""
-    values = [f"{name} {value:.4f}" for name, value in figures.items() if not name.endswith("seconds")]
+    values = [f"{name} {value:.4f}" for name, value in figures.items() if not name.endswith(("seconds", "batch_size"))]
     return "  ".join(values[:most]) + (f"  and {len(values) - most} more" if len(values) > most else "")
 
 

@@ -33,11 +33,12 @@ from textssl.training.tracking import announce, cut_metrics
 class Trainer:
     """Trains an objective on a dataset of steps.
 
-    objective: built, on the accelerator's device. dataset: `dataset[step]` gives this rank's micro-batches. precision:
-    float32, bfloat16 (mixed) or float64. resume_from: the checkpoint to go on from. identity: JSON facts that a resumed
-    run must share (the corpus, the resolved configuration). on_progress: told before each step how much of the run will
-    be done after it, for schedules inside the data that follow the clock. evaluations: may be added until `fit`.
-    embed_corpus: what an objective's `refresh` is given; None where it has none.
+    objective: built, on the accelerator's device. dataset: `dataset[step]` gives this rank's micro-batches. resolved:
+    the configuration as RUN/config.yaml has it; config is the same with its length in steps. precision: float32,
+    bfloat16 (mixed) or float64. resume_from: the checkpoint to go on from. identity: JSON facts that a resumed run must
+    share (the corpus, the resolved configuration). on_progress: told before each step how much of the run will be done
+    after it, for schedules inside the data that follow the clock. evaluations: may be added until `fit`. embed_corpus:
+    what an objective's `refresh` is given; None where it has none.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Trainer:
         run: Path,
         accelerator: Accelerator,
         *,
+        resolved: Config | None = None,
         precision: str = "float32",
         resume_from: Path | None = None,
         identity: dict[str, Any] | None = None,
@@ -56,6 +58,7 @@ class Trainer:
     ):
         self.objective, self.dataset, self.config, self.run = objective, dataset, config, run
         self.accelerator, self.identity = accelerator, identity or {}
+        self.resolved = resolved or config
         self.evaluations: list[Evaluation] = []
         self.embed_corpus: Embed | None = None
         self.precision, self.resume_from, self.on_progress = precision, resume_from, on_progress

@@ -1,4 +1,4 @@
-"""Temperature: one number that makes a linear classifier as sure of its answers as it is right."""
+"""Temperature scaling: one number that calibrates the probabilities of a linear classifier."""
 
 from __future__ import annotations
 

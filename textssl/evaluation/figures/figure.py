@@ -1,4 +1,4 @@
-"""A measured figure with its interval, and how many examples stand behind it."""
+"""A measured figure with its interval and its number of examples."""
 
 from __future__ import annotations
 

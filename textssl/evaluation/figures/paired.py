@@ -1,4 +1,4 @@
-"""Two models on the same examples: the difference of each figure, its 95 % interval, and how likely chance gives it."""
+"""Two models on the same examples: the difference of each figure, its 95 % interval and its p-value."""
 
 from __future__ import annotations
 

@@ -1,0 +1,89 @@
+"""What a configuration becomes: kinds of backbones, held-out batches, the documents that a refresh embeds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from rich.console import Console
+
+from tests.tiny import make_corpus, sentence_config, tiny_config
+from textssl.assembly.pretraining import assemble, token_head
+from textssl.assembly.resolution import located, resolve
+from textssl.assembly.runs import start_accelerator
+from textssl.commands.pretrain import pretrain
+from textssl.errors import UserError
+from textssl.objectives import resolve_objective
+
+CLUSTERED = "tests.objectives.clustered:Clustered"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pretraining")
+    make_corpus(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "section, expected",
+    [
+        ({"name": "mlm"}, False),
+        ({"name": "clm"}, True),
+        ({"name": "crops"}, None),
+        ({"name": "sum", "parts": [{"name": "crops"}, {"name": "mlm"}]}, False),
+    ],
+)
+def test_the_output_layer_follows_the_kinds_of_the_parts(section, expected):
+    assert token_head(resolve_objective(section)[0]) is expected
+
+
+def test_an_encoder_decoder_is_refused(monkeypatch):
+    objective, _ = resolve_objective({"name": "mlm"})
+    monkeypatch.setattr(objective, "backbone_kind", "seq2seq")
+    with pytest.raises(UserError, match="encoder-decoder"):
+        token_head(objective)
+
+
+def test_a_smaller_held_out_batch_is_said_and_chooses_no_checkpoint(folder, capsys):
+    options = ("train.batch_size=32", "train.max_steps=2", "evaluation.every=2")
+    pretrain(sentence_config(folder, "crops", *options, out="smaller"))
+    assert "does not compare with train/loss" in capsys.readouterr().err
+    last = json.loads((folder / "smaller" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert 1 < last["eval/batch_size"] < 32
+    with pytest.raises(UserError, match=r"evaluation\.best is eval/loss, but a loss over the whole batch"):
+        pretrain(sentence_config(folder, "crops", *options, "evaluation.best=eval/loss", out="chosen"))
+
+
+def test_an_equal_held_out_batch_may_choose(folder, capsys):
+    options = ("train.batch_size=4", "train.max_steps=4", "evaluation.every=2", "evaluation.best=eval/loss")
+    assert pretrain(sentence_config(folder, "crops", *options, out="equal")).best is not None
+    assert "does not compare" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("micro", ["null", "2"])
+def test_a_refresh_sees_every_document_once_under_the_key_of_its_views(folder, micro):
+    config, objective = resolve(tiny_config(folder, CLUSTERED, f"train.micro_batch_size={micro}", out="embedded"))
+    trainer, data, _ = assemble(config, objective, start_accelerator(config), Console())
+    assert trainer.embed_corpus is not None
+    keys, vectors = trainer.embed_corpus()
+    assert len(keys) == len(vectors) == data.num_documents
+    assert len(set(keys.tolist())) > data.num_documents - 3, "all but those of equal tokens"
+    sources = {int(source) for batch in trainer.dataset[0] for source in batch.source}
+    assert sources <= set(keys.tolist())
+    assert torch.isfinite(vectors).all() and vectors.std() > 0
+    assert objective.training
+
+
+def test_a_resolved_configuration_cannot_change(folder):
+    config, _ = resolve(tiny_config(folder, "mlm"))
+    assert config.objective["mask_rate"] == 0.3
+    for section, key in ((config, "out"), (config.train, "max_steps"), (config.model, "pretrained")):
+        with pytest.raises(AssertionError, match="the configuration is resolved"):
+            setattr(section, key, None)
+    again = located(config, folder / "elsewhere")
+    assert again.out == str(folder / "elsewhere") and config.out != again.out
+    changed = again.unfrozen()
+    changed.train.max_steps = 7
+    assert again.train.max_steps == 20

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Make .venv at the repository root and install textssl into it with the tested set of packages.
-# usage: scripts/install.sh [EXTRA]     e.g. scripts/install.sh dev
-#        scripts/install.sh --lowest    .venv-lowest, with the lowest versions that pyproject.toml allows, and pytest
+# usage: scripts/install.sh [EXTRA]                       e.g. scripts/install.sh dev
+#        scripts/install.sh --lowest [--torch VERSION]    .venv-lowest, with the lowest versions that pyproject.toml
+#                                                         allows, and pytest; torch is the tested one if not given
 # Does nothing, and needs no network, while pyproject.toml and the constraints are as they were at the last install.
 set -euo pipefail
 
@@ -10,17 +11,27 @@ venv="$root/.venv"
 constraints="$root/constraints.txt"
 extra="${1:-}"
 packages=(-e "$root${extra:+[$extra]}")
-if [[ "$extra" == --lowest ]]; then
-    venv="$root/.venv-lowest"
-    constraints="$root/constraints-lowest.txt"
-    extra=lowest
-    packages=(-e "$root" pytest hypothesis tensorboard)
-fi
 
 fail() {
     echo "install.sh: $*" >&2
     exit 1
 }
+
+if [[ "$extra" == --lowest ]]; then
+    venv="$root/.venv-lowest"
+    constraints="$root/constraints-lowest.txt"
+    extra=lowest
+    packages=(-e "$root" pytest hypothesis tensorboard)
+    if [[ "${2:-}" == --torch ]]; then
+        [[ "${3:-}" =~ ^[0-9]+(\.[0-9]+)+$ ]] || fail "--torch needs a version, such as --torch 2.11.0"
+        changed="$(mktemp)"
+        trap 'rm -f "$changed"' EXIT
+        sed "s/^torch==.*/torch==$3/" "$constraints" >"$changed"
+        constraints="$changed"
+    elif [[ -n "${2:-}" ]]; then
+        fail "$2 is unknown; after --lowest comes --torch VERSION or nothing"
+    fi
+fi
 
 recent_enough() { # a python that runs and is 3.11 or newer
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null

@@ -3,14 +3,20 @@
 # usage: scripts/test.sh [pytest arguments]      e.g. scripts/test.sh -m "not slow"     scripts/test.sh tests/data
 #            A process a core runs the tests, beside the check of types; give -n 0 for one, as a debugger needs it. Where
 #            single files are named, one process is the quicker.
-#        scripts/test.sh --lowest [arguments]    the fast tests with the lowest versions of pyproject.toml, in
-#                                                .venv-lowest; what needs the extras eval and notebooks is left out
+#        scripts/test.sh --lowest [--torch VERSION] [arguments]    the fast tests with the lowest versions of
+#            pyproject.toml, in .venv-lowest; what needs the extras eval and notebooks is left out. torch is the tested
+#            one unless a version is given: older ones are built for GPUs, and large.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ "${1:-}" == --lowest ]]; then
     shift
-    scripts/install.sh --lowest
+    torch=()
+    if [[ "${1:-}" == --torch ]]; then
+        torch=("$1" "${2:-}")
+        shift "$(($# > 1 ? 2 : 1))"
+    fi
+    scripts/install.sh --lowest ${torch[@]+"${torch[@]}"}
     exec .venv-lowest/bin/python -m pytest -m "not slow" --ignore tests/evaluation/tasks/test_mteb_adapter.py \
         --ignore tests/test_notebooks.py "$@"
 fi

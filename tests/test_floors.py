@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "textssl").rglob("*.py"))
-MAX_LINES = 350
+MAX_LINES = 300
 
 FLOORS = [  # top to bottom; a file imports from the floors below its own, and from its own room
     {"__main__"},
@@ -24,7 +24,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"views", "losses", "tokenizer"},
     {"distributed", "config", "batch"},
     {"sample_types"},
-    {"sections", "yaml_reader"},
+    {"sections", "yaml_reader", "named_configs"},
     {"__init__"},  # the package itself: the version, and names that load when asked for
     {"system"},
     {"errors"},
@@ -45,14 +45,11 @@ HEAVY = {  # what `textssl --help` must not wait for
     *("sklearn", "scipy", "pandas", "pyarrow", "numpy"),
 }
 LIGHT_FILES = (
-    *("cli/app.py", "cli/inference.py", "cli/arguments.py", "__main__.py", "config.py", "sections.py", "errors.py"),
+    *("cli/app.py", "cli/data.py", "cli/train.py", "cli/inference.py", "cli/about.py", "cli/arguments.py"),
+    *("__main__.py", "config.py", "named_configs.py", "sections.py", "errors.py"),
     *(
-        "system/files.py",
-        "system/interrupts.py",
-        "system/lock.py",
-        "system/lock_holder.py",
-        "system/progress.py",
-        "system/standard_streams.py",
+        f"system/{name}.py"
+        for name in ("files", "interrupts", "lock", "lock_holder", "progress", "standard_streams", "exchange")
     ),
     *("yaml_reader.py", "evaluation/suite_file.py", "__init__.py", "commands/__init__.py"),
 )

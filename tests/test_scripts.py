@@ -58,3 +58,46 @@ def test_install_says_so_when_no_python_is_recent_enough(tmp_path):
     assert finished.returncode == 1
     assert "no Python 3.11 or newer found" in finished.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.fixture
+def lowest(tmp_path):
+    """A copy of the scripts whose .venv-lowest only notes what it is asked to do."""
+    for name in ("scripts/install.sh", "scripts/test.sh", "pyproject.toml", "constraints-lowest.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+        (tmp_path / name).chmod(0o755)
+    python = tmp_path / ".venv-lowest" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    note = tmp_path / "note"
+    python.write_text(
+        "#!/usr/bin/env bash\n"
+        f'[[ "$2" != pytest ]] || echo "$@" >>{note}\n'
+        f'while (($#)); do [[ "$1" != -c ]] || grep -s ^torch== "$2" >>{note}; shift; done; exit 0\n'
+    )
+    python.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "torch", "handed_on"),
+    [
+        (["--torch", "2.11.0", "tests/data", "-x"], "torch==2.11.0", ["tests/data", "-x"]),
+        (["tests/data"], "torch==2.13.0", ["tests/data"]),
+        ([], "torch==2.13.0", []),
+    ],
+)
+def test_the_lowest_set_takes_a_torch(options, torch, handed_on, lowest):
+    finished = run(lowest / "scripts" / "test.sh", "--lowest", *options)
+    assert finished.returncode == 0, finished.stderr
+    installed, tested = (lowest / "note").read_text().splitlines()
+    assert installed == torch and tested.split("--ignore tests/test_notebooks.py")[1].split() == handed_on
+    again = run(lowest / "scripts" / "test.sh", "--lowest", *options)
+    assert again.returncode == 0 and (lowest / "note").read_text().splitlines() == [installed, tested, tested]
+
+
+@pytest.mark.parametrize("options", [["--torch"], ["--torch", "newest"], ["--torch", "tests/data"]])
+def test_a_torch_without_a_version_is_refused(options, lowest):
+    finished = run(lowest / "scripts" / "test.sh", "--lowest", *options)
+    assert finished.returncode == 1 and "--torch needs a version, such as --torch 2.11.0" in finished.stderr
+    assert not (lowest / "note").exists()

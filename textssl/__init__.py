@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from textssl.errors import UserError
 
 if TYPE_CHECKING:
+    from textssl.commands.configs import copy_config, list_configs, show_config
     from textssl.commands.doctor import doctor
     from textssl.commands.embed import embed
     from textssl.commands.evaluate import evaluate
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "UserError",
     "__version__",
+    "copy_config",
     "doctor",
     "embed",
     "evaluate",
@@ -41,6 +43,7 @@ __all__ = [
     "finetune",
     "generate",
     "get_sample",
+    "list_configs",
     "list_samples",
     "mine",
     "predict",
@@ -48,10 +51,12 @@ __all__ = [
     "pretrain",
     "quickstart",
     "schema",
+    "show_config",
     "train_tokenizer",
 ]
 
 COMMANDS = {  # public name: (module of textssl.commands, name in it)
+    "copy_config": ("configs", "copy_config"),
     "doctor": ("doctor", "doctor"),
     "embed": ("embed", "embed"),
     "evaluate": ("evaluate", "evaluate"),
@@ -59,6 +64,7 @@ COMMANDS = {  # public name: (module of textssl.commands, name in it)
     "finetune": ("finetune", "finetune"),
     "generate": ("generate", "generate"),
     "get_sample": ("samples", "get"),
+    "list_configs": ("configs", "list_configs"),
     "list_samples": ("samples", "list_samples"),
     "mine": ("mine", "mine"),
     "predict": ("predict", "predict"),
@@ -66,6 +72,7 @@ COMMANDS = {  # public name: (module of textssl.commands, name in it)
     "pretrain": ("pretrain", "pretrain"),
     "quickstart": ("quickstart", "quickstart"),
     "schema": ("schema", "schema"),
+    "show_config": ("configs", "show_config"),
     "train_tokenizer": ("tokenizer", "train_tokenizer"),
 }
 

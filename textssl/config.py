@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ValidationError, create_model
 
 from textssl.errors import UserError
+from textssl.named_configs import find_config
 from textssl.sections import INTEGERS, Config, Section
 from textssl.yaml_reader import MAX_DEPTH, parse_yaml, read_yaml
 
@@ -28,15 +28,15 @@ def load_config(
 ) -> Config:
     """Read a YAML file, apply `key.sub=value` overrides in order, and validate.
 
+    path: a file, or the name of a configuration that comes with textssl, such as `crops`.
+
     A length of the run among the overrides takes the file's lengths out; of several overrides the first to be reached
     ends the run. defaults: {section: {key: value}} of a command that wants others than pretraining has.
 
     Raises UserError for a missing file, YAML that does not parse, an unknown key (with the nearest valid one),
     or a value of the wrong kind.
     """
-    path = Path(path)
-    if not os.path.isfile(path):
-        raise UserError(f"the configuration {path} does not exist; see configs/ for examples")
+    path = find_config(path)
     values = read_yaml(path)
     if values is None:
         values = {}

@@ -43,6 +43,15 @@ def test_tables_name_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
     assert "cpu" in printed and found["devices"][0]["precision"] in printed
 
 
+def test_an_installed_wheel_names_no_file_of_the_repository(capsys, monkeypatch):
+    monkeypatch.setitem(doctor.EXTRAS, "track", (("no-such-package",), "live curves"))
+    monkeypatch.setattr(doctor, "repository", lambda: None)
+    assert textssl.doctor()["extras"]["track"]["install"] == "pip install 'textssl[track]'"
+    printed = capsys.readouterr().out
+    assert "pip install 'textssl[track]'\n" in printed
+    assert "constraints.txt" not in printed and "repository" not in printed
+
+
 @pytest.mark.parametrize(
     ("abilities", "native"), [({"avx2": True}, False), ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True)]
 )

@@ -101,7 +101,10 @@ def test_values_of_another_type_or_model(file, key, value, message, tmp_path):
     values = json.loads((folder / file).read_text())
     (folder / file).write_text(json.dumps({**values, key: value}))
     if message is None:
-        assert folder_scorer(folder) is None
+        try:
+            assert folder_scorer(folder) is None
+        except UserError as error:  # transformers 5.17 does not take such a file at all
+            assert f"Validation error for field '{key}'" in str(error)
         return
     with pytest.raises(UserError, match=message):
         load_encoder(folder)

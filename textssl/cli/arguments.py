@@ -48,7 +48,9 @@ class Precision(StrEnum):
     int8 = "int8"
 
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="See configs/ for one of each objective.")]
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A YAML file, or a name of `textssl configs list`, such as crops.")
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY.SUB=VALUE", help="Any key of the file; the value is YAML.")
 ]

@@ -1,4 +1,4 @@
-"""The commands that use a finished model: texts in, vectors, labels, text or pairs out."""
+"""The commands that use a finished model: evaluate, embed, predict, generate, fill-mask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from textssl.cli.arguments import (
     Input,
     Model,
     OneDocumentPer,
-    PairUnit,
     Precision,
     Strict,
     TextColumn,
@@ -22,6 +21,43 @@ from textssl.cli.arguments import (
 )
 
 app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    suite: Annotated[
+        str,
+        typer.Option(
+            metavar="quick|full|tuned|FILE.yaml", help="Which tasks and how many draws; the named ones are English."
+        ),
+    ] = "quick",
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also majority class, TF-IDF and the same model with random weights.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write every figure there.")] = None,
+    held_out: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Unseen text or a prepared corpus, for bits per byte.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Another model: differences on the same examples, with p.")
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Put the tables into the model's card, README.md.")] = False,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What it was trained on, to count evaluation texts there; default: RUN's."),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Show what a model is worth on the tasks of a suite, with intervals.
+
+    Example: `textssl evaluate --model runs/mlm/model --baselines`
+    """
+    arguments = locals()
+    from textssl.evaluation.suite_file import check_suite
+
+    check_suite(suite)  # a misspelt kind should not wait for the libraries
+    call("evaluate", arguments)
 
 
 @app.command()
@@ -58,40 +94,6 @@ def embed(
     goes on when it is started again.
     """
     finish(call("embed", locals()))
-
-
-@app.command()
-def mine(
-    model: Model,
-    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="Pairs with negatives, as data.pairs reads them.")],
-    corpus: Annotated[Path | None, typer.Option(metavar="DIR", help="Prepared corpus to draw pairs from.")] = None,
-    pairs: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Instead of a corpus: a table with text_a and text_b.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The corpus's tokenizer, where the model has another.")
-    ] = None,
-    unit: Annotated[PairUnit, typer.Option(help="What of a document makes a pair.")] = PairUnit.sentences,
-    num_negatives: Annotated[int, typer.Option(min=1, help="Negatives of each pair.")] = 1,
-    range_min: Annotated[int, typer.Option(min=0, help="Leave out so many of the nearest texts.")] = 0,
-    range_max: Annotated[int | None, typer.Option(min=1, help="Look no further than the nearest so many.")] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="A negative is at least so much less similar than the positive.")
-    ] = None,
-    relative_margin: Annotated[float | None, typer.Option(help="The same, as a share of that similarity.")] = None,
-    max_score: Annotated[float | None, typer.Option(help="The highest cosine of a negative.")] = None,
-    min_score: Annotated[float | None, typer.Option(help="The lowest cosine of a negative.")] = None,
-    max_pairs: Annotated[int, typer.Option(min=2, help="Draw so many where there are more; bounds memory.")] = 20_000,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts; default: the model's limit.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
-    threads: Threads = None,
-) -> None:
-    """Find hard negatives: texts that a model takes for similar and that belong to another document.
-
-    Example: `textssl mine --model runs/crops/model --corpus corpus --out pairs.jsonl --margin 0.05`, then
-    `textssl pretrain configs/pairs.yaml data.pairs=pairs.jsonl ...`
-    """
-    call("mine", locals())
 
 
 @app.command()

@@ -19,6 +19,7 @@ from textssl import __version__
 from textssl.data.samples.cache import cache_folder
 from textssl.errors import printable
 from textssl.models.varlen import COMPUTE_CAPABILITY, VARLEN
+from textssl.named_configs import repository
 from textssl.training.precision import NATIVE_BFLOAT16, choose_precision, native_bfloat16
 
 REQUIRED = (
@@ -28,10 +29,8 @@ REQUIRED = (
 )
 EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "eval": (("mteb", "lm-eval"), "standard benchmarks"),
-    "report": (("plotly", "umap-learn"), "HTML pages of a run"),
-    "track": (("tensorboard", "trackio", "wandb"), "live curves"),
+    "track": (("tensorboard",), "live curves (train.tensorboard)"),
     "notebooks": (("matplotlib", "nbformat", "nbclient", "ipykernel"), "notebooks and their pictures"),
-    "gpu": (("liger-kernel", "flash-attn"), "faster kernels on NVIDIA GPUs"),
     "dev": (
         ("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard"),
         "work on textssl itself, with eval and notebooks",
@@ -82,8 +81,12 @@ def describe_extra(extra: str) -> dict[str, Any]:
     packages, purpose = EXTRAS[extra]
     versions = {name: installed(name) for name in packages}
     missing = [name for name, found in versions.items() if found is None]
-    command = f"pip install -c constraints.txt -e '.[{extra}]'" if missing else None
-    return {"for": purpose, "packages": versions, "missing": missing, "install": command}
+    return {"for": purpose, "packages": versions, "missing": missing, "install": install(extra) if missing else None}
+
+
+def install(extra: str) -> str:
+    """The command that adds an extra: in a checkout with the tested set of packages, else to the installed package."""
+    return f"pip install -c constraints.txt -e '.[{extra}]'" if repository() else f"pip install 'textssl[{extra}]'"
 
 
 def available_cores() -> int:
@@ -189,7 +192,8 @@ def show_packages(found: dict[str, Any], console: Console) -> None:
     console.print(packages)
     for extra, state in extras:
         if state["missing"]:
-            missing = f"{extra} lacks {', '.join(state['missing'])}; in the repository:"
+            where = " in the repository" if repository() else ""
+            missing = f"{extra} lacks {', '.join(state['missing'])}; to add them{where}:"
             console.print(missing, style="yellow", highlight=False)
             console.print(f"  {state['install']}", markup=False, highlight=False, soft_wrap=True)
 

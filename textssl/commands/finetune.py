@@ -85,9 +85,10 @@ class Finetuned:
 def finetune(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Finetuned:
     """Train a classifier (or a model of scores) on labelled texts; a run folder that holds checkpoints is continued.
 
-    config: a YAML file or a Config. overrides: `key.sub=value` strings, for a file. Leaves RUN/model, a stock
-    AutoModelForSequenceClassification folder (objective.name=pairs: a sentence-transformers folder with a linear head
-    beside it), RUN/predictions.jsonl of the test texts, RUN/summary.json. Raises UserError before anything is written.
+    config: a YAML file, a name of `textssl configs list`, or a Config. overrides: `key.sub=value` strings, not for a
+    Config. Leaves RUN/model, a stock AutoModelForSequenceClassification folder (objective.name=pairs: a
+    sentence-transformers folder with a linear head beside it), RUN/predictions.jsonl of the test texts, and
+    RUN/summary.json. Raises UserError before anything is written.
     """
     config = config if isinstance(config, Config) else load_config(config, overrides, DEFAULTS)
     console = console or Terminal(stderr=True)

@@ -29,8 +29,9 @@ from textssl.training.tracking import announce
 def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console: Console | None = None) -> Summary:
     """Train a model as a configuration says; a run folder that holds checkpoints is continued.
 
-    config: a YAML file or a Config. overrides: `key.sub=value` strings, for a file. Leaves the run folder of the
-    configuration's `out`. Raises UserError for anything wrong in what was given, before anything is written.
+    config: a YAML file, a name of `textssl configs list`, or a Config. overrides: `key.sub=value` strings, not for a
+    Config. Leaves the run folder of the configuration's `out`. Raises UserError for anything wrong in what was given,
+    before anything is written.
     """
     config = config if isinstance(config, Config) else load_config(config, overrides)
     console = console or Terminal(stderr=True)

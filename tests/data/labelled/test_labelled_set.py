@@ -46,9 +46,9 @@ def test_texts_and_labels_of_every_format(tmp_path):
 
 def test_the_other_target_names_its_configuration(tmp_path):
     scored = jsonl(tmp_path / "s.jsonl", {"text": "a", "score": 1.5}, {"text": "b", "score": 2.5})
-    with pytest.raises(UserError, match=r"no column label; there are text, score; .*configs/regression\.yaml"):
+    with pytest.raises(UserError, match=r"no column label; there are text, score; .*textssl finetune regression"):
         read_labeled(scored, target="label")
-    with pytest.raises(UserError, match=r"no column score; there are text, label; .*configs/classification\.yaml"):
+    with pytest.raises(UserError, match=r"no column score; there are text, label; .*textssl finetune classification"):
         read_labeled(jsonl(tmp_path / "l.jsonl", *rows(["a", "b"])), target="score")
 
 

@@ -23,8 +23,8 @@ MOST_CLASSES = 10_000
 LARGEST_SCORE = 1e15  # squares of larger ones leave float32
 _WANTED = "a labelled set has the columns text (or text_a and text_b) and label or score"
 _OTHER_TARGET = {  # a column that is missing -> the one that is there instead, and what learns it
-    "label": ("score", "scores are learned with configs/regression.yaml (objective.name=regression)"),
-    "score": ("label", "labels are learned with configs/classification.yaml (objective.name=classification)"),
+    "label": ("score", "scores are learned with `textssl finetune regression` (objective.name=regression)"),
+    "score": ("label", "labels are learned with `textssl finetune classification` (objective.name=classification)"),
 }
 _COLUMNS = ("text", "text_a", "text_b", "label", "score")
 

@@ -1,0 +1,130 @@
+"""The commands that make data to train on: samples, tokenizer, prepare, mine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textssl.cli.arguments import (
+    Algorithm,
+    DocumentUnit,
+    Input,
+    Model,
+    Normalization,
+    OneDocumentPer,
+    PairUnit,
+    Strict,
+    TextColumn,
+    Threads,
+    call,
+)
+
+app = typer.Typer()
+samples_app = typer.Typer(help="Real sample data, fetched once and cached.", no_args_is_help=True)
+tokenizer_app = typer.Typer(help="Make a tokenizer from your own text.", no_args_is_help=True)
+app.add_typer(samples_app, name="samples")
+app.add_typer(tokenizer_app, name="tokenizer")
+
+
+@samples_app.command("list")
+def list_samples() -> None:
+    """List the sample data with size, origin and licence.
+
+    Example: `textssl samples list`
+    """
+    call("list_samples", locals())
+
+
+@samples_app.command("get")
+def get_sample(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of the names of `textssl samples list`.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy it there; default: the cache alone.")] = None,
+) -> None:
+    """Fetch one sample (pinned version and checksum) and say where it lies.
+
+    Example: `textssl samples get news --out news`
+    """
+    call("get_sample", locals())
+
+
+@tokenizer_app.command("train")
+def train_tokenizer(
+    input: Input,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make; AutoTokenizer loads it.")],
+    algorithm: Annotated[Algorithm, typer.Option(help="Only bpe gives the same bytes every time.")] = Algorithm.bpe,
+    vocab_size: Annotated[int, typer.Option(min=16, help="Tokens, special ones included.")] = 8192,
+    lowercase: Annotated[bool, typer.Option("--lowercase", help="Lowercase all text.")] = False,
+    strip_accents: Annotated[bool, typer.Option("--strip-accents", help="é becomes e.")] = False,
+    normalization: Annotated[Normalization, typer.Option(help="Unicode normal form.")] = Normalization.NFC,
+    byte_fallback: Annotated[bool, typer.Option(help="unigram: spell unknown characters in bytes.")] = True,
+    text_column: TextColumn = "text",
+    one_document_per: OneDocumentPer = DocumentUnit.blank_line,
+    strict: Strict = False,
+    threads: Threads = None,
+) -> None:
+    """Train a tokenizer and report how well it fits held-out text.
+
+    Example: `textssl tokenizer train --input notes/*.txt --out tokenizer --vocab-size 8192`
+    """
+    call("train_tokenizer", locals())
+
+
+@app.command()
+def prepare(
+    input: Input,
+    tokenizer: Annotated[str, typer.Option(metavar="DIR", help="Tokenizer folder, or sample:minilm.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make: token shards and a held-out split.")],
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes, by default as many as cores are free; the bytes never depend on it."),
+    ] = None,
+    held_out: Annotated[float, typer.Option(help="Share of the documents that is set aside.")] = 0.01,
+    language: Annotated[
+        str, typer.Option(metavar="CODE", help="By whose rules sentences are cut, as de; auto: guessed by document.")
+    ] = "auto",
+    text_column: TextColumn = "text",
+    one_document_per: OneDocumentPer = DocumentUnit.blank_line,
+    strict: Strict = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished corpus.")] = False,
+) -> None:
+    """Turn text into token shards, with exact duplicates dropped and a held-out split set aside.
+
+    Example: `textssl prepare --input notes/*.txt --tokenizer tokenizer --out corpus`
+    """
+    call("prepare", locals())
+
+
+@app.command()
+def mine(
+    model: Model,
+    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="Pairs with negatives, as data.pairs reads them.")],
+    corpus: Annotated[Path | None, typer.Option(metavar="DIR", help="Prepared corpus to draw pairs from.")] = None,
+    pairs: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Instead of a corpus: a table with text_a and text_b.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The corpus's tokenizer, where the model has another.")
+    ] = None,
+    unit: Annotated[PairUnit, typer.Option(help="What of a document makes a pair.")] = PairUnit.sentences,
+    num_negatives: Annotated[int, typer.Option(min=1, help="Negatives of each pair.")] = 1,
+    range_min: Annotated[int, typer.Option(min=0, help="Leave out so many of the nearest texts.")] = 0,
+    range_max: Annotated[int | None, typer.Option(min=1, help="Look no further than the nearest so many.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="A negative is at least so much less similar than the positive.")
+    ] = None,
+    relative_margin: Annotated[float | None, typer.Option(help="The same, as a share of that similarity.")] = None,
+    max_score: Annotated[float | None, typer.Option(help="The highest cosine of a negative.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="The lowest cosine of a negative.")] = None,
+    max_pairs: Annotated[int, typer.Option(min=2, help="Draw so many where there are more; bounds memory.")] = 20_000,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts; default: the model's limit.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    threads: Threads = None,
+) -> None:
+    """Find hard negatives: texts that a model takes for similar and that belong to another document.
+
+    Example: `textssl mine --model runs/crops/model --corpus corpus --out pairs.jsonl --margin 0.05`, then
+    `textssl pretrain pairs data.pairs=pairs.jsonl ...`
+    """
+    call("mine", locals())

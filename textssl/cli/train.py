@@ -1,0 +1,61 @@
+"""The commands that train: pretrain, finetune, and quickstart, which does all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textssl.cli.arguments import ConfigFile, Overrides, call, finish, home
+from textssl.named_configs import find_config
+
+app = typer.Typer()
+
+
+def train(function: str, config: Path, overrides: list[str] | None) -> None:
+    find_config(home(config))  # a misspelt name should not wait for the libraries
+    finish(call(function, {"config": config, "overrides": overrides or []}))
+
+
+@app.command()
+def pretrain(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Train a model; a run folder that holds checkpoints is continued.
+
+    Example: `textssl pretrain mlm tokenizer=tokenizer data.corpus=corpus train.max_steps=200`
+
+    Several processes: `torchrun --nproc_per_node 2 -m textssl pretrain CONFIG ...`
+
+    An objective of your own: `objective.name=module:Class`, where module.py is in the current folder or installed.
+
+    Ctrl-C, SIGTERM or SIGHUP saves a checkpoint and exits with code 75.
+    """
+    train("pretrain", config, overrides)
+
+
+@app.command()
+def finetune(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Teach a pretrained model the labels of your texts, and test it once beside what it has to beat.
+
+    Example: `textssl finetune classification model.pretrained=runs/mlm/model data.train=reviews.csv`
+
+    Labelled files have the columns text (or text_a and text_b) and label or score. What you do not give as
+    data.validation and data.test is split off, every class alike. With few labels: `textssl finetune few-labels`.
+
+    RUN/model is a stock transformers classifier, RUN/predictions.jsonl its answers to the test texts.
+    """
+    train("finetune", config, overrides)
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything goes.")] = Path("quickstart"),
+    train_steps: Annotated[int, typer.Option(min=1, help="Steps of the training itself.")] = 400,
+) -> None:
+    """All of it on sample news, in a few minutes on two cores: tokenizer, corpus, sentence encoder, evaluation.
+
+    Steps that are finished are reused. The model is DIR/encoder/model.
+
+    Example: `textssl quickstart --out quickstart`
+    """
+    finish(call("quickstart", locals()))

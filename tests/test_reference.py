@@ -12,7 +12,8 @@ from scripts import reference
 from textssl.config import options_model
 from textssl.models.presets import PRESETS, STATIC_PRESETS
 from textssl.objectives import OBJECTIVES, SUPERVISED
-from textssl.sections import Config, Section
+from textssl.section_base import Section
+from textssl.sections import Config
 from textssl.views.kinds import KINDS, CropsView
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from textssl.errors import UserError
 from textssl.named_configs import find_config
-from textssl.sections import INTEGERS, Config, Section
+from textssl.section_base import INTEGERS, Section
+from textssl.sections import Config
 from textssl.yaml_reader import MAX_DEPTH, parse_yaml, read_yaml
 
 # Lengths of a run: one that is given takes out those of the layer below (file over defaults, overrides over file).

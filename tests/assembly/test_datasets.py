@@ -10,7 +10,8 @@ from rich.console import Console
 
 from tests.tiny import make_corpus, sentence_config, texts, tiny_config, write_corpus
 from textssl import tokenizer
-from textssl.assembly.datasets import Data, build_steps, held_out_steps, planned
+from textssl.assembly.datasets import Data, build_steps, planned
+from textssl.assembly.held_out_text import held_out_steps
 from textssl.assembly.pretraining import assemble
 from textssl.assembly.runs import start_accelerator
 from textssl.commands.pretrain import pretrain

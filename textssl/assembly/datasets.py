@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from textssl.errors import UserError
 from textssl.objectives.base import Objective
 from textssl.sample_types import Document, Views, content_key
 from textssl.sections import Config
-from textssl.training.held_out import HELD_OUT_SEED
 from textssl.training.tracking import announce
 
 COUNTED_TOKENS = 2**25
@@ -149,41 +148,6 @@ def given_pairs(
 def training_steps(config: Config, objective: Objective, data: Data, progress: Callable[[int], float]) -> Steps:
     """This rank's share of every step."""
     return build_steps(config, objective, data, config.seed, progress=progress)
-
-
-def held_out_steps(
-    config: Config, objective: Objective, data: Data, warn: Callable[[str], None]
-) -> tuple[Steps, Corpus] | None:
-    """The samples of the held-out text and its corpus; None where there is none.
-
-    A small default split may hold no such sample: `warn` is told, and there is no evaluation. Raises UserError.
-    """
-    if not data.corpora or sample_kinds(objective) == {"pairs"}:
-        return None
-    corpus = held_out_corpus(config, data)
-    if corpus is None:
-        return None
-    distributed.from_first_rank(corpus.check)
-    held_out = replace(data, corpora=[(corpus, 1.0)])
-    try:
-        steps = build_steps(config, objective, held_out, HELD_OUT_SEED, most=config.evaluation.max_rows)
-    except UserError as error:
-        if config.data.held_out:
-            raise
-        warn(f"no held-out loss: {error}")
-        return None
-    return (steps, corpus) if len(steps) else None
-
-
-def held_out_corpus(config: Config, data: Data) -> Corpus | None:
-    first = data.corpora[0][0]
-    path = Path(config.data.held_out) if config.data.held_out else first.held_out
-    if not config.data.held_out and not path.exists():
-        return None
-    corpus = Corpus.open(path)
-    if corpus.tokenizer_hash != first.tokenizer_hash:
-        raise UserError(f"data.held_out {path} was prepared with another tokenizer than {first.path}")
-    return corpus if corpus.documents else None
 
 
 def build_steps(

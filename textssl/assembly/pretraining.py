@@ -8,12 +8,12 @@ from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
-from textssl.assembly.datasets import Data, document_passes, held_out_steps, open_data, planned, training_steps
+from textssl.assembly.datasets import Data, document_passes, open_data, planned, training_steps
+from textssl.assembly.held_out_text import held_out_batches, held_out_steps
 from textssl.assembly.in_loop import suite_evaluation
 from textssl.assembly.runs import choose_run, make_trainer
 from textssl.assembly.tokenizers import open_tokenizer
 from textssl.config import Config
-from textssl.data.batches.loader import JoinedSteps, Steps
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.models.build import build_model
@@ -121,19 +121,6 @@ def held_out_evaluator(
         warn(f"{LOSS} does not compare with train/loss: its batches have {smaller[0]} samples")
     figures = {f"{name}batch_size": float(held_out) for name, (held_out, _) in sizes.items()}
     return lambda: held_out_loss(objective, trainer.encode, steps, trainer.device, tokens_per_byte) | figures
-
-
-def held_out_batches(config: Config, objective: Objective, steps: Steps) -> dict[str, tuple[int, int]]:
-    """Samples of a step in held-out text and in training, where a loss sees the whole batch, by prefix of figures."""
-    if not objective.parts:
-        own = {"eval/": (planned(steps)[0].batch_size, config.train.batch_size)}
-        return own if objective.has_batch_loss else {}
-    assert isinstance(steps, JoinedSteps)
-    return {
-        f"eval/{name}/": (steps.parts[name].batch_size, part.batch_size or config.train.batch_size)
-        for name, part in objective.parts.items()
-        if part.objective.has_batch_loss and name in steps.parts
-    }
 
 
 def describe(trainer: Trainer, data: Data, accelerator: Accelerator) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textssl.data.labelled.splits import Splits
 from textssl.data.samples.cache import without_sample
+from textssl.errors import UserError
 from textssl.inference.loading import find_model
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
 from textssl.sections import Config
+
+BEST = {"classification": "eval/macro_f1", "regression": "eval/spearman"}  # what the checkpoint is chosen by
 
 
 def resolve(config: Config) -> tuple[Config, Objective]:
@@ -27,3 +31,25 @@ def located(config: Config, run: Path) -> Config:
     whole = config.unfrozen()
     whole.out, whole.train.resume = str(run), "auto"
     return whole.freeze()
+
+
+def for_labels(config: Config, splits: Splits) -> Config:
+    """The configuration with what follows from the labels: the objective `auto`, and what chooses the checkpoint."""
+    whole = config.unfrozen()
+    if whole.objective.get("name") == "auto":
+        whole.objective = {**whole.objective, "name": "classification" if splits.facts.classes else "regression"}
+    if splits.validation is not None and whole.evaluation.best is None:
+        whole.evaluation.best = BEST.get(str(whole.objective.get("name")))
+    return whole
+
+
+def refuse_unused(config: Config, *, supervised: bool) -> None:
+    """UserError for keys that are set and would do nothing here."""
+    keys = ["data.pairs", "data.held_out"]
+    keys += ["evaluation.suite", "evaluation.suite_every", "evaluation.tasks"]
+    keys += ["model.pooling", "model.dense_width", "model.normalize"] if supervised else []
+    for key in keys:
+        section, name = key.split(".")
+        if getattr(getattr(config, section), name) not in (None, []):
+            what = f"objective.name={config.objective['name']}" if section == "model" else "`textssl finetune`"
+            raise UserError(f"{key} does nothing with {what}: leave it out")

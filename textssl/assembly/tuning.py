@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from textssl import distributed
 from textssl.assembly.datasets import Data, training_steps
 from textssl.assembly.pretraining import build_backbone
-from textssl.assembly.resolution import resolve
+from textssl.assembly.resolution import for_labels, refuse_unused, resolve
 from textssl.assembly.runs import choose_run, conduct, make_trainer
 from textssl.assembly.tokenizers import open_tokenizer
 from textssl.data.batches.batching import Limits
@@ -47,7 +47,6 @@ from textssl.training.summary import Summary
 from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
 
-BEST = {"classification": "eval/macro_f1", "regression": "eval/spearman"}  # what the checkpoint is chosen by
 TOO_LONG = "longer than data.sequence_length={} and cut:"
 READ_AT_ONCE = 256  # examples of a step of evaluation
 
@@ -87,28 +86,6 @@ def tune(config: Config, splits: Splits, accelerator: Accelerator, console: Cons
         f"objective.name is {config.objective['name']}, which learns no labels: `textssl finetune` takes "
         "classification, regression and pairs (contrastive tuning with few labels)"
     )
-
-
-def for_labels(config: Config, splits: Splits) -> Config:
-    """The configuration with what follows from the labels: the objective `auto`, and what chooses the checkpoint."""
-    whole = config.unfrozen()
-    if whole.objective.get("name") == "auto":
-        whole.objective = {**whole.objective, "name": "classification" if splits.facts.classes else "regression"}
-    if splits.validation is not None and whole.evaluation.best is None:
-        whole.evaluation.best = BEST.get(str(whole.objective.get("name")))
-    return whole
-
-
-def refuse_unused(config: Config, *, supervised: bool) -> None:
-    """UserError for keys that are set and would do nothing here."""
-    keys = ["data.pairs", "data.held_out"]
-    keys += ["evaluation.suite", "evaluation.suite_every", "evaluation.tasks"]
-    keys += ["model.pooling", "model.dense_width", "model.normalize"] if supervised else []
-    for key in keys:
-        section, name = key.split(".")
-        if getattr(getattr(config, section), name) not in (None, []):
-            what = f"objective.name={config.objective['name']}" if section == "model" else "`textssl finetune`"
-            raise UserError(f"{key} does nothing with {what}: leave it out")
 
 
 def fine_tune(

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from textssl.errors import UserError
 from textssl.sample_types import WORD_START, Adjacent, Document, Draws, Pair, Views, content_key
-from textssl.sections import Section
+from textssl.section_base import Section
 from textssl.views.crops import Overlap, two_spans
 
 Rate = Annotated[float, Field(ge=0, lt=1)]

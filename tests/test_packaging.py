@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOWEST = (ROOT / "constraints-lowest.txt").read_text()
 MODULES = {"lm-eval": "lm_eval", "scikit-learn": "sklearn", "PyYAML": "yaml"}
-PROGRAMS = {"ruff", "pyright", "pre-commit"}  # run by scripts/test.sh and by git, not imported
+PROGRAMS = {"pytest-xdist", "ruff", "pyright", "pre-commit"}  # run by scripts/test.sh and by git, not imported
 TOLD_BY_NAME = {"ipykernel": 'kernel_name="python3"'}  # what a script asks for instead of an import
 
 

@@ -224,3 +224,24 @@ def test_a_path_of_an_override_is_text_still(tmp_path):
 def test_more_workers_than_any_machine_runs(tmp_path):
     with pytest.raises(UserError, match=r"train\.workers: .*less than or equal to 1024"):
         load(tmp_path, "{}", "train.workers=100000")
+
+
+@pytest.mark.parametrize(
+    "overrides, expected",
+    [
+        (["objective.name=clm"], {"name": "clm"}),
+        (["objective.name=mlm"], {"name": "mlm", "mask_rate": 0.4, "view": {"name": "crops", "max_tokens": 9}}),
+        (["objective.temperature=0.1", "objective.name=simcse"], {"name": "simcse", "temperature": 0.1}),
+        (
+            ["objective.view.rate=0.5", "objective.view.name=deletion"],
+            {"name": "mlm", "mask_rate": 0.4, "view": {"name": "deletion"}},
+        ),
+        (
+            ["objective.view.name=deletion", "objective.view.rate=0.5"],
+            {"name": "mlm", "mask_rate": 0.4, "view": {"name": "deletion", "rate": 0.5}},
+        ),
+    ],
+)
+def test_another_objective_or_view_takes_out_the_options_of_the_former(tmp_path, overrides, expected):
+    text = "objective: {name: mlm, mask_rate: 0.4, view: {name: crops, max_tokens: 9}}"
+    assert load(tmp_path, text, *overrides).objective == expected

@@ -24,7 +24,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"views", "losses", "tokenizer"},
     {"distributed", "config", "batch"},
     {"sample_types"},
-    {"sections", "yaml_reader", "named_configs"},
+    {"sections", "yaml_reader", "named_configs", "explanations"},
     {"section_base"},
     {"__init__"},  # the package itself: the version, and names that load when asked for
     {"system"},
@@ -47,7 +47,7 @@ HEAVY = {  # what `textssl --help` must not wait for
 }
 LIGHT_FILES = (
     *("cli/app.py", "cli/data.py", "cli/train.py", "cli/inference.py", "cli/about.py", "cli/arguments.py"),
-    *("__main__.py", "config.py", "named_configs.py", "sections.py", "section_base.py", "errors.py"),
+    *("__main__.py", "config.py", "named_configs.py", "sections.py", "section_base.py", "explanations.py", "errors.py"),
     *(
         f"system/{name}.py"
         for name in ("files", "interrupts", "lock", "lock_holder", "progress", "standard_streams", "exchange")

@@ -16,10 +16,10 @@ import torch
 from rich.console import Console
 
 from textssl import __version__
-from textssl.config import shortened
 from textssl.data.text.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.text.inputs import HUB
 from textssl.errors import UserError, printable
+from textssl.explanations import shortened
 from textssl.inference.embedding_processes import EmbedderPool
 from textssl.inference.encoders import load_encoder
 from textssl.inference.features import Encoder, unit_rows

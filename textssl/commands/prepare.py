@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from textssl import __version__
-from textssl.config import shortened
 from textssl.data.corpus.corpus import OWN_FILES, Corpus
 from textssl.data.corpus.manifest import MANIFEST
 from textssl.data.corpus.prepare import DUPLICATE, Counts, Prepared, write_corpus
@@ -19,6 +18,7 @@ from textssl.data.samples.cache import without_sample
 from textssl.data.text.documents import DropReport, read_documents
 from textssl.data.text.languages import AUTO, UNKNOWN, check_language
 from textssl.errors import UserError, printable
+from textssl.explanations import shortened
 from textssl.sections import MOST_WORKERS
 from textssl.system.files import check_folder, written_folder
 from textssl.system.progress import Work, working

@@ -15,8 +15,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from textssl.config import nearest
 from textssl.errors import UserError, excerpt
+from textssl.explanations import nearest
 from textssl.models.attention import MASKING
 from textssl.models.presets import PRESETS, STATIC_PRESETS
 

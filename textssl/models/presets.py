@@ -97,7 +97,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     **{f"gpt2-{size}": gpt2(*shape) for size, shape in SIZES.items()},
 }
 
-# Sentence encoders without a transformer: vocabulary x width parameters, trained in a minute.
+# Sentence encoders without a transformer: vocabulary x width parameters, trained in minutes on a CPU.
 # The larger ones have an identity block of 512 or 1,024 dimensions (textssl.models.static).
 STATIC_PRESETS: dict[str, dict[str, Any]] = {
     "static-nano": {"model_type": "static", "hidden_size": 256},

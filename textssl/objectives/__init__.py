@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from textssl.config import nearest, validate_options
+from textssl.config import validate_options
 from textssl.errors import UserError, excerpt
+from textssl.explanations import nearest
 from textssl.objectives.base import Objective
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.crops import Crops

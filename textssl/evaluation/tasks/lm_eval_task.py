@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from textssl.config import nearest
 from textssl.errors import UserError
 from textssl.evaluation.figures.figure import Figure, Outcomes, exact, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
+from textssl.explanations import nearest
 from textssl.inference.features import evaluation_mode
 from textssl.inference.loading import context_limit, first_line
 from textssl.inference.scorer import LANGUAGE_MODEL, Scorer

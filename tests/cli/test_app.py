@@ -7,7 +7,6 @@ import inspect
 import os
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -73,22 +72,18 @@ def workflow(monkeypatch):
     return place
 
 
-def test_help_is_quick_and_imports_no_torch():
+def test_help_imports_nothing_that_takes_long():
     code = (
         "import sys; sys.argv = ['textssl', '--help']\n"
         "from textssl.cli import app as cli\n"
+        "heavy = ('torch', 'transformers', 'numpy', 'pyarrow', 'sklearn')\n"
         "try: cli.main()\n"
-        "finally: print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules], file=sys.stderr)"
+        "finally: print([m for m in heavy if m in sys.modules], file=sys.stderr)"
     )
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        finished = run(code=code)
-        seconds.append(time.perf_counter() - start)
-        assert finished.returncode == 0
-        assert finished.stderr.strip() == "[]"
-        assert "quickstart" in finished.stdout
-    assert min(seconds) < 1.0
+    finished = run(code=code)
+    assert finished.returncode == 0
+    assert finished.stderr.strip() == "[]"
+    assert "quickstart" in finished.stdout
 
 
 def test_importing_textssl_and_reading_a_configuration_imports_no_torch():

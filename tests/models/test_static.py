@@ -56,7 +56,7 @@ def test_weights_begin_with_the_frequencies():
 
 def test_the_identity_block_is_fixed_and_of_the_scale_of_the_learned_one():
     made = table(identity_size=3)
-    assert made.learned(batch(*IDS)).shape == (3, 5) and made.width == 8
+    assert made.trainable_vectors(batch(*IDS)).shape == (3, 5) and made.width == 8
     found = made(batch(*IDS)).detach().numpy()
     share = made.frequencies.numpy()
     learned = rows_of(made)
@@ -77,7 +77,7 @@ def test_the_identity_block_is_fixed_and_of_the_scale_of_the_learned_one():
 
 def test_what_learns_gets_its_gradient_and_the_identity_none():
     made = table(identity_size=3)
-    made.learned(batch(*IDS)).square().sum().backward()
+    made.trainable_vectors(batch(*IDS)).square().sum().backward()
     assert made.embedding.weight.grad is not None and made.log_weights.grad is not None
     seen = sorted({token for one in IDS for token in one})
     assert made.embedding.weight.grad.abs().sum(1).nonzero().flatten().tolist() == seen

@@ -18,7 +18,7 @@ from scripts import tree
 from tests.test_floors import DATA_FLOORS, EVALUATION_FLOORS, FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
-FORKING = ROOT / "tests" / "fuzzing" / "preloaded.py"  # runs command lines without importing everything anew
+FORKING = ROOT / "tests" / "preloaded.py"  # runs command lines without importing everything anew
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MOST_LINES = 120
 SHORTER = {  # so that two cores walk it in a minute; everything else runs as written

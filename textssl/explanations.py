@@ -31,7 +31,7 @@ def explain(
             else:
                 line = f"unknown key {name}{nearest(place[-1], valid, name.rpartition('.')[0])}"
         elif finding["type"] == "union_tag_invalid":
-            context = finding["ctx"]
+            context = finding.get("ctx", {})
             valid = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
             line = f"unknown {name}.name {shortened(repr(context['tag']))}{nearest(context['tag'], valid)}"
         elif finding["type"] == "union_tag_not_found":

@@ -70,7 +70,7 @@ def test_a_refresh_sees_every_document_once_under_the_key_of_its_views(folder, m
     keys, vectors = trainer.embed_corpus()
     assert len(keys) == len(vectors) == data.num_documents
     assert len(set(keys.tolist())) > data.num_documents - 3, "all but those of equal tokens"
-    sources = {int(source) for batch in trainer.dataset[0] for source in batch.source}
+    sources = {int(source) for batch in trainer.dataset[0] for source in batch.source}  # type: ignore[attr-defined]
     assert sources <= set(keys.tolist())
     assert torch.isfinite(vectors).all() and vectors.std() > 0
     assert objective.training

@@ -53,6 +53,7 @@ class Clustered(TwoViews):
 
     keys: Tensor
     sides: Tensor
+    refreshed: Tensor
 
     def __init__(self, refresh_every: int = 4):
         super().__init__(CropsView(min_tokens=4, max_tokens=16))
@@ -73,7 +74,7 @@ class Clustered(TwoViews):
         self.refreshed.add_(1)
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        sources = features["content"][:, 1]
+        sources = features["content"][:, 1].contiguous()
         found = torch.searchsorted(self.keys, sources).clamp(max=len(self.keys) - 1)
         known = self.keys[found] == sources
         assert known.all() or not self.training, "every document of a step was in the corpus"

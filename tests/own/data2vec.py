@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ class Data2Vec(MaskedLM):
     """The mean of the teacher's last layers at the hidden positions (eq. 1 and 2)."""
 
     backbone_kind = "bare"
+    teacher: Any
 
     def __init__(self, mask_rate: float = 0.3, layers: int = 2, momentum: float = 0.99):
         super().__init__(mask_rate)

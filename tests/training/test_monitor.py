@@ -46,6 +46,7 @@ def test_figures_are_those_of_geometry_and_of_the_pairs():
         assert figures[f"{name}/normalised_std"] == pytest.approx(normalised_std(sample))
         assert figures[f"{name}/rankme"] == pytest.approx(rankme(sample))
         assert figures[f"{name}/mean_cosine"] == pytest.approx(mean_cosine(sample))
+    assert seen.anchors is not None and seen.positives is not None
     anchors, positives = seen.anchors.numpy(), seen.positives.numpy()
     cosines = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in positives] for a in anchors]
     others = [cosines[i][j] for i in range(64) for j in range(64) if i != j]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from textssl.sample_types import SENTENCE_START, WORD_START
@@ -102,6 +102,7 @@ def test_a_word_near_the_end_does_not_shorten_a_span(overlap):
 
 
 @given(WORDS, LENGTHS, SEEDS, st.integers(0, 30))
+@example([3, 1], (1, 3), 1, 0)  # a word's start far from where the two should meet
 def test_no_more_than_the_gap_lies_between_them(words, lengths, seed, gap):
     marks = marks_of(words)
     spans = sorted(draw(marks, lengths, "disjoint", seed, gap))

@@ -32,7 +32,7 @@ EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "track": (("tensorboard",), "live curves (train.tensorboard)"),
     "notebooks": (("matplotlib", "nbformat", "nbclient", "ipykernel"), "notebooks and their pictures"),
     "dev": (
-        ("pytest", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard"),
+        ("pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard"),
         "work on textssl itself, with eval and notebooks",
     ),
 }

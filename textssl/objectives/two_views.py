@@ -52,7 +52,8 @@ class TwoViews(Objective):
         super().__init__()
         self.view = as_view(view)
         self.draws = self.view.draws
-        self.projector_width, self.projector_norm = projector_width, projector_norm
+        self.projector_width = projector_width
+        self.projector_norm: Norm = projector_norm
         self.pair_facts = PairFacts()
 
     @property

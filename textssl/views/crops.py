@@ -45,7 +45,12 @@ def two_spans(
         end = begin + room
     if lengths.sum() > count:
         share = max(1, min(count - 1, round(count * lengths[0] / lengths.sum())))
-        border = word_start(marks, share, 1, count - 1)
+        slack = count if max_gap is None else max_gap  # beside one of the two, at most
+        border = word_start(
+            *(marks, share),
+            lowest=max(1, count - int(lengths[1]) - slack),
+            highest=min(count - 1, int(lengths[0]) + slack),
+        )
     else:  # where the left one may end and the right one begin
         room = begin + int(lengths[0]), end - int(lengths[1])
         border = word_start(marks, int(rng.integers(*room, endpoint=True)), *room)

@@ -22,7 +22,7 @@ class View(Section):
     gives two texts without special tokens.
     """
 
-    model_config = ConfigDict(**Section.model_config, frozen=True)
+    model_config = ConfigDict(frozen=True)  # beside what Section has
     draws: ClassVar[Draws]
     name: Any
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from textssl.assembly.resolution import resolve
 from textssl.assembly.tokenizers import open_tokenizer
 from textssl.commands.prepare import prepare
 from textssl.commands.tokenizer import train_tokenizer as train_workflow
@@ -250,7 +251,7 @@ def test_the_tokenizer_of_a_sample(folder, tmp_path, monkeypatch):
     corpus = prepare([folder / "docs.jsonl"], "sample:minilm", tmp_path / "corpus")
     assert corpus.manifest["provenance"]["tokenizer"] == "sample:minilm"
     assert corpus.tokenizer_hash == tokenizer_hash(load_backend(folder / "wordpiece"))
-    config = parse_config({"tokenizer": "sample:minilm"})
+    config, _ = resolve(parse_config({"tokenizer": "sample:minilm"}))
     words, _ = open_tokenizer(config)
     assert tokenizer_hash(words) == corpus.tokenizer_hash and config.tokenizer == str(folder / "wordpiece")
 

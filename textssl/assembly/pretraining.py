@@ -47,9 +47,8 @@ def assemble(
         warnings=check_family(words, backbone),
     )
     if any(part.refresh_every for part in objective.leaves):
-        trainer.embed_corpus = lambda: corpus_vectors(
-            objective, document_passes(config, objective, data), trainer.device, trainer.precision
-        )
+        passes = document_passes(config, objective, data)
+        trainer.embed_corpus = lambda: corpus_vectors(objective, passes, trainer.device, trainer.precision)
     held_out = held_out_evaluator(config, objective, data, trainer, words)
     if held_out is not None:
         trainer.evaluations.append(Evaluation(held_out, config.evaluation.every, "eval/loss"))

@@ -123,17 +123,19 @@ class Objective(nn.Module):
         """The parts of a mixture, or the objective itself."""
         return [part.objective for part in self.parts.values()] or [self]
 
+    def has_own(self, method: str) -> bool:
+        """Whether the objective, or a part of the mixture, has this method of its own: `batch_loss`, `commit`, ..."""
+        return any(getattr(type(part), method) is not getattr(Objective, method) for part in self.leaves)
+
     @property
     def has_batch_loss(self) -> bool:
         """Whether a loss over the whole global batch is wanted; follows from `batch_loss` being there."""
-        return type(self).batch_loss is not Objective.batch_loss
+        return self.has_own("batch_loss")
 
     @property
     def reads_features(self) -> bool:
         """Whether the features of a step are gathered: for the batch loss, the monitor, or `commit`."""
-        return self.has_batch_loss or any(
-            getattr(type(self), name) is not getattr(Objective, name) for name in ("watched", "commit")
-        )
+        return any(map(self.has_own, ("batch_loss", "watched", "commit")))
 
     @property
     def takes_pairs(self) -> bool:

@@ -57,10 +57,6 @@ class Sum(Objective):
         return resolved
 
     @property
-    def has_batch_loss(self) -> bool:
-        return any(part.has_batch_loss for part in self.leaves)
-
-    @property
     def takes_pairs(self) -> bool:
         return any(part.takes_pairs for part in self.leaves)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,20 +26,12 @@ def predictions(
 
     The examples are dealt over the ranks. Dropout is off for the pass.
     """
-    was_training = objective.training
-    objective.eval()
-    logits, targets = [], []
-    for step in range(len(dataset)):
-        batches = [batch.to(device) for batch in dataset[step]]
-        features = []
-        for number, batch in enumerate(batches):
-            seed_torch(0, step, rank(), number)
-            features.append({"logits": encode(batch).features["logits"], "targets": batch.targets})  # type: ignore[attr-defined]
-        found = gather(features, batches).features
-        logits.append(found["logits"].cpu().numpy())
-        targets.append(found["targets"].cpu().numpy())
-    objective.train(was_training)
-    return np.concatenate(logits), np.concatenate(targets)
+
+    def features_of(batch: Any) -> dict[str, Tensor]:
+        return {"logits": encode(batch).features["logits"], "targets": batch.targets}
+
+    found = read_once(objective, dataset, device, features_of)
+    return found["logits"].cpu().numpy(), found["targets"].cpu().numpy()
 
 
 @torch.no_grad()
@@ -49,20 +43,30 @@ def corpus_vectors(
     passes: the documents of each corpus, read once, in batches of Texts that are dealt over the ranks. All vectors are
     held in memory, on every rank.
     """
+
+    def features_of(batch: Any) -> dict[str, Tensor]:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            vectors = objective.backbone.trainable_vectors(batch)
+        return {"vectors": widened(vectors), "keys": batch.source}
+
+    found = [read_once(objective, dataset, device, features_of) for dataset in passes]
+    return torch.cat([one["keys"] for one in found]), torch.cat([one["vectors"] for one in found])
+
+
+def read_once(
+    objective: Objective, dataset: Steps, device: torch.device, features_of: Callable[[Batch], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """The features of all samples, in the order of the data, the same on every rank; the objective is in eval mode."""
     was_training = objective.training
     objective.eval()
-    keys, vectors = [], []
-    for number, dataset in enumerate(passes):
-        for step in range(len(dataset)):
-            batches = [batch.to(device) for batch in dataset[step]]
-            features = []
-            for place, batch in enumerate(batches):
-                seed_torch(number, step, rank(), place)
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                    found = objective.backbone.trainable_vectors(batch)
-                features.append({"vectors": widened(found), "keys": batch.source})  # type: ignore[attr-defined]
-            gathered = gather(features, batches).features
-            keys.append(gathered["keys"])
-            vectors.append(gathered["vectors"])
+    parts: dict[str, list[Tensor]] = defaultdict(list)
+    for step in range(len(dataset)):
+        batches = [batch.to(device) for batch in dataset[step]]
+        features = []
+        for number, batch in enumerate(batches):
+            seed_torch(0, step, rank(), number)
+            features.append(features_of(batch))
+        for name, rows in gather(features, batches).features.items():
+            parts[name].append(rows)
     objective.train(was_training)
-    return torch.cat(keys), torch.cat(vectors)
+    return {name: torch.cat(rows) for name, rows in parts.items()}

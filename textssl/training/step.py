@@ -70,6 +70,7 @@ class StepResult:
 
 def train_step(
     objective: Objective,
+    parameters: Sequence[nn.Parameter],
     optimizers: Sequence[Optimizer],
     batches: Sequence[Batch],
     counts: dict[str, float],
@@ -83,10 +84,10 @@ def train_step(
 ) -> StepResult:
     """Gradient, clipping, update, commit; a step whose loss or gradient is not finite changes nothing.
 
-    counts: items of each term in the global step. encode: the objective's forward in the run's precision. cache: hold
-    the activations of one micro-batch at a time. progress: of the run after this step, for `commit`.
+    parameters: those that learn. counts: items of each term in the global step. encode: the objective's forward in the
+    run's precision. cache: hold the activations of one micro-batch at a time. progress: of the run after this step, for
+    `commit`.
     """
-    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     gradient = StepGradient(objective, encode, counts, seed, step, cache=cache)
     gradient.run(batches)
     sum_gradients(parameters)
@@ -96,7 +97,7 @@ def train_step(
     finite = losses.isfinite().all() & norm.isfinite()
     for optimizer in optimizers:
         update(optimizer, finite)
-    if type(objective).commit is not Objective.commit and bool(finite):  # the one wait, for methods with a teacher
+    if objective.has_own("commit") and bool(finite):  # the one wait, for methods with a teacher
         objective.commit(gradient.features, progress)
     for parameter in parameters:
         parameter.grad = None

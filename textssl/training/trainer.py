@@ -140,7 +140,7 @@ class Trainer:
         set_lr(self.optimizers, self.lr_factor)
         self.objective.train()
         result = train_step(
-            *(self.objective, self.optimizers, batches, totals.counts),
+            *(self.objective, self.parameters, self.optimizers, batches, totals.counts),
             encode=self.encode,
             seed=self.config.seed,
             step=spent.steps,

@@ -20,15 +20,24 @@ if [[ -z "$python" ]]; then
     python=python3
     if [[ -x .venv/bin/python ]]; then python=.venv/bin/python; fi
 fi
-if ! "$python" -c 'import datasets, pydantic, sklearn, zstandard' 2>/dev/null; then
-    if [[ ! -d .gpu-wheels ]]; then
-        echo "gpu_check.sh: $python lacks packages that textssl needs: run scripts/install.sh, or scripts/gpu_wheels.sh" >&2
-        exit 2
-    fi
+lacking() { # the requirements of textssl that Python has not got
+    "$python" - <<'PYTHON'
+import importlib.metadata as installed, re, tomllib
+
+names = [re.match(r"[\w.-]+", line)[0] for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]]
+found = {one.name.lower().replace("_", "-") for one in installed.distributions() if one.name}
+print(*(name for name in names if name.lower().replace("_", "-") not in found))
+PYTHON
+}
+if [[ -n "$(lacking)" && -d .gpu-wheels ]]; then
     site="$(mktemp -d)"
     trap 'rm -rf "$site"' EXIT
     "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$site" .gpu-wheels/*.whl
     export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
+fi
+if [[ -n "$(lacking)" ]]; then
+    echo "gpu_check.sh: $python lacks $(lacking): run scripts/install.sh, or scripts/gpu_wheels.sh on a machine with a network" >&2
+    exit 2
 fi
 if [[ -d .gpu-wheels/cache ]]; then export TEXTSSL_CACHE="$PWD/.gpu-wheels/cache"; fi
 "$python" -m scripts.gpu_check "$@"

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from textssl.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]  # the folder that holds the package
+ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the package
 PARENT_SECONDS = 0.5  # between two looks at whether it is there
 END_SECONDS = 10  # from a broken answer to the end of a process that dies
 

@@ -137,7 +137,10 @@ class LanguageModel(nn.Module):
     def arguments(self, batch: Rows, causal: bool | None = None) -> dict[str, Any]:
         """Of the stock forward."""
         options = {"use_cache": False} if self.model.can_generate() else {}
-        return isolate(self.model, batch, causal=causal) | options
+        isolated = isolate(self.model, batch, causal=causal)
+        if self.backbone._compiled_call_impl is not None and "cu_seq_lens_q" in isolated:
+            torch._dynamo.maybe_mark_dynamic(isolated["cu_seq_lens_q"], 0)  # or the second batch compiles all again
+        return isolated | options
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(tokens, width) -> (tokens, vocabulary), as the stock model gives them."""

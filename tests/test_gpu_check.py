@@ -17,7 +17,7 @@ from scripts.gpu_check.part import finding
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def act(name: str, work: Path, rows: Path, dry: bool, log: Path) -> None:
+def act(name: str, work: Path, rows: Path, dry: bool, log: Path, threads: int | None) -> None:
     """In the place of the real parts: one that is good, one that fails, one that hangs with a child of its own."""
     os.setsid()
     finding(rows, name, "begins", True, "")

@@ -15,13 +15,18 @@ def finding(rows: Path, part: str, name: str, passed: bool | None, value: str, *
         file.write(json.dumps({"part": part, "check": name, "passed": passed, "value": value, **figures}) + "\n")
 
 
-def act(name: str, work: Path, rows: Path, dry: bool, log: Path) -> None:
+def act(name: str, work: Path, rows: Path, dry: bool, log: Path, threads: int | None) -> None:
     """What the process of a part does, its output in a file."""
     os.setsid()  # with all that it starts, one group to end
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    import torch
+
     from scripts.gpu_check.check import Check
+
+    if threads is not None:
+        torch.set_num_threads(threads)
 
     if name == "setup":
         from scripts.gpu_check.inputs import make

@@ -26,9 +26,10 @@ KINDS = {  # preset, length of a row, rows of a step, rows of a micro-batch, sha
 
 
 VARIANTS = [  # attention, and whether the backbone is compiled; what the time limit may cut comes last
-    *(("varlen", False), ("sdpa", False), ("varlen", True), ("flash_attention_2", False), ("flex_attention", False)),
-    *(("flex_attention", True), ("sdpa", True), ("flash_attention_2", True), ("eager", False)),
+    *(("varlen", True), ("varlen", False), ("sdpa", False), ("flash_attention_2", False), ("flex_attention", True)),
+    *(("sdpa", True), ("flash_attention_2", True), ("flex_attention", False), ("eager", False)),
 ]
+DRY_VARIANTS = [("varlen", False), ("sdpa", False)]
 
 
 def synchronize(device: torch.device) -> None:
@@ -139,7 +140,8 @@ def clm(check: Check) -> None:
 def training(check: Check, kind: str) -> None:
     """Tokens a second, share of the measured matrix rate, and peak memory, of each attention and compiled."""
     rate, (_, length, _, _, predicted) = matrix_rate(check), KINDS[kind]
-    for attention, compiled in VARIANTS[: 2 if check.dry else None]:
+    variants = DRY_VARIANTS if check.dry else VARIANTS
+    for attention, compiled in variants:
         if attention == "flash_attention_2" and not find_spec("flash_attn"):
             continue
         name = f"{kind}, {attention}{', compiled' if compiled else ''}"
@@ -151,34 +153,34 @@ def training(check: Check, kind: str) -> None:
             estimate = f", header {header_bytes(kind) / 1e9:.0f} GB"
             shown = f"{speed:,.0f} tokens/s, {share:.0%} of the matrix rate, peak {peak / 1e9:.1f} GB{estimate}"
             check.write(name, None, shown, figure=speed, share=share, peak_bytes=peak)
+            if (attention, compiled) == variants[0]:
+                check.attempt(f"{name}, profile", profiled, check, name, trainer)
         del trainer
         torch._dynamo.reset()
         if check.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
-def profiled(check: Check) -> None:
-    """The twenty kernels that take most of a step of mlm, and the share of time in which the GPU does nothing."""
+def profiled(check: Check, name: str, trainer: Trainer) -> None:
+    """The kernels that take most of a step, and the share of time in which the GPU does nothing."""
     from torch.autograd import DeviceType  # type: ignore[attr-defined]
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU] + ([] if check.dry else [ProfilerActivity.CUDA])
-    trainer = make_trainer(check, "mlm", "profiled")
     made = steps(check, trainer)
-    for _ in range(3):
-        next(made)
+    next(made)
     synchronize(check.device)
     with profile(activities=activities) as found:
         started = time.perf_counter()
-        for _ in range(2):
-            next(made)
+        next(made)
         synchronize(check.device)
         spent = 1e6 * (time.perf_counter() - started)
     made.close()
     wanted = DeviceType.CPU if check.dry else DeviceType.CUDA
-    kernels = [event for event in found.key_averages() if event.device_type == wanted]
+    kernels = [event for event in found.key_averages() if event.device_type == wanted and "#" not in event.key]
     used = {event.key: event.self_cpu_time_total if check.dry else event.self_device_time_total for event in kernels}
     busy = sum(used.values())
-    check.measured("share of time that the GPU waits", 1 - busy / spent, "" if check.dry else f"{1 - busy / spent:.0%}")
-    for name, microseconds in sorted(used.items(), key=lambda one: -one[1])[: 3 if check.dry else 20]:
-        check.measured(f"kernel {name[:90]}", microseconds / busy, f"{microseconds / busy:.1%}")
+    waits = 1 - busy / spent
+    check.measured(f"{name}: share of time that the GPU waits", waits, "" if check.dry else f"{waits:.0%}")
+    for kernel, microseconds in sorted(used.items(), key=lambda one: -one[1])[: 3 if check.dry else 20]:
+        check.measured(f"{name}: kernel {kernel[:90]}", microseconds / busy, f"{microseconds / busy:.1%}")

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from transformers import AutoTokenizer
 
 from tests.forked import run
 from tests.models.small import CONFIGS, FOUR, MASKED, make_rows, small_model, word_tokenizer
 from textssl.batch import empty_like
 from textssl.errors import UserError
-from textssl.models import heads
+from textssl.models import heads, varlen
 from textssl.models.heads import TRANSFORMS, LanguageModel
 from textssl.sample_types import IGNORE
 
@@ -141,6 +142,24 @@ def test_compile_touches_the_backbone_alone(name):
     language_model.compile(backend="eager")
     torch.testing.assert_close(language_model(batch), expected, atol=1e-5, rtol=1e-5)
     assert list(language_model.state_dict()) == names
+
+
+def test_another_number_of_documents_compiles_nothing_again(monkeypatch):
+    """The flat layout's kernels on a GPU, in whose place one operation stands here that a compiler cannot look into."""
+
+    @torch.library.custom_op("textssl_tests::attention", mutates_args=())
+    def attention(query: Tensor, starts: Tensor) -> Tensor:
+        return query * len(starts)
+
+    attention.register_fake(lambda query, starts: torch.empty_like(query))
+    monkeypatch.setattr(varlen, "piecewise", lambda query, key, value, starts, *rest: attention(query, starts))
+    language_model = LanguageModel(small_model("modernbert", attention="varlen"))
+    compiled = []
+    language_model.compile(backend=lambda graph, inputs: compiled.append(graph) or graph.forward)
+    with torch.no_grad():
+        for lengths in ([6, 4], [3, 3, 4], [1, 2, 3, 4]):
+            language_model(make_rows([lengths, [10]], 10))
+    assert len(compiled) == 1
 
 
 def test_direction_of_a_call():

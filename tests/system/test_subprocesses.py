@@ -1,6 +1,7 @@
 """Subprocesses: order, what they print, errors of the user and of ours, and processes that die."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ def serve() -> None:
             print("a library says something")
             if request == "exit":
                 os._exit(3)
+            if request == "path":
+                return os.environ["PYTHONPATH"].split(os.pathsep)[0]
             return first + request, os.environ["GIVEN"]
 
         return f"ready with {first}", answer
@@ -39,6 +42,11 @@ def test_requests_are_answered_and_share_the_helpers(capfd):
     assert all(helper.process.returncode is not None for helper in helpers.helpers)
     printed = capfd.readouterr()
     assert printed.out == "" and printed.err.count("a library says something") == 9
+
+
+def test_the_package_is_found_where_it_is_not_installed():
+    with pool(1) as helpers:
+        assert (Path(helpers.submit("path").result()) / "textssl" / "__init__.py").is_file()
 
 
 def test_errors_come_back_as_what_they_were():

@@ -5,16 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 
+from tests.forked import Ranks
 from tests.own.barlow import BarlowTwins
 from tests.own.data2vec import Data2Vec
 from tests.tiny import make_corpus, tiny_config
@@ -67,11 +65,10 @@ def trained(folder: Path, name: str, processes: int) -> list[float]:
     values["objective"] = {"name": NAMES[name]}
     file = folder / f"{out}.yaml"
     file.write_text(json.dumps(values))
-    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
-    command = [sys.executable, "-m", *(launcher if processes > 1 else []), "textssl", "pretrain", str(file)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *OVERRIDES[name]], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = ["pretrain", str(file), *OVERRIDES[name]]
+    ranks = Ranks(command, processes, cwd=folder)
+    _, errors = ranks.communicate()
+    assert ranks.returncode == 0, errors[-3000:]
     logged = [json.loads(line) for line in (folder / out / "metrics.jsonl").read_text().splitlines()]
     assert all("features/rankme" in line for line in logged if "train/loss" in line), "the monitor watches"
     return [line["train/loss"] for line in logged if "train/loss" in line]

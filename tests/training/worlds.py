@@ -1,6 +1,6 @@
-"""Run under torchrun: gradients of one step in float64, or a short run, of every objective. Not a test itself.
+"""Run under torchrun: the first steps of every objective in float64, and a short run of it. Not a test itself.
 
-torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH
+torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH [run]
 """
 
 import os
@@ -61,16 +61,17 @@ def gradients(config: Config) -> dict[str, torch.Tensor]:
     return found | {f"after/{name}": value.detach().clone() for name, value in state}
 
 
-def main(folder: Path, micro_batch: int) -> None:
+def main(folder: Path, micro_batch: int, runs: bool) -> None:
     world = int(os.environ["WORLD_SIZE"])
     for name in (*OBJECTIVES, *SENTENCES, *OWN):
         found = gradients(config_of(folder, name, micro_batch, "train.precision=float64", *SMOOTH))
         if distributed.rank() == 0:
             save_file(found, folder / f"{name}-{world}x{micro_batch}.safetensors")
-    for name in (*OBJECTIVES, *SENTENCES, *OWN):
-        pretrain(config_of(folder, name, micro_batch, out=f"run-{name}-{world}x{micro_batch}"))
+    if runs:
+        for name in (*OBJECTIVES, *SENTENCES, *OWN):
+            pretrain(config_of(folder, name, micro_batch, out=f"run-{name}-{world}x{micro_batch}"))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), "run" in sys.argv[3:])

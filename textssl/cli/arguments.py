@@ -67,7 +67,9 @@ OneDocumentPer = Annotated[DocumentUnit, typer.Option(help="What separates docum
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken record instead of counting it.")]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="That compute; default: OMP_NUM_THREADS, else as many as others leave free."),
+    typer.Option(
+        min=1, metavar="N", help="Compute threads; default: OMP_NUM_THREADS, else as many as others leave free."
+    ),
 ]
 Model = Annotated[
     str, typer.Option(metavar="DIR", help="Model folder, run folder, sample:minilm, or a name on the hub.")

@@ -40,7 +40,7 @@ def list_samples() -> None:
 @samples_app.command("get")
 def get_sample(
     name: Annotated[str, typer.Argument(metavar="NAME", help="One of the names of `textssl samples list`.")],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy it there; default: the cache alone.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also copy it to this folder.")] = None,
 ) -> None:
     """Fetch one sample (pinned version and checksum) and say where it lies.
 
@@ -78,11 +78,16 @@ def prepare(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make: token shards and a held-out split.")],
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes, by default as many as cores are free; the bytes never depend on it."),
+        typer.Option(
+            min=1, help="Worker processes; default: one per free core. The output is the same for any number."
+        ),
     ] = None,
     held_out: Annotated[float, typer.Option(help="Share of the documents that is set aside.")] = 0.01,
     language: Annotated[
-        str, typer.Option(metavar="CODE", help="By whose rules sentences are cut, as de; auto: guessed by document.")
+        str,
+        typer.Option(
+            metavar="CODE", help="Language whose rules split sentences, such as de; auto: guessed for each document."
+        ),
     ] = "auto",
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
@@ -107,17 +112,21 @@ def mine(
     tokenizer: Annotated[
         str | None, typer.Option(metavar="DIR", help="The corpus's tokenizer, where the model has another.")
     ] = None,
-    unit: Annotated[PairUnit, typer.Option(help="What of a document makes a pair.")] = PairUnit.sentences,
+    unit: Annotated[PairUnit, typer.Option(help="Which parts of a document form a pair.")] = PairUnit.sentences,
     num_negatives: Annotated[int, typer.Option(min=1, help="Negatives of each pair.")] = 1,
-    range_min: Annotated[int, typer.Option(min=0, help="Leave out so many of the nearest texts.")] = 0,
-    range_max: Annotated[int | None, typer.Option(min=1, help="Look no further than the nearest so many.")] = None,
+    range_min: Annotated[int, typer.Option(min=0, help="Skip this many of the nearest texts.")] = 0,
+    range_max: Annotated[int | None, typer.Option(min=1, help="Consider only this many of the nearest texts.")] = None,
     margin: Annotated[
-        float | None, typer.Option(help="A negative is at least so much less similar than the positive.")
+        float | None, typer.Option(help="By how much a negative's cosine must lie below the positive's.")
     ] = None,
-    relative_margin: Annotated[float | None, typer.Option(help="The same, as a share of that similarity.")] = None,
+    relative_margin: Annotated[
+        float | None, typer.Option(help="The same, as a share of the positive's cosine.")
+    ] = None,
     max_score: Annotated[float | None, typer.Option(help="The highest cosine of a negative.")] = None,
     min_score: Annotated[float | None, typer.Option(help="The lowest cosine of a negative.")] = None,
-    max_pairs: Annotated[int, typer.Option(min=2, help="Draw so many where there are more; bounds memory.")] = 20_000,
+    max_pairs: Annotated[
+        int, typer.Option(min=2, help="Use a random sample of this many pairs, to limit memory.")
+    ] = 20_000,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts; default: the model's limit.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     threads: Threads = None,

@@ -35,7 +35,7 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also majority class, TF-IDF and the same model with random weights.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write every figure there.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write every figure to this file.")] = None,
     held_out: Annotated[
         str | None, typer.Option(metavar="PATH", help="Unseen text or a prepared corpus, for bits per byte.")
     ] = None,
@@ -65,22 +65,24 @@ def embed(
     model: Model,
     input: Input,
     out: Annotated[
-        Path, typer.Option(metavar="FILE.npy|.parquet", help="Replaced, if it is there, when the new one is complete.")
+        Path,
+        typer.Option(metavar="FILE.npy|.parquet", help="An existing file is replaced once the new one is complete."),
     ],
-    precision: Annotated[Precision, typer.Option(help="Of the numbers written; int8 has a scale a dimension.")] = (
+    precision: Annotated[Precision, typer.Option(help="Format of the numbers; int8 keeps one scale per dimension.")] = (
         Precision.float32
     ),
     truncate_dim: Annotated[
-        int | None, typer.Option(min=1, help="The first so many dimensions, made unit length again.")
+        int | None, typer.Option(min=1, help="Keep this many leading dimensions, scaled back to unit length.")
     ] = None,
     normalize: Annotated[
-        bool | None, typer.Option("--normalize/--no-normalize", help="Unit length; default: as the model says.")
+        bool | None,
+        typer.Option("--normalize/--no-normalize", help="Scale vectors to unit length; default: as the model says."),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts; default: the model's limit.")] = None,
     prompt: Annotated[
-        str | None, typer.Option(metavar="NAME|TEXT", help="What to put before each text, for models with prompts.")
+        str | None, typer.Option(metavar="NAME|TEXT", help="Text to put before each input, for models with prompts.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; the bytes written never depend on it.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes; the output is the same for any number.")] = 1,
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,
@@ -100,13 +102,17 @@ def embed(
 def generate(
     model: Model,
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="The text to go on from.")],
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="At most; fewer where the text ends.")] = 100,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="Maximum number of new tokens; fewer if the text ends.")
+    ] = 100,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=0, help="Draw among the likeliest so many; 0: all.")] = 50,
-    top_p: Annotated[float, typer.Option(max=1.0, help="Draw among those with this share of probability.")] = 0.95,
+    top_k: Annotated[int, typer.Option(min=0, help="Sample from this many of the likeliest tokens; 0: all.")] = 50,
+    top_p: Annotated[
+        float, typer.Option(max=1.0, help="Sample from the likeliest tokens that hold this share of probability.")
+    ] = 0.95,
     repetition_penalty: Annotated[float, typer.Option(help="Above 1: repeat less.")] = 1.1,
     num_return_sequences: Annotated[int, typer.Option(min=1, help="How many continuations.")] = 1,
-    greedy: Annotated[bool, typer.Option("--greedy", help="No drawing at all.")] = False,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest token.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Continue a text with a causal model.
@@ -133,7 +139,9 @@ def fill_mask(
 def predict(
     model: Model,
     input: Input,
-    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="One object a text; it appears when complete.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.jsonl", help="One JSON object per text; the file appears once complete.")
+    ],
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,

@@ -1,0 +1,141 @@
+"""Every objective: runs in 1, 2 and 4 processes, loads with stock classes, beats its random weights (3 min a method).
+
+python scripts/verify/families.py --out DIR                    all shipped configurations of objectives
+python scripts/verify/families.py --out DIR --names byol swav --seconds 60
+
+Sixty steps of configs/NAME.yaml in each world end with a folder that the stock library loads with complete keys, with
+losses that are finite, and fall where the target is fixed. Then NAME trains for --seconds, and with 8 labels a class of
+bbc its vectors beat those of the same model with random weights by more than the interval of the difference, draw by
+draw. Results go to DIR/results.jsonl; what stands there is not done again. Exits 0 where everything passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.forked import Ranks, run  # noqa: E402
+from textssl.evaluation.figures.intervals import over_draws  # noqa: E402
+from textssl.evaluation.tasks.classification import Classification  # noqa: E402
+from textssl.inference.encoders import load_encoder, random_encoder  # noqa: E402
+from textssl.objectives import OBJECTIVES  # noqa: E402
+
+WORLDS = (1, 2, 4)
+STEPS = 60
+SHORT = ("train.max_seconds=null", f"train.max_steps={STEPS}", "train.checkpoint_every=null", "evaluation.every=null")
+FIXED_TARGET = {"mlm", "clm", "crops", "simcse"}  # losses that have to fall within sixty steps
+
+
+def shipped() -> dict[str, Path]:
+    """The smallest configuration of each objective."""
+    found: dict[str, Path] = {}
+    for file in sorted((ROOT / "configs").glob("*.yaml")):
+        name = yaml.safe_load(file.read_text(encoding="utf-8"))["objective"]["name"]
+        if name in OBJECTIVES and file.stem == name:
+            found[name] = file
+    return found
+
+
+def prepared(folder: Path) -> list[str]:
+    """The overrides that name tokenizer and corpus, made of sample:news once."""
+    tokenizer, corpus = folder / "tokenizer", folder / "corpus"
+    if not tokenizer.exists():
+        command = ["tokenizer", "train", "--input", "sample:news", "--out", str(tokenizer)]
+        done(run([*command, "--algorithm", "wordpiece", "--lowercase", "--vocab-size", "8192"]))
+    if not corpus.exists():
+        command = ["prepare", "--input", "sample:news", "--tokenizer", str(tokenizer), "--out", str(corpus)]
+        done(run([*command, "--held-out", "0.02"]))
+    return [f"tokenizer={tokenizer}", f"data.corpus={corpus}"]
+
+
+def done(process: Any) -> None:
+    if process.returncode:
+        raise RuntimeError(process.stderr[-2000:])
+
+
+def losses(run_folder: Path) -> list[float]:
+    lines = map(json.loads, (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return [line["train/loss"] for line in lines if "train/loss" in line]
+
+
+def worlds(name: str, config: Path, given: list[str], folder: Path) -> dict[str, Any]:
+    """Sixty steps in each world."""
+    curves = {}
+    for processes in WORLDS:
+        out = folder / f"{name}-{processes}"
+        overrides = [*given, *SHORT, "train.log_every=1", "train.resume=restart", f"out={out}"]
+        ranks = Ranks(["pretrain", str(config), *overrides], processes)
+        _, errors = ranks.communicate(timeout=900)
+        if ranks.returncode:
+            return {"passed": False, "why": f"{processes} processes: {errors[-500:]}"}
+        curves[processes] = losses(out)
+        load_encoder(out / "model")  # refuses a folder that lacks a weight
+    first = np.array(curves[1])
+    apart = max(float(np.max(np.abs(np.array(curve) - first) / np.abs(first))) for curve in curves.values())
+    finite = bool(np.isfinite(first).all()) and len(first) == STEPS
+    fell = float(first[-5:].mean()) < float(first[:5].mean())
+    passed = finite and (fell or name not in FIXED_TARGET)
+    return {"passed": passed, "first": float(first[:5].mean()), "last": float(first[-5:].mean()), "apart": apart}
+
+
+def probe(name: str, config: Path, given: list[str], folder: Path, seconds: float) -> dict[str, Any]:
+    """8 labels a class of bbc, against random weights, on the same draws."""
+    out = folder / f"{name}-probe"
+    overrides = [*given, "train.max_steps=null", f"train.max_seconds={seconds:g}", "train.checkpoint_every=null"]
+    done(run(["pretrain", str(config), *overrides, "evaluation.every=null", "train.resume=restart", f"out={out}"]))
+    task = Classification("bbc", "sample:bbc", shots=(8,))
+    figures = [
+        dict(task.run(encoder))["probe_8"]
+        for encoder in (load_encoder(out / "model"), random_encoder(out / "model", seed=0))
+    ]
+    gain = over_draws([own - random for own, random in zip(*(one.scores for one in figures), strict=True)], (-1.0, 1.0))
+    shown = {"trained": figures[0].mean, "random": figures[1].mean, "gain": gain.mean, "low": gain.low}
+    rankme = [line for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines() if "rankme" in line]
+    if rankme:
+        shown["rankme"] = json.loads(rankme[-1])["features/rankme"]
+    return {"passed": gain.low > 0 and math.isfinite(gain.mean), **shown}
+
+
+def main(out: Path, names: list[str], seconds: float) -> int:
+    out.mkdir(parents=True, exist_ok=True)
+    results = out / "results.jsonl"
+    known = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()] if results.exists() else []
+    finished = {(row["name"], row["part"]) for row in known}
+    given = prepared(out)
+    for name in names or shipped():
+        config = shipped()[name]
+        for part in ("worlds", "probe"):
+            if (name, part) in finished:
+                continue
+            try:
+                found = (
+                    worlds(name, config, given, out) if part == "worlds" else probe(name, config, given, out, seconds)
+                )
+            except Exception as error:  # a method that fails is a row that says so
+                found = {"passed": False, "why": f"{type(error).__name__}: {str(error)[-500:]}"}
+            known.append({"name": name, "part": part, **found})
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(known[-1]) + "\n")
+            print(json.dumps(known[-1]), flush=True)
+    chosen = [row for row in known if not names or row["name"] in names]
+    passed = sum(row["passed"] for row in chosen)
+    print(f"{passed} passed, {len(chosen) - passed} failed")
+    return int(passed < len(chosen))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="a folder for runs and results.jsonl")
+    parser.add_argument("--names", nargs="+", default=[], choices=sorted(shipped()))
+    parser.add_argument("--seconds", type=float, default=90.0, help="of training before the probe")
+    sys.exit(main(**vars(parser.parse_args())))

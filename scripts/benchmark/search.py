@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 ADAMW = "optimizer={name: adamw, lr: 3e-3, betas: [0.9, 0.99]}"
 START = [
     *("schedule={name: linear, warmup_steps: 20}", "train.max_steps=null", "train.checkpoint_every=null"),
-    *("evaluation.every=null", "train.log_every=20", "train.batch_size=512"),
+    *("evaluation.every=null", "train.log_every=5", "train.batch_size=512"),
 ]
 STATIC = "model={{config: {{model_type: static, hidden_size: 512, init: {init}}}, normalize: {normalize}}}"
 VIEW = "objective.view={{name: crops, min_tokens: {least}, max_tokens: {most}}}"
@@ -42,12 +42,16 @@ OWN: dict[str, list[list[str]]] = {  # after the projector: what a method alone 
     "whitening": [["objective.projector_out=128", "objective.slice_size=256"], ["train.batch_size=1024"]],
     "sigreg": [["objective.gaussian=0.02"], ["objective.gaussian=0.2"]],
 }
-WITHOUT_PROJECTOR = [FREE, "objective.projector_width=null", "objective.projector_out=null"]
 
 
 def groups(method: str) -> list[list[list[str]]]:
     """Options to choose from, group by group; the first choice of the first group is where the search begins."""
-    return [[[RANDOM, ADAMW]], [WITHOUT_PROJECTOR], SPANS, OWN.get(method, []), [[LSA]], [NANO]]
+    from textssl.config import options_model
+    from textssl.objectives import find_objective
+
+    projectors = {"projector_width", "projector_out"} & options_model(find_objective(method)).model_fields.keys()
+    without = [[FREE, *(f"objective.{name}=null" for name in sorted(projectors))]] if projectors else []
+    return [[[RANDOM, ADAMW]], without, SPANS, OWN.get(method, []), [[LSA]], [NANO]]
 
 
 def run(method: str, options: list[str], inputs: Path, seconds: float) -> dict[str, Any]:

@@ -19,10 +19,11 @@ FIRST_DRAWS = 2**40
 class SIGReg(TwoViews):
     """Each view's vector predicts the other's, and along random slices all are standard normal (arXiv:2511.08544).
 
-    view: crops, or any other. gaussian: the weight of the Gaussian part; the prediction has the rest of 1. num_slices:
-    random directions, drawn anew each step. predictor_width: of the predictor's hidden layer; null: no predictor, as in
-    the paper. projector_width, projector_out: of the projector's hidden layer and output; null: no projector (vectors of
-    length 1 cannot be standard normal: take model.normalize=false), and an output as wide as the hidden layer.
+    view: crops, or any other. gaussian: the weight of the Gaussian part, lambda; the prediction has the rest of 1.
+    num_slices: random directions, drawn anew each step. predictor_width: of the predictor's hidden layer; null: no
+    predictor, as in the paper. projector_width, projector_out: of the projector's hidden layer and output; null: no
+    projector (vectors of length 1 cannot be standard normal: take model.normalize=false), and an output as wide as the
+    hidden layer.
     """
 
     against_collapse = "raise objective.gaussian, lower optimizer.lr, or lengthen the warmup"

@@ -26,12 +26,9 @@ START = [
     *("schedule={name: linear, warmup_steps: 20}", "train.max_steps=null", "train.checkpoint_every=null"),
     *("evaluation.every=null", "train.log_every=5", "train.batch_size=512"),
 ]
-STATIC = "model={{config: {{model_type: static, hidden_size: 512, init: {init}}}, normalize: {normalize}}}"
+STATIC = "model={{config: {{model_type: static, hidden_size: 512, init: {init}}}}}"
+RANDOM, LSA = STATIC.format(init="random"), STATIC.format(init="lsa")
 VIEW = "objective.view={{name: crops, min_tokens: {least}, max_tokens: {most}}}"
-RANDOM, LSA, FREE = (
-    STATIC.format(init=init, normalize=normalize)
-    for init, normalize in (("random", "true"), ("lsa", "true"), ("random", "false"))
-)
 NANO = ["model={preset: modernbert-nano}", "optimizer={name: muon, lr: 1e-3}", "train.batch_size=64"]
 SPANS = [[VIEW.format(least=least, most=most)] for least, most in ((16, 64), (8, 24))]
 OWN: dict[str, list[list[str]]] = {  # after the projector: what a method alone has
@@ -50,8 +47,8 @@ def groups(method: str) -> list[list[list[str]]]:
     from textssl.objectives import find_objective
 
     projectors = {"projector_width", "projector_out"} & options_model(find_objective(method)).model_fields.keys()
-    without = [[FREE, *(f"objective.{name}=null" for name in sorted(projectors))]] if projectors else []
-    return [[[RANDOM, ADAMW]], without, SPANS, OWN.get(method, []), [[LSA]], [NANO]]
+    without = [[*(f"objective.{name}=null" for name in sorted(projectors))]] if projectors else []
+    return [[[RANDOM, ADAMW]], without, [["optimizer.lr=1e-2"]], SPANS, [[LSA]], OWN.get(method, []), [NANO]]
 
 
 def run(method: str, options: list[str], inputs: Path, seconds: float) -> dict[str, Any]:

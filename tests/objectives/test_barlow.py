@@ -25,17 +25,15 @@ def barlow_by_hand(first, second, redundancy):
 @pytest.mark.parametrize("redundancy", [0.0, 0.005, 1.0])
 def test_the_loss_is_the_formula(redundancy):
     objective = built("barlow", projector_width=6, projector_out=5, redundancy=redundancy)
-    with torch.no_grad():
-        objective.projector[-1].weight.mul_(100)  # so that batch normalisation's epsilon does not matter
     features = two_view_features(9)
     views = [head_by_hand(objective.projector, features["text"].numpy()[view::2]) for view in (0, 1)]
-    assert loss_of(objective, features) == pytest.approx(barlow_by_hand(*views, redundancy), rel=1e-4)
+    assert loss_of(objective, features) == pytest.approx(barlow_by_hand(views[0], views[1], redundancy), rel=1e-5)
 
 
 def test_equal_views_with_independent_dimensions_cost_nothing():
     objective = built("barlow", projector_width=None)
     whole, _ = torch.linalg.qr(draw(40) - draw(40).mean(0))
-    independent = 1000 * (whole - whole.mean(0))
+    independent = whole - whole.mean(0)
     features = two_view_features(40) | {"text": independent.repeat_interleave(2, dim=0)}
     assert loss_of(objective, features) < 1e-6
     features["text"] = features["text"][:, [0, 0, 1, 1, 2, 2, 3, 3]]  # every dimension twice

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import batch_norm
 
-from textssl.objectives.two_views import TwoViews, Width
+from textssl.objectives.two_views import EPSILON, TwoViews, Width
 from textssl.views.kinds import AnyView, CropsView
 
 
@@ -42,5 +42,5 @@ class Barlow(TwoViews):
 
 def cross_correlation(first: Tensor, second: Tensor) -> Tensor:
     """(width, width): of each dimension of the first views with each of the second, over the samples (eq. 2)."""
-    first, second = (batch_norm(view, None, None, training=True) for view in (first, second))
+    first, second = (batch_norm(view, None, None, training=True, eps=EPSILON) for view in (first, second))
     return first.T @ second / len(first)

@@ -22,8 +22,7 @@ class SIGReg(TwoViews):
     view: crops, or any other. gaussian: the weight of the Gaussian part, lambda; the prediction has the rest of 1.
     num_slices: random directions, drawn anew each step. predictor_width: of the predictor's hidden layer; null: no
     predictor, as in the paper. projector_width, projector_out: of the projector's hidden layer and output; null: no
-    projector (vectors of length 1 cannot be standard normal: take model.normalize=false), and an output as wide as the
-    hidden layer.
+    projector, and an output as wide as the hidden layer.
     """
 
     against_collapse = "raise objective.gaussian, lower optimizer.lr, or lengthen the warmup"
@@ -50,7 +49,7 @@ class SIGReg(TwoViews):
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """(1 - gaussian) times the mean squared error of a dimension + gaussian times the mean test statistic."""
-        first, second = self.projected(features)
+        first, second = self.scaled(features)
         errors = (self.predictor(first) - second).square() + (self.predictor(second) - first).square()
         statistic = torch.cat([epps_pulley(view @ self.slices) for view in (first, second)]).mean()
         return {"sigreg": (1 - self.gaussian) * errors.mean() / 2 + self.gaussian * statistic}

@@ -27,6 +27,7 @@ Temperature = Annotated[float, Field(gt=0)]
 Widths = list[Annotated[int, Field(gt=0)]]
 Width = Annotated[int, Field(gt=0)] | None
 Norm = Literal["none", "batch", "layer"]
+EPSILON = 1e-8  # of batch normalisation: unit vectors of an untrained model vary by 1e-5 in a dimension, or less
 Rate = Annotated[float, Field(ge=0, le=1)]
 Momentum = Rate | tuple[Rate, Rate]  # constant, or at the beginning and at the end of the run
 
@@ -112,6 +113,14 @@ class TwoViews(Objective):
             return self.projector(first), self.projector(second)
         return first, second
 
+    def scaled(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The projected vectors, for losses that want a variance of 1 in each dimension: without a projector at the
+        length sqrt(width), at which isotropic vectors have it."""
+        first, second = self.projected(features)
+        if self.projector_width is None:
+            first, second = (F.normalize(view, dim=1) * view.shape[1] ** 0.5 for view in (first, second))
+        return first, second
+
     @torch.no_grad()
     def watched(self, features: dict[str, Tensor]) -> Watched:
         anchors, positives = self.projected(features)
@@ -138,12 +147,12 @@ def build_head(
         return nn.Identity()
     norms: dict[str, list[nn.Module]] = {
         "none": [],
-        "batch": [nn.BatchNorm1d(hidden, track_running_stats=False)],
+        "batch": [nn.BatchNorm1d(hidden, EPSILON, track_running_stats=False)],
         "layer": [nn.LayerNorm(hidden)],
     }
     last: list[nn.Module] = [nn.Linear(hidden, out or hidden, bias=False)]
     if last_norm:
-        last.append(nn.BatchNorm1d(out or hidden, affine=False, track_running_stats=False))
+        last.append(nn.BatchNorm1d(out or hidden, EPSILON, affine=False, track_running_stats=False))
     return nn.Sequential(nn.Linear(width, hidden), *norms[norm], nn.ReLU(), *last)
 
 

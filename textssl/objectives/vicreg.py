@@ -18,8 +18,8 @@ class VICReg(TwoViews):
     """Views agree, every dimension keeps its spread, different dimensions share nothing (arXiv:2105.04906, eq. 6).
 
     view: crops, or any other. invariance, variance, covariance: the weights of the three. projector_width,
-    projector_out: of the projector's hidden layer and output; null: no projector (vectors of length 1 cannot have the
-    spread that is asked for: take model.normalize=false), and an output as wide as the hidden layer.
+    projector_out: of the projector's hidden layer and output; null: no projector, and an output as wide as the hidden
+    layer.
     """
 
     against_collapse = "raise objective.variance and objective.covariance, lower optimizer.lr, or lengthen the warmup"
@@ -38,7 +38,7 @@ class VICReg(TwoViews):
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """With the means of the authors' code: over dimensions in the invariance, over views in the variance."""
-        first, second = self.projected(features)
+        first, second = self.scaled(features)
         invariance = (first - second).square().mean()
         variance = (missing_spread(first) + missing_spread(second)) / 2
         covariance = shared_covariance(first) + shared_covariance(second)

@@ -21,22 +21,22 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-ADAMW = "optimizer={name: adamw, lr: 3e-3, betas: [0.9, 0.99]}"
+ADAMW = "optimizer={name: adamw, lr: 1e-2, betas: [0.9, 0.99]}"
 START = [
     *("schedule={name: linear, warmup_steps: 20}", "train.max_steps=null", "train.checkpoint_every=null"),
-    *("evaluation.every=null", "train.log_every=5", "train.batch_size=512"),
+    *("evaluation.every=null", "train.log_every=5", "train.batch_size=256"),
 ]
 STATIC = "model={{config: {{model_type: static, hidden_size: 512, init: {init}}}}}"
 RANDOM, LSA = STATIC.format(init="random"), STATIC.format(init="lsa")
 VIEW = "objective.view={{name: crops, min_tokens: {least}, max_tokens: {most}}}"
 NANO = ["model={preset: modernbert-nano}", "optimizer={name: muon, lr: 1e-3}", "train.batch_size=64"]
-SPANS = [[VIEW.format(least=least, most=most)] for least, most in ((16, 64), (8, 24))]
+SHORT, LONG = (VIEW.format(least=least, most=most) for least, most in ((8, 24), (16, 64)))
 OWN: dict[str, list[list[str]]] = {  # after the projector: what a method alone has
     "byol": [["objective.momentum=0.9"], ["objective.predictor_width=128"]],
-    "simsiam": [["objective.predictor_width=512"], ["optimizer.lr=1e-3"]],
+    "simsiam": [["objective.predictor_width=512"], ["train.batch_size=512"]],
     "barlow": [["objective.redundancy=0.02"], ["objective.projector_width=1024"]],
     "vicreg": [["objective.covariance=5"], ["objective.projector_width=1024"]],
-    "whitening": [["objective.projector_out=128", "objective.slice_size=256"], ["train.batch_size=1024"]],
+    "whitening": [["objective.projector_out=128", "objective.slice_size=256"], ["train.batch_size=512"]],
     "sigreg": [["objective.gaussian=0.02"], ["objective.gaussian=0.2"]],
 }
 
@@ -48,7 +48,7 @@ def groups(method: str) -> list[list[list[str]]]:
 
     projectors = {"projector_width", "projector_out"} & options_model(find_objective(method)).model_fields.keys()
     without = [[*(f"objective.{name}=null" for name in sorted(projectors))]] if projectors else []
-    return [[[RANDOM, ADAMW]], without, [["optimizer.lr=1e-2"]], SPANS, [[LSA]], OWN.get(method, []), [NANO]]
+    return [[[RANDOM, ADAMW, SHORT]], without, [[LSA]], [["optimizer.lr=3e-3"], [LONG]], OWN.get(method, []), [NANO]]
 
 
 def run(method: str, options: list[str], inputs: Path, seconds: float) -> dict[str, Any]:

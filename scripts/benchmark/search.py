@@ -1,7 +1,7 @@
 """Options of a method on two views, tried on sample:news: which encoder, view and weights give the best probe on bbc.
 
 python scripts/benchmark/search.py byol --inputs FOLDER --out search.jsonl              one run of 45 s after another
-python scripts/benchmark/search.py barlow --inputs FOLDER --out search.jsonl --runs 2 --seconds 30
+python scripts/benchmark/search.py barlow vicreg --inputs FOLDER --out search.jsonl --runs 2
 
 FOLDER holds tok/ and corpus/ and is made if it is missing. One group of options after another is gone through, each
 choice on top of the best ones so far. A result is a line of --out: the options, the probe with 8 labels a class on bbc
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-ADAMW = "optimizer={name: adamw, lr: 1e-2, betas: [0.9, 0.99]}"
+ADAMW = "optimizer={name: adamw, lr: 3e-3, betas: [0.9, 0.99]}"
 START = [
     *("schedule={name: linear, warmup_steps: 20}", "train.max_steps=null", "train.checkpoint_every=null"),
     *("evaluation.every=null", "train.log_every=5", "train.batch_size=256"),
@@ -48,7 +48,7 @@ def groups(method: str) -> list[list[list[str]]]:
 
     projectors = {"projector_width", "projector_out"} & options_model(find_objective(method)).model_fields.keys()
     without = [[*(f"objective.{name}=null" for name in sorted(projectors))]] if projectors else []
-    return [[[RANDOM, ADAMW, SHORT]], without, [[LSA]], [["optimizer.lr=3e-3"], [LONG]], OWN.get(method, []), [NANO]]
+    return [[[RANDOM, ADAMW, SHORT]], without, [[LSA]], [["optimizer.lr=1e-2"], [LONG]], OWN.get(method, []), [NANO]]
 
 
 def run(method: str, options: list[str], inputs: Path, seconds: float) -> dict[str, Any]:
@@ -127,11 +127,13 @@ def search(method: str, inputs: Path, out: Path, seconds: float, most_seconds: f
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", help="any objective on two views")
+    parser.add_argument("methods", nargs="+", help="any objectives on two views")
     parser.add_argument("--inputs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=45.0, help="of training a run")
     parser.add_argument("--most-seconds", type=float, default=600.0, help="of training, runs made before included")
-    parser.add_argument("--runs", type=int, default=1000, help="new runs, at most")
+    parser.add_argument("--runs", type=int, default=1000, help="new runs a method, at most")
     sys.path.insert(0, str(ROOT))
-    search(**vars(parser.parse_args()))
+    given = vars(parser.parse_args())
+    for name in given.pop("methods"):
+        search(name, **given)

@@ -15,9 +15,8 @@ from textssl.views.kinds import AnyView, CropsView
 class Barlow(TwoViews):
     """A dimension agrees with itself in the other view, and with no other dimension (arXiv:2103.03230, eq. 1).
 
-    view: crops, or any other. redundancy: the weight of the correlations between different dimensions.
-    projector_width, projector_out: of the projector's hidden layer and output; null: no projector, and an output as
-    wide as the hidden layer.
+    view: crops, or any other. redundancy: the weight of the correlations between different dimensions. projector_width:
+    of the projector's hidden layer; null: no projector. projector_out: of its output; null: projector_width.
     """
 
     against_collapse = "raise objective.redundancy, lower optimizer.lr, or lengthen the warmup"

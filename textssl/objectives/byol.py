@@ -17,9 +17,9 @@ from textssl.views.kinds import AnyView, CropsView
 class BYOL(TwoViews):
     """From one view, predict a momentum teacher's projection of the other; nothing repels (arXiv:2006.07733, eq. 2).
 
-    view: crops, or any other. momentum: of the teacher, constant or [first, last]. projector_width, projector_out: of
-    the projector's hidden layer and output; null: no projector, and an output as wide as the hidden layer.
-    predictor_width: of the predictor's hidden layer; null: no predictor, without which the vectors collapse.
+    view: crops, or any other. momentum: of the teacher, constant or [first, last]. projector_width: of the projector's
+    hidden layer; null: no projector. projector_out: of its output; null: projector_width. predictor_width: of the
+    predictor's hidden layer; null: no predictor, without which the vectors collapse.
     """
 
     needs_dropout = False  # the teacher's delay tells views apart

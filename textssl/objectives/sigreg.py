@@ -21,8 +21,8 @@ class SIGReg(TwoViews):
 
     view: crops, or any other. gaussian: the weight of the Gaussian part, lambda; the prediction has the rest of 1.
     num_slices: random directions, drawn anew each step. predictor_width: of the predictor's hidden layer; null: no
-    predictor, as in the paper. projector_width, projector_out: of the projector's hidden layer and output; null: no
-    projector, and an output as wide as the hidden layer.
+    predictor, as in the paper. projector_width: of the projector's hidden layer; null: no projector. projector_out: of
+    its output; null: projector_width.
     """
 
     against_collapse = "raise objective.gaussian, lower optimizer.lr, or lengthen the warmup"

@@ -12,9 +12,9 @@ from textssl.views.kinds import AnyView, CropsView
 class SimSiam(TwoViews):
     """From one view, predict the projection of the other, which gets no gradient (arXiv:2011.10566, eq. 2 and 4).
 
-    view: crops, or any other. projector_width, projector_out: of the projector's hidden layer and of its output, which
-    is batch-normalised without affine; null: no projector, and an output as wide as the hidden layer. predictor_width:
-    of the predictor's hidden layer, narrower than its ends; null: no predictor, without which the vectors collapse.
+    view: crops, or any other. projector_width: of the projector's hidden layer; null: no projector. projector_out: of
+    its output, which is batch-normalised without affine; null: projector_width. predictor_width: of the predictor's
+    hidden layer, narrower than its ends; null: no predictor, without which the vectors collapse.
     """
 
     last_norm = True

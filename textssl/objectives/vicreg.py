@@ -17,9 +17,8 @@ STD, EPSILON = 1.0, 1e-4  # gamma and epsilon of eq. 1 and 2
 class VICReg(TwoViews):
     """Views agree, every dimension keeps its spread, different dimensions share nothing (arXiv:2105.04906, eq. 6).
 
-    view: crops, or any other. invariance, variance, covariance: the weights of the three. projector_width,
-    projector_out: of the projector's hidden layer and output; null: no projector, and an output as wide as the hidden
-    layer.
+    view: crops, or any other. invariance, variance, covariance: the weight of each part. projector_width: of the
+    projector's hidden layer; null: no projector. projector_out: of its output; null: projector_width.
     """
 
     against_collapse = "raise objective.variance and objective.covariance, lower optimizer.lr, or lengthen the warmup"

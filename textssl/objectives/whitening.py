@@ -16,9 +16,8 @@ class Whitening(TwoViews):
     """Views agree after whitening, which gives every slice of the batch the covariance I (W-MSE, arXiv:2007.06346).
 
     view: crops, or any other. slice_size: samples that are whitened together, about; best twice the width or more.
-    shrinkage: the share of the identity in the covariance that is whitened; 1 does not whiten at all. projector_width,
-    projector_out: of the projector's hidden layer and output; null: no projector, and an output as wide as the hidden
-    layer.
+    shrinkage: the share of the identity in the covariance that is whitened; 1 does not whiten at all. projector_width:
+    of the projector's hidden layer; null: no projector. projector_out: of its output; null: projector_width.
     """
 
     against_collapse = "lower objective.shrinkage, lower optimizer.lr, or lengthen the warmup"

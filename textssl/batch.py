@@ -123,6 +123,13 @@ class Rows(Batch):
 
 
 @dataclass
+class NumberedRows(Rows):
+    """Rows with a number for each position, whose meaning is the objective's: numbers (rows, length) float32."""
+
+    numbers: Tensor = field(kw_only=True)
+
+
+@dataclass
 class Ragged(Batch):
     """Texts of any length, one after another without padding.
 

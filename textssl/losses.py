@@ -116,6 +116,17 @@ def _add_chunk(operands, labels: Tensor, piece: slice, gradients, scores: Tensor
     return loss
 
 
+def draw_tokens(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Tokens drawn from softmax(logits) by inverting its cumulative distribution, in float32: (items,) int64.
+
+    logits: (items, vocabulary). uniform: (items,) in (0, 1], one for each draw, so that it is the same whatever else is
+    in the batch.
+    """
+    cumulative = torch.softmax(logits.float(), dim=1).cumsum(1)
+    target = uniform.float().unsqueeze(1) * cumulative[:, -1:]  # the last is 1 but for rounding
+    return torch.searchsorted(cumulative, target).squeeze(1)
+
+
 def info_nce(
     query: Tensor,
     key: Tensor,

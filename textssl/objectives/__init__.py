@@ -14,6 +14,7 @@ from textssl.objectives.crops import Crops
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
+from textssl.objectives.replaced_token import ReplacedToken
 from textssl.objectives.simcse import SimCSE
 from textssl.objectives.sum import Sum
 from textssl.objectives.supervised import Classification, Regression, Supervised
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "crops": Crops,
     "moco": MoCo,
     "pairs": Pairs,
+    "replaced_token": ReplacedToken,
     "sum": Sum,
 }
 SUPERVISED: dict[str, type[Supervised]] = {"classification": Classification, "regression": Regression}

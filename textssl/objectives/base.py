@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from textssl.batch import Batch, Rows
+from textssl.batch import Batch, NumberedRows, Rows
 from textssl.errors import UserError
 from textssl.sample_types import Draws, PairFacts, Row, RowFormat
 from textssl.tokenizer.vocabulary import Vocabulary
@@ -227,14 +227,14 @@ class Objective(nn.Module):
 
 
 def stack_rows(rows: Sequence[Row], samples: Sequence[int]) -> Rows:
-    """Views of rows as a batch."""
-    return Rows(
-        ids=torch.from_numpy(np.stack([row.ids for row in rows])),
-        documents=torch.from_numpy(np.stack([row.documents for row in rows])),
-        positions=torch.from_numpy(np.stack([row.positions for row in rows])),
-        labels=torch.from_numpy(np.stack([row.labels for row in rows])),  # type: ignore[arg-type]
-        samples=torch.tensor(samples, dtype=torch.int64),
-    )
+    """Views of rows as a batch; NumberedRows where they have numbers."""
+
+    def stacked(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(row, name) for row in rows]))
+
+    columns = {name: stacked(name) for name in ("ids", "documents", "positions", "labels")}
+    columns["samples"] = torch.tensor(samples, dtype=torch.int64)
+    return Rows(**columns) if rows[0].numbers is None else NumberedRows(**columns, numbers=stacked("numbers"))
 
 
 def predicted(hidden: Tensor, batch: Rows) -> tuple[Tensor, Tensor]:

@@ -220,7 +220,10 @@ def make_trainer(
         announce(console, warning, style="yellow")
     with torch.random.fork_rng(devices=[]), telling_of_memory():  # the same heads on every rank and run of a seed
         torch.manual_seed(config.seed)
-        facts = Facts(Vocabulary.of(words), config.data.sequence_length, num_documents, config.train.max_steps)
+        facts = Facts(
+            *(Vocabulary.of(words), config.data.sequence_length, num_documents, config.train.max_steps),
+            batch_size=config.train.batch_size,
+        )
         objective.build(backbone, facts)
         objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     distributed.broadcast_module(objective)

@@ -145,12 +145,18 @@ class LanguageModel(nn.Module):
             return hidden
         return self.output(self.transform(self.model, hidden))
 
-    def cross_entropy(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        """Sum over tokens of the cross entropy in nats, float32. hidden: (tokens, width); labels: (tokens,) int64."""
+    def cross_entropy(self, hidden: Tensor, labels: Tensor, token_weights: Tensor | None = None) -> Tensor:
+        """Sum over tokens of the cross entropy in nats, float32. hidden: (tokens, width); labels: (tokens,) int64.
+
+        token_weights: (tokens,), by which each token's part is multiplied.
+        """
         if self.transform is None:
-            return F.cross_entropy(hidden.float(), labels, reduction="sum")
+            each = F.cross_entropy(hidden.float(), labels, reduction="none")
+            return (each if token_weights is None else each * token_weights).sum()
         hidden = self.transform(self.model, hidden)
-        return linear_cross_entropy(hidden, self.output.weight, self.output.bias, labels)
+        return linear_cross_entropy(
+            *(hidden, self.output.weight, self.output.bias, labels), token_weights=token_weights
+        )
 
     def checkpoint_gradients(self) -> None:
         checkpoint_activations(self.model)

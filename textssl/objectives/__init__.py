@@ -11,6 +11,7 @@ from textssl.explanations import nearest
 from textssl.objectives.base import Objective
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.crops import Crops
+from textssl.objectives.diffusion import Diffusion
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
@@ -18,6 +19,7 @@ from textssl.objectives.replaced_token import ReplacedToken
 from textssl.objectives.simcse import SimCSE
 from textssl.objectives.sum import Sum
 from textssl.objectives.supervised import Classification, Regression, Supervised
+from textssl.objectives.tsdae import Tsdae
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "mlm": MaskedLM,
@@ -27,6 +29,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "moco": MoCo,
     "pairs": Pairs,
     "replaced_token": ReplacedToken,
+    "diffusion": Diffusion,
+    "tsdae": Tsdae,
     "sum": Sum,
 }
 SUPERVISED: dict[str, type[Supervised]] = {"classification": Classification, "regression": Regression}

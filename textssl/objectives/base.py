@@ -82,13 +82,15 @@ class Facts:
     """What an objective may know of its run when it makes its heads and buffers.
 
     sequence_length: tokens of a row, or at which a text is cut. num_documents: of the training corpora (given pairs,
-    labelled texts). num_steps: of the run; None where its length is given in tokens, seconds or epochs.
+    labelled texts). num_steps: of the run; None where its length is given in tokens, seconds or epochs. batch_size:
+    samples of a global step.
     """
 
     vocabulary: Vocabulary
     sequence_length: int
     num_documents: int
     num_steps: int | None = None
+    batch_size: int = 1
 
 
 class Objective(nn.Module):

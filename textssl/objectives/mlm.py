@@ -49,7 +49,7 @@ class MaskedLM(Objective):
         super().build(backbone, facts)
         if self.vocabulary.mask is None:
             raise UserError(
-                "mlm needs a mask token and this tokenizer has none: train one with `textssl tokenizer train`"
+                "hidden tokens need a mask token and this tokenizer has none: train one with `textssl tokenizer train`"
             )
         self.ordinary_ids = np.setdiff1d(np.arange(self.vocabulary.size), self.vocabulary.special)
 

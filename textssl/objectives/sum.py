@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -69,9 +70,10 @@ class Sum(Objective):
 
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
-        for part in self.leaves:
+        for part, _, batch_size in self.parts.values():
             on_tokens = self.backbone_kind == "sentence" and part.backbone_kind != "sentence"
-            part.build(backbone.backbone if on_tokens else backbone, facts)  # type: ignore[arg-type]
+            own = replace(facts, batch_size=batch_size or facts.batch_size)
+            part.build(backbone.backbone if on_tokens else backbone, own)  # type: ignore[arg-type]
 
     def make_view(self, sample: Any, rng: np.random.Generator, progress: float) -> Any:
         raise AssertionError("every part makes its own views")

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from tests.tiny import MODELS, tiny_tokenizer
 from textssl.assembly.pretraining import token_head
+from textssl.batch import Texts, stack_texts
+from textssl.data.batches.batching import frame
 from textssl.models.build import build_model
 from textssl.models.heads import LanguageModel
 from textssl.models.sentence import build_sentence_model
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Facts
-from textssl.sample_types import PairFacts, Row
+from textssl.sample_types import PairFacts, Row, Views
 from textssl.sections import ModelConfig
 from textssl.tokenizer.vocabulary import Vocabulary
 
@@ -29,16 +31,16 @@ BERT = {
 }
 
 
-def built(name: str, facts: PairFacts | None = None, **options: Any) -> Any:
-    """The objective on a BERT that is 8 wide, in float64."""
+def built(name: str, facts: PairFacts | None = None, model: dict[str, Any] = BERT, **options: Any) -> Any:  # noqa: B006
+    """The objective on a sentence model (default: a BERT that is 8 wide), in float64."""
     words = tiny_tokenizer()
     objective, _ = resolve_objective({"name": name, **options})
     if facts is not None:
         objective.take_pairs(facts)
-    spec = ModelConfig(config=BERT, dropout=0.1)
+    spec = ModelConfig(config=model, dropout=None if model["model_type"] == "static" else 0.1)
     torch.manual_seed(0)
-    model = build_sentence_model(spec, words, head=token_head(objective), sequence_length=32, seed=0)
-    objective.build(model, Facts(Vocabulary.of(words), sequence_length=32, num_documents=100, num_steps=10))
+    backbone = build_sentence_model(spec, words, head=token_head(objective), sequence_length=32, seed=0)
+    objective.build(backbone, Facts(Vocabulary.of(words), sequence_length=32, num_documents=100, num_steps=10))
     return objective.double()
 
 
@@ -108,3 +110,14 @@ def rows_of(objective: Any, count: int, chosen: list[int] | None = None) -> Any:
     ]
     chosen = list(range(count)) if chosen is None else chosen
     return objective.collate([views[place] for place in chosen], chosen)
+
+
+def row_texts(objective: Any, views: list[Views]) -> Texts:
+    """The texts of samples that stay together, framed, as one micro-batch."""
+    form = objective.row_format()
+    return stack_texts([
+        (sample * len(view.texts) + number, frame(ids, form, 32), view.source, view.target)
+        for sample, view in enumerate(views)
+        for number, ids in enumerate(view.texts)
+        if ids is not None
+    ])  # fmt: skip

@@ -29,7 +29,7 @@ class SentenceDecoder(nn.Module):
         for parameter in self.body.parameters():
             if parameter.ndim > 1:  # the layers are copies of one: each gets numbers of its own
                 nn.init.xavier_uniform_(parameter)
-        self.read = nn.Linear(vector_width, width)
+        self.read = nn.Sequential(nn.Linear(vector_width, width), nn.LayerNorm(width))  # as large as a state
         self.start = nn.Parameter(torch.zeros(width))
         self.positions = nn.Embedding(length, width)
         nn.init.normal_(self.positions.weight, std=0.02)

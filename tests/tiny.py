@@ -70,6 +70,7 @@ SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, 
     "crops": ({"name": "crops", "view": {"min_tokens": 4, "max_tokens": 20}, "matryoshka": [8]}, ""),
     "moco": ({"name": "moco", "queue_size": 20, "view": {"max_tokens": 16, "overlap": "any"}}, ""),
     "pairs": ({"name": "pairs", "symmetric": True}, ""),
+    "tsdae": ({"name": "tsdae"}, ""),
     "sum": (
         {
             "name": "sum",

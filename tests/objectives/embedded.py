@@ -31,7 +31,7 @@ BERT = {
 }
 
 
-def built(name: str, facts: PairFacts | None = None, model: dict[str, Any] = BERT, **options: Any) -> Any:  # noqa: B006
+def built(name: str, facts: PairFacts | None = None, model: dict[str, Any] = BERT, **options: Any) -> Any:
     """The objective on a sentence model (default: a BERT that is 8 wide), in float64."""
     words = tiny_tokenizer()
     objective, _ = resolve_objective({"name": name, **options})

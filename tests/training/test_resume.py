@@ -76,7 +76,7 @@ def test_workers_change_nothing(folder):
     assert digest(folder / "workers-0") == digest(folder / "workers-2")
 
 
-@pytest.mark.parametrize("objective", ["mlm", "tests.objectives.contrastive:TwoCrops", CLUSTERED])
+@pytest.mark.parametrize("objective", ["mlm", "replaced_token", "tests.objectives.contrastive:TwoCrops", CLUSTERED])
 def test_a_run_in_two_halves_equals_a_whole_one(folder, objective):
     name = objective[-4:]
     pretrain(tiny_config(folder, objective, DROPOUT, SCHEDULE, out=f"one-{name}"))
@@ -109,6 +109,7 @@ def test_a_line_of_the_log_is_of_all_its_steps_wherever_the_run_was_cut(folder, 
 
 STATIC = "model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"
 HALVES = {"simcse": (DROPOUT,), "crops": (STATIC,), "moco": (DROPOUT,), "pairs": (DROPOUT,), "sum": (DROPOUT,)}
+HALVES |= {"tsdae": (DROPOUT,)}
 
 
 @pytest.mark.parametrize("objective", HALVES)

@@ -29,6 +29,8 @@ from torch import Tensor, nn
 
 from textssl.batch import Batch, NumberedRows, Rows
 from textssl.errors import UserError
+from textssl.models.heads import LanguageModel
+from textssl.models.pretext import Pretext, write_pretext
 from textssl.sample_types import Draws, PairFacts, Row, RowFormat
 from textssl.tokenizer.vocabulary import Vocabulary
 
@@ -101,6 +103,7 @@ class Objective(nn.Module):
     but all texts of a sample stay together. backbone_kind: a language model with a "masked" or "causal" output layer,
     the "bare" transformer, or a "sentence" model (texts -> vectors). least_samples: of a step; a method that compares
     samples needs two. codes_text: the loss is the code length of all text, so that bits per byte are defined.
+    pretext: what the exported configuration says of a language model that stock classes would read in another way.
     refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the features
     collapse.
     """
@@ -110,6 +113,7 @@ class Objective(nn.Module):
     backbone_kind: BackboneKind = "masked"
     least_samples: int = 1
     codes_text: ClassVar[bool] = False
+    pretext: ClassVar[Pretext | None] = None
     refresh_every: int | None = None
     against_collapse: ClassVar[str] = "lower optimizer.lr, or lengthen the warmup"
     vocabulary: Vocabulary
@@ -155,6 +159,8 @@ class Objective(nn.Module):
         """
         self.vocabulary = facts.vocabulary
         self.backbone = backbone
+        if self.backbone_kind in ("masked", "causal") and isinstance(backbone, LanguageModel):
+            write_pretext(backbone.model.config, self.pretext)
 
     def output_layers(self) -> list[nn.Linear]:
         """The objective's own layers whose outputs are logits or scores: their weights are AdamW's, not Muon's."""

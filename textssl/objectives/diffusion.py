@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from textssl.batch import NumberedRows
-from textssl.errors import UserError
+from textssl.models.pretext import Pretext
 from textssl.objectives.base import Encoded, Facts, Term, predicted, stack_rows
 from textssl.objectives.mlm import MaskedLM
 from textssl.sample_types import IGNORE, Row
@@ -21,7 +21,7 @@ GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 spread evenly, however many 
 
 @dataclass
 class Noise:
-    """A row before its rate is known. order: (length,) float64, tokens are hidden by it. jitter: of the rate, [0, 1)."""
+    """A row before its rate is known. order: (length,) float64, by which tokens are hidden. jitter: of the rate."""
 
     row: Row
     order: np.ndarray
@@ -37,6 +37,7 @@ class Diffusion(MaskedLM):
     """
 
     codes_text = True
+    pretext = Pretext("diffusion")
 
     def __init__(self) -> None:
         super().__init__(random_rate=0.0, keep_rate=0.0)
@@ -44,7 +45,7 @@ class Diffusion(MaskedLM):
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
         size = facts.batch_size
-        self.strata = np.argsort(np.argsort(np.arange(size) * GOLDEN % 1))  # (rows of a step,) which part of (0, 1] has the rate
+        self.strata = np.argsort(np.argsort(np.arange(size) * GOLDEN % 1))  # (rows of a step,) whose rate is where
 
     def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Noise:
         return Noise(sample, rng.random(len(sample.ids)), rng.random())

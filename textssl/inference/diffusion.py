@@ -21,6 +21,7 @@ from textssl.inference.likelihood import (
     summed_nats,
 )
 from textssl.models.pretext import read_pretext
+from textssl.sample_types import content_key
 from textssl.tokenizer.vocabulary import frame_of
 from textssl.views.masking import hide_first
 
@@ -63,9 +64,10 @@ def diffusion_bound(
         raise UserError("the tokenizer has no mask token: the bound of a diffusion model needs one")
     context = context_of(model, tokenizer, context, DEFAULT_PSEUDO_CONTEXT)
     before, after = (list(part) for part in frame_of(tokenizer))
-    ids, rng = encoded_texts(tokenizer, texts)["input_ids"], np.random.default_rng(seed)
+    ids = encoded_texts(tokenizer, texts)["input_ids"]
     rows, owners, plan = [], [], []
     for text, row in enumerate(ids):
+        rng = np.random.default_rng([seed, content_key(np.array(row))])  # the same whatever stands beside it
         for start, stop in parts_of(len(row), context - len(before) - len(after)):
             for rate in (np.arange(draws) + rng.random(draws)) / draws:
                 chosen, weight = hide_first(np.ones(stop - start, bool), rng.random(stop - start), rate)

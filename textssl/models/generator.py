@@ -79,9 +79,8 @@ class Generator(nn.Module):
     def sample(self, hidden: Tensor, uniform: Tensor) -> Tensor:
         """A token for each hidden state, drawn with its number in (0, 1]: (tokens,) int64."""
         step = chunk_tokens(len(hidden), len(self.bias), device=hidden.device.type)
-        weight, bias = self.embeddings.weight.to(self.up[0].weight.dtype), self.bias
         drawn = [
-            draw_tokens(F.linear(self.up(part), weight, bias), numbers)
+            draw_tokens(F.linear(self.up(part), self.embeddings.weight, self.bias), numbers)
             for part, numbers in zip(hidden.split(step), uniform.split(step), strict=True)
         ]
         return torch.cat(drawn) if drawn else uniform.long()

@@ -240,7 +240,7 @@ def stack_rows(rows: Sequence[Row], samples: Sequence[int]) -> Rows:
     def stacked(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(row, name) for row in rows]))
 
-    columns = {name: stacked(name) for name in ("ids", "documents", "positions", "labels")}
+    columns: dict[str, Any] = {name: stacked(name) for name in ("ids", "documents", "positions", "labels")}
     columns["samples"] = torch.tensor(samples, dtype=torch.int64)
     return Rows(**columns) if rows[0].numbers is None else NumberedRows(**columns, numbers=stacked("numbers"))
 

@@ -51,12 +51,13 @@ class Diffusion(MaskedLM):
         return Noise(sample, rng.random(len(sample.ids)), rng.random())
 
     def collate(self, views: Sequence[Noise], samples: Sequence[int]) -> Any:
-        rows = []
+        rows, mask = [], self.vocabulary.mask
+        assert mask is not None
         for noise, place in zip(views, samples, strict=True):
             rate = (self.strata[place] + noise.jitter) / len(self.strata)
             row = noise.row
             chosen, weight = hide_first(~row.special, noise.order, rate)
-            shown, labels = np.where(chosen, self.vocabulary.mask, row.ids), np.where(chosen, row.ids, IGNORE)
+            shown, labels = np.where(chosen, mask, row.ids), np.where(chosen, row.ids, IGNORE)
             rows.append(replace(row, ids=shown, labels=labels, numbers=np.float32(weight) * chosen))
         return stack_rows(rows, samples)
 

@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoModelForPreTraining, AutoModelForTokenCl
 from tests.objectives.embedded import row_objective, rows_of
 from textssl.errors import UserError
 from textssl.losses import draw_tokens
-from textssl.models.detector import Detector
+from textssl.models.denoising.detector import Detector
 from textssl.sample_types import IGNORE
 
 ELECTRA = {

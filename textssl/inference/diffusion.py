@@ -20,7 +20,7 @@ from textssl.inference.likelihood import (
     parts_of,
     summed_nats,
 )
-from textssl.models.pretext import read_pretext
+from textssl.models.configuration import read_pretext
 from textssl.sample_types import content_key
 from textssl.tokenizer.vocabulary import frame_of
 from textssl.views.masking import hide_first

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 from textssl.batch import Batch, NumberedRows, Rows
 from textssl.errors import UserError
+from textssl.models.configuration import Pretext, write_pretext
 from textssl.models.heads import LanguageModel
-from textssl.models.pretext import Pretext, write_pretext
 from textssl.sample_types import Draws, PairFacts, Row, RowFormat
 from textssl.tokenizer.vocabulary import Vocabulary
 

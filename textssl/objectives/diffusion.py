@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from textssl.batch import NumberedRows
-from textssl.models.pretext import Pretext
+from textssl.models.configuration import Pretext
 from textssl.objectives.base import Encoded, Facts, Term, predicted, stack_rows
 from textssl.objectives.mlm import MaskedLM
 from textssl.sample_types import IGNORE, Row

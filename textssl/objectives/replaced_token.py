@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from textssl.batch import NumberedRows
-from textssl.models.detector import Detector
-from textssl.models.generator import Generator
+from textssl.models.denoising.detector import Detector
+from textssl.models.denoising.generator import Generator
 from textssl.models.heads import LanguageModel
 from textssl.objectives.base import Encoded, Facts, Term, predicted
 from textssl.objectives.mlm import MaskedLM, Rate

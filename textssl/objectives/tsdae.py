@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from textssl.batch import Texts
-from textssl.models.sentence_decoder import SentenceDecoder
+from textssl.models.denoising.sentence_decoder import SentenceDecoder
 from textssl.models.static import StaticTable
 from textssl.objectives.base import Deals, Encoded, Facts, Objective, Term, Watched
 from textssl.sample_types import Document, Views, content_key

@@ -32,6 +32,7 @@ from textssl.inference.loading import (
     load_weights,
 )
 from textssl.models.build import quiet
+from textssl.models.configuration import DECODER, mask_offset
 from textssl.system.terminal import Terminal
 from textssl.tokenizer.vocabulary import frame_of, padding_id
 
@@ -64,7 +65,7 @@ def generate(
     """
     check_options(max_new_tokens, temperature, top_k, top_p, repetition_penalty, num_return_sequences, steps)
     check_seed(seed)
-    folder = find_model(model)
+    folder = writer_folder(find_model(model))
     kind = None if is_sentence_model(folder) else language_model_kind(load_config(folder))
     diffusion = kind == "masked" and is_diffusion(load_config(folder))
     if kind != "causal" and not diffusion:
@@ -111,6 +112,13 @@ def generate(
     texts = [continued(tokenizer, prompt, len(ids), output.tolist()) for output in outputs]
     show_texts(prompt, texts)
     return texts
+
+
+def writer_folder(folder: Path) -> Path:
+    """The folder that writes: beside a masked model that predicts the next place lies the same one as a decoder."""
+    beside = folder.parent / DECODER
+    masked = not is_sentence_model(folder) and language_model_kind(load_config(folder)) == "masked"
+    return beside if masked and mask_offset(load_config(folder)) and (beside / "config.json").is_file() else folder
 
 
 def check_options(

@@ -36,6 +36,7 @@ HEADS: dict[HeadKind, tuple[str, ...]] = {  # ends of class names
     "seq2seq": ("ForConditionalGeneration",),
 }
 PRETEXT = "textssl"  # the key in config.json
+DECODER = "decoder"  # the folder beside model/ that has its weights as a causal model
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
 
 
@@ -161,9 +162,8 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
 class Pretext(NamedTuple):
     """What a stock class cannot know of a language model: how the objective that trained it reads it.
 
-    It travels in config.json as `textssl: {objective, prediction_offset}`, and stands there only where stock classes
-    would read the model in another way than it was trained. objective: the name. prediction_offset: the place that is
-    predicted, minus the place where its logits stand.
+    It travels in config.json as `textssl: {objective, prediction_offset}`. objective: the name. prediction_offset: the
+    place that is predicted, minus the place where its logits stand: 0 in a masked language model, 1 in a causal one.
     """
 
     objective: str
@@ -185,3 +185,9 @@ def read_pretext(config: Any) -> Pretext | None:
         return None
     offset = found.get("prediction_offset", 0)
     return Pretext(found["objective"], offset if isinstance(offset, int) else 0)
+
+
+def mask_offset(config: Any) -> int:
+    """How many places before a mask a masked language model has the logits for it."""
+    pretext = read_pretext(config)
+    return 0 if pretext is None else pretext.prediction_offset

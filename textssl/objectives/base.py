@@ -103,7 +103,7 @@ class Objective(nn.Module):
     but all texts of a sample stay together. backbone_kind: a language model with a "masked" or "causal" output layer,
     the "bare" transformer, or a "sentence" model (texts -> vectors). least_samples: of a step; a method that compares
     samples needs two. codes_text: the loss is the code length of all text, so that bits per byte are defined.
-    pretext: what the exported configuration says of a language model that stock classes would read in another way.
+    pretext: of a language model, what its exported configuration says of how it is to be read.
     refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the features
     collapse.
     """
@@ -159,7 +159,7 @@ class Objective(nn.Module):
         """
         self.vocabulary = facts.vocabulary
         self.backbone = backbone
-        if self.backbone_kind in ("masked", "causal") and isinstance(backbone, LanguageModel):
+        if self.backbone_kind in ("masked", "causal") and self.pretext and isinstance(backbone, LanguageModel):
             write_pretext(backbone.model.config, self.pretext)
 
     def output_layers(self) -> list[nn.Linear]:

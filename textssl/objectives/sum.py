@@ -54,6 +54,9 @@ class Sum(Objective):
         kinds = {part.backbone_kind for part in self.leaves}
         if {"causal", "masked"} <= kinds:
             raise UserError("objective.parts mixes a causal and a masked language model, which one backbone cannot be")
+        offsets = {p.pretext.prediction_offset for p in self.leaves if p.backbone_kind == "masked" and p.pretext}
+        if len(offsets) > 1:
+            raise UserError("objective.parts mixes hybrid, which predicts the next place, with another masked model")
         self.backbone_kind = next(kind for kind in ("sentence", "causal", "masked", "bare", "seq2seq") if kind in kinds)
         return resolved
 

@@ -6,12 +6,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from textssl.models.configuration import head_kind
+from textssl.models.configuration import head_kind, mask_offset
 from textssl.report.examples import EXAMPLES, Examples
 
 Kind = Literal["masked", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"]
@@ -36,7 +37,8 @@ class ModelFolder:
 
     kind: "headed" for a sentence encoder with a linear classifier beside it, "other" for a folder that neither
     transformers nor sentence-transformers loads. shape: of the backbone in words. max_tokens: where a text is cut,
-    special tokens included; None: nowhere. mask: the mask token.
+    special tokens included; None: nowhere. mask: the mask token. mask_offset: how
+    many places before a mask a masked model predicts it.
     """
 
     kind: Kind
@@ -47,6 +49,7 @@ class ModelFolder:
     max_tokens: int | None
     lowercases: bool
     mask: str | None
+    mask_offset: int = 0
 
     @classmethod
     def read(cls, folder: str | Path) -> ModelFolder:
@@ -70,6 +73,7 @@ class ModelFolder:
             and words.normalizer is not None
             and words.normalizer.normalize_str("A") == "a",
             mask=token_text(settings.get("mask_token")),
+            mask_offset=mask_offset(SimpleNamespace(**config)),
         )
 
     @property
@@ -78,7 +82,9 @@ class ModelFolder:
 
     @property
     def pipeline(self) -> str | None:
-        """The hub's name of the task."""
+        """The hub's name of the task; None where the hub's pipeline would read the model in another way."""
+        if self.kind == "masked" and self.mask_offset:
+            return None
         return PIPELINES.get(self.kind)
 
     def code(self, examples: Examples = EXAMPLES["en"], pairs: bool = False) -> str | None:
@@ -94,7 +100,8 @@ class ModelFolder:
             "TEXTS": texts,
             "TEXT": first,
         }
-        return PLACE.sub(lambda place: json.dumps(quoted[place.group()], ensure_ascii=False), USAGE[self.kind])
+        usage = NEXT_PLACE if self.kind == "masked" and self.mask_offset else USAGE[self.kind]
+        return PLACE.sub(lambda place: json.dumps(quoted[place.group()], ensure_ascii=False), usage)
 
 
 def read_json(file: Path) -> Any:
@@ -158,6 +165,17 @@ OF_SENTENCES = f"""from sentence_transformers import SentenceTransformer
 {FOLDER}encoder = SentenceTransformer(folder)
 vectors = encoder.encode(SENTENCES)
 print(encoder.similarity(vectors, vectors))
+"""
+NEXT_PLACE = f"""from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+{FOLDER}model, tokenizer = AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+inputs = tokenizer(GAP, return_tensors="pt")
+gaps = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
+before = gaps - model.config.textssl["prediction_offset"]  # each place predicts the next one
+for shares in model(**inputs).logits[0, before].softmax(-1):
+    best = shares.topk(5)
+    for share, token in zip(best.values.tolist(), best.indices.tolist()):
+        print(tokenizer.decode([token]), round(share, 3))
 """
 PLACE = re.compile(r"\b(?:GAP|START|SENTENCES|TEXTS|TEXT)\b")  # what stands there in a card's language
 USAGE: dict[Kind, str] = {

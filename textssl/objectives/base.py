@@ -85,7 +85,8 @@ class Facts:
 
     sequence_length: tokens of a row, or at which a text is cut. num_documents: of the training corpora (given pairs,
     labelled texts). num_steps: of the run; None where its length is given in tokens, seconds or epochs. batch_size:
-    samples of a global step.
+    samples of a global step. frequencies: (vocabulary,) the share of each token in the training corpora, None where
+    they are not known.
     """
 
     vocabulary: Vocabulary
@@ -93,6 +94,7 @@ class Facts:
     num_documents: int
     num_steps: int | None = None
     batch_size: int = 1
+    frequencies: np.ndarray | None = None
 
 
 class Objective(nn.Module):

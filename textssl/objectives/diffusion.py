@@ -11,6 +11,7 @@ from torch import nn
 
 from textssl.batch import NumberedRows
 from textssl.models.configuration import Pretext
+from textssl.models.denoising.frequencies import from_frequencies
 from textssl.objectives.base import Encoded, Facts, Term, predicted, stack_rows
 from textssl.objectives.mlm import MaskedLM
 from textssl.sample_types import IGNORE, Row
@@ -44,6 +45,7 @@ class Diffusion(MaskedLM):
 
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
+        from_frequencies(self.backbone.output.bias, facts.frequencies)
         size = facts.batch_size
         self.strata = np.argsort(np.argsort(np.arange(size) * GOLDEN % 1))  # (rows of a step,) whose rate is where
 

@@ -46,8 +46,8 @@ class ReplacedToken(MaskedLM):
 
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
-        self.generator = Generator(self.backbone, self.generator_scale)
-        self.detector = Detector(self.backbone)
+        self.generator = Generator(self.backbone, self.generator_scale, facts.frequencies)
+        self.detector = Detector(self.backbone, share=self.mask_rate)
 
     def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Row:
         """One number in (0, 1] for each position: what a hidden token is drawn with."""

@@ -48,7 +48,9 @@ class Tsdae(Objective):
         inner = self.backbone.backbone
         table = inner.embedding if isinstance(inner, StaticTable) else inner.model.get_input_embeddings()
         width = self.backbone.trainable_width
-        self.decoder = SentenceDecoder(table, width, self.decoder_layers, facts.sequence_length)
+        self.decoder = SentenceDecoder(
+            *(table, width, self.decoder_layers, facts.sequence_length), frequencies=facts.frequencies
+        )
 
     def make_view(self, sample: Document, rng: np.random.Generator, progress: float) -> Views:
         """What is left of the sentence, and the sentence."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -19,10 +20,11 @@ LABELS = ("original", "replaced")
 
 class Detector(nn.Module):
     """A stock head over a backbone that somebody else holds: ElectraForPreTraining for the electra family, and token
-    classification with two labels for any other. Raises UserError for a family that has none.
+    classification with two labels for any other. share: of the tokens that are replaced, about, which the bias says at
+    the start. Raises UserError for a family that has no such head.
     """
 
-    def __init__(self, language_model: LanguageModel):
+    def __init__(self, language_model: LanguageModel, share: float = 0.5):
         super().__init__()
         body: Any = language_model.backbone
         config = copy.deepcopy(body.config)
@@ -37,6 +39,9 @@ class Detector(nn.Module):
         setattr(stock, stock.base_model_prefix, body)
         self.stock = (stock,)  # in a tuple: the backbone is not registered a second time
         self.heads = nn.ModuleDict({name: child for name, child in stock.named_children() if child is not body})
+        for layer in self.output_layers():
+            if layer.bias is not None:
+                layer.bias.data[-1] = math.log(share / (1 - share)) if 0 < share < 1 else 0.0
 
     @staticmethod
     def token_classifier(config: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from transformers import AutoModel, PreTrainedConfig
 
 from textssl.batch import Rows
 from textssl.losses import chunk_tokens, draw_tokens, linear_cross_entropy
+from textssl.models.denoising.frequencies import from_frequencies
 from textssl.models.heads import LanguageModel
 
 EVEN = 8  # the width of a head is a multiple of it
@@ -51,10 +53,10 @@ class Generator(nn.Module):
     """A masked language model of `scale` times the width of another, on its token embeddings (arXiv:2003.10555, 3.2).
 
     wide: the model that it is to fool; both its embeddings and its output layer are that one's table. The output goes
-    back to the table's width as in ELECTRA: layer, GELU, norm.
+    back to the table's width as in ELECTRA: layer, GELU, norm. frequencies: as in `from_frequencies`.
     """
 
-    def __init__(self, wide: LanguageModel, scale: float):
+    def __init__(self, wide: LanguageModel, scale: float, frequencies: np.ndarray | None = None):
         super().__init__()
         config = narrowed(wide.backbone.config, scale)  # type: ignore[arg-type]
         model = AutoModel.from_config(config, attn_implementation=config._attn_implementation, dtype=torch.float32)
@@ -66,6 +68,7 @@ class Generator(nn.Module):
         width = self.embeddings.weight.shape[1]
         self.up = nn.Sequential(nn.Linear(config.hidden_size, width), nn.GELU(), nn.LayerNorm(width))
         self.bias = nn.Parameter(torch.zeros(len(self.embeddings.weight)))
+        from_frequencies(self.bias, frequencies)
 
     def forward(self, batch: Rows) -> Tensor:
         """Hidden states, (rows, length, width of the generator), documents isolated."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textssl.losses import linear_cross_entropy
+from textssl.models.denoising.frequencies import from_frequencies
 
 HEAD_WIDTH = 64
 
@@ -17,9 +19,12 @@ class SentenceDecoder(nn.Module):
     The decoder of arXiv:2104.06979 (section 3.1): in every layer cross-attention looks at the vector alone. table: the
     encoder's token embeddings (vocabulary, width), which are its input and its output layer and stay the encoder's.
     vector_width: of the vectors. length: tokens of the longest text.
+    frequencies: as in `from_frequencies`.
     """
 
-    def __init__(self, table: nn.Module, vector_width: int, layers: int, length: int):
+    def __init__(
+        self, table: nn.Module, vector_width: int, layers: int, length: int, frequencies: np.ndarray | None = None
+    ):
         super().__init__()
         self.table = (table,)  # in a tuple: it is not registered a second time
         vocabulary, width = self.weight.shape
@@ -34,6 +39,7 @@ class SentenceDecoder(nn.Module):
         self.positions = nn.Embedding(length, width)
         nn.init.normal_(self.positions.weight, std=0.02)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
+        from_frequencies(self.bias, frequencies)
 
     @property
     def weight(self) -> Tensor:

@@ -11,6 +11,7 @@ from textssl.explanations import nearest
 from textssl.objectives.base import Objective
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.crops import Crops
+from textssl.objectives.data2vec import Data2Vec
 from textssl.objectives.diffusion import Diffusion
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
@@ -31,6 +32,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "replaced_token": ReplacedToken,
     "diffusion": Diffusion,
     "tsdae": Tsdae,
+    "data2vec": Data2Vec,
     "sum": Sum,
 }
 SUPERVISED: dict[str, type[Supervised]] = {"classification": Classification, "regression": Regression}

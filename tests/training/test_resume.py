@@ -76,7 +76,7 @@ def test_workers_change_nothing(folder):
     assert digest(folder / "workers-0") == digest(folder / "workers-2")
 
 
-@pytest.mark.parametrize("objective", ["mlm", "replaced_token", "data2vec", "tests.objectives.contrastive:TwoCrops", CLUSTERED])
+@pytest.mark.parametrize("objective", ["mlm", "replaced_token", "data2vec", "hybrid", "tests.objectives.contrastive:TwoCrops", CLUSTERED])
 def test_a_run_in_two_halves_equals_a_whole_one(folder, objective):
     name = objective[-4:]
     pretrain(tiny_config(folder, objective, DROPOUT, SCHEDULE, out=f"one-{name}"))

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textssl.errors import UserError
 from textssl.inference.features import evaluation_mode
 from textssl.inference.loading import context_limit
+from textssl.models.configuration import prediction_offset
 from textssl.models.heads import TRANSFORMS
 from textssl.system.progress import working
 from textssl.tokenizer import WordFinder
@@ -142,6 +143,8 @@ def pseudo_likelihood(
         raise UserError("the tokenizer has no mask token: a pseudo-log-likelihood needs one")
     context = context_of(model, tokenizer, context, DEFAULT_PSEUDO_CONTEXT)
     before, after = (list(part) for part in frame_of(tokenizer))
+    if prediction_offset(model.config) > len(before):
+        raise UserError("the model predicts a token at the place before it, and the tokenizer puts none before a text")
     encoded = encoded_texts(tokenizer, texts)
     ids = encoded["input_ids"]
     ends = _word_ends(tokenizer, encoded) if hide_rest else [list(range(1, len(row) + 1)) for row in ids]
@@ -161,15 +164,16 @@ def pseudo_likelihood(
 
 
 def _gap_nats(model: PreTrainedModel, rows: list[list[int]], batch: list[Gap], mask_id: Any) -> np.ndarray:
-    """(gaps,) minus the log-probability of the token at each gap's place."""
+    """(gaps,) minus the log-probability of the token at each gap's place, whose logits may stand before it."""
     length = max(len(rows[gap.row]) for gap in batch)
     inputs = torch.full((len(batch), length), model.config.pad_token_id or 0)
     mask, targets = torch.zeros_like(inputs), torch.full_like(inputs, -100)
+    offset = prediction_offset(model.config)
     for row, gap in enumerate(batch):
         ids = rows[gap.row]
         inputs[row, : len(ids)], mask[row, : len(ids)] = torch.tensor(ids), 1
         inputs[row, gap.place : gap.stop] = mask_id
-        targets[row, gap.place] = ids[gap.place]
+        targets[row, gap.place - offset] = ids[gap.place]
     return summed_nats(model, inputs, mask, targets)
 
 

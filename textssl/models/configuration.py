@@ -185,3 +185,9 @@ def read_pretext(config: Any) -> Pretext | None:
         return None
     offset = found.get("prediction_offset", 0)
     return Pretext(found["objective"], offset if isinstance(offset, int) else 0)
+
+
+def prediction_offset(config: Any) -> int:
+    """How many places before a mask a masked language model has the logits for it."""
+    pretext = read_pretext(config)
+    return 0 if pretext is None else pretext.prediction_offset

@@ -13,6 +13,7 @@ from textssl.objectives.clm import CausalLM
 from textssl.objectives.crops import Crops
 from textssl.objectives.data2vec import Data2Vec
 from textssl.objectives.diffusion import Diffusion
+from textssl.objectives.hybrid import Hybrid
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
@@ -33,6 +34,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "diffusion": Diffusion,
     "tsdae": Tsdae,
     "data2vec": Data2Vec,
+    "hybrid": Hybrid,
     "sum": Sum,
 }
 SUPERVISED: dict[str, type[Supervised]] = {"classification": Classification, "regression": Regression}

@@ -11,10 +11,12 @@ from typing import Any, Literal
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from textssl.models.configuration import head_kind
+from textssl.models.configuration import PRETEXT, head_kind
 from textssl.report.examples import EXAMPLES, Examples
 
-Kind = Literal["masked", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"]
+Kind = Literal[
+    "masked", "shifted", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"
+]
 HEAD = "classifier.safetensors"  # beside a sentence encoder
 PIPELINES: dict[Kind, str] = {
     "masked": "fill-mask",
@@ -34,7 +36,7 @@ UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 10^30
 class ModelFolder:
     """Facts of a folder, read from its files without loading the model.
 
-    kind: "headed" for a sentence encoder with a linear classifier beside it, "other" for a folder that neither
+    kind: "shifted" for a masked language model that predicts the next place, "headed" for a sentence encoder with a linear classifier beside it, "other" for a folder that neither
     transformers nor sentence-transformers loads. shape: of the backbone in words. max_tokens: where a text is cut,
     special tokens included; None: nowhere. mask: the mask token.
     """
@@ -113,6 +115,8 @@ def kind_of(config: dict[str, Any]) -> Kind:
     architecture = (config.get("architectures") or [""])[0]
     if not architecture.endswith("ForSequenceClassification"):
         kind = head_kind(architecture)
+        if kind == "masked" and (config.get(PRETEXT) or {}).get("prediction_offset"):
+            return "shifted"
         return kind if kind in ("masked", "causal") else "encoder"
     regression = config.get("problem_type") == "regression" or len(config.get("id2label") or "..") == 1
     return "regressor" if regression else "classifier"
@@ -166,6 +170,16 @@ USAGE: dict[Kind, str] = {
 {FOLDER}fill = pipeline("fill-mask", model=folder)
 for guess in fill(GAP):
     print(guess["token_str"], round(guess["score"], 3))
+""",
+    "shifted": f"""from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+{FOLDER}model, tokenizer = AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+inputs = tokenizer(GAP, return_tensors="pt")
+gap = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[0, 0]
+logits = model(**inputs).logits[0, gap - 1]  # of the next place: a fill-mask pipeline would read the gap's own
+scores, tokens = logits.softmax(-1).topk(5)
+for token, score in zip(tokens.tolist(), scores.tolist()):
+    print(tokenizer.decode([token]), round(score, 3))
 """,
     "causal": f"""from transformers import pipeline
 

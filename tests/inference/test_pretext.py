@@ -22,7 +22,7 @@ from textssl.config import parse_config
 from textssl.errors import UserError
 from textssl.inference.likelihood import pseudo_likelihood
 from textssl.models.build import build_model, quiet
-from textssl.models.configuration import Pretext, mask_offset, read_pretext, write_pretext
+from textssl.models.configuration import Pretext, prediction_offset, read_pretext, write_pretext
 from textssl.models.heads import LanguageModel
 from textssl.models.sentence import build_sentence_model
 from textssl.objectives import resolve_objective
@@ -74,7 +74,7 @@ def test_masks_are_read_one_place_before_and_by_default_where_they_stand(folder)
         best = shares[gap - 1].topk(3).values.tolist()
         assert [one.probability for one in candidates] == pytest.approx(best, rel=1e-4)
         assert best != pytest.approx(shares[gap].topk(3).values.tolist(), rel=1e-2)
-    assert mask_offset(model("bert").config) == 0
+    assert prediction_offset(model("bert").config) == 0
 
 
 def test_pseudo_likelihood_reads_the_logits_before_the_hidden_token():
@@ -94,15 +94,15 @@ def test_pseudo_likelihood_reads_the_logits_before_the_hidden_token():
 def test_nothing_before_the_first_token_can_predict_it():
     bare = copy.deepcopy(tiny_tokenizer())
     bare.backend_tokenizer.post_processor = None
-    with pytest.raises(UserError, match="puts no token before a text"):
+    with pytest.raises(UserError, match="the tokenizer puts none before a text"):
         pseudo_likelihood(ahead(), bare, ["A man."])
 
 
 def test_the_card_reads_such_a_model_with_stock_classes_and_no_pipeline_is_named(folder):
     found = ModelFolder.read(folder)
-    assert found.mask_offset == 1 and found.pipeline is None
+    assert found.kind == "shifted" and found.pipeline is None
     code = found.code()
-    assert code is not None and "pipeline" not in code and "textssl import" not in code
+    assert code is not None and "import pipeline" not in code and "textssl import" not in code
     ran = run(["-c", code], cwd=folder, libraries_only=True)
     assert ran.returncode == 0, ran.stderr
     gap = re.search(r"tokenizer\((\".*?\"), return", code)

@@ -216,7 +216,8 @@ def make_trainer(
     precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
-    fit_attention(config, backbone, accelerator.device, precision)
+    sets_direction = any(part.sets_direction for part in objective.leaves)
+    fit_attention(config, backbone, accelerator.device, precision, sets_direction)
     check_masks(config, backbone, accelerator.device)
     for warning in warnings if distributed.rank() == 0 else ():
         announce(console, warning, style="yellow")

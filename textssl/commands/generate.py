@@ -32,7 +32,7 @@ from textssl.inference.loading import (
     load_weights,
 )
 from textssl.models.build import quiet
-from textssl.models.configuration import DECODER, mask_offset
+from textssl.models.configuration import DECODER, prediction_offset
 from textssl.system.terminal import Terminal
 from textssl.tokenizer.vocabulary import frame_of, padding_id
 
@@ -117,8 +117,10 @@ def generate(
 def writer_folder(folder: Path) -> Path:
     """The folder that writes: beside a masked model that predicts the next place lies the same one as a decoder."""
     beside = folder.parent / DECODER
-    masked = not is_sentence_model(folder) and language_model_kind(load_config(folder)) == "masked"
-    return beside if masked and mask_offset(load_config(folder)) and (beside / "config.json").is_file() else folder
+    if is_sentence_model(folder) or not (beside / "config.json").is_file():
+        return folder
+    config = load_config(folder)
+    return beside if language_model_kind(config) == "masked" and prediction_offset(config) else folder
 
 
 def check_options(

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textssl.errors import UserError
 from textssl.inference.features import evaluation_mode
 from textssl.inference.loading import context_limit
-from textssl.models.configuration import mask_offset
+from textssl.models.configuration import prediction_offset
 from textssl.models.heads import TRANSFORMS
 from textssl.system.progress import working
 from textssl.tokenizer import WordFinder
@@ -137,15 +137,15 @@ def pseudo_likelihood(
     Each token is hidden alone and scored given all others, which costs one row a token. hide_rest: with it the tokens
     after it in its word (arXiv:2305.10588, PLL-word-l2r); otherwise a rare word of several tokens gives itself away.
     Texts longer than `context` (default: what the model can take, up to 128) are cut into parts of nearly equal
-    length, read apart. Raises UserError where there is no text or no mask token. The logits of a token are read
-    where the model's configuration says that they stand.
+    length, read apart. The logits of a token are read where the model's configuration says that they stand. Raises
+    UserError where there is no text, no mask token, or nothing before a text where the logits of its first would be.
     """
     if tokenizer.mask_token_id is None:
         raise UserError("the tokenizer has no mask token: a pseudo-log-likelihood needs one")
     context = context_of(model, tokenizer, context, DEFAULT_PSEUDO_CONTEXT)
     before, after = (list(part) for part in frame_of(tokenizer))
-    if len(before) < mask_offset(model.config):
-        raise UserError("the model predicts the next place, and its tokenizer puts no token before a text")
+    if prediction_offset(model.config) > len(before):
+        raise UserError("the model predicts a token at the place before it, and the tokenizer puts none before a text")
     encoded = encoded_texts(tokenizer, texts)
     ids = encoded["input_ids"]
     ends = _word_ends(tokenizer, encoded) if hide_rest else [list(range(1, len(row) + 1)) for row in ids]
@@ -165,11 +165,11 @@ def pseudo_likelihood(
 
 
 def _gap_nats(model: PreTrainedModel, rows: list[list[int]], batch: list[Gap], mask_id: Any) -> np.ndarray:
-    """(gaps,) minus the log-probability of the token at each gap's place."""
+    """(gaps,) minus the log-probability of the token at each gap's place, whose logits may stand before it."""
     length = max(len(rows[gap.row]) for gap in batch)
     inputs = torch.full((len(batch), length), model.config.pad_token_id or 0)
     mask, targets = torch.zeros_like(inputs), torch.full_like(inputs, -100)
-    offset = mask_offset(model.config)
+    offset = prediction_offset(model.config)
     for row, gap in enumerate(batch):
         ids = rows[gap.row]
         inputs[row, : len(ids)], mask[row, : len(ids)] = torch.tensor(ids), 1

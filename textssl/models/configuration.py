@@ -187,7 +187,7 @@ def read_pretext(config: Any) -> Pretext | None:
     return Pretext(found["objective"], offset if isinstance(offset, int) else 0)
 
 
-def mask_offset(config: Any) -> int:
-    """How many places before a mask a masked language model has the logits for it."""
+def prediction_offset(config: Any) -> int:
+    """How many places before a token a language model has the logits for it; 0 where the configuration says nothing."""
     pretext = read_pretext(config)
     return 0 if pretext is None else pretext.prediction_offset

@@ -129,7 +129,7 @@ class SentenceModel(nn.Module):
         backbone = self.backbone.backbone
         assert isinstance(backbone, PreTrainedModel)
         config = copy.deepcopy(backbone.config)
-        write_pretext(config, None)  # it has no head to be read
+        write_pretext(config, None)  # there is no head to be read
         with torch.random.fork_rng(devices=[]):  # a pooler that the backbone lacks is the same in every export
             torch.manual_seed(0)
             stock = AutoModel.from_config(config, dtype=torch.float32)

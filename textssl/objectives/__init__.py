@@ -11,7 +11,9 @@ from textssl.explanations import nearest
 from textssl.objectives.base import Objective
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.crops import Crops
+from textssl.objectives.data2vec import Data2Vec
 from textssl.objectives.diffusion import Diffusion
+from textssl.objectives.hybrid import Hybrid
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
@@ -31,6 +33,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "replaced_token": ReplacedToken,
     "diffusion": Diffusion,
     "tsdae": Tsdae,
+    "data2vec": Data2Vec,
+    "hybrid": Hybrid,
     "sum": Sum,
 }
 SUPERVISED: dict[str, type[Supervised]] = {"classification": Classification, "regression": Regression}

@@ -104,7 +104,8 @@ class Objective(nn.Module):
     `make_view` gives Views, and each of their texts goes by itself, next to others of its length; "samples": the same,
     but all texts of a sample stay together. backbone_kind: a language model with a "masked" or "causal" output layer,
     the "bare" transformer, or a "sentence" model (texts -> vectors). least_samples: of a step; a method that compares
-    samples needs two. codes_text: the loss is the code length of all text, so that bits per byte are defined.
+    samples needs two. codes_text: the loss is the code length of all text, so that bits per byte are defined; or the
+    name of the term that is. sets_direction: forward says in which direction a token looks, which masks alone can do.
     pretext: of a language model, what its exported configuration says of how it is to be read.
     refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the features
     collapse.
@@ -114,7 +115,8 @@ class Objective(nn.Module):
     deals: ClassVar[Deals] = "rows"
     backbone_kind: BackboneKind = "masked"
     least_samples: int = 1
-    codes_text: ClassVar[bool] = False
+    codes_text: ClassVar[bool | str] = False
+    sets_direction: ClassVar[bool] = False
     pretext: ClassVar[Pretext | None] = None
     refresh_every: int | None = None
     against_collapse: ClassVar[str] = "lower optimizer.lr, or lengthen the warmup"
@@ -234,6 +236,10 @@ class Objective(nn.Module):
     def export(self, path: Path, tokenizer: Any) -> None:
         """Write the stock folder that users load."""
         self.backbone.export(path, tokenizer)
+
+    def export_others(self, run: Path, tokenizer: Any) -> list[Path]:
+        """Write what else the run has made, each a folder of its own name in RUN; returns the folders."""
+        return []
 
 
 def stack_rows(rows: Sequence[Row], samples: Sequence[int]) -> Rows:

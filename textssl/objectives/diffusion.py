@@ -29,6 +29,11 @@ class Noise:
     jitter: float
 
 
+def strata(size: int) -> np.ndarray:
+    """(size,) the numbers below size in an order in which every stretch is spread evenly over all of them."""
+    return np.argsort(np.argsort(np.arange(size) * GOLDEN % 1))
+
+
 class Diffusion(MaskedLM):
     """Predict the hidden tokens at every rate of hiding; the loss bounds the code length of the text from above.
 
@@ -46,8 +51,7 @@ class Diffusion(MaskedLM):
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
         from_frequencies(self.backbone.output.bias, facts.frequencies)
-        size = facts.batch_size
-        self.strata = np.argsort(np.argsort(np.arange(size) * GOLDEN % 1))  # (rows of a step,) whose rate is where
+        self.strata = strata(facts.batch_size)  # whose rate is where
 
     def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Noise:
         return Noise(sample, rng.random(len(sample.ids)), rng.random())

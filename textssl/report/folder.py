@@ -12,10 +12,12 @@ from typing import Any, Literal
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from textssl.models.configuration import head_kind, mask_offset
+from textssl.models.configuration import head_kind, prediction_offset
 from textssl.report.examples import EXAMPLES, Examples
 
-Kind = Literal["masked", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"]
+Kind = Literal[
+    "masked", "shifted", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"
+]
 HEAD = "classifier.safetensors"  # beside a sentence encoder
 PIPELINES: dict[Kind, str] = {
     "masked": "fill-mask",
@@ -35,10 +37,10 @@ UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 10^30
 class ModelFolder:
     """Facts of a folder, read from its files without loading the model.
 
-    kind: "headed" for a sentence encoder with a linear classifier beside it, "other" for a folder that neither
-    transformers nor sentence-transformers loads. shape: of the backbone in words. max_tokens: where a text is cut,
-    special tokens included; None: nowhere. mask: the mask token. mask_offset: how
-    many places before a mask a masked model predicts it.
+    kind: "shifted" for a masked language model that predicts the next place, "headed" for a sentence encoder with a
+    linear classifier beside it, "other" for a folder that neither transformers nor sentence-transformers loads. shape:
+    of the backbone in words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the mask
+    token.
     """
 
     kind: Kind
@@ -49,7 +51,6 @@ class ModelFolder:
     max_tokens: int | None
     lowercases: bool
     mask: str | None
-    mask_offset: int = 0
 
     @classmethod
     def read(cls, folder: str | Path) -> ModelFolder:
@@ -73,7 +74,6 @@ class ModelFolder:
             and words.normalizer is not None
             and words.normalizer.normalize_str("A") == "a",
             mask=token_text(settings.get("mask_token")),
-            mask_offset=mask_offset(SimpleNamespace(**config)),
         )
 
     @property
@@ -82,9 +82,7 @@ class ModelFolder:
 
     @property
     def pipeline(self) -> str | None:
-        """The hub's name of the task; None where the hub's pipeline would read the model in another way."""
-        if self.kind == "masked" and self.mask_offset:
-            return None
+        """The hub's name of the task."""
         return PIPELINES.get(self.kind)
 
     def code(self, examples: Examples = EXAMPLES["en"], pairs: bool = False) -> str | None:
@@ -100,8 +98,7 @@ class ModelFolder:
             "TEXTS": texts,
             "TEXT": first,
         }
-        usage = NEXT_PLACE if self.kind == "masked" and self.mask_offset else USAGE[self.kind]
-        return PLACE.sub(lambda place: json.dumps(quoted[place.group()], ensure_ascii=False), usage)
+        return PLACE.sub(lambda place: json.dumps(quoted[place.group()], ensure_ascii=False), USAGE[self.kind])
 
 
 def read_json(file: Path) -> Any:
@@ -120,6 +117,8 @@ def kind_of(config: dict[str, Any]) -> Kind:
     architecture = (config.get("architectures") or [""])[0]
     if not architecture.endswith("ForSequenceClassification"):
         kind = head_kind(architecture)
+        if kind == "masked" and prediction_offset(SimpleNamespace(**config)):
+            return "shifted"
         return kind if kind in ("masked", "causal") else "encoder"
     regression = config.get("problem_type") == "regression" or len(config.get("id2label") or "..") == 1
     return "regressor" if regression else "classifier"
@@ -166,17 +165,6 @@ OF_SENTENCES = f"""from sentence_transformers import SentenceTransformer
 vectors = encoder.encode(SENTENCES)
 print(encoder.similarity(vectors, vectors))
 """
-NEXT_PLACE = f"""from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-{FOLDER}model, tokenizer = AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-inputs = tokenizer(GAP, return_tensors="pt")
-gaps = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
-before = gaps - model.config.textssl["prediction_offset"]  # each place predicts the next one
-for shares in model(**inputs).logits[0, before].softmax(-1):
-    best = shares.topk(5)
-    for share, token in zip(best.values.tolist(), best.indices.tolist()):
-        print(tokenizer.decode([token]), round(share, 3))
-"""
 PLACE = re.compile(r"\b(?:GAP|START|SENTENCES|TEXTS|TEXT)\b")  # what stands there in a card's language
 USAGE: dict[Kind, str] = {
     "masked": f"""from transformers import pipeline
@@ -184,6 +172,17 @@ USAGE: dict[Kind, str] = {
 {FOLDER}fill = pipeline("fill-mask", model=folder)
 for guess in fill(GAP):
     print(guess["token_str"], round(guess["score"], 3))
+""",
+    "shifted": f"""from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+{FOLDER}model, tokenizer = AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+inputs = tokenizer(GAP, return_tensors="pt")
+gap = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[0, 0]
+before = gap - model.config.textssl["prediction_offset"]  # a fill-mask pipeline would read the gap's own place
+logits = model(**inputs).logits[0, before]
+scores, tokens = logits.softmax(-1).topk(5)
+for token, score in zip(tokens.tolist(), scores.tolist()):
+    print(tokenizer.decode([token]), round(score, 3))
 """,
     "causal": f"""from transformers import pipeline
 

@@ -87,6 +87,7 @@ SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, 
     ),
     "sigreg": ({"name": "sigreg", "view": CROPS, "projector_width": 24, "projector_out": 4, "num_slices": 16}, ""),
     "pairs": ({"name": "pairs", "symmetric": True}, ""),
+    "tsdae": ({"name": "tsdae"}, ""),
     "sum": (
         {
             "name": "sum",

@@ -123,6 +123,13 @@ class Rows(Batch):
 
 
 @dataclass
+class NumberedRows(Rows):
+    """Rows with a number for each position, whose meaning is the objective's: numbers (rows, length) float32."""
+
+    numbers: Tensor = field(kw_only=True)
+
+
+@dataclass
 class Ragged(Batch):
     """Texts of any length, one after another without padding.
 
@@ -242,10 +249,30 @@ class Part(Batch):
         return self.batch.padded_tokens
 
 
-def empty_like(batch: Batch) -> Batch:
+@dataclass
+class HybridRows(Batch):
+    """Rows that are read in two ways: with hidden tokens from both sides, and whole from the left."""
+
+    masked: Rows
+    causal: Rows
+    samples: Tensor
+
+    @property
+    def tokens(self) -> int:
+        return self.masked.tokens + self.causal.tokens
+
+    @property
+    def padded_tokens(self) -> int:
+        return self.masked.padded_tokens + self.causal.padded_tokens
+
+
+def empty_like(batch: Batch) -> Any:
     """A batch of no samples with the shapes of another (a rank that has nothing left in a micro-batch)."""
-    emptied = {
-        entry.name: torch.empty_like(getattr(batch, entry.name)[:0]) if entry.default is MISSING else entry.default
-        for entry in fields(batch)  # type: ignore[arg-type]
-    }  # what has a default follows from the others
+    emptied = {}
+    for entry in fields(batch):  # type: ignore[arg-type]
+        value = getattr(batch, entry.name)
+        if isinstance(value, Batch):
+            emptied[entry.name] = empty_like(value)
+        else:  # what has a default follows from the others
+            emptied[entry.name] = torch.empty_like(value[:0]) if entry.default is MISSING else entry.default
     return replace(batch, **emptied)  # type: ignore[type-var]

@@ -14,12 +14,18 @@ CHUNK_TOKENS = 256  # but at least so many tokens, for the matrix products to be
 
 
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, chunk: int | None = None
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    chunk: int | None = None,
+    token_weights: Tensor | None = None,
 ) -> Tensor:
     """Cross entropy of softmax(hidden weight' + bias) at the labels: the SUM over tokens, in nats.
 
     hidden: (tokens, width). weight: (vocabulary, width). bias: (vocabulary,) or None. labels: (tokens,) int64, each a
-    token (select the predicted ones before). chunk: tokens at a time; None chooses.
+    token (select the predicted ones before). chunk: tokens at a time; None chooses. token_weights: (tokens,), by which
+    each token's part of the sum is multiplied; no gradient reaches them.
     Returns a scalar in float32 (float64 for float64 input); no tokens give 0 with a graph.
 
     The (tokens, vocabulary) logits never exist whole: a chunk's gradients are taken in the forward, while its
@@ -43,7 +49,7 @@ def linear_cross_entropy(
     if torch.is_autocast_enabled(kind) and product != torch.float64:
         product = torch.get_autocast_dtype(kind)
     wanted = [torch.is_grad_enabled() and x is not None and x.requires_grad for x in (hidden, weight, bias)]
-    return _LinearCrossEntropy.apply(hidden, weight, bias, labels, chunk, product, wanted)  # type: ignore[no-any-return]
+    return _LinearCrossEntropy.apply(hidden, weight, bias, labels, token_weights, chunk, product, wanted)  # type: ignore[no-any-return]
 
 
 def chunk_tokens(tokens: int, vocabulary: int, chunk: int | None = None, device: str = "cpu") -> int:
@@ -57,7 +63,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """Gradients are made in the forward; the softmax is float32 (float64 for float64 input)."""
 
     @staticmethod
-    def forward(ctx, hidden, weight, bias, labels, chunk, product, wanted):
+    def forward(ctx, hidden, weight, bias, labels, token_weights, chunk, product, wanted):
         exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         gradients = [
             torch.zeros(x.shape, dtype=exact, device=x.device) if want else None
@@ -72,7 +78,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             scores = torch.empty(step, len(weight), dtype=exact, device=hidden.device)  # of every chunk in turn
             for start in range(0, len(labels), step):
                 piece = slice(start, start + step)
-                total += _add_chunk(operands, labels[piece], piece, gradients, scores[: len(labels) - start])
+                shares = None if token_weights is None else token_weights[piece].to(exact)
+                total += _add_chunk(operands, labels[piece], shares, piece, gradients, scores[: len(labels) - start])
         return total
 
     @staticmethod
@@ -82,13 +89,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None if gradient is None else (gradient * grad).to(kind)
             for gradient, kind in zip(ctx.saved_tensors, ctx.types, strict=True)
         ]
-        return (*scaled, None, None, None, None)
+        return (*scaled, None, None, None, None, None)
 
 
-def _add_chunk(operands, labels: Tensor, piece: slice, gradients, scores: Tensor) -> Tensor:
+def _add_chunk(operands, labels: Tensor, shares: Tensor | None, piece: slice, gradients, scores: Tensor) -> Tensor:
     """The loss of one chunk; its gradients, for a loss gradient of 1, are added in place.
 
-    scores: (tokens of the chunk, vocabulary) in the softmax's type, overwritten.
+    shares: (tokens of the chunk,) the weight of each, or None for 1. scores: (tokens of the chunk, vocabulary) in the
+    softmax's type, overwritten.
     """
     hidden, weight, bias = operands[0][piece], operands[1], operands[2]
     same = scores.dtype == hidden.dtype
@@ -99,11 +107,14 @@ def _add_chunk(operands, labels: Tensor, piece: slice, gradients, scores: Tensor
         torch.addmm(bias, hidden, weight.t(), out=logits)
     torch.log_softmax(logits, 1, dtype=scores.dtype, out=scores)
     place = torch.arange(len(labels), device=labels.device)
-    loss = -scores[place, labels].sum()
+    picked = scores[place, labels]
+    loss = -(picked if shares is None else picked * shares).sum()
     if not any(gradient is not None for gradient in gradients):
         return loss
     error = scores.exp_()
     error[place, labels] -= 1
+    if shares is not None:
+        error *= shares.unsqueeze(1)
     low = error if same else logits.copy_(error)
     if gradients[0] is not None:
         gradients[0][piece] = low @ weight
@@ -114,6 +125,17 @@ def _add_chunk(operands, labels: Tensor, piece: slice, gradients, scores: Tensor
     if gradients[2] is not None:
         gradients[2] += error.sum(0)
     return loss
+
+
+def draw_tokens(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Tokens drawn from softmax(logits) by inverting its cumulative distribution, in float32: (items,) int64.
+
+    logits: (items, vocabulary). uniform: (items,) in (0, 1], one for each draw, so that it is the same whatever else is
+    in the batch.
+    """
+    cumulative = torch.softmax(logits.float(), dim=1).cumsum(1)
+    target = uniform.float().unsqueeze(1) * cumulative[:, -1:]  # the last is 1 but for rounding
+    return torch.searchsorted(cumulative, target).squeeze(1)
 
 
 def info_nce(

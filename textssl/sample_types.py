@@ -38,7 +38,8 @@ class Row:
     """One packed row, before and after an objective makes its view of it; every array is (length,).
 
     ids, documents, positions: as in Rows. marks: uint8, WORD_START and SENTENCE_START.
-    special: bool, prefix, suffix and padding. labels: set by the objective.
+    special: bool, prefix, suffix and padding. labels: set by the objective, as are numbers where it has them: float32,
+    one for each position, with a meaning of its own.
     """
 
     ids: np.ndarray
@@ -47,6 +48,7 @@ class Row:
     marks: np.ndarray
     special: np.ndarray
     labels: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
 
 @dataclass

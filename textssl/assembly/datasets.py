@@ -70,6 +70,18 @@ class Data:
         flat = np.concatenate(ids)
         return sparse.csr_matrix((np.ones(len(flat)), (flat, columns)), shape=(size, len(lengths)))
 
+    def frequencies(self, size: int) -> np.ndarray:
+        """(size,) the share of each token in the first COUNTED_TOKENS of the corpora, each counted once more."""
+        counts = np.ones(size)
+        for corpus, _ in self.corpora:
+            left = COUNTED_TOKENS // len(self.corpora)
+            for document in corpus_documents(corpus):
+                np.add.at(counts, document[:left], 1.0)
+                left -= len(document)
+                if left <= 0:
+                    break
+        return counts / counts.sum()
+
     def fingerprints(self, config: Config) -> dict[str, str]:
         """Facts that a resumed run must share."""
         found = {str(corpus.path): corpus.fingerprint for corpus, _ in self.corpora}

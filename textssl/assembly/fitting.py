@@ -25,9 +25,12 @@ log = logging.getLogger(__name__)
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 
-def fit_attention(config: Config, backbone: nn.Module, device: torch.device, precision: str) -> None:
+def fit_attention(
+    config: Config, backbone: nn.Module, device: torch.device, precision: str, sets_direction: bool = False
+) -> None:
     """Attention that suits device, precision and what is read; "auto" becomes varlen where that works, in place.
 
+    sets_direction: the objective says in which direction a token looks, which only implementations with masks can do.
     Raises UserError where `model.attention` cannot do what is asked.
     """
     chosen = config.model.attention
@@ -38,6 +41,11 @@ def fit_attention(config: Config, backbone: nn.Module, device: torch.device, pre
             "model.attention is varlen, which is for pretraining (a classifier reads padded texts) of the families "
             f"{', '.join(sorted(MASKING))}: leave it out"
         )
+    if sets_direction and chosen not in ("auto", "sdpa", "eager", "flex_attention"):
+        raise UserError(
+            f"model.attention is {chosen}, which has no masks, and objective.name={config.objective['name']} reads "
+            "rows in two directions by a mask: leave it out"
+        )
     if chosen == "flex_attention" and device.type != "cuda":
         raise UserError("model.attention is flex_attention, which trains on GPUs alone: leave it out")
     if device.type != "cuda":
@@ -47,7 +55,7 @@ def fit_attention(config: Config, backbone: nn.Module, device: torch.device, pre
             f"model.attention is flash_attention_2, which works in bfloat16; the run's precision is {precision}: "
             "leave it out, or say train.precision=bfloat16"
         )
-    if isolating and chosen in (VARLEN, "auto"):
+    if isolating and not sets_direction and chosen in (VARLEN, "auto"):
         assert isinstance(reader, LanguageModel)
         why = varlen.unsuited(reader.model.config, device, precision)
         if why is None:

@@ -69,7 +69,8 @@ def suite_overlap(config: Config, objective: Objective, words: Any, corpora: Seq
     scorer = None
     kind = objective.backbone_kind
     if kind in ("causal", "masked"):  # only its tokenizer is asked for
-        scorer = Scorer(kind, lambda: (None, words))  # type: ignore[arg-type, return-value]
+        diffusion = any(part.pretext is not None and part.pretext.objective == "diffusion" for part in objective.leaves)
+        scorer = Scorer(kind, lambda: (None, words), diffusion)  # type: ignore[arg-type, return-value]
     plan, _ = suite.suited(scorer)
     return distributed.from_first_rank(lambda: look_for(suite_texts(plan, scorer), with_tokenizer(corpora, words)))
 

@@ -44,6 +44,7 @@ def assemble(
         found=found,
         samples_an_epoch=lambda steps: len(planned(steps)[0].plan),
         num_documents=data.num_documents,
+        frequencies=data.frequencies(len(words)) if data.corpora else None,
         warnings=check_family(words, backbone),
     )
     if any(part.refresh_every for part in objective.leaves):

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
@@ -199,12 +200,13 @@ def make_trainer(
     found: tuple[Path, Path | None, dict[str, Any]],
     samples_an_epoch: Callable[[Steps], int],
     num_documents: int,
+    frequencies: np.ndarray | None = None,
     warnings: Sequence[str] = (),
 ) -> Trainer:
     """The trainer of a run: the objective built on its device, the same on every rank, and the steps to train on.
 
     steps_of: (step -> progress) -> this rank's steps. found: what `choose_run` gave. num_documents: to train on.
-    warnings: said on the first rank.
+    frequencies: of the tokens, as in Facts. warnings: said on the first rank.
     """
     if config.train.tensorboard:
         check_tensorboard()
@@ -214,13 +216,18 @@ def make_trainer(
     precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
-    fit_attention(config, backbone, accelerator.device, precision)
+    sets_direction = any(part.sets_direction for part in objective.leaves)
+    fit_attention(config, backbone, accelerator.device, precision, sets_direction)
     check_masks(config, backbone, accelerator.device)
     for warning in warnings if distributed.rank() == 0 else ():
         announce(console, warning, style="yellow")
     with torch.random.fork_rng(devices=[]), telling_of_memory():  # the same heads on every rank and run of a seed
         torch.manual_seed(config.seed)
-        facts = Facts(Vocabulary.of(words), config.data.sequence_length, num_documents, config.train.max_steps)
+        facts = Facts(
+            *(Vocabulary.of(words), config.data.sequence_length, num_documents, config.train.max_steps),
+            batch_size=config.train.batch_size,
+            frequencies=frequencies,
+        )
         objective.build(backbone, facts)
         objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     distributed.broadcast_module(objective)

@@ -114,8 +114,9 @@ def generate(
     num_return_sequences: Annotated[int, typer.Option(min=1, help="How many continuations.")] = 1,
     greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest token.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Of a diffusion model: passes that unmask the text.")] = 32,
 ) -> None:
-    """Continue a text with a causal model.
+    """Continue a text with a causal model, or with one of masked diffusion.
 
     Example: `textssl generate --model runs/clm/model --prompt "The government said"`
     """

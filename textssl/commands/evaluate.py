@@ -33,7 +33,7 @@ from textssl.system.terminal import Terminal
 from textssl.system.threads import choose_threads, use
 from textssl.training.tracking import announce, finite
 
-HELD_OUT_BYTES = {"causal": 500_000, "masked": 8_000}  # scored at most; a masked model needs a row for each token
+HELD_OUT_BYTES = {"causal": 500_000, "bound": 125_000, "masked": 8_000}  # scored at most; masked: a row for each token
 
 
 def evaluate(
@@ -236,8 +236,8 @@ def show_results(results: dict[str, Any], console: Console) -> None:
 
 def describe_language(figure: dict[str, Any]) -> str:
     """One line about a LanguageFigure."""
-    pseudo = "" if figure["kind"] == "causal" else "pseudo "
-    hidden = " (each token hidden in turn)" if pseudo else ""
+    pseudo = "pseudo " if figure["kind"] == "pseudo" else ""
+    hidden = {"bound": " at most (an upper bound)", "pseudo": " (each token hidden in turn)"}.get(figure["kind"], "")
     if figure["bits_per_byte"] is None:
         value = f"{figure['nats_per_token']:.3f} nats a token{hidden}; no bits per byte, since the tokenizer loses text"
     else:
@@ -253,12 +253,13 @@ def write_json(results: Any, out: Path) -> None:
 
 
 def held_out_figure(folder: Path, scorer: Scorer | None, held_out: str | Path) -> LanguageFigure:
-    """Bits per byte of a causal model, pseudo bits per byte of a masked one, on the first part of the held-out text."""
+    """Bits per byte on the first part of the held-out text: of a causal model, of a diffusion model an upper bound, of
+    another masked one pseudo bits."""
     if scorer is None:
         raise UserError(f"{folder} has no language model head to score held-out text with: leave held_out out")
     texts = held_out_texts(scorer, held_out)
-    return language_figure(scorer.likelihood(texts, progress="held-out text"), texts, scorer.tokenizer)
+    return language_figure(scorer.code_length(texts, progress="held-out text"), texts, scorer.tokenizer)
 
 
 def held_out_texts(scorer: Scorer, held_out: str | Path) -> list[str]:
-    return first_bytes(running_texts(held_out, scorer.tokenizer), HELD_OUT_BYTES[scorer.kind])
+    return first_bytes(running_texts(held_out, scorer.tokenizer), HELD_OUT_BYTES[scorer.measure])

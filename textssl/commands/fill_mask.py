@@ -21,6 +21,7 @@ from textssl.inference.loading import (
     load_tokenizer,
     load_weights,
 )
+from textssl.models.configuration import prediction_offset
 from textssl.system.terminal import Terminal
 
 INSTEAD = {
@@ -63,10 +64,11 @@ def fill_mask(model: str | Path, text: str, top_k: int = 5) -> list[list[Candida
     if limit is not None and ids.shape[1] > limit:
         raise UserError(f"the text has {ids.shape[1]} tokens, but the model reads {limit}: shorten it")
     places = torch.eq(ids[0], int(tokenizer.mask_token_id)).nonzero().flatten()  # type: ignore[arg-type]
+    places = places - prediction_offset(weights.config)
+    if (places < 0).any():
+        raise UserError(f"{folder} predicts a token at the place before it, and nothing stands before the first {mask}")
     with torch.inference_mode():
-        logits = weights(input_ids=ids, attention_mask=inputs["attention_mask"]).logits[
-            0, places
-        ]  # (masks, vocabulary)
+        logits = weights(input_ids=ids, attention_mask=inputs["attention_mask"]).logits[0, places]
     best = logits.float().softmax(-1).topk(min(top_k, logits.shape[-1]))
     filled = []
     for number, (probabilities, tokens) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):

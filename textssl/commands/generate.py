@@ -1,4 +1,4 @@
-"""`textssl generate`: continue a text with a causal model."""
+"""`textssl generate`: continue a text with a causal model, or with one of masked diffusion."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from typing import Any
 
 import torch
 from rich.text import Text
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from textssl.config import check_seed
 from textssl.errors import UserError, printable
+from textssl.inference.diffusion import is_diffusion, unmask
 from textssl.inference.loading import (
     context_limit,
     find_model,
@@ -21,8 +32,9 @@ from textssl.inference.loading import (
     load_weights,
 )
 from textssl.models.build import quiet
+from textssl.models.configuration import DECODER, prediction_offset
 from textssl.system.terminal import Terminal
-from textssl.tokenizer.vocabulary import padding_id
+from textssl.tokenizer.vocabulary import frame_of, padding_id
 
 INSTEAD = {
     "masked": "it is a masked model, which fills gaps: use `textssl fill-mask`",
@@ -41,29 +53,50 @@ def generate(
     num_return_sequences: int = 1,
     seed: int = 0,
     greedy: bool = False,
+    steps: int = 32,
 ) -> list[str]:
     """Continue a text, print and return the results, each with the prompt in front.
 
-    model: a model folder, a run folder or a hub name, of a causal model. max_new_tokens: at most; fewer where the model
-    ends the text or its context is full. temperature: 0 is the same as greedy. top_k: draw among the likeliest so many
-    (0: all). top_p: among the likeliest that hold this share of the probability (1: all). repetition_penalty: above 1,
-    tokens that stand there already get less likely. seed: same seed, same text. Raises UserError.
+    model: a model folder, a run folder or a hub name, of a causal model or one of masked diffusion. max_new_tokens: at
+    most; fewer where the model ends the text or its context is full. temperature: 0 is the same as greedy. top_k: draw
+    among the likeliest so many (0: all). top_p: among the likeliest that hold this share of the probability (1: all).
+    repetition_penalty: above 1, tokens that stand there already get less likely. seed: same seed, same text. steps: in
+    how many passes a diffusion model, which writes all tokens together, unmasks them. Raises UserError.
     """
-    check_options(max_new_tokens, temperature, top_k, top_p, repetition_penalty, num_return_sequences)
+    check_options(max_new_tokens, temperature, top_k, top_p, repetition_penalty, num_return_sequences, steps)
     check_seed(seed)
-    folder = find_model(model)
+    folder = writer_folder(find_model(model))
     kind = None if is_sentence_model(folder) else language_model_kind(load_config(folder))
-    if kind != "causal":
+    diffusion = kind == "masked" and is_diffusion(load_config(folder))
+    if kind != "causal" and not diffusion:
         raise UserError(f"{folder} cannot generate: {INSTEAD.get(str(kind), 'it has no language model head')}")
     tokenizer = load_tokenizer(folder)
     ids = prompt_ids(tokenizer, prompt)
-    weights: Any = load_weights(folder, AutoModelForCausalLM)
+    weights: Any = load_weights(folder, AutoModelForMaskedLM if diffusion else AutoModelForCausalLM)
     limit = context_limit(weights.config, tokenizer)
+    if diffusion and limit is not None:  # the tokens behind a text count too
+        limit -= len(frame_of(tokenizer)[1])
     if limit is not None and len(ids) >= limit:
         raise UserError(f"the prompt has {len(ids)} tokens, but the model reads {limit}: leave room to go on")
     sampling = not (greedy or temperature == 0)
+    new_tokens = max_new_tokens if limit is None else min(max_new_tokens, limit - len(ids))
+    if diffusion:
+        warp = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(repetition_penalty)])
+        if sampling:
+            warp.append(TemperatureLogitsWarper(float(temperature)))
+            warp.extend([TopKLogitsWarper(top_k)] if top_k else [])
+            warp.append(TopPLogitsWarper(float(top_p)))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            outputs = [
+                unmask(weights, tokenizer, ids, new_tokens, steps=steps, warp=warp, greedy=not sampling)
+                for _ in range(num_return_sequences if sampling else 1)
+            ]
+        texts = [continued(tokenizer, prompt, len(ids), output) for output in outputs]
+        show_texts(prompt, texts)
+        return texts
     settings = GenerationConfig(
-        max_new_tokens=max_new_tokens if limit is None else min(max_new_tokens, limit - len(ids)),
+        max_new_tokens=new_tokens,
         do_sample=sampling,
         repetition_penalty=repetition_penalty,
         num_return_sequences=num_return_sequences if sampling else 1,
@@ -81,6 +114,15 @@ def generate(
     return texts
 
 
+def writer_folder(folder: Path) -> Path:
+    """The folder that writes: beside a masked model that predicts the next place lies the same one as a decoder."""
+    beside = folder.parent / DECODER
+    if is_sentence_model(folder) or not (beside / "config.json").is_file():
+        return folder
+    config = load_config(folder)
+    return beside if language_model_kind(config) == "masked" and prediction_offset(config) else folder
+
+
 def check_options(
     max_new_tokens: int,
     temperature: float,
@@ -88,6 +130,7 @@ def check_options(
     top_p: float,
     repetition_penalty: float,
     num_return_sequences: int,
+    steps: int,
 ) -> None:
     """Raises UserError for a value that means nothing."""
     wrong = [
@@ -97,6 +140,7 @@ def check_options(
         ("top_p", top_p, 0 < top_p <= 1, "above 0 and at most 1"),
         ("repetition_penalty", repetition_penalty, repetition_penalty > 0, "above 0 (1: none)"),
         ("num_return_sequences", num_return_sequences, num_return_sequences >= 1, "at least 1"),
+        ("steps", steps, steps >= 1, "at least 1"),
     ]
     for name, value, sound, right in wrong:
         if not sound:

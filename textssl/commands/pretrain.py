@@ -67,7 +67,8 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
                 limits=lines,
                 tokenizer=words,
             )
-            write_card(run / "model", facts)
+            for folder in (run / "model", *objective.export_others(run, words)):
+                write_card(folder, facts)
         summary.write()
         announce(console, summary.line())
     distributed.barrier()

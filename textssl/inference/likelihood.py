@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textssl.errors import UserError
 from textssl.inference.features import evaluation_mode
 from textssl.inference.loading import context_limit
+from textssl.models.configuration import prediction_offset
 from textssl.models.heads import TRANSFORMS
 from textssl.system.progress import working
 from textssl.tokenizer import WordFinder
@@ -31,8 +32,9 @@ LOGITS = 2**24  # numbers in the logits of one forward pass, 64 MiB
 class Likelihood:
     """nats: (texts,) minus the log-probability of each text. tokens: (texts,) how many were scored in each.
 
-    kind: "causal", or "pseudo" (tokens hidden in turn), which is not comparable with the causal kind. context: the most
-    tokens that the model read at once.
+    kind: "causal"; "bound" (no less than the nats of a masked diffusion model, whose own order of tokens is random);
+    "pseudo" (tokens hidden in turn), which is not comparable with the others. context: the most tokens that the model
+    read at once.
     """
 
     kind: str
@@ -90,19 +92,19 @@ def causal_likelihood(
     a text is not scored. Without a start token the first token of a text counts as drawn from the whole vocabulary at
     random. Raises UserError where there is no text.
     """
-    context = _context(model, tokenizer, context, DEFAULT_CONTEXT)
+    context = context_of(model, tokenizer, context, DEFAULT_CONTEXT)
     stride = stride or max(1, context // 2)
     if not 1 <= stride <= context:
         raise UserError(f"stride is {stride}, it must be between 1 and the context, {context}")
     start_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    sequences = ids = _encode(tokenizer, texts)["input_ids"]
+    sequences = ids = encoded_texts(tokenizer, texts)["input_ids"]
     nats = np.zeros(len(texts))
     if start_id is None:
         nats += [bool(row) * math.log(model.config.vocab_size) for row in ids]
     else:
         sequences = [[start_id, *row] for row in ids]
     plan = [w for text, row in enumerate(sequences) for w in windows(text, len(row) - 1, context, stride)]
-    for places in _batches(model, [window.stop - window.start for window in plan], progress):
+    for places in batches_of(model, [window.stop - window.start for window in plan], progress):
         batch = [plan[place] for place in places]
         np.add.at(nats, [window.text for window in batch], _causal_nats(model, sequences, batch))
     return Likelihood("causal", nats, np.array([len(row) for row in ids]), context)
@@ -118,7 +120,7 @@ def _causal_nats(model: PreTrainedModel, sequences: list[list[int]], batch: list
         sequence = torch.tensor(sequences[window.text][window.start : window.stop + 1])
         inputs[row, :size], mask[row, :size] = sequence[:-1], 1
         targets[row, seen:size] = sequence[seen + 1 :]
-    return _nats(model, inputs, mask, targets)
+    return summed_nats(model, inputs, mask, targets)
 
 
 def pseudo_likelihood(
@@ -135,44 +137,48 @@ def pseudo_likelihood(
     Each token is hidden alone and scored given all others, which costs one row a token. hide_rest: with it the tokens
     after it in its word (arXiv:2305.10588, PLL-word-l2r); otherwise a rare word of several tokens gives itself away.
     Texts longer than `context` (default: what the model can take, up to 128) are cut into parts of nearly equal
-    length, read apart. Raises UserError where there is no text or no mask token.
+    length, read apart. The logits of a token are read where the model's configuration says that they stand. Raises
+    UserError where there is no text, no mask token, or nothing before a text where the logits of its first would be.
     """
     if tokenizer.mask_token_id is None:
         raise UserError("the tokenizer has no mask token: a pseudo-log-likelihood needs one")
-    context = _context(model, tokenizer, context, DEFAULT_PSEUDO_CONTEXT)
+    context = context_of(model, tokenizer, context, DEFAULT_PSEUDO_CONTEXT)
     before, after = (list(part) for part in frame_of(tokenizer))
-    encoded = _encode(tokenizer, texts)
+    if prediction_offset(model.config) > len(before):
+        raise UserError("the model predicts a token at the place before it, and the tokenizer puts none before a text")
+    encoded = encoded_texts(tokenizer, texts)
     ids = encoded["input_ids"]
     ends = _word_ends(tokenizer, encoded) if hide_rest else [list(range(1, len(row) + 1)) for row in ids]
     rows, owners, plan = [], [], []
     for text, row in enumerate(ids):
-        for start, stop in _parts(len(row), context - len(before) - len(after)):
+        for start, stop in parts_of(len(row), context - len(before) - len(after)):
             shift = len(before) - start
             for place in range(start, stop):
                 plan.append(Gap(len(rows), place + shift, min(ends[text][place], stop) + shift))
             rows.append([*before, *row[start:stop], *after])
             owners.append(text)
     nats = np.zeros(len(texts))
-    for places in _batches(model, [len(rows[gap.row]) for gap in plan], progress):
+    for places in batches_of(model, [len(rows[gap.row]) for gap in plan], progress):
         batch = [plan[place] for place in places]
         np.add.at(nats, [owners[gap.row] for gap in batch], _gap_nats(model, rows, batch, tokenizer.mask_token_id))
     return Likelihood("pseudo", nats, np.array([len(row) for row in ids]), context)
 
 
 def _gap_nats(model: PreTrainedModel, rows: list[list[int]], batch: list[Gap], mask_id: Any) -> np.ndarray:
-    """(gaps,) minus the log-probability of the token at each gap's place."""
+    """(gaps,) minus the log-probability of the token at each gap's place, whose logits may stand before it."""
     length = max(len(rows[gap.row]) for gap in batch)
     inputs = torch.full((len(batch), length), model.config.pad_token_id or 0)
     mask, targets = torch.zeros_like(inputs), torch.full_like(inputs, -100)
+    offset = prediction_offset(model.config)
     for row, gap in enumerate(batch):
         ids = rows[gap.row]
         inputs[row, : len(ids)], mask[row, : len(ids)] = torch.tensor(ids), 1
         inputs[row, gap.place : gap.stop] = mask_id
-        targets[row, gap.place] = ids[gap.place]
-    return _nats(model, inputs, mask, targets)
+        targets[row, gap.place - offset] = ids[gap.place]
+    return summed_nats(model, inputs, mask, targets)
 
 
-def _nats(model: PreTrainedModel, inputs: Tensor, mask: Tensor, targets: Tensor) -> np.ndarray:
+def summed_nats(model: PreTrainedModel, inputs: Tensor, mask: Tensor, targets: Tensor) -> np.ndarray:
     """(rows,) summed cross entropy in nats; all (rows, length), targets -100 where nothing is scored."""
     device, scored = model.device, targets != -100
     with torch.inference_mode(), evaluation_mode(model):
@@ -203,13 +209,13 @@ def _word_ends(tokenizer: Any, encoded: Any) -> list[list[int]]:
     return ends
 
 
-def _parts(length: int, room: int) -> Iterator[tuple[int, int]]:
+def parts_of(length: int, room: int) -> Iterator[tuple[int, int]]:
     """Bounds of the fewest parts of at most `room` tokens, lengths equal to one token."""
     count = math.ceil(length / room)
     yield from pairwise(length * part // count for part in range(count + 1) if count)
 
 
-def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int | None, default: int) -> int:
+def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int | None, default: int) -> int:
     limit = context_limit(model.config, tokenizer)
     if context is None:
         return min(limit or default, default)
@@ -220,13 +226,13 @@ def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context
     return context
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Any:
+def encoded_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Any:
     if not any(texts):
         raise UserError("there is no text to score")
     return tokenizer(list(texts), add_special_tokens=False, verbose=False)
 
 
-def _batches(model: PreTrainedModel, lengths: Sequence[int], progress: str | None) -> Iterator[list[int]]:
+def batches_of(model: PreTrainedModel, lengths: Sequence[int], progress: str | None) -> Iterator[list[int]]:
     """Places of rows of similar length, their logits bounded by LOGITS, longest first. lengths: of each row."""
     budget = max(1, LOGITS // model.config.vocab_size)
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from textssl.inference.diffusion import diffusion_bound, is_diffusion
 from textssl.inference.likelihood import Likelihood, causal_likelihood, pseudo_likelihood
 from textssl.inference.loading import (
     default_device,
@@ -29,11 +30,19 @@ AUTO_CLASSES: dict[str, Any] = {"causal": AutoModelForCausalLM, "masked": AutoMo
 class Scorer:
     """Says how probable texts are.
 
-    kind: "causal" or "masked". load: gives the model and its tokenizer, when they are first needed.
+    kind: "causal" or "masked". load: gives the model and its tokenizer, when they are first needed. diffusion: a masked
+    model that was trained at every rate, so that it bounds the code length of a text. measure: what `code_length` is:
+    "causal", "bound" of a diffusion model, "masked" of another masked one.
     """
 
-    def __init__(self, kind: str, load: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase]]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        load: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase]],
+        diffusion: bool = False,
+    ) -> None:
         self.kind, self.load = kind, load
+        self.measure = "bound" if diffusion else kind
 
     @cached_property
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -56,10 +65,16 @@ class Scorer:
             return causal_likelihood(self.model, self.tokenizer, texts, progress=progress)
         return pseudo_likelihood(self.model, self.tokenizer, texts, hide_rest=hide_rest, progress=progress)
 
+    def code_length(self, texts: Sequence[str], *, progress: str | None = None) -> Likelihood:
+        """How well the model predicts running text: `likelihood`, of a diffusion model the bound on it."""
+        if self.measure == "bound":
+            return diffusion_bound(self.model, self.tokenizer, texts, progress=progress)
+        return self.likelihood(texts, progress=progress)
+
 
 def live_scorer(kind: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Scorer:
     """Of a model in memory, for example in training: every likelihood is that of its weights at that moment."""
-    return Scorer(kind, lambda: (model, tokenizer))
+    return Scorer(kind, lambda: (model, tokenizer), is_diffusion(model.config))
 
 
 def folder_scorer(model: str | Path, *, device: torch.device | None = None) -> Scorer | None:
@@ -71,7 +86,11 @@ def folder_scorer(model: str | Path, *, device: torch.device | None = None) -> S
     kind = _kind(folder)
     if kind is None:
         return None
-    return Scorer(kind, lambda: (load_weights(folder, AUTO_CLASSES[kind], device), load_tokenizer(folder)))
+    return Scorer(
+        kind,
+        lambda: (load_weights(folder, AUTO_CLASSES[kind], device), load_tokenizer(folder)),
+        is_diffusion(load_config(folder)),
+    )
 
 
 def random_scorer(model: str | Path, *, seed: int, device: torch.device | None = None) -> Scorer | None:
@@ -87,7 +106,7 @@ def random_scorer(model: str | Path, *, seed: int, device: torch.device | None =
             weights = AUTO_CLASSES[kind].from_config(load_config(folder), dtype=torch.float32)
         return weights.to(device or default_device()).eval(), load_tokenizer(folder)
 
-    return Scorer(kind, load)
+    return Scorer(kind, load, is_diffusion(load_config(folder)))
 
 
 def _kind(folder: Path) -> str | None:

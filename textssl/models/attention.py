@@ -47,7 +47,7 @@ MASKING = {
     "modernbert": Masking(window="layers"),
     **dict.fromkeys(("gemma", "gpt2", "gpt_neox", "llama", "olmo2"), DECODER),
     **dict.fromkeys(("mistral", "phi3", "starcoder2"), WINDOWED),
-    **dict.fromkeys(("qwen2", "qwen3", "smollm3"), LAYERED),
+    **dict.fromkeys(("modernbert-decoder", "qwen2", "qwen3", "smollm3"), LAYERED),
 }
 
 
@@ -143,7 +143,7 @@ def dense_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | 
     else:
         seen = document_mask(batch.documents, causal)
     if window is not None:
-        counts_itself = MASKING[config.model_type].causal
+        counts_itself = causal or MASKING[config.model_type].causal
         seen = seen & window_mask(batch.ids.shape[1], window, causal, counts_itself, batch.ids.device)
     return seen if sdpa else additive(seen, model.dtype)
 
@@ -161,7 +161,7 @@ def dense_mask_bytes(model: PreTrainedModel, rows: int, length: int) -> int:
 
 def block_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | None) -> BlockMask:
     """The same for flex attention, which leaves out blocks where nothing is seen and computes no score of them."""
-    documents, counts_itself = batch.documents, MASKING[model.config.model_type].causal
+    documents, counts_itself = batch.documents, causal or MASKING[model.config.model_type].causal
 
     def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         inside = documents[row, query] == documents[row, key]
@@ -189,8 +189,8 @@ def document_mask(documents: Tensor, causal: bool) -> Tensor:
 def window_mask(length: int, window: int, causal: bool, counts_itself: bool, device: torch.device) -> Tensor:
     """(1, 1, length, length) bool: the key is near the query.
 
-    Decoders count the token itself, distance < window (Mistral); ModernBERT does not, distance <= window to either
-    side, where its config.sliding_window is half of local_attention.
+    Decoders count the token itself, distance < window (Mistral, ModernBertDecoder); ModernBERT does not, distance <=
+    window to either side, where its config.sliding_window is half of local_attention.
     """
     place = torch.arange(length, device=device)
     distance = (place[:, None] - place[None, :]) if causal else (place[:, None] - place[None, :]).abs()

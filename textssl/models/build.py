@@ -33,6 +33,7 @@ from textssl.models.configuration import (
     position_capacity,
     preset_config,
     set_dropout,
+    write_pretext,
 )
 from textssl.models.varlen import VARLEN
 
@@ -179,6 +180,7 @@ def load_pretrained(
     fit_tokenizer(config, tokenizer, {"vocab_size"})
     fit_positions(config, sequence_length, config.model_type in LEARNED_POSITIONS)
     set_dropout(config, spec.dropout)
+    write_pretext(config, None)  # what another objective left
     adapt(config)
     found: dict[str, Any] = {}
     own_heads = factory in FACTORIES.values()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import (
@@ -35,6 +35,8 @@ HEADS: dict[HeadKind, tuple[str, ...]] = {  # ends of class names
     "causal": ("ForCausalLM", "LMHeadModel"),
     "seq2seq": ("ForConditionalGeneration",),
 }
+PRETEXT = "textssl"  # the key in config.json
+DECODER = "decoder"  # the folder beside model/ that has its weights as a causal model
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
 
 
@@ -155,3 +157,37 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
     for name in DROPOUTS:
         if hasattr(config, name):
             setattr(config, name, dropout)
+
+
+class Pretext(NamedTuple):
+    """What a stock class cannot know of a language model: how the objective that trained it reads it.
+
+    It travels in config.json as `textssl: {objective, prediction_offset}`. objective: the name. prediction_offset: the
+    place that is predicted, minus the place where its logits stand: 0 in a masked language model, 1 in a causal one.
+    """
+
+    objective: str
+    prediction_offset: int = 0
+
+
+def write_pretext(config: Any, pretext: Pretext | None) -> None:
+    """Put it into a transformers configuration; None takes out what an earlier objective has left."""
+    if pretext is not None:
+        setattr(config, PRETEXT, pretext._asdict())
+    elif hasattr(config, PRETEXT):
+        delattr(config, PRETEXT)
+
+
+def read_pretext(config: Any) -> Pretext | None:
+    """What a configuration says, None where it says nothing that can be read."""
+    found = getattr(config, PRETEXT, None)
+    if not isinstance(found, dict) or not isinstance(found.get("objective"), str):
+        return None
+    offset = found.get("prediction_offset", 0)
+    return Pretext(found["objective"], offset if isinstance(offset, int) else 0)
+
+
+def prediction_offset(config: Any) -> int:
+    """How many places before a token a language model has the logits for it; 0 where the configuration says nothing."""
+    pretext = read_pretext(config)
+    return 0 if pretext is None else pretext.prediction_offset

@@ -51,6 +51,10 @@ def modernbert(model: Any, hidden: Tensor) -> Tensor:
     return model.head(hidden)
 
 
+def modernbert_decoder(model: Any, hidden: Tensor) -> Tensor:
+    return model.lm_head(hidden)
+
+
 def roberta(model: Any, hidden: Tensor) -> Tensor:
     head = model.lm_head
     return head.layer_norm(F.gelu(head.dense(hidden)))
@@ -63,6 +67,7 @@ TRANSFORMS: dict[str, Transform] = {
     "distilbert": distilbert,
     "electra": electra,
     "modernbert": modernbert,
+    "modernbert-decoder": modernbert_decoder,
     **dict.fromkeys(("camembert", "roberta", "xlm-roberta"), roberta),
     **dict.fromkeys(("gemma", "gpt2", "gpt_neox", "llama", "olmo2"), identity),
     **dict.fromkeys(("mistral", "phi3", "qwen2", "qwen3", "smollm3", "starcoder2"), identity),
@@ -148,12 +153,18 @@ class LanguageModel(nn.Module):
             return hidden
         return self.output(self.transform(self.model, hidden))
 
-    def cross_entropy(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        """Sum over tokens of the cross entropy in nats, float32. hidden: (tokens, width); labels: (tokens,) int64."""
+    def cross_entropy(self, hidden: Tensor, labels: Tensor, token_weights: Tensor | None = None) -> Tensor:
+        """Sum over tokens of the cross entropy in nats, float32. hidden: (tokens, width); labels: (tokens,) int64.
+
+        token_weights: (tokens,), by which each token's part is multiplied.
+        """
         if self.transform is None:
-            return F.cross_entropy(hidden.float(), labels, reduction="sum")
+            each = F.cross_entropy(hidden.float(), labels, reduction="none")
+            return (each if token_weights is None else each * token_weights).sum()
         hidden = self.transform(self.model, hidden)
-        return linear_cross_entropy(hidden, self.output.weight, self.output.bias, labels)
+        return linear_cross_entropy(
+            *(hidden, self.output.weight, self.output.bias, labels), token_weights=token_weights
+        )
 
     def checkpoint_gradients(self) -> None:
         checkpoint_activations(self.model)

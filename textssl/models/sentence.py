@@ -18,7 +18,7 @@ from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.models.attention import layout
 from textssl.models.build import BROKEN_FOLDER, build_model, quiet
-from textssl.models.configuration import position_capacity
+from textssl.models.configuration import position_capacity, write_pretext
 from textssl.models.heads import LanguageModel
 from textssl.models.static import StaticTable, build_static
 from textssl.sections import ModelConfig
@@ -129,6 +129,7 @@ class SentenceModel(nn.Module):
         backbone = self.backbone.backbone
         assert isinstance(backbone, PreTrainedModel)
         config = copy.deepcopy(backbone.config)
+        write_pretext(config, None)  # there is no head to be read
         with torch.random.fork_rng(devices=[]):  # a pooler that the backbone lacks is the same in every export
             torch.manual_seed(0)
             stock = AutoModel.from_config(config, dtype=torch.float32)

@@ -13,14 +13,19 @@ from textssl.objectives.base import Objective
 from textssl.objectives.byol import BYOL
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.crops import Crops
+from textssl.objectives.data2vec import Data2Vec
+from textssl.objectives.diffusion import Diffusion
+from textssl.objectives.hybrid import Hybrid
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
+from textssl.objectives.replaced_token import ReplacedToken
 from textssl.objectives.sigreg import SIGReg
 from textssl.objectives.simcse import SimCSE
 from textssl.objectives.simsiam import SimSiam
 from textssl.objectives.sum import Sum
 from textssl.objectives.supervised import Classification, Regression, Supervised
+from textssl.objectives.tsdae import Tsdae
 from textssl.objectives.vicreg import VICReg
 from textssl.objectives.whitening import Whitening
 
@@ -37,6 +42,11 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "whitening": Whitening,
     "sigreg": SIGReg,
     "pairs": Pairs,
+    "replaced_token": ReplacedToken,
+    "diffusion": Diffusion,
+    "tsdae": Tsdae,
+    "data2vec": Data2Vec,
+    "hybrid": Hybrid,
     "sum": Sum,
 }
 SUPERVISED: dict[str, type[Supervised]] = {"classification": Classification, "regression": Regression}

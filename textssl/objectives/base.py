@@ -27,8 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from textssl.batch import Batch, Rows
+from textssl.batch import Batch, NumberedRows, Rows
 from textssl.errors import UserError
+from textssl.models.configuration import Pretext, write_pretext
+from textssl.models.heads import LanguageModel
 from textssl.sample_types import Draws, PairFacts, Row, RowFormat
 from textssl.tokenizer.vocabulary import Vocabulary
 
@@ -82,13 +84,17 @@ class Facts:
     """What an objective may know of its run when it makes its heads and buffers.
 
     sequence_length: tokens of a row, or at which a text is cut. num_documents: of the training corpora (given pairs,
-    labelled texts). num_steps: of the run; None where its length is given in tokens, seconds or epochs.
+    labelled texts). num_steps: of the run; None where its length is given in tokens, seconds or epochs. batch_size:
+    samples of a global step. frequencies: (vocabulary,) the share of each token in the training corpora, None where
+    they are not known.
     """
 
     vocabulary: Vocabulary
     sequence_length: int
     num_documents: int
     num_steps: int | None = None
+    batch_size: int = 1
+    frequencies: np.ndarray | None = None
 
 
 class Objective(nn.Module):
@@ -98,7 +104,9 @@ class Objective(nn.Module):
     `make_view` gives Views, and each of their texts goes by itself, next to others of its length; "samples": the same,
     but all texts of a sample stay together. backbone_kind: a language model with a "masked" or "causal" output layer,
     the "bare" transformer, or a "sentence" model (texts -> vectors). least_samples: of a step; a method that compares
-    samples needs two. codes_text: the loss is the code length of all text, so that bits per byte are defined.
+    samples needs two. codes_text: the loss is the code length of all text, so that bits per byte are defined; or the
+    name of the term that is. sets_direction: forward says in which direction a token looks, which masks alone can do.
+    pretext: of a language model, what its exported configuration says of how it is to be read.
     refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the features
     collapse.
     """
@@ -107,7 +115,9 @@ class Objective(nn.Module):
     deals: ClassVar[Deals] = "rows"
     backbone_kind: BackboneKind = "masked"
     least_samples: int = 1
-    codes_text: ClassVar[bool] = False
+    codes_text: ClassVar[bool | str] = False
+    sets_direction: ClassVar[bool] = False
+    pretext: ClassVar[Pretext | None] = None
     refresh_every: int | None = None
     against_collapse: ClassVar[str] = "lower optimizer.lr, or lengthen the warmup"
     vocabulary: Vocabulary
@@ -153,6 +163,8 @@ class Objective(nn.Module):
         """
         self.vocabulary = facts.vocabulary
         self.backbone = backbone
+        if self.backbone_kind in ("masked", "causal") and self.pretext and isinstance(backbone, LanguageModel):
+            write_pretext(backbone.model.config, self.pretext)
 
     def output_layers(self) -> list[nn.Linear]:
         """The objective's own layers whose outputs are logits or scores: their weights are AdamW's, not Muon's."""
@@ -225,16 +237,20 @@ class Objective(nn.Module):
         """Write the stock folder that users load."""
         self.backbone.export(path, tokenizer)
 
+    def export_others(self, run: Path, tokenizer: Any) -> list[Path]:
+        """Write what else the run has made, each a folder of its own name in RUN; returns the folders."""
+        return []
+
 
 def stack_rows(rows: Sequence[Row], samples: Sequence[int]) -> Rows:
-    """Views of rows as a batch."""
-    return Rows(
-        ids=torch.from_numpy(np.stack([row.ids for row in rows])),
-        documents=torch.from_numpy(np.stack([row.documents for row in rows])),
-        positions=torch.from_numpy(np.stack([row.positions for row in rows])),
-        labels=torch.from_numpy(np.stack([row.labels for row in rows])),  # type: ignore[arg-type]
-        samples=torch.tensor(samples, dtype=torch.int64),
-    )
+    """Views of rows as a batch; NumberedRows where they have numbers."""
+
+    def stacked(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(row, name) for row in rows]))
+
+    columns: dict[str, Any] = {name: stacked(name) for name in ("ids", "documents", "positions", "labels")}
+    columns["samples"] = torch.tensor(samples, dtype=torch.int64)
+    return Rows(**columns) if rows[0].numbers is None else NumberedRows(**columns, numbers=stacked("numbers"))
 
 
 def predicted(hidden: Tensor, batch: Rows) -> tuple[Tensor, Tensor]:

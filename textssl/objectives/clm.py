@@ -9,6 +9,7 @@ from torch import nn
 
 from textssl.batch import Rows
 from textssl.errors import UserError
+from textssl.models.configuration import Pretext
 from textssl.objectives.base import Encoded, Facts, Objective, Term, predicted
 from textssl.sample_types import IGNORE, Row, RowFormat
 
@@ -22,6 +23,7 @@ class CausalLM(Objective):
 
     backbone_kind = "causal"
     codes_text = True
+    pretext = Pretext("clm", 1)
 
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)

@@ -11,6 +11,7 @@ from torch import nn
 
 from textssl.batch import Rows
 from textssl.errors import UserError
+from textssl.models.configuration import Pretext
 from textssl.objectives.base import Encoded, Facts, Objective, Term, predicted
 from textssl.sample_types import IGNORE, WORD_START, Row, RowFormat
 from textssl.views.masking import Unit, choose, hide
@@ -26,6 +27,8 @@ class MaskedLM(Objective):
     a token, a whole word, or a span of words of geometric length (arXiv:1907.10529), `span_mean` on average.
     random_rate, keep_rate: shares of the hidden places that show a random token, or their own.
     """
+
+    pretext = Pretext("mlm")
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class MaskedLM(Objective):
         super().build(backbone, facts)
         if self.vocabulary.mask is None:
             raise UserError(
-                "mlm needs a mask token and this tokenizer has none: train one with `textssl tokenizer train`"
+                "hidden tokens need a mask token and this tokenizer has none: train one with `textssl tokenizer train`"
             )
         self.ordinary_ids = np.setdiff1d(np.arange(self.vocabulary.size), self.vocabulary.special)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -53,6 +55,9 @@ class Sum(Objective):
         kinds = {part.backbone_kind for part in self.leaves}
         if {"causal", "masked"} <= kinds:
             raise UserError("objective.parts mixes a causal and a masked language model, which one backbone cannot be")
+        masked = [part for part in self.leaves if part.backbone_kind == "masked"]
+        if len({0 if part.pretext is None else part.pretext.prediction_offset for part in masked}) > 1:
+            raise UserError("objective.parts mixes hybrid, which predicts the next place, with another masked model")
         self.backbone_kind = next(kind for kind in ("sentence", "causal", "masked", "bare", "seq2seq") if kind in kinds)
         return resolved
 
@@ -69,9 +74,10 @@ class Sum(Objective):
 
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
-        for part in self.leaves:
+        for part, _, batch_size in self.parts.values():
             on_tokens = self.backbone_kind == "sentence" and part.backbone_kind != "sentence"
-            part.build(backbone.backbone if on_tokens else backbone, facts)  # type: ignore[arg-type]
+            own = replace(facts, batch_size=batch_size or facts.batch_size)
+            part.build(backbone.backbone if on_tokens else backbone, own)  # type: ignore[arg-type]
 
     def make_view(self, sample: Any, rng: np.random.Generator, progress: float) -> Any:
         raise AssertionError("every part makes its own views")
@@ -99,6 +105,9 @@ class Sum(Objective):
                 found = part.objective.batch_loss(own)
                 losses |= {key: part.weight * loss for key, loss in found.items()}
         return losses
+
+    def export_others(self, run: Path, tokenizer: Any) -> list[Path]:
+        return [path for part in self.leaves for path in part.export_others(run, tokenizer)]
 
     def watched(self, features: dict[str, Tensor]) -> Watched | None:
         for name, part in self.parts.items():

@@ -105,7 +105,8 @@ def legend(results: Mapping[str, Any]) -> str:
         )
     if "language" in kinds:
         lines.append(
-            "Bits per byte: less is better; pseudo ones (each token hidden in turn) compare among masked models."
+            "Bits per byte: less is better; those of a diffusion model are an upper bound; pseudo ones (each token "
+            "hidden in turn) compare among masked models."
         )
     if "minimal_pairs" in kinds:
         lines.append("Minimal pairs: the share whose right sentence is the more probable one; chance is 0.5.")

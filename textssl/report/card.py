@@ -23,6 +23,7 @@ from textssl.system.files import write_text
 CARD = "README.md"
 WHAT = {  # kind -> the first words of a card
     "masked": "A masked language model",
+    "shifted": "A masked language model that predicts the next place (the logits for a gap stand one place before it)",
     "causal": "A causal language model",
     "sentence": "A sentence encoder",
     "static": "A static sentence encoder (the weighted mean of token vectors)",

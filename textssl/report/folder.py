@@ -6,15 +6,18 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from textssl.models.configuration import head_kind
+from textssl.models.configuration import head_kind, prediction_offset
 from textssl.report.examples import EXAMPLES, Examples
 
-Kind = Literal["masked", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"]
+Kind = Literal[
+    "masked", "shifted", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"
+]
 HEAD = "classifier.safetensors"  # beside a sentence encoder
 PIPELINES: dict[Kind, str] = {
     "masked": "fill-mask",
@@ -34,9 +37,10 @@ UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 10^30
 class ModelFolder:
     """Facts of a folder, read from its files without loading the model.
 
-    kind: "headed" for a sentence encoder with a linear classifier beside it, "other" for a folder that neither
-    transformers nor sentence-transformers loads. shape: of the backbone in words. max_tokens: where a text is cut,
-    special tokens included; None: nowhere. mask: the mask token.
+    kind: "shifted" for a masked language model that predicts the next place, "headed" for a sentence encoder with a
+    linear classifier beside it, "other" for a folder that neither transformers nor sentence-transformers loads. shape:
+    of the backbone in words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the mask
+    token.
     """
 
     kind: Kind
@@ -113,6 +117,8 @@ def kind_of(config: dict[str, Any]) -> Kind:
     architecture = (config.get("architectures") or [""])[0]
     if not architecture.endswith("ForSequenceClassification"):
         kind = head_kind(architecture)
+        if kind == "masked" and prediction_offset(SimpleNamespace(**config)):
+            return "shifted"
         return kind if kind in ("masked", "causal") else "encoder"
     regression = config.get("problem_type") == "regression" or len(config.get("id2label") or "..") == 1
     return "regressor" if regression else "classifier"
@@ -166,6 +172,17 @@ USAGE: dict[Kind, str] = {
 {FOLDER}fill = pipeline("fill-mask", model=folder)
 for guess in fill(GAP):
     print(guess["token_str"], round(guess["score"], 3))
+""",
+    "shifted": f"""from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+{FOLDER}model, tokenizer = AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+inputs = tokenizer(GAP, return_tensors="pt")
+gap = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[0, 0]
+before = gap - model.config.textssl["prediction_offset"]  # a fill-mask pipeline would read the gap's own place
+logits = model(**inputs).logits[0, before]
+scores, tokens = logits.softmax(-1).topk(5)
+for token, score in zip(tokens.tolist(), scores.tolist()):
+    print(tokenizer.decode([token]), round(score, 3))
 """,
     "causal": f"""from transformers import pipeline
 

@@ -74,6 +74,7 @@ def summarize(
         loss += means[name]
     figures = {"eval/loss": loss, **({f"eval/{name}": mean for name, mean in means.items()} if len(means) > 1 else {})}
     if objective.codes_text and tokens_per_byte is not None:
-        (nats_per_token,) = means.values()
+        coded = objective.codes_text if isinstance(objective.codes_text, str) else next(iter(means))
+        nats_per_token = means[coded] / weights[coded]
         figures["eval/bits_per_byte"] = nats_per_token * tokens_per_byte / math.log(2)
     return figures

@@ -97,3 +97,16 @@ def hide(
     picks = (rng.random(len(random)) * len(ordinary_ids)).astype(np.int64)
     shown[random] = ordinary_ids[picks]
     return shown
+
+
+def hide_first(candidates: np.ndarray, order: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
+    """The share `rate` of the candidates that comes first in `order`: places (length,) bool, and one over the share.
+
+    rate: in [0, 1); the number is rounded up, so that there is one at least, and a uniform rate makes every number from
+    1 to all equally likely (arXiv:2502.09992, eq. 14). candidates: (length,) bool. order: (length,) numbers to sort by.
+    """
+    places = np.flatnonzero(candidates)
+    count = min(int(rate * len(places)) + 1, len(places))
+    chosen = np.zeros(len(candidates), dtype=bool)
+    chosen[places[np.argsort(order[places], kind="stable")[:count]]] = True
+    return chosen, len(places) / max(count, 1)

@@ -18,7 +18,8 @@ from textssl.tokenizer import keeps_text
 class LanguageFigure:
     """Bits a UTF-8 byte and what stands behind them.
 
-    kind: "causal", or "pseudo" (each token hidden in turn), which is not comparable with the causal kind.
+    kind: "causal", "bound" (at most so many), or "pseudo" (each token hidden in turn), which is not comparable with the
+    others.
     bits_per_byte: None where the tokenizer does not keep all of a text (unknown tokens, lowercasing).
     tokens: all tokens of the texts, each scored once. nats_per_token: not comparable across tokenizers.
     """

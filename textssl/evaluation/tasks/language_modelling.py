@@ -22,14 +22,15 @@ FEWEST_TEXTS = 16  # behind an interval, where the source has so many
 
 
 class Language:
-    """One figure: `bits_per_byte` of a causal model, `pseudo_bits_per_byte` of a masked one (each token hidden in
-    turn, arXiv:1910.14659, eq. 2). Where the tokenizer does not keep all of a text, `nats_per_token` or
-    `pseudo_nats_per_token`, which compare between models with one tokenizer only.
+    """One figure: `bits_per_byte` of a causal model, `bound_bits_per_byte` of a diffusion model (at most so many,
+    arXiv:2502.09992, eq. 14), `pseudo_bits_per_byte` of another masked one (each token hidden in turn,
+    arXiv:1910.14659, eq. 2). Where the tokenizer does not keep all of a text, `nats_per_token` in their place, which
+    compare between models with one tokenizer only.
 
     name: the task's. path: any input of documents, or a prepared corpus (its held-out split). max_bytes: a causal model
-    reads so many UTF-8 bytes of it, of texts drawn by their hash (of a few long ones, of their parts);
-    max_masked_bytes: a masked model, which needs a row for each token. domain: "in" or "out" of what the model has
-    learned from, for the table.
+    reads so many UTF-8 bytes of it, of texts drawn by their hash (of a few long ones, of their parts), a diffusion
+    model, which reads it several times, a quarter; max_masked_bytes: a masked model, which needs a row for each token.
+    domain: "in" or "out" of what the model has learned from, for the table.
     """
 
     kind = "language"
@@ -49,7 +50,7 @@ class Language:
         seed: int = 0,
     ) -> None:
         self.name, self.path, self.domain, self.seed = name, path, domain, seed
-        self.limits = {"causal": max_bytes, "masked": max_masked_bytes}
+        self.limits = {"causal": max_bytes, "bound": max(1, max_bytes // 4), "masked": max_masked_bytes}
 
     def facts(self) -> dict[str, Any]:
         """Where the text is from. What was read of it depends on the model and stands with the figure."""
@@ -59,7 +60,7 @@ class Language:
 
     def texts(self, scorer: Scorer, report: DropReport | None = None) -> list[str]:
         """What a model of this kind reads."""
-        limit = self.limits[scorer.kind]
+        limit = self.limits[scorer.measure]
         texts = drawn_bytes(running_texts(self.path, scorer.tokenizer, report), limit, FEWEST_TEXTS)
         if not texts:
             raise UserError(f"{self.name}: there is no text in {self.path} to score")
@@ -72,7 +73,7 @@ class Language:
         """(name, figure) of a language model; the interval is over texts."""
         report = DropReport()
         texts = self.texts(scorer, report)
-        found = scorer.likelihood(texts, progress=progress)
+        found = scorer.code_length(texts, progress=progress)
         keeps = keeps_text(scorer.tokenizer)
         size = bytes_of(texts)
         nats = found.nats / math.log(2) if keeps else found.nats
@@ -90,7 +91,7 @@ class Language:
             "context": found.context,
             "dropped": report.as_dict(),
         }
-        name = ("" if found.kind == "causal" else "pseudo_") + ("bits_per_byte" if keeps else "nats_per_token")
+        name = ("" if found.kind == "causal" else f"{found.kind}_") + ("bits_per_byte" if keeps else "nats_per_token")
         # nats a token of two tokenizers say nothing about each other: no paired comparison
         outcomes = Outcomes(statistic=ratio, examples=len(texts)) if keeps else None
         figure = measured(Score(value, low, high), "texts", len(texts), outcomes=outcomes)

@@ -266,6 +266,30 @@ class HybridRows(Batch):
         return self.masked.padded_tokens + self.causal.padded_tokens
 
 
+@dataclass
+class WordPairs(Batch):
+    """Words of rows, each with a word around it and words drawn against that.
+
+    words, contexts: (pairs,) int64. negatives: (pairs, per pair) int64. rows: (pairs,) int64, the row of each pair in
+    this batch. samples: (rows,). tokens_seen: of the rows.
+    """
+
+    words: Tensor
+    contexts: Tensor
+    negatives: Tensor
+    rows: Tensor
+    samples: Tensor
+    tokens_seen: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.tokens_seen
+
+    @property
+    def padded_tokens(self) -> int:
+        return self.tokens_seen
+
+
 def empty_like(batch: Batch) -> Any:
     """A batch of no samples with the shapes of another (a rank that has nothing left in a micro-batch)."""
     emptied = {}

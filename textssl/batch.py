@@ -267,27 +267,27 @@ class HybridRows(Batch):
 
 
 @dataclass
-class WordPairs(Batch):
-    """Words of rows, each with a word around it and words drawn against that.
+class WordRows(Batch):
+    """Words of rows that predict each other, and words drawn against them.
 
-    words, contexts: (pairs,) int64. negatives: (pairs, per pair) int64. rows: (pairs,) int64, the row of each pair in
-    this batch. samples: (rows,). tokens_seen: of the rows.
+    ids: (rows, words) int64. seen: (rows, words, 2 * window) bool, which of the words around it a word predicts.
+    negatives: (rows, drawn) int64. samples: (rows,). pairs, row_tokens: how many are predicted, and were in the rows.
     """
 
-    words: Tensor
-    contexts: Tensor
+    ids: Tensor
+    seen: Tensor
     negatives: Tensor
-    rows: Tensor
     samples: Tensor
-    tokens_seen: int = 0
+    pairs: int = 0
+    row_tokens: int = 0
 
     @property
     def tokens(self) -> int:
-        return self.tokens_seen
+        return self.row_tokens
 
     @property
     def padded_tokens(self) -> int:
-        return self.tokens_seen
+        return self.row_tokens
 
 
 def empty_like(batch: Batch) -> Any:

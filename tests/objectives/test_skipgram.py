@@ -9,7 +9,7 @@ from tests.once import made_once
 from tests.tiny import make_corpus, sentence_config
 from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
-from textssl.views.windows import draw_by, kept_rates, window_pairs
+from textssl.views.windows import draw_by, kept_rates, seen_around
 
 TABLE = {"model_type": "static", "hidden_size": 12, "init": "random"}
 
@@ -24,8 +24,15 @@ def ready():
     return objective, rows, views, objective.collate(views, [0, 1, 2])
 
 
-def test_the_loss_is_equation_4(ready):
-    objective, _, _, batch = ready
+def pairs_of(view):
+    """(word, context) of a row, from the places that are seen."""
+    words, columns = np.nonzero(view.seen)
+    others = words + np.array([-5, -4, -3, -2, -1, 1, 2, 3, 4, 5])[columns]
+    return list(zip(view.ids[words].tolist(), view.ids[others].tolist(), strict=True))
+
+
+def test_the_loss_is_equation_4_with_the_negatives_of_the_row(ready):
+    objective, rows, views, batch = ready
     words = objective.backbone.backbone.embedding.weight.detach().numpy()
     contexts = objective.contexts.weight.detach().numpy()
 
@@ -33,23 +40,22 @@ def test_the_loss_is_equation_4(ready):
         return -np.log1p(np.exp(-x))
 
     total = 0.0
-    for word, context, negatives in zip(
-        batch.words.tolist(), batch.contexts.tolist(), batch.negatives.tolist(), strict=True
-    ):
-        total -= log_sigmoid(contexts[context] @ words[word])
-        total -= sum(log_sigmoid(-contexts[drawn] @ words[word]) for drawn in negatives if drawn != context)
+    for view in views:
+        for word, context in pairs_of(view):
+            total -= log_sigmoid(contexts[context] @ words[word])
+            total -= 5 / 64 * sum(log_sigmoid(-contexts[drawn] @ words[word]) for drawn in view.negatives)
     found = objective(batch).terms["skipgram"]
     assert float(found.total.detach()) == pytest.approx(total, rel=1e-9) and found.weight == 1
-    assert objective.counts(batch) == {"skipgram": len(batch.words)} and batch.negatives.shape == (len(batch.words), 5)
-    assert (batch.negatives == batch.contexts[:, None]).any()  # a draw that does not count is among them
-    assert batch.tokens == sum(int((row.documents > 0).sum()) for row in ready[1])
+    assert objective.counts(batch) == {"skipgram": sum(len(pairs_of(view)) for view in views)}
+    assert batch.tokens == sum(int((row.documents > 0).sum()) for row in rows)
+    alone = [objective(objective.collate([view], [0])).terms["skipgram"].total for view in views]
+    assert float(sum(alone).detach()) == pytest.approx(total, rel=1e-9)  # what fills rows up counts nothing
 
 
-def test_pairs_are_those_of_the_windows(ready):
-    """Every word with those at most its reach away, on either side, of its own document."""
+def test_words_see_those_in_their_reach_on_either_side_of_their_own_document():
     groups, reach = np.array([1, 1, 1, 1, 2, 2]), np.array([1, 3, 2, 1, 2, 1])
-    words, others = window_pairs(groups, reach, 3)
-    found = list(zip(words.tolist(), others.tolist(), strict=True))
+    words, columns = np.nonzero(seen_around(groups, reach, 3))
+    found = list(zip(words.tolist(), (words + np.array([-3, -2, -1, 1, 2, 3])[columns]).tolist(), strict=True))
     expected = [
         (word, other)
         for word in range(6)
@@ -60,8 +66,7 @@ def test_pairs_are_those_of_the_windows(ready):
 
 
 def test_words_lie_at_most_a_window_apart_and_every_reach_is_drawn(ready):
-    objective, rows, views, batch = ready
-    number = 0
+    _, rows, views, batch = ready
     for row, view in zip(rows, views, strict=True):
         near = {
             (int(row.ids[a]), int(row.ids[b]))
@@ -69,11 +74,9 @@ def test_words_lie_at_most_a_window_apart_and_every_reach_is_drawn(ready):
             for b in range(max(0, a - 5), min(64, a + 6))
             if a != b and row.documents[a] == row.documents[b] > 0
         }
-        assert set(zip(view.words.tolist(), view.contexts.tolist(), strict=True)) <= near
-        number += len(view.words)
+        assert set(pairs_of(view)) <= near
     expected = 2 * np.mean([1, 2, 3, 4, 5]) * sum((~row.special).sum() for row in rows)  # but for ends of documents
-    assert 0.7 * expected < number < expected
-    assert number == len(batch.words) and batch.rows.bincount().tolist() == [len(view.words) for view in views]
+    assert 0.7 * expected < batch.pairs < expected
 
 
 def test_frequent_words_are_left_out_and_drawn_less_than_they_are_frequent():
@@ -81,12 +84,13 @@ def test_frequent_words_are_left_out_and_drawn_less_than_they_are_frequent():
     kept = kept_rates(frequencies, 0.01)
     assert kept == pytest.approx([1, np.sqrt(0.01 / 0.9), 1 / 3, 1])
     shares = frequencies**0.75
-    drawn = draw_by(shares.cumsum(), (20_000, 5), np.random.default_rng(0))
-    assert np.bincount(drawn.ravel(), minlength=4) / 1e5 == pytest.approx(shares / shares.sum(), abs=0.01)
+    drawn = draw_by(shares.cumsum(), 100_000, np.random.default_rng(0))
+    assert np.bincount(drawn, minlength=4) / 1e5 == pytest.approx(shares / shares.sum(), abs=0.01)
     objective = built("skipgram", model=TABLE, subsampling=1e-5)
     row = packed_rows(objective, 1)[0]
-    counts = [len(objective.make_view(row, np.random.default_rng(number), 0.0).words) for number in range(20)]
-    assert np.mean(counts) < 0.2 * 6 * 64  # few are left, and their windows reach further
+    words = [len(objective.make_view(row, np.random.default_rng(number), 0.0).ids) for number in range(20)]
+    rate = objective.kept[row.ids[~row.special]].mean()
+    assert rate < 0.2 and np.mean(words) == pytest.approx(rate * (~row.special).sum(), rel=0.3)
 
 
 def test_a_row_of_which_nothing_is_left_is_no_pair():

@@ -12,20 +12,20 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from textssl.batch import WordPairs
+from textssl.batch import WordRows
 from textssl.errors import UserError
 from textssl.models.static import StaticTable
 from textssl.objectives.base import Encoded, Facts, Objective, Term, Watched
 from textssl.sample_types import Row
-from textssl.views.windows import draw_by, kept_rates, window_pairs
+from textssl.views.windows import distances_of, draw_by, kept_rates, seen_around
 
 
 @dataclass
-class Pairs:
-    """Of one row: words and contexts (pairs,), negatives (pairs, per pair), and how many tokens the row has."""
+class Words:
+    """Of one row: ids (words,), seen (words, 2 * window) bool, negatives (drawn,), and how many tokens the row has."""
 
-    words: np.ndarray
-    contexts: np.ndarray
+    ids: np.ndarray
+    seen: np.ndarray
     negatives: np.ndarray
     tokens: int
 
@@ -34,9 +34,10 @@ class SkipGram(Objective):
     """Predict the words around a word, against words drawn at random (word2vec, arXiv:1310.4546, eq. 4).
 
     A word is a token, and its vector the row of a static table. window: words to either side, of which a number from 1
-    on is drawn for each word. negatives: drawn for each pair by frequency to the power of 0.75; one that is the context
-    itself does not count. subsampling: frequent words are left out, one of frequency f stays with the probability
-    sqrt(subsampling / f) (eq. 5); null: all stay.
+    on is drawn for each word. negatives: for each pair, by frequency to the power of 0.75; drawn: how many of them are
+    drawn for a row, whose pairs share them, each with the weight negatives / drawn (arXiv:1604.04661, section 3: many
+    times faster, and the same on average). subsampling: frequent words are left out, one of frequency f stays with the
+    probability sqrt(subsampling / f) (eq. 5); null: all stay.
     """
 
     backbone_kind = "sentence"
@@ -46,10 +47,11 @@ class SkipGram(Objective):
         self,
         window: Annotated[int, Field(ge=1)] = 5,
         negatives: Annotated[int, Field(ge=0)] = 5,
+        drawn: Annotated[int, Field(ge=1)] = 64,
         subsampling: Annotated[float, Field(gt=0)] | None = 1e-4,
     ):
         super().__init__()
-        self.window, self.negatives, self.subsampling = window, negatives, subsampling
+        self.window, self.negatives, self.drawn, self.subsampling = window, negatives, drawn, subsampling
 
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
@@ -64,45 +66,47 @@ class SkipGram(Objective):
         self.contexts = nn.Embedding(*table.embedding.weight.shape)
         nn.init.zeros_(self.contexts.weight)
 
-    def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Pairs:
+    def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Words:
         places = np.flatnonzero(~sample.special)
         places = places[rng.random(len(places)) < self.kept[sample.ids[places]]]
-        ids, reach = sample.ids[places], rng.integers(1, self.window, len(places), endpoint=True)
-        words, others = window_pairs(sample.documents[places], reach, self.window)
-        negatives = draw_by(self.cumulative, (len(words), self.negatives), rng)
-        return Pairs(ids[words], ids[others], negatives, int((sample.documents > 0).sum()))
+        reach = rng.integers(1, self.window, len(places), endpoint=True)
+        seen = seen_around(sample.documents[places], reach, self.window)
+        negatives = draw_by(self.cumulative, self.drawn, rng)
+        return Words(sample.ids[places], seen, negatives, int((sample.documents > 0).sum()))
 
-    def collate(self, views: Sequence[Pairs], samples: Sequence[int]) -> WordPairs:
-        def joined(name: str) -> Tensor:
-            return torch.from_numpy(np.concatenate([getattr(view, name) for view in views]))
-
-        return WordPairs(
-            *(joined("words"), joined("contexts"), joined("negatives")),
-            rows=torch.arange(len(views)).repeat_interleave(torch.tensor([len(view.words) for view in views])),
+    def collate(self, views: Sequence[Words], samples: Sequence[int]) -> WordRows:
+        length = max(len(view.ids) for view in views)
+        ids = np.zeros((len(views), length), np.int64)  # words that see nothing fill a row up
+        seen = np.zeros((len(views), length, 2 * self.window), bool)
+        for row, view in enumerate(views):
+            ids[row, : len(view.ids)], seen[row, : len(view.ids)] = view.ids, view.seen
+        return WordRows(
+            *(torch.from_numpy(ids), torch.from_numpy(seen)),
+            negatives=torch.from_numpy(np.stack([view.negatives for view in views])),
             samples=torch.tensor(samples, dtype=torch.int64),
-            tokens_seen=sum(view.tokens for view in views),
+            pairs=int(seen.sum()),
+            row_tokens=sum(view.tokens for view in views),
         )
 
-    def counts(self, batch: WordPairs) -> dict[str, int]:
-        return {"skipgram": len(batch.words)}
+    def counts(self, batch: WordRows) -> dict[str, int]:
+        return {"skipgram": batch.pairs}
 
-    def forward(self, batch: WordPairs) -> Encoded:
-        words = F.embedding(batch.words, self.backbone.backbone.embedding.weight)  # (pairs, width)
-        others = self.contexts(torch.cat([batch.contexts[:, None], batch.negatives], dim=1))
-        scores = torch.bmm(others, words.unsqueeze(2)).squeeze(2)  # (pairs, 1 + negatives)
-        drawn = F.softplus(scores[:, 1:]) * (batch.negatives != batch.contexts[:, None])
-        total = F.softplus(-scores[:, 0]).sum() + drawn.sum()
-        return Encoded({"skipgram": Term(total)}, {"word": first_of_rows(words.detach(), batch)})
+    def forward(self, batch: WordRows) -> Encoded:
+        words = F.embedding(batch.ids, self.backbone.backbone.embedding.weight)  # (rows, words, width)
+        contexts, negatives = self.contexts(batch.ids), self.contexts(batch.negatives)
+        total = words.new_zeros(())
+        for seen, distance in zip(batch.seen.unbind(2), distances_of(self.window).tolist(), strict=True):
+            word, other = (slice(-distance, None), slice(None, distance))
+            if distance > 0:
+                word, other = slice(None, -distance), slice(distance, None)
+            scores = (words[:, word] * contexts[:, other]).sum(2)
+            total = total + (F.softplus(-scores) * seen[:, word]).sum()
+        scores = (words @ negatives.transpose(1, 2)).to(words.dtype)  # (rows, words, drawn)
+        pairs = batch.seen.sum(2) * (self.negatives / self.drawn)
+        total = total + (F.softplus(scores).sum(2) * pairs).sum()
+        first = words.detach()[:, 0] if words.shape[1] else words.new_zeros(len(batch), words.shape[2])
+        return Encoded({"skipgram": Term(total)}, {"word": first})
 
     def watched(self, features: dict[str, Tensor]) -> Watched:
-        """A word of each row."""
+        """The first word of each row that is left."""
         return Watched(features["word"])
-
-
-def first_of_rows(words: Tensor, batch: WordPairs) -> Tensor:
-    """(rows, width): the first of the words of each row, zeros where it has none. words: (pairs, width)."""
-    if not len(words):
-        return words.new_zeros(len(batch), words.shape[1])
-    rows = torch.arange(len(batch), device=words.device)
-    first = torch.searchsorted(batch.rows, rows).clamp(max=len(words) - 1)
-    return words[first] * (batch.rows[first] == rows).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Words and the words around them: which are kept, which pairs they make, and what is drawn against each pair."""
+"""Words and the words around them: which are kept, which see each other, and what is drawn against them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ def kept_rates(frequencies: np.ndarray, threshold: float) -> np.ndarray:
     return np.minimum(1.0, np.sqrt(threshold / np.maximum(frequencies, 1e-300)))
 
 
-def window_pairs(groups: np.ndarray, reach: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """(pairs,) places of each word and of a word around it, in the order of the words and of their distances.
+def distances_of(window: int) -> np.ndarray:
+    """(2 * window,) from a word to those around it: -window to -1, 1 to window."""
+    return np.concatenate([np.arange(-window, 0), np.arange(1, window + 1)])
 
-    groups: (words,) int, equal for words that may see each other and lie side by side. reach: (words,) int, how far a
-    word sees to either side, at most `window`.
+
+def seen_around(groups: np.ndarray, reach: np.ndarray, window: int) -> np.ndarray:
+    """(words, 2 * window) bool: whether a word sees another at each of `distances_of(window)`.
+
+    groups: (words,) int, equal for words that may see each other. reach: (words,) int, how far each sees, at most
+    `window`.
     """
-    count = len(groups)
-    words = np.repeat(np.arange(count), 2 * window)
-    distances = np.concatenate([np.arange(-window, 0), np.arange(1, window + 1)])
-    others = words + np.tile(distances, count)
-    inside = (others >= 0) & (others < count) & (np.abs(others - words) <= reach[words])
-    words, others = words[inside], others[inside]
-    together = groups[words] == groups[others]
-    return words[together], others[together]
+    places, distances = np.arange(len(groups))[:, None], distances_of(window)
+    others = places + distances
+    inside = (others >= 0) & (others < len(groups)) & (np.abs(distances) <= reach[:, None])
+    return inside & (groups[np.clip(others, 0, max(len(groups) - 1, 0))] == groups[:, None])
 
 
-def draw_by(cumulative: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Tokens drawn with the shares whose running sum is `cumulative`, (vocabulary,): int64 of this shape."""
-    return np.searchsorted(cumulative, rng.random(shape) * cumulative[-1], side="right")
+def draw_by(cumulative: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count,) int64 tokens drawn with the shares whose running sum is `cumulative`, (vocabulary,)."""
+    return np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")

@@ -101,5 +101,5 @@ def test_the_momentum_moves_with_the_progress_of_the_run():
 
 
 def test_more_layers_than_there_are_is_an_error():
-    with pytest.raises(UserError, match="objective.top_layers is 4, but the model has 3 layers"):
+    with pytest.raises(UserError, match=r"objective\.top_layers is 4, but the model has 3 layers"):
         row_objective("data2vec", top_layers=4)

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from tests.objectives.embedded import packed_rows, row_objective, rows_of
-from tests.tiny import MODELS, make_corpus, tiny_config, tiny_tokenizer
+from tests.tiny import make_corpus, tiny_config, tiny_tokenizer
 from textssl.assembly.fitting import fit_attention
 from textssl.batch import empty_like
 from textssl.commands.fill_mask import fill_mask
@@ -80,7 +80,7 @@ def by_document(rows):
 
 
 def test_both_losses_are_those_of_the_stock_models_on_each_document_alone(ready, tmp_path):
-    """So documents are isolated in both directions, and windows are those of the stock classes (here 8 of 30 tokens)."""
+    """So documents are isolated in both directions, and windows are those of the stock classes (8 of 30 tokens)."""
     objective, batch = ready
     words = tiny_tokenizer()
     with torch.no_grad():
@@ -137,7 +137,7 @@ def test_both_directions_give_every_weight_a_gradient(ready):
 
 
 def test_what_it_cannot_train_is_named():
-    with pytest.raises(UserError, match="hybrid trains one model as encoder and decoder.*for modernbert alone"):
+    with pytest.raises(UserError, match=r"hybrid trains one model as encoder and decoder.*for modernbert alone"):
         row_objective("hybrid", BERT | {"num_attention_heads": 2})
     with pytest.raises(UserError, match="mixes hybrid, which predicts the next place, with another masked model"):
         resolve_objective({"name": "sum", "parts": [{"name": "hybrid"}, {"name": "mlm"}]})
@@ -153,7 +153,9 @@ def run(tmp_path_factory):
 
 def test_bits_per_byte_are_of_the_causal_side_alone(run):
     path, summary, _ = run
-    (line,) = [line for line in map(json.loads, (path / "metrics.jsonl").read_text().splitlines()) if "eval/loss" in line]
+    (line,) = [
+        line for line in map(json.loads, (path / "metrics.jsonl").read_text().splitlines()) if "eval/loss" in line
+    ]
     assert line["eval/loss"] == pytest.approx(line["eval/masked"] + line["eval/causal"])
     causal = line["eval/causal"] / 0.5  # nats a token, of about two bytes here
     assert summary.bits_per_byte == line["eval/bits_per_byte"] and 0.2 < summary.bits_per_byte / causal < 1.5
@@ -192,5 +194,5 @@ def test_attention_without_masks_is_refused(run):
     config = run[2].unfrozen()
     config.model.attention = "varlen"
     backbone = row_objective("hybrid").backbone
-    with pytest.raises(UserError, match="has no masks, and objective.name=hybrid reads rows in two directions"):
+    with pytest.raises(UserError, match=r"has no masks, and objective\.name=hybrid reads rows in two directions"):
         fit_attention(config, backbone, torch.device("cpu"), "float32", sets_direction=True)

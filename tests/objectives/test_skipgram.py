@@ -104,7 +104,7 @@ def test_a_row_of_which_nothing_is_left_is_no_pair():
 
 
 def test_a_transformer_is_refused():
-    with pytest.raises(UserError, match="skipgram trains a static table: take model.preset=static-mini"):
+    with pytest.raises(UserError, match=r"skipgram trains a static table: take model\.preset=static-mini"):
         built("skipgram")
 
 

@@ -37,7 +37,9 @@ def config_of(folder, objective, *overrides, out):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective, workers", [("mlm", 0), ("clm", 2), ("moco", 0), ("sum", 2), (CLUSTERED, 2), ("data2vec", 0)])
+@pytest.mark.parametrize(
+    "objective, workers", [("mlm", 0), ("clm", 2), ("moco", 0), ("sum", 2), (CLUSTERED, 2), ("data2vec", 0)]
+)
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
     options = ("train.max_steps=120", "train.checkpoint_every=15", DROPOUT, f"train.workers={workers}", WINDOWS)
     whole = config_of(folder, objective, *options, out=f"whole-{objective[-6:]}")
@@ -76,7 +78,9 @@ def test_workers_change_nothing(folder):
     assert digest(folder / "workers-0") == digest(folder / "workers-2")
 
 
-@pytest.mark.parametrize("objective", ["mlm", "replaced_token", "data2vec", "hybrid", "tests.objectives.contrastive:TwoCrops", CLUSTERED])
+@pytest.mark.parametrize(
+    "objective", ["mlm", "replaced_token", "data2vec", "hybrid", "tests.objectives.contrastive:TwoCrops", CLUSTERED]
+)
 def test_a_run_in_two_halves_equals_a_whole_one(folder, objective):
     name = objective[-4:]
     pretrain(tiny_config(folder, objective, DROPOUT, SCHEDULE, out=f"one-{name}"))

@@ -43,8 +43,8 @@ def fit_attention(
         )
     if sets_direction and chosen not in ("auto", "sdpa", "eager", "flex_attention"):
         raise UserError(
-            f"model.attention is {chosen}, which has no masks, and objective.name={config.objective['name']} reads rows "
-            "in two directions by a mask: leave it out"
+            f"model.attention is {chosen}, which has no masks, and objective.name={config.objective['name']} reads "
+            "rows in two directions by a mask: leave it out"
         )
     if chosen == "flex_attention" and device.type != "cuda":
         raise UserError("model.attention is flex_attention, which trains on GPUs alone: leave it out")

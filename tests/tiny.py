@@ -88,6 +88,10 @@ SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, 
     "sigreg": ({"name": "sigreg", "view": CROPS, "projector_width": 24, "projector_out": 4, "num_slices": 16}, ""),
     "pairs": ({"name": "pairs", "symmetric": True}, ""),
     "tsdae": ({"name": "tsdae"}, ""),
+    "skipgram": (
+        {"name": "skipgram", "subsampling": 1e-2},
+        "model={config: {model_type: static, hidden_size: 32, init: random}}",
+    ),
     "sum": (
         {
             "name": "sum",

@@ -117,6 +117,7 @@ JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
 HALVES = {
     **{"simcse": (DROPOUT,), "crops": (STATIC,), "moco": (DROPOUT,), "pairs": (DROPOUT,), "sum": (DROPOUT,)},
     **dict.fromkeys((*JOINT, "tsdae"), (DROPOUT,)),
+    "skipgram": (),
 }
 
 

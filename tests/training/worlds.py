@@ -24,7 +24,7 @@ from textssl.training.step import StepGradient
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
 OBJECTIVES |= {name: name for name in ("replaced_token", "diffusion", "data2vec", "hybrid")}
 JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
-SENTENCES = ("crops", "static", "moco", *JOINT, "pairs", "sum", "tsdae")  # not simcse: its dropout differs by process
+SENTENCES = ("crops", "static", "moco", *JOINT, "pairs", "sum", "tsdae", "skipgram")  # simcse's dropout differs
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
 STEPS = 3  # of a loop in float64, after the gradient of the first step
@@ -37,7 +37,8 @@ def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: s
     static = ["model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"] if name == "static" else []
     objective = "crops" if name == "static" else name
     assert objective in SENTENCE_MODELS
-    return sentence_config(folder, objective, "model.dropout=0", *static, micro, *overrides, out=out)
+    dropout = [] if name == "skipgram" else ["model.dropout=0"]
+    return sentence_config(folder, objective, *dropout, *static, micro, *overrides, out=out)
 
 
 def gradients(config: Config) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from textssl.explanations import nearest
 from textssl.objectives.base import Objective
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.crops import Crops
+from textssl.objectives.infilling import Infilling
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
@@ -21,6 +22,7 @@ from textssl.objectives.supervised import Classification, Regression, Supervised
 OBJECTIVES: dict[str, type[Objective]] = {
     "mlm": MaskedLM,
     "clm": CausalLM,
+    "infilling": Infilling,
     "simcse": SimCSE,
     "crops": Crops,
     "moco": MoCo,

@@ -67,8 +67,8 @@ class Seq2SeqModel(nn.Module):
     def head(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
         """What goes into the output layer, and what is added to its logits."""
         config, bias = self.model.config, getattr(self.model, "final_logits_bias", None)
-        if bias is None and getattr(config, "scale_decoder_outputs", config.tie_word_embeddings):
-            hidden = hidden * config.hidden_size**-0.5  # T5's, for embeddings of standard deviation 1
+        if config.model_type == "t5" and getattr(config, "scale_decoder_outputs", config.tie_word_embeddings):
+            hidden = hidden * config.hidden_size**-0.5  # as its embeddings have a standard deviation of 1
         return hidden, None if bias is None else bias[0]
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -61,7 +61,15 @@ MODELS = {
         "num_attention_heads": 2,
         "num_key_value_heads": 2,
     },
-    "t5": {"model_type": "t5", "d_model": 32, "d_ff": 48, "d_kv": 16, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0},
+    "t5": {
+        "model_type": "t5",
+        "d_model": 32,
+        "d_ff": 48,
+        "d_kv": 16,
+        "num_layers": 2,
+        "num_heads": 2,
+        "dropout_rate": 0.0,
+    },
     "bart": {
         "model_type": "bart",
         "d_model": 32,

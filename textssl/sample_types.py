@@ -53,8 +53,8 @@ class Row:
 class Denoised:
     """A row of corrupted documents, and the row of what is to be written for each of them, without padding.
 
-    Documents have the same numbers in both. text_tokens: labels of the target that are text. cut_tokens: of targets that
-    were too long for the row.
+    Documents have the same numbers in both. text_tokens: labels of the target that are text. cut_tokens: of targets
+    that were too long for the row.
     """
 
     source: Row

@@ -37,7 +37,9 @@ def config_of(folder, objective, *overrides, out):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective, workers", [("mlm", 0), ("clm", 2), ("moco", 0), ("sum", 2), (CLUSTERED, 2)])
+@pytest.mark.parametrize(
+    "objective, workers", [("mlm", 0), ("clm", 2), ("infilling", 2), ("moco", 0), ("sum", 2), (CLUSTERED, 2)]
+)
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
     options = ("train.max_steps=120", "train.checkpoint_every=15", DROPOUT, f"train.workers={workers}", WINDOWS)
     whole = config_of(folder, objective, *options, out=f"whole-{objective[-6:]}")

@@ -47,9 +47,9 @@ def generate(
 
     model: a model folder, a run folder or a hub name, of a causal model or an encoder-decoder. max_new_tokens: at most
     (of each gap, where gaps are filled); fewer where the model ends the text or its context is full. temperature: 0 is
-    the same as greedy. top_k: draw among the likeliest so many (0: all). top_p: among the likeliest that hold this share
-    of the probability (1: all). repetition_penalty: above 1, tokens that stand there already get less likely. seed: same
-    seed, same text. Raises UserError.
+    the same as greedy. top_k: draw among the likeliest so many (0: all). top_p: among the likeliest that hold this
+    share of the probability (1: all). repetition_penalty: above 1, tokens that stand there already get less likely.
+    seed: same seed, same text. Raises UserError.
     """
     check_options(max_new_tokens, temperature, top_k, top_p, repetition_penalty, num_return_sequences)
     check_seed(seed)

@@ -42,23 +42,30 @@ class GapFiller:
         max_new_tokens: of a gap, or of the whole text. options: of a GenerationConfig. Raises UserError.
         """
         if "spans" in self.noises:
-            return self.decoded(self.fill_spans(self.with_gap(text, SENTINELS[0]), max_new_tokens, options))
-        if "infilling" not in self.noises:  # what is missing was not marked in training
-            ids = [number for number in self.read(text) if number not in self.marks]
-        else:
+            filled = self.fill_spans(self.with_gap(text), max_new_tokens, options)
+        elif "infilling" in self.noises:
             mask = self.tokenizer.mask_token_id
-            ids = [mask if one in self.marks else one for one in self.with_gap(text, str(self.tokenizer.mask_token))]
-        return self.decoded(self.write(ids, [], self.ends, max_new_tokens, options))
+            ids = [mask if number in self.marks else number for number in self.with_gap(text)]
+            filled = self.write(ids, [], self.ends, max_new_tokens, options)
+        else:  # what is missing was not marked in training
+            ids = [number for number in self.read(text) if number not in self.marks]
+            filled = self.write(ids, [], self.ends, max_new_tokens, options)
+        found = str(self.tokenizer.decode(filled, skip_special_tokens=True))
+        return found if text[:1].isspace() else found.removeprefix(" ")  # byte-level tokens begin with a space
 
     def read(self, text: str) -> list[int]:
+        """Ids, special tokens around them included. Raises UserError."""
+        if self.sentinels and self.tokenizer.mask_token:  # a sentinel takes the space before it, as gaps of training do
+            text = text.replace(str(self.tokenizer.mask_token), SENTINELS[0])
         ids = self.tokenizer(text, verbose=False)["input_ids"]
         if self.limit is not None and len(ids) > self.limit:
             raise UserError(f"the prompt has {len(ids)} tokens, but the model reads {self.limit}")
         return ids
 
-    def with_gap(self, text: str, mark: str) -> list[int]:
+    def with_gap(self, text: str) -> list[int]:
         """The ids of a text, with a gap at its end where it has none."""
         ids = self.read(text)
+        mark = SENTINELS[0] if self.sentinels else self.tokenizer.mask_token
         return ids if self.marks & set(ids) else self.read(f"{text} {mark}")
 
     def fill_spans(self, ids: list[int], max_new_tokens: int, options: dict[str, Any]) -> list[int]:
@@ -105,6 +112,3 @@ class GapFiller:
         )
         new = output[0, start.shape[1] :].tolist()
         return new[:-1] if new and new[-1] in ends else new
-
-    def decoded(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))

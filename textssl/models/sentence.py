@@ -18,8 +18,7 @@ from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.models.attention import layout
 from textssl.models.build import BROKEN_FOLDER, build_model, quiet
-from textssl.models.configuration import position_capacity
-from textssl.models.configuration import Predicts
+from textssl.models.configuration import Predicts, position_capacity
 from textssl.models.heads import LanguageModel
 from textssl.models.static import StaticTable, build_static
 from textssl.sections import ModelConfig

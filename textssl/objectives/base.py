@@ -98,11 +98,10 @@ class Objective(nn.Module):
     draws: what a sample is. deals: how views become micro-batches: "rows" as they come, stacked by `collate`; "texts":
     `make_view` gives Views, and each of their texts goes by itself, next to others of its length; "samples": the same,
     but all texts of a sample stay together. backbone_kind: a language model with a "masked" or "causal" output layer,
-    the "bare" transformer, a "seq2seq" encoder-decoder, or a "sentence" model (texts -> vectors). least_samples: of a step; a method that compares
-    samples needs two. codes_text: the loss is the code length of each token of text that is
-    predicted, so that bits per byte are defined.
-    refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the features
-    collapse.
+    the "bare" transformer, a "seq2seq" encoder-decoder, or a "sentence" model (texts -> vectors). least_samples: of a
+    step; a method that compares samples needs two. codes_text: the loss is the code length of a token of text, so that
+    bits per byte are defined. refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what
+    helps when the features collapse.
     """
 
     draws: Draws = "rows"

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 from torch import nn
 
-from textssl.batch import RowPairs, stack_row_pairs
 from textssl.errors import UserError
 from textssl.models.configuration import position_capacity
+from textssl.models.seq2seq.pairs import RowPairs, stack_row_pairs
 from textssl.objectives.base import Encoded, Facts, Objective, Term, predicted
 from textssl.sample_types import SENTENCE_START, Denoised, Row, RowFormat
 from textssl.views.denoising import NEEDS_MASK, Noise, corrupt, pair
@@ -21,15 +21,15 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Infilling(Objective):
-    """Write what was lost of a corrupted text (T5, arXiv:1910.10683, section 3.1.4; BART, arXiv:1910.13461, section 2.2).
+    """Write what a corrupted text has lost (T5, arXiv:1910.10683, section 3.1.4; BART, arXiv:1910.13461, section 2.2).
 
     The encoder reads the corrupted document; the decoder writes the hidden spans (spans) or the whole document (the
     other noises). The loss is the nats of a target, sentinels and end included, for each token of text in it.
 
-    noises: the noise of each document is drawn by these weights, from spans (hidden behind one sentinel each), infilling
-    (each behind one mask), deletion (of tokens), permutation (of sentences) and rotation (of the document). mask_rate:
-    share of the tokens that spans and infilling hide and deletion deletes. span_mean: tokens of a hidden span.
-    target_length: tokens of the decoder's row; null: data.sequence_length. What is beyond is cut, and counted as
+    noises: the noise of each document is drawn by these weights, from spans (each hidden behind a sentinel of its own),
+    infilling (behind a mask), deletion (of tokens), permutation (of sentences) and rotation (of the document).
+    mask_rate: share of the tokens that spans and infilling hide and deletion deletes. span_mean: tokens of a hidden
+    span. target_length: tokens of the decoder's row; null: data.sequence_length. What is beyond is cut, and counted as
     target_overflow.
     """
 

@@ -51,7 +51,7 @@ def corrupt(
 
 
 def segment_lengths(count: int, rate: float, mean: float, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Lengths of T5's spans: a fixed number of tokens in a fixed number of spans, cut at random (arXiv:1910.10683, 3.1.4).
+    """Lengths of T5's spans: a fixed number of tokens cut at random in a fixed number of spans (arXiv:1910.10683).
 
     count: tokens of the document. most: spans at most. Both numbers are rounded up or down at random, so that their
     means are exact; at least one token is hidden.

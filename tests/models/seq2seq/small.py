@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from tests.models.small import make_rows, word_tokenizer
-from textssl.batch import RowPairs
 from textssl.models.seq2seq.model import Seq2SeqModel, build_seq2seq
+from textssl.models.seq2seq.pairs import RowPairs
 from textssl.sections import ModelConfig
 
 WIDTHS = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}

@@ -93,7 +93,7 @@ def test_training_goes_on_from_its_own_folder_and_refuses_one_without_sentinels(
     again = build_seq2seq(spec, word_tokenizer(), sequence_length=32, seed=5)
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), again.parameters(), strict=True))
     assert again.sentinels == model.sentinels
-    with pytest.raises(UserError, match="40 tokens, but data.sequence_length is 64"):
+    with pytest.raises(UserError, match=r"40 tokens, but data\.sequence_length is 64"):
         build_seq2seq(spec, word_tokenizer(), sequence_length=64, seed=5)
     model.model.resize_token_embeddings(VOCABULARY)
     model.model.save_pretrained(tmp_path / "small")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.batch import RowPairs, Rows
+from textssl.batch import Rows
 from textssl.errors import UserError
 from textssl.losses import linear_cross_entropy
 from textssl.models.build import build_model, checkpoint_activations, folder_config, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.heads import one_token
 from textssl.models.seq2seq.packed import read, write
+from textssl.models.seq2seq.pairs import RowPairs
 from textssl.system.files import written_folder
 from textssl.tokenizer.sentinels import SENTINELS, sentinel_ids, with_sentinels
 from textssl.tokenizer.vocabulary import padding_id
@@ -105,9 +106,13 @@ def build_seq2seq(
 ) -> Seq2SeqModel:
     """An encoder-decoder whose vocabulary is the tokenizer's and the sentinels. As `build_model`; raises UserError."""
     if spec.attention not in ("auto", "sdpa", "eager"):
-        raise UserError(f"model.attention is {spec.attention}, and an encoder-decoder takes sdpa or eager: leave it out")
+        raise UserError(
+            f"model.attention is {spec.attention}, and an encoder-decoder takes sdpa or eager: leave it out"
+        )
     if spec.frozen_layers:
-        raise UserError("model.frozen_layers is for models of one stack of layers, not an encoder-decoder: leave it out")
+        raise UserError(
+            "model.frozen_layers is for models of one stack of layers, not an encoder-decoder: leave it out"
+        )
     words = with_sentinels(tokenizer)
     if spec.pretrained is not None and not spec.reinitialise and folder_config(spec).vocab_size < len(words):
         raise UserError(
@@ -126,7 +131,7 @@ def build_seq2seq(
 
 
 def begin_targets(config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """The token that targets begin with, in place: padding for T5, the end of a text for BART, as the papers have it."""
+    """The token that targets begin with, in place: padding for T5, the end of a text for BART, as their papers do."""
     config.pad_token_id = padding_id(tokenizer)
     config.eos_token_id = end_id(tokenizer)
     if getattr(config, "forced_eos_token_id", None) is not None:

@@ -99,7 +99,7 @@ def embed(
 @app.command()
 def generate(
     model: Model,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="The text to go on from.")],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="The text to go on from; or one with gaps.")],
     max_new_tokens: Annotated[int, typer.Option(min=1, help="At most; fewer where the text ends.")] = 100,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.8,
     top_k: Annotated[int, typer.Option(min=0, help="Draw among the likeliest so many; 0: all.")] = 50,
@@ -109,7 +109,7 @@ def generate(
     greedy: Annotated[bool, typer.Option("--greedy", help="No drawing at all.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
 ) -> None:
-    """Continue a text with a causal model.
+    """Continue a text with a causal model, or fill the gaps ([MASK]) of a text with an encoder-decoder.
 
     Example: `textssl generate --model runs/clm/model --prompt "The government said"`
     """

@@ -45,7 +45,7 @@ class Infilling(Objective):
     ):
         super().__init__()
         self.noises: list[Noise] = sorted(noises)
-        self.shares = np.cumsum([noises[noise] for noise in self.noises]) / sum(noises.values())
+        self.shares = np.cumsum([noises[noise] for noise in self.noises][:-1]) / sum(noises.values())  # of all but one
         self.mask_rate, self.span_mean, self.target_length = mask_rate, span_mean, target_length
 
     def build(self, backbone: nn.Module, facts: Facts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from textssl.models.build import quiet
 from textssl.models.seq2seq.model import build_seq2seq
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Facts
-from textssl.sample_types import IGNORE
+from textssl.sample_types import IGNORE, Denoised
 from textssl.sections import ModelConfig
 from textssl.tokenizer.vocabulary import Vocabulary
 
@@ -51,7 +52,7 @@ def plan_of(folder, objective, corpus="short"):
     return Plan(corpora, kind="rows", length=64, form=objective.row_format(), seed=0)
 
 
-def views(folder, objective, count=8):
+def views(folder, objective, count=8) -> tuple[list[Any], list[Denoised]]:
     plan = plan_of(folder, objective)
     samples = [plan.sample(index) for index in range(count)]
     return samples, [objective.make_view(s, plan.rng(i), 0.0) for i, s in enumerate(samples)]
@@ -100,7 +101,7 @@ def test_every_label_follows_the_token_before_it_and_ends_the_text(folder):
             if not (written >= SIZE).any():
                 assert np.array_equal(written, ids), "all noises but spans write the whole document"
             text += int((written < SIZE).sum())
-    batch = objective.collate(shown, range(8))
+    batch: Any = objective.collate(shown, range(8))
     assert objective.counts(batch) == {"infilling": text, "target_overflow": 0}
     assert (batch.source.labels == IGNORE).all() and (batch.target.labels != IGNORE).sum() > text
 

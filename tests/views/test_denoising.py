@@ -167,7 +167,7 @@ def test_a_row_of_targets_begins_each_anew_and_is_cut_and_counted():
     whole = pair(sources, targets, begin=begin, most=9, unwritten=unwritten)
     assert whole.source.ids.tolist() == [1, 1000, 2, 3, 4] and whole.source.documents.tolist() == [1, 1, 1, 2, 3]
     assert whole.target.ids.tolist() == [begin, 1000, 7, 8, begin, 9, begin, 10, 11]
-    assert whole.target.labels.tolist() == [1000, 7, 8, end, 9, end, 10, 11, end]
+    assert whole.target.labels is not None and whole.target.labels.tolist() == [1000, 7, 8, end, 9, end, 10, 11, end]
     assert whole.target.positions.tolist() == [0, 1, 2, 3, 0, 1, 0, 1, 2]
     assert (whole.text_tokens, whole.cut_tokens) == (5, 0)
     cut = pair(sources, targets, begin=begin, most=5, unwritten=unwritten)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken
 
@@ -17,7 +17,8 @@ def with_sentinels(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
     """A copy whose vocabulary ends with the sentinels; those that it has already keep their ids."""
     longer = copy.deepcopy(tokenizer)
     # The space before a gap belongs to it, as it belongs to a word.
-    longer.add_tokens([AddedToken(name, lstrip=True, special=True, normalized=False) for name in SENTINELS], True)
+    added: list[Any] = [AddedToken(name, lstrip=True, special=True, normalized=False) for name in SENTINELS]
+    longer.add_tokens(added, special_tokens=True)
     return longer
 
 

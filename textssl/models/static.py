@@ -19,8 +19,8 @@ from transformers import PreTrainedTokenizerBase
 from textssl.batch import Texts
 from textssl.config import validate_options
 from textssl.errors import UserError
-from textssl.models.lsa import lsa_table
 from textssl.models.configuration import Predicts
+from textssl.models.lsa import lsa_table
 from textssl.models.presets import STATIC_PRESETS
 from textssl.sections import ModelConfig
 

@@ -19,12 +19,12 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM  # noqa: E402
 
 from textssl.commands.finetune import DEFAULTS  # noqa: E402
 from textssl.config import config_schema, options_model  # noqa: E402
 from textssl.models.build import count_parameters  # noqa: E402
-from textssl.models.configuration import preset_config  # noqa: E402
+from textssl.models.configuration import ENCODER_DECODERS, position_capacity, preset_config  # noqa: E402
 from textssl.models.presets import PRESETS, STATIC_PRESETS  # noqa: E402
 from textssl.models.static import StaticConfig  # noqa: E402
 from textssl.objectives import OBJECTIVES, SUPERVISED  # noqa: E402
@@ -61,7 +61,8 @@ VIEWS = """## `objective.view`
 What a method on two views is shown of a sample. Write a name alone, as in `objective.view=dropout`, or options with it,
 as in `objective.view.max_tokens=32` or `'objective.view={name: deletion, rate: 0.1}'`."""
 STATIC = """
-`modernbert` and `bert` are encoders, for `mlm` and for sentence encoders; `llama` and `gpt2` are decoders, for `clm`.
+`modernbert` and `bert` are encoders, for `mlm` and for sentence encoders; `llama` and `gpt2` are decoders, for `clm`;
+`t5` and `bart` are encoder-decoders, for `infilling`, with so many layers on either side.
 nano is for two CPU cores and minutes, micro for a laptop and an hour, mini for many cores or any GPU, small for one GPU
 and hours, base for one GPU and days.
 
@@ -206,10 +207,13 @@ def transformer_row(name: str) -> str:
     config = preset_config(name)
     config.vocab_size, config.pad_token_id = VOCABULARY, 0
     factory = AutoModelForCausalLM if config.model_type in ("llama", "gpt2") else AutoModelForMaskedLM
+    factory = AutoModelForSeq2SeqLM if config.model_type in ENCODER_DECODERS else factory
     with torch.device("meta"):
         model = factory.from_config(config)
+    model.tie_weights()
     embeddings = VOCABULARY * config.hidden_size
-    shape = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.max_position_embeddings)
+    positions = position_capacity(config) or "any"
+    shape = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, positions)
     counted = (millions(count_parameters(model) - embeddings), millions(embeddings))
     return f"| `{name}` | " + " | ".join([*map(str, shape), *counted]) + " |"
 

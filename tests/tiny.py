@@ -61,8 +61,29 @@ MODELS = {
         "num_attention_heads": 2,
         "num_key_value_heads": 2,
     },
+    "t5": {
+        "model_type": "t5",
+        "d_model": 32,
+        "d_ff": 48,
+        "d_kv": 16,
+        "num_layers": 2,
+        "num_heads": 2,
+        "dropout_rate": 0.0,
+    },
+    "bart": {
+        "model_type": "bart",
+        "d_model": 32,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 48,
+        "decoder_ffn_dim": 48,
+        "max_position_embeddings": 64,
+        "dropout": 0.0,
+    },
 }
-PAIRED = {"mlm": "modernbert", "clm": "llama"}  # an objective and the model it is tried on
+PAIRED = {"mlm": "modernbert", "clm": "llama", "infilling": "t5"}  # an objective and the model it is tried on
 
 
 CROPS = {"min_tokens": 4, "max_tokens": 20}

@@ -295,8 +295,8 @@ def empty_like(batch: Batch) -> Any:
     emptied = {}
     for entry in fields(batch):  # type: ignore[arg-type]
         value = getattr(batch, entry.name)
-        if isinstance(value, Batch):
-            emptied[entry.name] = empty_like(value)
-        else:  # what has a default follows from the others
-            emptied[entry.name] = torch.empty_like(value[:0]) if entry.default is MISSING else entry.default
+        if entry.default is not MISSING:  # it follows from the others
+            emptied[entry.name] = entry.default
+        else:
+            emptied[entry.name] = empty_like(value) if isinstance(value, Batch) else torch.empty_like(value[:0])
     return replace(batch, **emptied)  # type: ignore[type-var]

@@ -52,6 +52,20 @@ class Row:
 
 
 @dataclass
+class Denoised:
+    """A row of corrupted documents, and the row of what is to be written for each of them, without padding.
+
+    Documents have the same numbers in both. text_tokens: labels of the target that are text. cut_tokens: of targets
+    that were too long for the row.
+    """
+
+    source: Row
+    target: Row
+    text_tokens: int
+    cut_tokens: int
+
+
+@dataclass
 class Document:
     """One tokenized document, or an excerpt of it, without special tokens: ids (tokens,) int64, marks (tokens,) uint8.
 

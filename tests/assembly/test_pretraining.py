@@ -31,6 +31,7 @@ def folder(tmp_path_factory):
     [
         ({"name": "mlm"}, False),
         ({"name": "clm"}, True),
+        ({"name": "infilling"}, "seq2seq"),
         ({"name": "crops"}, None),
         ({"name": "sum", "parts": [{"name": "crops"}, {"name": "mlm"}]}, False),
     ],
@@ -39,11 +40,10 @@ def test_the_output_layer_follows_the_kinds_of_the_parts(section, expected):
     assert token_head(resolve_objective(section)[0]) is expected
 
 
-def test_an_encoder_decoder_is_refused(monkeypatch):
-    objective, _ = resolve_objective({"name": "mlm"})
-    monkeypatch.setattr(objective, "backbone_kind", "seq2seq")
-    with pytest.raises(UserError, match="encoder-decoder"):
-        token_head(objective)
+def test_an_encoder_decoder_shares_its_backbone_with_no_other_kind():
+    section = {"name": "sum", "parts": [{"name": "mlm"}, {"name": "infilling"}]}
+    with pytest.raises(UserError, match="mixes an encoder-decoder"):
+        token_head(resolve_objective(section)[0])
 
 
 def test_a_smaller_held_out_batch_is_said_and_chooses_no_checkpoint(folder, capsys):

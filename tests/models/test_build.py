@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from textssl.models.build import build_model, count_parameters, describe
 from textssl.models.configuration import DROPOUTS, position_capacity, preset_config, set_dropout
 from textssl.models.heads import LanguageModel
 from textssl.models.presets import PRESETS
+from textssl.models.seq2seq.model import build_seq2seq
+from textssl.models.seq2seq.pairs import RowPairs
 from textssl.sections import ModelConfig
 
 NANO = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32}
@@ -24,6 +27,7 @@ FAMILIES = {
     "bert": ("nano", "micro", "mini", "small"),
     "gpt2": ("nano", "micro", "mini", "small"),
 }
+ENCODER_DECODERS = {family: ("nano", "micro", "mini", "small", "base") for family in ("t5", "bart")}
 
 
 def make(causal=False, sequence_length=16, seed=0, **spec: Any):
@@ -31,7 +35,26 @@ def make(causal=False, sequence_length=16, seed=0, **spec: Any):
 
 
 def test_preset_names():
-    assert set(PRESETS) == {f"{family}-{size}" for family, sizes in FAMILIES.items() for size in sizes}
+    families = {**FAMILIES, **ENCODER_DECODERS}
+    assert set(PRESETS) == {f"{family}-{size}" for family, sizes in families.items() for size in sizes}
+
+
+@pytest.mark.parametrize("name", [f"{family}-{size}" for family, sizes in ENCODER_DECODERS.items() for size in sizes])
+def test_encoder_decoders_have_as_many_layers_on_either_side(name):
+    config = preset_config(name)
+    decoder = config.num_decoder_layers if name.startswith("t5") else config.decoder_layers
+    assert config.is_encoder_decoder and decoder == config.num_hidden_layers
+
+
+def test_a_fresh_bart_starts_from_the_uniform_loss_and_t5_above():
+    """T5's embeddings have a standard deviation of 1, so that each state still points to the token that is read."""
+    for name, above in (("bart-nano", (-0.4, 0.4)), ("t5-nano", (0.5, 3.0))):
+        model = build_seq2seq(ModelConfig(preset=name), word_tokenizer(), sequence_length=16, seed=0).eval()
+        rows = make_rows([[16]] * 8, 16)
+        with torch.no_grad():
+            hidden = model(RowPairs(rows, rows, rows.samples, rows.samples, rows.samples))
+            loss = model.cross_entropy(hidden.flatten(0, 1), rows.labels.flatten()) / rows.labels.numel()
+        assert above[0] < float(loss) - math.log(VOCABULARY + 100) < above[1]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -39,7 +39,17 @@ def config_of(folder, objective, *overrides, out):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "objective, workers",
-    [("mlm", 0), ("clm", 2), ("moco", 0), ("byol", 0), ("sigreg", 2), ("sum", 2), (CLUSTERED, 2), ("data2vec", 0)],
+    [
+        ("mlm", 0),
+        ("clm", 2),
+        ("infilling", 2),
+        ("moco", 0),
+        ("byol", 0),
+        ("sigreg", 2),
+        ("sum", 2),
+        (CLUSTERED, 2),
+        ("data2vec", 0),
+    ],
 )
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
     options = ("train.max_steps=120", "train.checkpoint_every=15", DROPOUT, f"train.workers={workers}", WINDOWS)

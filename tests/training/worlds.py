@@ -22,7 +22,7 @@ from textssl.training.signals import StopSignals
 from textssl.training.step import StepGradient
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
-OBJECTIVES |= {name: name for name in ("replaced_token", "diffusion", "data2vec", "hybrid")}
+OBJECTIVES |= {name: name for name in ("infilling", "replaced_token", "diffusion", "data2vec", "hybrid")}
 JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
 SENTENCES = ("crops", "static", "moco", *JOINT, "pairs", "sum", "tsdae", "skipgram")  # simcse's dropout differs
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}

@@ -17,9 +17,11 @@ from textssl.config import Config
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.models.build import build_model
+from textssl.models.configuration import Predicts
 from textssl.models.heads import LanguageModel
 from textssl.models.layers import freeze_layers
 from textssl.models.sentence import SentenceModel, build_sentence_model
+from textssl.models.seq2seq.model import Seq2SeqModel, build_seq2seq
 from textssl.models.static import StaticTable, is_static
 from textssl.objectives.base import Objective
 from textssl.training.evaluations import LOSS, Evaluation
@@ -27,6 +29,8 @@ from textssl.training.held_out import held_out_loss
 from textssl.training.passes import corpus_vectors
 from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
+
+Backbone = LanguageModel | SentenceModel | Seq2SeqModel
 
 
 def assemble(
@@ -57,15 +61,16 @@ def assemble(
     return trainer, data, words
 
 
-def check_family(words: PreTrainedTokenizerFast, backbone: LanguageModel | SentenceModel) -> list[str]:
+def check_family(words: PreTrainedTokenizerFast, backbone: Backbone) -> list[str]:
     """What the tokenizer lacks for this backbone; a static encoder needs nothing."""
     inner = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
     return tokenizer.check_family(words, inner.model.config.model_type) if isinstance(inner, LanguageModel) else []
 
 
-def build_backbone(config: Config, objective: Objective, words: Any, data: Data) -> LanguageModel | SentenceModel:
+def build_backbone(config: Config, objective: Objective, words: Any, data: Data) -> Backbone:
     options: dict[str, Any] = {"sequence_length": config.data.sequence_length, "seed": config.seed}
     head = token_head(objective)
+    model: Backbone
     if objective.backbone_kind == "sentence":
         counts = data.counts(len(words)) if is_static(config.model) else None
         model = build_sentence_model(config.model, words, head=head, counts=counts, **options)
@@ -75,6 +80,8 @@ def build_backbone(config: Config, objective: Objective, words: Any, data: Data)
                     raise UserError(f"train.{key} does nothing for a static encoder: leave it out")
             return model
         backbone = model.backbone
+    elif head == "seq2seq":
+        model = backbone = build_seq2seq(config.model, words, **options)
     else:
         model = backbone = LanguageModel(build_model(config.model, words, causal=head, **options))
     freeze_layers(backbone.backbone, config.model.frozen_layers)
@@ -85,13 +92,13 @@ def build_backbone(config: Config, objective: Objective, words: Any, data: Data)
     return model
 
 
-def token_head(objective: Objective) -> bool | None:
+def token_head(objective: Objective) -> Predicts:
     """The output layer over the vocabulary that an objective, or a part of a mixture, needs: True causal, False masked,
-    None for none. Raises UserError for a kind of backbone that cannot be made."""
+    "seq2seq" that of an encoder-decoder, None for none. Raises UserError for parts that need different backbones."""
     kinds = {part.backbone_kind for part in objective.leaves}
-    if "seq2seq" in kinds:
-        raise UserError("an objective on an encoder-decoder backbone (backbone_kind seq2seq) cannot be trained yet")
-    return True if "causal" in kinds else False if "masked" in kinds else None
+    if "seq2seq" in kinds and len(kinds) > 1:
+        raise UserError("objective.parts mixes an encoder-decoder with other models, which one backbone cannot be")
+    return "seq2seq" if "seq2seq" in kinds else True if "causal" in kinds else False if "masked" in kinds else None
 
 
 def held_out_evaluator(

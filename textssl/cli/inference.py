@@ -101,7 +101,7 @@ def embed(
 @app.command()
 def generate(
     model: Model,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="The text to go on from.")],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="The text to go on from, or one with gaps.")],
     max_new_tokens: Annotated[
         int, typer.Option(min=1, help="Maximum number of new tokens; fewer if the text ends.")
     ] = 100,
@@ -116,7 +116,7 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Of a diffusion model: passes that unmask the text.")] = 32,
 ) -> None:
-    """Continue a text with a causal model, or with one of masked diffusion.
+    """Continue a text with a causal or a diffusion model, or fill its gaps ([MASK]) with an encoder-decoder.
 
     Example: `textssl generate --model runs/clm/model --prompt "The government said"`
     """

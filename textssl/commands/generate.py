@@ -1,4 +1,4 @@
-"""`textssl generate`: continue a text with a causal model, or with one of masked diffusion."""
+"""`textssl generate`: continue a text with a causal or a diffusion model, or fill its gaps with an encoder-decoder."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from transformers import (
 from textssl.config import check_seed
 from textssl.errors import UserError, printable
 from textssl.inference.diffusion import is_diffusion, unmask
+from textssl.inference.gap_filling import GapFiller
 from textssl.inference.loading import (
     context_limit,
     find_model,
@@ -36,10 +37,7 @@ from textssl.models.configuration import DECODER, prediction_offset
 from textssl.system.terminal import Terminal
 from textssl.tokenizer.vocabulary import frame_of, padding_id
 
-INSTEAD = {
-    "masked": "it is a masked model, which fills gaps: use `textssl fill-mask`",
-    "seq2seq": "it is an encoder-decoder, which needs an input to answer to",
-}
+INSTEAD = {"masked": "it is a masked model, which fills gaps: use `textssl fill-mask`"}
 
 
 def generate(
@@ -57,16 +55,34 @@ def generate(
 ) -> list[str]:
     """Continue a text, print and return the results, each with the prompt in front.
 
-    model: a model folder, a run folder or a hub name, of a causal model or one of masked diffusion. max_new_tokens: at
-    most; fewer where the model ends the text or its context is full. temperature: 0 is the same as greedy. top_k: draw
-    among the likeliest so many (0: all). top_p: among the likeliest that hold this share of the probability (1: all).
-    repetition_penalty: above 1, tokens that stand there already get less likely. seed: same seed, same text. steps: in
-    how many passes a diffusion model, which writes all tokens together, unmasks them. Raises UserError.
+    An encoder-decoder fills the gaps of the prompt instead, which are mask tokens ([MASK]) or sentinels
+    (<extra_id_0>); where there is none, it goes on at the end.
+
+    model: a model folder, a run folder or a hub name, of a causal model, one of masked diffusion, or an
+    encoder-decoder. max_new_tokens: at most (of each gap, where gaps are filled); fewer where the model ends the text
+    or its context is full. temperature: 0 is the same as greedy. top_k: draw among this many of the likeliest (0: all).
+    top_p: among the likeliest that hold this share of the probability (1: all). repetition_penalty: above 1, tokens
+    that stand there already get less likely. seed: same seed, same text. steps: in how many passes a diffusion model,
+    which writes all tokens together, unmasks them. Raises UserError.
     """
     check_options(max_new_tokens, temperature, top_k, top_p, repetition_penalty, num_return_sequences, steps)
     check_seed(seed)
     folder = writer_folder(find_model(model))
     kind = None if is_sentence_model(folder) else language_model_kind(load_config(folder))
+    sampling = not (greedy or temperature == 0)
+    options: dict[str, Any] = {
+        "do_sample": sampling,
+        "repetition_penalty": repetition_penalty,
+        **({"temperature": temperature, "top_k": top_k, "top_p": top_p} if sampling else {}),
+    }
+    count = num_return_sequences if sampling else 1
+    if kind == "seq2seq":
+        filler = GapFiller(folder)
+        with torch.random.fork_rng(), quiet():
+            torch.manual_seed(seed)
+            texts = [filler.fill(prompt, max_new_tokens, options) for _ in range(count)]
+        show_texts(prompt, texts)
+        return texts
     diffusion = kind == "masked" and is_diffusion(load_config(folder))
     if kind != "causal" and not diffusion:
         raise UserError(f"{folder} cannot generate: {INSTEAD.get(str(kind), 'it has no language model head')}")
@@ -78,7 +94,6 @@ def generate(
         limit -= len(frame_of(tokenizer)[1])
     if limit is not None and len(ids) >= limit:
         raise UserError(f"the prompt has {len(ids)} tokens, but the model reads {limit}: leave room to go on")
-    sampling = not (greedy or temperature == 0)
     new_tokens = max_new_tokens if limit is None else min(max_new_tokens, limit - len(ids))
     if diffusion:
         warp = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(repetition_penalty)])
@@ -90,20 +105,18 @@ def generate(
             torch.manual_seed(seed)
             outputs = [
                 unmask(weights, tokenizer, ids, new_tokens, steps=steps, warp=warp, greedy=not sampling)
-                for _ in range(num_return_sequences if sampling else 1)
+                for _ in range(count)
             ]
         texts = [continued(tokenizer, prompt, len(ids), output) for output in outputs]
         show_texts(prompt, texts)
         return texts
     settings = GenerationConfig(
         max_new_tokens=new_tokens,
-        do_sample=sampling,
-        repetition_penalty=repetition_penalty,
-        num_return_sequences=num_return_sequences if sampling else 1,
+        num_return_sequences=count,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=weights.generation_config.eos_token_id or tokenizer.eos_token_id,
         pad_token_id=padding_id(tokenizer),
-        **({"temperature": temperature, "top_k": top_k, "top_p": top_p} if sampling else {}),
+        **options,
     )
     inputs = torch.tensor([ids], device=weights.device)
     with torch.random.fork_rng(), quiet():

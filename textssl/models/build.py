@@ -17,6 +17,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -26,6 +27,7 @@ from textssl.errors import UserError
 from textssl.models import varlen
 from textssl.models.configuration import (
     LEARNED_POSITIONS,
+    Predicts,
     check_kind,
     checked_config,
     fit_positions,
@@ -53,7 +55,7 @@ def build_model(
     spec: ModelConfig,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    causal: bool | None,
+    causal: Predicts,
     sequence_length: int,
     seed: int,
     factory: Any = None,
@@ -62,7 +64,8 @@ def build_model(
     """A model with float32 weights on the CPU; the same seed gives the same weights.
 
     spec: one of preset, config (a dictionary with model_type) and pretrained (a folder).
-    causal: True for a model of the next token, False for a masked one, None for a bare backbone of any family.
+    causal: True for a model of the next token, False for a masked one, "seq2seq" for an encoder-decoder, None for a
+    bare backbone of any family.
     sequence_length: tokens in a row, which the positions of the model must hold. factory: an Auto class, instead of the
     one that follows from causal; its heads start anew. adapt: changes the configuration in place before building.
     Raises UserError, naming the key, for unknown names and fields, a model of the wrong kind, positions or embeddings
@@ -96,7 +99,12 @@ def from_config(factory: Any, config: Any, attention: str) -> PreTrainedModel:
         raise UserError(f"the model cannot be built: {' '.join(str(error).split())[:500]}") from None
 
 
-FACTORIES: dict[bool | None, Any] = {True: AutoModelForCausalLM, False: AutoModelForMaskedLM, None: AutoModel}
+FACTORIES: dict[Predicts, Any] = {
+    True: AutoModelForCausalLM,
+    False: AutoModelForMaskedLM,
+    "seq2seq": AutoModelForSeq2SeqLM,
+    None: AutoModel,
+}
 
 
 @contextmanager
@@ -164,7 +172,7 @@ def folder_config(spec: ModelConfig) -> Any:
 def load_pretrained(
     spec: ModelConfig,
     tokenizer: PreTrainedTokenizerBase,
-    causal: bool | None,
+    causal: Predicts,
     sequence_length: int,
     factory: Any,
     adapt: Callable[[Any], None],

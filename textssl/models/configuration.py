@@ -10,6 +10,7 @@ from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     AutoConfig,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
@@ -22,13 +23,14 @@ from textssl.models.presets import PRESETS, STATIC_PRESETS
 
 LEARNED_POSITIONS = (  # families with a table of positions, which cannot grow after training
     *("albert", "bert", "camembert", "distilbert", "electra", "gpt2", "roberta", "xlm-roberta"),
-    *("deberta-v2", "gpt_neo", "mpnet", "opt"),
+    *("bart", "deberta-v2", "gpt_neo", "mpnet", "opt"),
 )
 DROPOUTS = (  # of the body; those of classifiers on top are left alone
-    *("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "dropout", "embd_pdrop"),
+    *("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "dropout", "dropout_rate", "embd_pdrop"),
     *("embedding_dropout", "hidden_dropout", "hidden_dropout_prob", "mlp_dropout", "resid_pdrop"),
 )
 OLDER_FIELDS = {"global_attn_every_n_layers", "global_rope_theta", "local_rope_theta", "rope_scaling", "rope_theta"}
+ENCODER_DECODERS = ("bart", "mt5", "t5")  # whose documents can be kept apart in packed rows
 HeadKind = Literal["masked", "causal", "seq2seq"]
 HEADS: dict[HeadKind, tuple[str, ...]] = {  # ends of class names
     "masked": ("ForMaskedLM", "ForPreTraining"),
@@ -37,6 +39,7 @@ HEADS: dict[HeadKind, tuple[str, ...]] = {  # ends of class names
 }
 PRETEXT = "textssl"  # the key in config.json
 DECODER = "decoder"  # the folder beside model/ that has its weights as a causal model
+Predicts = bool | Literal["seq2seq"] | None  # True: the next token, False: masked ones, None: nothing
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
 
 
@@ -80,8 +83,16 @@ def checked_config(fields: dict[str, Any], key: str) -> PreTrainedConfig:
         raise UserError(f"{key} is not valid for model_type {model_type}: {' '.join(str(error).split())}") from None
 
 
-def check_kind(config: PreTrainedConfig, causal: bool | None) -> None:
+def check_kind(config: PreTrainedConfig, causal: Predicts) -> None:
     """The family must predict what the objective asks for: the next token, masked ones, or (None) nothing."""
+    if causal == "seq2seq":
+        if config.model_type not in ENCODER_DECODERS or type(config) not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+            raise UserError(
+                f"model_type {config.model_type} is no encoder-decoder that is known here "
+                f"({', '.join(ENCODER_DECODERS)}), which this objective needs: choose one such as model.preset=t5-nano "
+                "or bart-nano"
+            )
+        return
     known = type(config) in MODEL_FOR_MASKED_LM_MAPPING or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     if causal is None and (not known or config.is_encoder_decoder):
         raise UserError(

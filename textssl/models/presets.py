@@ -7,7 +7,7 @@
 | mini  | 8 x 512               | 8     | 18M              | 26M          | many cores or any GPU  |
 | small | 10 x 640              | 10    | 35M              | 50M          | one GPU, hours         |
 | base  | 22 x 768 (modernbert) | 12    | 111M             |              | one GPU, days          |
-| base  | 12 x 768 (llama)      | 12    |                  | 85M          | one GPU, days          |
+| base  | 12 x 768 (others)     | 12    |                  | 85M          | one GPU, days          |
 
 Body: parameters without the token embeddings, which come on top (vocabulary x width, shared with the output): 2.1M
 for nano at 8,192 tokens; 39M for base at 50,368 tokens, which makes the 149M of ModernBERT-base (arXiv:2412.13663)
@@ -16,7 +16,9 @@ and 124M for llama-base. Gated feed-forwards are 1.5 widths wide in ModernBERT, 
 
 ModernBERT attends to the whole document in every third layer and 64 tokens to each side in the others. The sizes
 below base hold 1,024 tokens and use the rotary base 10,000 in all layers, as the paper does before its extension to
-8,192 tokens. No preset has dropout: one pass over much text does not overfit.
+8,192 tokens. T5 (arXiv:1910.10683) and BART (arXiv:1910.13461) have so many layers in the encoder and as many in the
+decoder, which makes 2.3 times the body; T5's feed-forward is gated, as in its version 1.1, and 8/3 widths wide. No
+preset has dropout: one pass over much text does not overfit.
 """
 
 from __future__ import annotations
@@ -88,6 +90,35 @@ def gpt2(layers: int, width: int) -> dict[str, Any]:
     }
 
 
+def t5(layers: int, width: int) -> dict[str, Any]:
+    return {
+        "model_type": "t5",
+        "num_layers": layers,
+        "num_decoder_layers": layers,
+        "d_model": width,
+        "num_heads": width // HEAD_WIDTH,
+        "d_kv": HEAD_WIDTH,
+        "d_ff": round_up(width * 8 / 3, 64),
+        "feed_forward_proj": "gated-gelu",
+        "dropout_rate": 0.0,
+    }
+
+
+def bart(layers: int, width: int) -> dict[str, Any]:
+    return {
+        "model_type": "bart",
+        "encoder_layers": layers,
+        "decoder_layers": layers,
+        "d_model": width,
+        "encoder_attention_heads": width // HEAD_WIDTH,
+        "decoder_attention_heads": width // HEAD_WIDTH,
+        "encoder_ffn_dim": width * 4,
+        "decoder_ffn_dim": width * 4,
+        "max_position_embeddings": 1024,
+        "dropout": 0.0,
+    }
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     **{f"modernbert-{size}": modernbert(*shape) for size, shape in SIZES.items()},
     "modernbert-base": modernbert(22, 768, positions=8192, global_theta=160_000.0),
@@ -95,6 +126,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "llama-base": llama(12, 768, positions=2048),
     **{f"bert-{size}": bert(*shape) for size, shape in SIZES.items()},
     **{f"gpt2-{size}": gpt2(*shape) for size, shape in SIZES.items()},
+    **{f"t5-{size}": t5(*shape) for size, shape in SIZES.items()},
+    "t5-base": t5(12, 768),
+    **{f"bart-{size}": bart(*shape) for size, shape in SIZES.items()},
+    "bart-base": bart(12, 768),
 }
 
 # Sentence encoders without a transformer: vocabulary x width parameters, trained in minutes on a CPU.

@@ -18,7 +18,7 @@ from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.models.attention import layout
 from textssl.models.build import BROKEN_FOLDER, build_model, quiet
-from textssl.models.configuration import position_capacity, write_pretext
+from textssl.models.configuration import Predicts, position_capacity, write_pretext
 from textssl.models.heads import LanguageModel
 from textssl.models.static import StaticTable, build_static
 from textssl.sections import ModelConfig
@@ -162,7 +162,7 @@ def build_sentence_model(
     spec: ModelConfig,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    head: bool | None,
+    head: Predicts,
     sequence_length: int,
     seed: int,
     counts: sparse.csr_matrix | None = None,

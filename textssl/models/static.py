@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from textssl.batch import Texts
 from textssl.config import validate_options
 from textssl.errors import UserError
+from textssl.models.configuration import Predicts
 from textssl.models.lsa import lsa_table
 from textssl.models.presets import STATIC_PRESETS
 from textssl.sections import ModelConfig
@@ -154,7 +155,7 @@ def build_static(
     spec: ModelConfig,
     tokenizer: PreTrainedTokenizerBase,
     stock: SentenceTransformer | None,
-    head: bool | None,
+    head: Predicts,
     counts: sparse.csr_matrix | None,
     seed: int,
 ) -> StaticTable | None:

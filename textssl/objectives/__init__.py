@@ -16,6 +16,7 @@ from textssl.objectives.crops import Crops
 from textssl.objectives.data2vec import Data2Vec
 from textssl.objectives.diffusion import Diffusion
 from textssl.objectives.hybrid import Hybrid
+from textssl.objectives.infilling import Infilling
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
@@ -33,6 +34,7 @@ from textssl.objectives.whitening import Whitening
 OBJECTIVES: dict[str, type[Objective]] = {
     "mlm": MaskedLM,
     "clm": CausalLM,
+    "infilling": Infilling,
     "simcse": SimCSE,
     "crops": Crops,
     "moco": MoCo,

@@ -2,7 +2,8 @@
 
 The life of a step:
 1. `make_view` shows each sample of the global step, in the loader's workers; `deals` makes micro-batches of the views.
-2. `counts` says on the CPU how many items each term predicts; the trainer sums them over micro-batches and ranks.
+2. `counts` says on the CPU how many items each term predicts; the trainer sums them over micro-batches and ranks. A
+   count that belongs to no term is written down with the figures: what was cut, for example.
 3. `forward` gives, for a micro-batch, terms (sums over items) and features (a row for each of `batch.samples`).
 4. Each term is divided by its global count, so that micro-batches and ranks just add up.
 5. Features of all micro-batches and ranks are gathered and ordered by sample; on every rank `batch_loss` sees them all,
@@ -103,12 +104,12 @@ class Objective(nn.Module):
     draws: what a sample is. deals: how views become micro-batches: "rows" as they come, stacked by `collate`; "texts":
     `make_view` gives Views, and each of their texts goes by itself, next to others of its length; "samples": the same,
     but all texts of a sample stay together. backbone_kind: a language model with a "masked" or "causal" output layer,
-    the "bare" transformer, or a "sentence" model (texts -> vectors). least_samples: of a step; a method that compares
-    samples needs two. codes_text: the loss is the code length of all text, so that bits per byte are defined; or the
-    name of the term that is. sets_direction: forward says in which direction a token looks, which masks alone can do.
-    pretext: of a language model, what its exported configuration says of how it is to be read.
-    refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the features
-    collapse.
+    the "bare" transformer, a "seq2seq" encoder-decoder, or a "sentence" model (texts -> vectors). least_samples: of a
+    step; a method that compares samples needs two. codes_text: the loss is the code length of a token of text, so that
+    bits per byte are defined; or the name of the term that is. sets_direction: forward says in which direction a token
+    looks, which masks alone can do. pretext: of a language model, what its exported configuration says of how it is to
+    be read. refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the
+    features collapse.
     """
 
     draws: Draws = "rows"
@@ -121,7 +122,7 @@ class Objective(nn.Module):
     refresh_every: int | None = None
     against_collapse: ClassVar[str] = "lower optimizer.lr, or lengthen the warmup"
     vocabulary: Vocabulary
-    backbone: Any  # textssl.models.heads.LanguageModel or textssl.models.sentence.SentenceModel
+    backbone: Any  # LanguageModel, SentenceModel or Seq2SeqModel of textssl.models
     parts: dict[str, PartOf]  # of a mixture
 
     def __init__(self) -> None:

@@ -25,6 +25,7 @@ WHAT = {  # kind -> the first words of a card
     "masked": "A masked language model",
     "shifted": "A masked language model that predicts the next place (the logits for a gap stand one place before it)",
     "causal": "A causal language model",
+    "seq2seq": "An encoder-decoder that repairs text",
     "sentence": "A sentence encoder",
     "static": "A static sentence encoder (the weighted mean of token vectors)",
     "classifier": "A text classifier",
@@ -33,7 +34,7 @@ WHAT = {  # kind -> the first words of a card
     "encoder": "A text encoder",
     "other": "A model",
 }
-ITEMS = {"masked": "nats a hidden token", "causal": "nats a token"}
+ITEMS = {"masked": "nats a hidden token", "causal": "nats a token", "seq2seq": "nats a written token of text"}
 PREPARED = {  # defaults of `prepare`
     **{"held_out": 0.01, "text_column": "text", "one_document_per": "blank-line"},
     "language": "auto",
@@ -180,7 +181,8 @@ def figures(model: ModelFolder, facts: Facts) -> Iterator[str]:
     """What was measured: by the run itself, and on a labelled test split beside other answers."""
     named = {
         "eval/loss": f"held-out loss, {ITEMS.get(model.kind, 'nats')}",
-        "eval/bits_per_byte": "held-out bits per byte",
+        "eval/bits_per_byte": "held-out bits per byte" + " of what is written" * (model.kind == "seq2seq"),
+        "eval/target_overflow": "tokens cut off the held-out targets",
     }
     rows = [
         [named.get(name, escape(name.removeprefix("eval/"))), f"{value:.4g}"]

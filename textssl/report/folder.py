@@ -14,9 +14,20 @@ from tokenizers import Tokenizer
 
 from textssl.models.configuration import head_kind, prediction_offset
 from textssl.report.examples import EXAMPLES, Examples
+from textssl.tokenizer.sentinels import SENTINELS
 
 Kind = Literal[
-    "masked", "shifted", "causal", "sentence", "static", "classifier", "regressor", "headed", "encoder", "other"
+    "masked",
+    "shifted",
+    "causal",
+    "seq2seq",
+    "sentence",
+    "static",
+    "classifier",
+    "regressor",
+    "headed",
+    "encoder",
+    "other",
 ]
 HEAD = "classifier.safetensors"  # beside a sentence encoder
 PIPELINES: dict[Kind, str] = {
@@ -29,7 +40,15 @@ PIPELINES: dict[Kind, str] = {
     "headed": "text-classification",
     "encoder": "feature-extraction",
 }
-FAMILIES = {"modernbert": "ModernBERT", "bert": "BERT", "roberta": "RoBERTa", "llama": "Llama", "gpt2": "GPT-2"}
+FAMILIES = {
+    "modernbert": "ModernBERT",
+    "bert": "BERT",
+    "roberta": "RoBERTa",
+    "llama": "Llama",
+    "gpt2": "GPT-2",
+    "t5": "T5",
+    "bart": "BART",
+}
 UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 10^30
 
 
@@ -38,9 +57,9 @@ class ModelFolder:
     """Facts of a folder, read from its files without loading the model.
 
     kind: "shifted" for a masked language model that predicts the next place, "headed" for a sentence encoder with a
-    linear classifier beside it, "other" for a folder that neither transformers nor sentence-transformers loads.
-    shape: of the backbone in words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the
-    mask token.
+    linear classifier beside it, "other" for a folder that neither transformers nor sentence-transformers loads. shape:
+    of the backbone in words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the mask
+    token; of an encoder-decoder, what marks a gap.
     """
 
     kind: Kind
@@ -73,7 +92,7 @@ class ModelFolder:
             lowercases=words is not None
             and words.normalizer is not None
             and words.normalizer.normalize_str("A") == "a",
-            mask=token_text(settings.get("mask_token")),
+            mask=SENTINELS[0] if marks_spans(config) else token_text(settings.get("mask_token")),
         )
 
     @property
@@ -119,17 +138,28 @@ def kind_of(config: dict[str, Any]) -> Kind:
         kind = head_kind(architecture)
         if kind == "masked" and prediction_offset(SimpleNamespace(**config)):
             return "shifted"
-        return kind if kind in ("masked", "causal") else "encoder"
+        return kind if kind in ("masked", "causal", "seq2seq") else "encoder"
     regression = config.get("problem_type") == "regression" or len(config.get("id2label") or "..") == 1
     return "regressor" if regression else "classifier"
+
+
+def marks_spans(config: dict[str, Any]) -> bool:
+    """Whether an encoder-decoder learned to fill spans behind sentinels."""
+    return "spans" in (config.get("textssl") or {}).get("noises", ())
 
 
 def shape_of(config: dict[str, Any]) -> str:
     layers, width = (
         next((config[key] for key in keys if key in config), "?")
-        for keys in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"))
+        for keys in (
+            ("num_hidden_layers", "n_layer", "num_layers", "encoder_layers"),
+            ("hidden_size", "n_embd", "d_model"),
+        )
     )
-    return f"{layers} layers of width {width}"
+    decoder = (
+        config.get("num_decoder_layers", config.get("decoder_layers")) if config.get("is_encoder_decoder") else None
+    )
+    return f"{layers}{'' if decoder is None else f' and {decoder}'} layers of width {width}"
 
 
 def longest(config: dict[str, Any], settings: dict[str, Any]) -> int | None:
@@ -188,6 +218,12 @@ for token, score in zip(tokens.tolist(), scores.tolist()):
 
 {FOLDER}write = pipeline("text-generation", model=folder)
 print(write(START, max_new_tokens=40, do_sample=True)[0]["generated_text"])
+""",
+    "seq2seq": f"""from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+{FOLDER}model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+written = model.generate(**tokenizer(GAP, return_tensors="pt"), max_new_tokens=20)
+print(tokenizer.decode(written[0]))
 """,
     "sentence": OF_SENTENCES,
     "static": OF_SENTENCES,

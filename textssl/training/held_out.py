@@ -43,8 +43,9 @@ def held_out_loss(
             encoded = encode(batch)
             for name, count in objective.counts(batch).items():
                 counts[name] += count
-                totals[name] += float(encoded.terms[name].total)
-                weights[name] = encoded.terms[name].weight
+                if name in encoded.terms:
+                    totals[name] += float(encoded.terms[name].total)
+                    weights[name] = encoded.terms[name].weight
             features.append(encoded.features)
         if objective.has_batch_loss:
             for name, loss in objective.batch_loss(gather(features, batches).features).items():
@@ -62,17 +63,21 @@ def summarize(
     device: torch.device,
     tokens_per_byte: float | None,
 ) -> dict[str, float]:
-    names = sorted(totals)
-    summed = sum_over_ranks([totals[name] for name in names] + [counts[name] for name in names], device)
+    names, alone = sorted(totals), sorted(counts.keys() - totals.keys())  # counts of no term are figures themselves
+    summed = sum_over_ranks(
+        [totals[name] for name in names] + [counts[name] for name in [*names, *alone]],
+        device,
+    )
     means = {
         name: weights[name] * total / max(count, 1)
-        for name, total, count in zip(names, summed[: len(names)], summed[len(names) :], strict=True)
+        for name, total, count in zip(names, summed[: len(names)], summed[len(names) : 2 * len(names)], strict=True)
     }
     loss = sum(means.values())
     for name, losses in batch_losses.items():
         means[name] = sum(losses) / len(losses)
         loss += means[name]
     figures = {"eval/loss": loss, **({f"eval/{name}": mean for name, mean in means.items()} if len(means) > 1 else {})}
+    figures |= {f"eval/{name}": count for name, count in zip(alone, summed[2 * len(names) :], strict=True)}
     if objective.codes_text and tokens_per_byte is not None:
         coded = objective.codes_text if isinstance(objective.codes_text, str) else next(iter(means))
         nats_per_token = means[coded] / weights[coded]

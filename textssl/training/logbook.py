@@ -74,7 +74,8 @@ class Logbook:
             figures = dict(zip(result.names, losses, strict=True))
             if bool(result.finite):
                 self.skipped_in_row, self.step_loss = 0, sum(losses)
-                self.recent.add(figures, norm, totals.tokens, totals.padded_tokens)
+                counted = {name: count for name, count in totals.counts.items() if name not in figures}
+                self.recent.add(figures, norm, totals.tokens, totals.padded_tokens, counted)
             else:
                 self.skip(step, samples, figures, norm)
 

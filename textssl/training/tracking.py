@@ -33,14 +33,19 @@ class Recent:
     tokens: int = 0
     padded_tokens: int = 0
     since: float = 0.0  # seconds of training when it began
+    counted: dict[str, float] = field(default_factory=dict)  # what an objective counts beside its terms
 
-    def add(self, losses: dict[str, float], norm: float, tokens: int, padded_tokens: int) -> None:
+    def add(
+        self, losses: dict[str, float], norm: float, tokens: int, padded_tokens: int, counted: dict[str, float]
+    ) -> None:
         self.steps += 1
         self.norm += norm
         self.tokens += tokens
         self.padded_tokens += padded_tokens
         for name, value in losses.items():
             self.losses[name] = self.losses.get(name, 0.0) + value
+        for name, count in counted.items():
+            self.counted[name] = self.counted.get(name, 0.0) + count
 
     def figures(self, seconds: float) -> dict[str, float]:
         """Means over the steps, and tokens a second until now (seconds of training); losses of several terms apart."""
@@ -48,6 +53,7 @@ class Recent:
         return {
             "train/loss": sum(means.values()),
             **({f"train/{name}": value for name, value in means.items()} if len(means) > 1 else {}),
+            **{f"train/{name}": count / self.steps for name, count in self.counted.items()},
             "train/gradient_norm": self.norm / self.steps,
             "train/padding": 1 - self.tokens / max(self.padded_tokens, 1),
             "train/tokens_per_second": self.tokens / max(seconds - self.since, 1e-9),

@@ -112,6 +112,27 @@ def rows_of(objective: Any, count: int, chosen: list[int] | None = None) -> Any:
     return objective.collate([views[place] for place in chosen], chosen)
 
 
+def easy_batch(objective: Any, step: int, count: int = 4) -> Any:
+    """A batch of a language that is easily learned: each document is one word, over and over."""
+    rng, rows = np.random.default_rng(step), packed_rows(objective, count)
+    for row in rows:
+        words = rng.integers(10, 40, 3)  # of padding, and of the two documents
+        row.ids[~row.special] = words[row.documents[~row.special]]
+    views = [objective.make_view(row, np.random.default_rng((step, n)), 0.0) for n, row in enumerate(rows)]
+    return objective.collate(views, range(count))
+
+
+def train_easily(objective: Any, steps: int) -> None:
+    """So many steps of Adam on `easy_batch`."""
+    optimizer = torch.optim.Adam(objective.parameters(), lr=3e-3)
+    for step in range(steps):
+        optimizer.zero_grad()
+        batch = easy_batch(objective, step)
+        terms, counts = objective(batch).terms, objective.counts(batch)
+        torch.stack([term.weight * term.total / counts[name] for name, term in terms.items()]).sum().backward()
+        optimizer.step()
+
+
 def row_texts(objective: Any, views: list[Views]) -> Texts:
     """The texts of samples that stay together, framed, as one micro-batch."""
     form = objective.row_format()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.objectives.embedded import packed_rows, row_objective, rows_of
+from tests.objectives.embedded import BERT, easy_batch, packed_rows, row_objective, rows_of, train_easily
 from textssl.sample_types import IGNORE
 from textssl.views.masking import hide_first
 
@@ -91,3 +91,13 @@ def test_the_number_hidden_is_uniform():
     assert np.bincount(counts).tolist() == [0, *[100] * 7]
     chosen, weight = hide_first(np.zeros(4, bool), np.arange(4.0), 0.9)  # a row without text
     assert not chosen.any() and weight == 0
+
+
+def test_the_bound_falls_below_the_entropy_of_words():
+    """In documents of one word, over and over, one shown token tells all others."""
+    objective = row_objective("diffusion", {**BERT, "hidden_size": 32}).float()
+    train_easily(objective, 140)
+    batches = [easy_batch(objective, 1_000 + number) for number in range(8)]
+    with torch.no_grad():
+        nats = sum(float(objective(batch).terms["diffusion"].total) for batch in batches)
+    assert nats / sum(objective.counts(batch)["diffusion"] for batch in batches) < 0.9 * np.log(30)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModel, AutoModelForPreTraining, AutoModelForTokenClassification, MambaConfig
 
-from tests.objectives.embedded import packed_rows, row_objective, rows_of
+from tests.objectives.embedded import easy_batch, row_objective, rows_of, train_easily
 from textssl.errors import UserError
 from textssl.losses import draw_tokens
 from textssl.models.denoising.detector import Detector
@@ -151,24 +151,8 @@ def test_a_family_that_classifies_no_tokens_is_named():
 def test_the_detector_learns_to_find_what_does_not_fit():
     """In documents of one word, over and over, a token that was drawn shows."""
     objective = row_objective("replaced_token", {**ELECTRA, "hidden_size": 32, "embedding_size": 32}, mask_rate=0.15)
-    objective.float()
-    optimizer = torch.optim.Adam(objective.parameters(), lr=3e-3)
-
-    def batch(step):
-        rng, rows = np.random.default_rng(step), packed_rows(objective, 4)
-        for row in rows:
-            words = rng.integers(10, 40, 3)  # of padding, and of the two documents
-            row.ids[~row.special] = words[row.documents[~row.special]]
-        views = [objective.make_view(row, np.random.default_rng((step, n)), 0.0) for n, row in enumerate(rows)]
-        return objective.collate(views, range(4))
-
-    for step in range(100):
-        optimizer.zero_grad()
-        shown = batch(step)
-        encoded, counts = objective(shown), objective.counts(shown)
-        sum(term.weight * term.total / counts[name] for name, term in encoded.terms.items()).backward()
-        optimizer.step()
-    shown = batch(1_000)
+    train_easily(objective.float(), 100)
+    shown = easy_batch(objective, 1_000)
     hidden = shown.labels != IGNORE
     with torch.no_grad():
         rows, replaced = objective.replaced(shown, objective.generator(shown)[hidden], shown.labels[hidden])

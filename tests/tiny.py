@@ -71,6 +71,10 @@ SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, 
     "moco": ({"name": "moco", "queue_size": 20, "view": {"max_tokens": 16, "overlap": "any"}}, ""),
     "pairs": ({"name": "pairs", "symmetric": True}, ""),
     "tsdae": ({"name": "tsdae"}, ""),
+    "skipgram": (
+        {"name": "skipgram", "subsampling": 1e-2},
+        "model={config: {model_type: static, hidden_size: 32, init: random}}",
+    ),
     "sum": (
         {
             "name": "sum",

@@ -81,7 +81,7 @@ def by_document(rows):
 
 
 def test_both_losses_are_those_of_the_stock_models_on_each_document_alone(ready, tmp_path):
-    """So documents are isolated in both directions, with the windows of the stock classes (here 8 of 30 tokens)."""
+    """So documents are isolated in both directions, and windows are those of the stock classes (8 of 30 tokens)."""
     objective, batch = ready
     words = tiny_tokenizer()
     with torch.no_grad():

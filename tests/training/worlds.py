@@ -25,6 +25,7 @@ OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contras
 OBJECTIVES |= {"replaced_token": "replaced_token", "diffusion": "diffusion"}
 OBJECTIVES |= {"data2vec": "data2vec", "hybrid": "hybrid"}
 SENTENCES = ("crops", "static", "moco", "pairs", "sum", "tsdae")  # simcse needs dropout, which differs by process
+SENTENCES += ("skipgram",)
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
 STEPS = 3  # of a loop in float64, after the gradient of the first step
@@ -37,7 +38,8 @@ def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: s
     static = ["model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"] if name == "static" else []
     objective = "crops" if name == "static" else name
     assert objective in SENTENCE_MODELS
-    return sentence_config(folder, objective, "model.dropout=0", *static, micro, *overrides, out=out)
+    dropout = [] if name == "skipgram" else ["model.dropout=0"]
+    return sentence_config(folder, objective, *dropout, *static, micro, *overrides, out=out)
 
 
 def gradients(config: Config) -> dict[str, torch.Tensor]:

@@ -19,6 +19,7 @@ from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
 from textssl.objectives.replaced_token import ReplacedToken
 from textssl.objectives.simcse import SimCSE
+from textssl.objectives.skipgram import SkipGram
 from textssl.objectives.sum import Sum
 from textssl.objectives.supervised import Classification, Regression, Supervised
 from textssl.objectives.tsdae import Tsdae
@@ -35,6 +36,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "tsdae": Tsdae,
     "data2vec": Data2Vec,
     "hybrid": Hybrid,
+    "skipgram": SkipGram,
     "sum": Sum,
 }
 SUPERVISED: dict[str, type[Supervised]] = {"classification": Classification, "regression": Regression}

@@ -63,8 +63,8 @@ class Hybrid(MaskedLM):
         family = self.backbone.model.config.model_type
         if family != FAMILY:
             raise UserError(
-                f"objective.name=hybrid trains one model as encoder and decoder, which transformers has both of for "
-                f"{FAMILY} alone, not for {family}: take model.preset=modernbert-nano, or model_type {FAMILY}"
+                "objective.name=hybrid trains one model as encoder and decoder, which transformers has both of for "
+                f"{FAMILY} alone, not for {family}: take model.preset=modernbert-nano, or {FAMILY} as model_type"
             )
         self.causal_lm = CausalLM()  # says what a causal row is
         self.causal_lm.vocabulary = self.vocabulary

@@ -38,9 +38,9 @@ class ModelFolder:
     """Facts of a folder, read from its files without loading the model.
 
     kind: "shifted" for a masked language model that predicts the next place, "headed" for a sentence encoder with a
-    linear classifier beside it, "other" for a folder that neither transformers nor sentence-transformers loads. shape:
-    of the backbone in words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the mask
-    token.
+    linear classifier beside it, "other" for a folder that neither transformers nor sentence-transformers loads.
+    shape: of the backbone in words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the
+    mask token.
     """
 
     kind: Kind

@@ -1,0 +1,66 @@
+"""What the vectors of a sentence encoder know of single words: similarity (WordSim-353) and analogies.
+
+python scripts/benchmark/words.py RUN/model [MODEL ...]
+
+A line of JSON for each model, and first for its own random start: Spearman's rank correlation with the judges of
+sample:wordsim, and of the questions of sample:analogies the share whose answer is nearest to b - a + c by cosine, among
+all words of the questions (3CosAdd, arXiv:1301.3781, section 4.1), with a, b and c as possible answers and without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+CHUNK = 1000  # questions at a time
+
+
+def analogies(encoder: Any) -> dict[str, float]:
+    """Shares of right answers, over all questions."""
+    from textssl.data.samples.cache import sample_path
+
+    lines = sample_path("sample:analogies").read_text(encoding="utf-8").splitlines()
+    questions = [[json.loads(line)[side] for side in "abcd"] for line in lines]
+    words = sorted({word for question in questions for word in question})
+    place = {word: number for number, word in enumerate(words)}
+    vectors = encoder.embed(words)
+    asked = np.array([[place[word] for word in question] for question in questions])  # (questions, 4)
+    right = {"analogies": 0, "analogies_without_query_words": 0}
+    for start in range(0, len(asked), CHUNK):
+        a, b, c, d = asked[start : start + CHUNK].T
+        scores = (vectors[b] - vectors[a] + vectors[c]) @ vectors.T
+        right["analogies"] += int((scores.argmax(1) == d).sum())
+        rows = np.arange(len(a))
+        for query in (a, b, c):
+            scores[rows, query] = -np.inf
+        right["analogies_without_query_words"] += int((scores.argmax(1) == d).sum())
+    return {name: round(count / len(asked), 4) for name, count in right.items()} | {"questions": len(asked)}
+
+
+def measured(encoder: Any) -> dict[str, Any]:
+    from textssl.evaluation.tasks.similarity import WordSimilarity
+
+    ((_, figure),) = WordSimilarity("wordsim", "sample:wordsim").run(encoder)
+    interval = [round(figure.low, 3), round(figure.high, 3)]
+    return {"wordsim": round(figure.mean, 3), "wordsim_interval": interval, **analogies(encoder)}
+
+
+def main(models: list[Path]) -> None:
+    from textssl.inference.encoders import load_encoder, random_encoder
+
+    for model in models:
+        print(json.dumps({"model": "random", **measured(random_encoder(model, seed=0))}), flush=True)
+        print(json.dumps({"model": str(model), **measured(load_encoder(model))}), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", type=Path)
+    sys.path.insert(0, str(ROOT))
+    main(parser.parse_args().models)

@@ -79,6 +79,7 @@ class Hybrid(MaskedLM):
 
     def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> BothViews:
         masked = super().make_view(sample, rng, progress)
+        assert masked.labels is not None
         labels = np.full_like(masked.labels, IGNORE)
         labels[:-1] = masked.labels[1:]  # a piece begins with a token that is never hidden
         return BothViews(replace(masked, labels=labels), self.causal_lm.make_view(sample, rng, progress))

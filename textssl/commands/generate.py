@@ -57,11 +57,12 @@ def generate(
 ) -> list[str]:
     """Continue a text, print and return the results, each with the prompt in front.
 
-    model: a model folder, a run folder or a hub name, of a causal model or one of masked diffusion; of a hybrid run the
-    decoder is taken. max_new_tokens: at most; fewer where the model ends the text or its context is full. temperature: 0 is the same as greedy. top_k: draw
-    among the likeliest so many (0: all). top_p: among the likeliest that hold this share of the probability (1: all).
-    repetition_penalty: above 1, tokens that stand there already get less likely. seed: same seed, same text. steps: in
-    how many passes a diffusion model, which writes all tokens together, unmasks them. Raises UserError.
+    model: a model folder, a run folder or a hub name, of a causal model or one of masked diffusion; of a hybrid run
+    the decoder is taken. max_new_tokens: at most; fewer where the model ends the text or its context is full.
+    temperature: 0 is the same as greedy. top_k: draw among the likeliest so many (0: all). top_p: among the
+    likeliest that hold this share of the probability (1: all). repetition_penalty: above 1, tokens that stand there
+    already get less likely. seed: same seed, same text. steps: in how many passes a diffusion model, which writes
+    all tokens together, unmasks them. Raises UserError.
     """
     check_options(max_new_tokens, temperature, top_k, top_p, repetition_penalty, num_return_sequences, steps)
     check_seed(seed)

@@ -22,6 +22,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"inference", "objectives"},
     {"models", "data"},
     {"views", "losses", "tokenizer"},
+    {"row_batches"},
     {"distributed", "config", "batch"},
     {"sample_types"},
     {"sections", "yaml_reader", "named_configs", "explanations"},

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tests.objectives.embedded import row_objective, rows_of
+from tests.tiny import make_corpus, tiny_config
+from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
 from textssl.sample_types import IGNORE
 
@@ -103,3 +105,17 @@ def test_the_momentum_moves_with_the_progress_of_the_run():
 def test_more_layers_than_there_are_is_an_error():
     with pytest.raises(UserError, match=r"objective\.top_layers is 4, but the model has 3 layers"):
         row_objective("data2vec", top_layers=4)
+
+
+def alarm_of(folder, capsys, rate, momentum):
+    optimizer = f"optimizer={{name: adamw, lr: {rate}}}"
+    steps = ("train.max_steps=24", "train.batch_size=16", "train.log_every=4", "train.checkpoint_every=null")
+    options = (optimizer, "schedule={name: constant, warmup_steps: 3}", f"objective.momentum={momentum}", *steps)
+    pretrain(tiny_config(folder, "data2vec", *options, out=f"run-{rate}"))
+    return "have collapsed" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_teacher_that_is_the_student_collapses_and_the_monitor_says_so(tmp_path, capsys):
+    make_corpus(tmp_path)
+    assert alarm_of(tmp_path, capsys, 3e-2, 0.0)
+    assert not alarm_of(tmp_path, capsys, 3e-3, 0.99)

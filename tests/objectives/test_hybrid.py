@@ -1,6 +1,7 @@
 """GPT-BERT: which place predicts which token, both directions in one step, and the two stock models that come out."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +95,8 @@ def test_both_losses_are_those_of_the_stock_models_on_each_document_alone(ready,
     }
     stock = {}
     for kind, folder, auto in (("masked", "model", AutoModelForMaskedLM), ("causal", "decoder", AutoModelForCausalLM)):
-        stock[kind], report = auto.from_pretrained(tmp_path / folder, output_loading_info=True, dtype=torch.float64)
+        loaded: Any = auto.from_pretrained(tmp_path / folder, output_loading_info=True, dtype=torch.float64)
+        stock[kind], report = loaded
         assert not report["missing_keys"] and not report["unexpected_keys"]
         total = 0.0
         for ids, labels in by_document(getattr(batch, kind)):

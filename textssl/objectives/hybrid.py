@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from torch import nn
 
-from textssl.batch import HybridRows, Rows, empty_like
+from textssl.batch import Rows, empty_like
 from textssl.errors import UserError
 from textssl.models.configuration import DECODER, Pretext
 from textssl.models.denoising.causal_twin import FAMILY, causal_twin
@@ -20,6 +20,7 @@ from textssl.objectives.base import Encoded, Facts, Term, predicted, stack_rows
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.diffusion import strata
 from textssl.objectives.mlm import MaskedLM, Rate
+from textssl.row_batches import HybridRows
 from textssl.sample_types import IGNORE, Row, RowFormat
 from textssl.views.masking import Unit
 
@@ -78,6 +79,7 @@ class Hybrid(MaskedLM):
 
     def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> BothViews:
         masked = super().make_view(sample, rng, progress)
+        assert masked.labels is not None
         labels = np.full_like(masked.labels, IGNORE)
         labels[:-1] = masked.labels[1:]  # a piece begins with a token that is never hidden
         return BothViews(replace(masked, labels=labels), self.causal_lm.make_view(sample, rng, progress))

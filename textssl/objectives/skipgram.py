@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from textssl.batch import WordRows
 from textssl.errors import UserError
 from textssl.models.static import StaticTable
 from textssl.objectives.base import Encoded, Facts, Objective, Term, Watched
+from textssl.row_batches import WordRows
 from textssl.sample_types import Row
 from textssl.views.windows import distances_of, draw_by, kept_rates, seen_around
 

@@ -58,12 +58,12 @@ def generate(
     An encoder-decoder fills the gaps of the prompt instead, which are mask tokens ([MASK]) or sentinels
     (<extra_id_0>); where there is none, it goes on at the end.
 
-    model: a model folder, a run folder or a hub name, of a causal model, one of masked diffusion, or an
-    encoder-decoder; of a hybrid run the decoder is taken. max_new_tokens: at most (of each gap, where gaps are filled); fewer where the model ends the text
-    or its context is full. temperature: 0 is the same as greedy. top_k: draw among this many of the likeliest (0: all).
-    top_p: among the likeliest that hold this share of the probability (1: all). repetition_penalty: above 1, tokens
-    that stand there already get less likely. seed: same seed, same text. steps: in how many passes a diffusion model,
-    which writes all tokens together, unmasks them. Raises UserError.
+    model: a model folder, a run folder or a hub name, of a causal model, one of masked diffusion, or an encoder-
+    decoder; of a hybrid run the decoder is taken. max_new_tokens: at most (of each gap, where gaps are filled); fewer
+    where the model ends the text or its context is full. temperature: 0 is the same as greedy. top_k: draw among this
+    many of the likeliest (0: all). top_p: among the likeliest that hold this share of the probability (1: all).
+    repetition_penalty: above 1, tokens that stand there already get less likely. seed: same seed, same text. steps: in
+    how many passes a diffusion model, which writes all tokens together, unmasks them. Raises UserError.
     """
     check_options(max_new_tokens, temperature, top_k, top_p, repetition_penalty, num_return_sequences, steps)
     check_seed(seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -42,3 +44,22 @@ def nt_xent_by_hand(first, second, temperature, same=None):
                 scores.append(cosine(views[i], views[k]) / temperature)
         found.append(negative_log_share(scores, 0))
     return np.mean(found)
+
+
+def head_by_hand(head, rows):
+    """Linear layers, ReLUs and batch normalisations over these rows, one after another, on a numpy array."""
+    for module in head:
+        values: list[Any] = [getattr(module, name, None) for name in ("weight", "bias")]
+        weight, bias = (None if value is None else value.detach().numpy() for value in values)
+        kind = type(module).__name__
+        if kind == "Linear":
+            assert weight is not None
+            rows = rows @ weight.T
+        elif kind == "BatchNorm1d":
+            rows = (rows - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-8)
+            rows = rows if weight is None else rows * weight
+        else:
+            assert kind == "ReLU" and weight is None
+            rows = np.maximum(rows, 0)
+        rows = rows if bias is None else rows + bias
+    return rows

@@ -168,7 +168,23 @@ def test_options_are_checked_against_a_constructor():
         validate_options(Method, {"rate": float("nan")}, "objective")
 
 
-@pytest.mark.parametrize("name", ["mlm", "clm", "simcse", "crops", "moco", "pairs", "classification", "regression"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlm",
+        "clm",
+        "simcse",
+        "crops",
+        "moco",
+        "pairs",
+        "barlow",
+        "vicreg",
+        "whitening",
+        "sigreg",
+        "classification",
+        "regression",
+    ],
+)
 def test_numbers_of_an_objective_are_finite_and_of_64_bits(name):
     hints = options_model(find_objective(name)).model_fields
     floats = [key for key, hint in hints.items() if hint.annotation is float]

@@ -65,10 +65,27 @@ MODELS = {
 PAIRED = {"mlm": "modernbert", "clm": "llama"}  # an objective and the model it is tried on
 
 
+CROPS = {"min_tokens": 4, "max_tokens": 20}
 SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, and what else they need
     "simcse": ({"name": "simcse"}, "model.dropout=0.1"),
     "crops": ({"name": "crops", "view": {"min_tokens": 4, "max_tokens": 20}, "matryoshka": [8]}, ""),
     "moco": ({"name": "moco", "queue_size": 20, "view": {"max_tokens": 16, "overlap": "any"}}, ""),
+    "byol": ({"name": "byol", "view": CROPS, "projector_width": 24, "momentum": 0.9}, ""),
+    "simsiam": ({"name": "simsiam", "view": CROPS, "projector_width": 24, "predictor_width": 16}, ""),
+    "barlow": ({"name": "barlow", "view": CROPS, "projector_width": 24, "projector_out": 4}, ""),
+    "vicreg": ({"name": "vicreg", "view": CROPS, "projector_width": 24, "projector_out": 4}, ""),
+    "whitening": (
+        {
+            "name": "whitening",
+            "view": CROPS,
+            "projector_width": 24,
+            "projector_out": 2,
+            "slice_size": 4,
+            "shrinkage": 0.3,
+        },
+        "",
+    ),
+    "sigreg": ({"name": "sigreg", "view": CROPS, "projector_width": 24, "projector_out": 4, "num_slices": 16}, ""),
     "pairs": ({"name": "pairs", "symmetric": True}, ""),
     "sum": (
         {

@@ -125,6 +125,26 @@ def test_what_only_attracts_collapses_and_is_announced(folder, capsys):
     assert "Likely cause: nothing in the loss keeps vectors apart" in shown
 
 
+DIRECT = "objective.projector_width=null"  # the loss sees the vectors themselves
+NARROW = (DIRECT, "objective.projector_out=null")
+KNOWN = {  # what each method is without the part that holds it open
+    "byol": (DIRECT, "objective.predictor_width=null", "objective.momentum=0"),
+    "simsiam": (DIRECT, "objective.predictor_width=null"),
+    "barlow": (*NARROW, "objective.redundancy=0"),
+    "vicreg": (*NARROW, "objective.variance=0", "objective.covariance=0"),
+    "whitening": (*NARROW, "objective.shrinkage=1", "objective.slice_size=16"),
+    "sigreg": (*NARROW, "objective.gaussian=0"),
+}
+
+
+@pytest.mark.parametrize("objective", KNOWN)
+def test_what_holds_a_method_open_is_missed(folder, objective, capsys):
+    pretrain(sentence_config(folder, objective, *KNOWN[objective], *QUICK, "train.max_steps=40", out=objective))
+    assert min(line["features/rankme"] for line in metrics(folder / objective)) < 4
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.count("COLLAPSE at step") == 1 and f"the features of {objective} have collapsed" in shown
+
+
 def test_a_run_may_end_there_with_one_error(folder):
     options = (ATTRACTING, *QUICK, "train.stop_on_collapse=true", "train.max_steps=40")
     with pytest.raises(UserError, match=r"^step \d+: the features of .*Attracting have collapsed: .* Likely cause"):
@@ -132,7 +152,7 @@ def test_a_run_may_end_there_with_one_error(folder):
     assert len(metrics(folder / "stopped")) < 40 and not (folder / "stopped" / "summary.json").exists()
 
 
-@pytest.mark.parametrize("objective", ["simcse", "crops", "moco", "pairs"])
+@pytest.mark.parametrize("objective", ["simcse", "crops", "moco", "pairs", "byol", "vicreg"])
 @pytest.mark.parametrize("family", ["bert", "llama"])
 def test_untrained_transformers_give_no_false_alarm(folder, objective, family, capsys):
     shape = "hidden_size: 64, intermediate_size: 128, num_hidden_layers: 4, num_attention_heads: 4"

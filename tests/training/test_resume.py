@@ -37,7 +37,9 @@ def config_of(folder, objective, *overrides, out):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective, workers", [("mlm", 0), ("clm", 2), ("moco", 0), ("sum", 2), (CLUSTERED, 2)])
+@pytest.mark.parametrize(
+    "objective, workers", [("mlm", 0), ("clm", 2), ("moco", 0), ("byol", 0), ("sigreg", 2), ("sum", 2), (CLUSTERED, 2)]
+)
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
     options = ("train.max_steps=120", "train.checkpoint_every=15", DROPOUT, f"train.workers={workers}", WINDOWS)
     whole = config_of(folder, objective, *options, out=f"whole-{objective[-6:]}")
@@ -108,7 +110,11 @@ def test_a_line_of_the_log_is_of_all_its_steps_wherever_the_run_was_cut(folder, 
 
 
 STATIC = "model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"
-HALVES = {"simcse": (DROPOUT,), "crops": (STATIC,), "moco": (DROPOUT,), "pairs": (DROPOUT,), "sum": (DROPOUT,)}
+JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
+HALVES = {
+    **{"simcse": (DROPOUT,), "crops": (STATIC,), "moco": (DROPOUT,), "pairs": (DROPOUT,), "sum": (DROPOUT,)},
+    **dict.fromkeys(JOINT, (DROPOUT,)),
+}
 
 
 @pytest.mark.parametrize("objective", HALVES)

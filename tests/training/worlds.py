@@ -22,7 +22,8 @@ from textssl.training.signals import StopSignals
 from textssl.training.step import StepGradient
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
-SENTENCES = ("crops", "static", "moco", "pairs", "sum")  # simcse needs dropout, which differs by process
+JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
+SENTENCES = ("crops", "static", "moco", *JOINT, "pairs", "sum")  # simcse needs dropout, which differs by process
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
 STEPS = 3  # of a loop in float64, after the gradient of the first step

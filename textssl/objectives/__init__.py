@@ -8,15 +8,21 @@ from typing import Any
 from textssl.config import validate_options
 from textssl.errors import UserError, excerpt
 from textssl.explanations import nearest
+from textssl.objectives.barlow import Barlow
 from textssl.objectives.base import Objective
+from textssl.objectives.byol import BYOL
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.crops import Crops
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
 from textssl.objectives.pairs import Pairs
+from textssl.objectives.sigreg import SIGReg
 from textssl.objectives.simcse import SimCSE
+from textssl.objectives.simsiam import SimSiam
 from textssl.objectives.sum import Sum
 from textssl.objectives.supervised import Classification, Regression, Supervised
+from textssl.objectives.vicreg import VICReg
+from textssl.objectives.whitening import Whitening
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "mlm": MaskedLM,
@@ -24,6 +30,12 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "simcse": SimCSE,
     "crops": Crops,
     "moco": MoCo,
+    "byol": BYOL,
+    "simsiam": SimSiam,
+    "barlow": Barlow,
+    "vicreg": VICReg,
+    "whitening": Whitening,
+    "sigreg": SIGReg,
     "pairs": Pairs,
     "sum": Sum,
 }

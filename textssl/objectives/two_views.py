@@ -27,6 +27,7 @@ Temperature = Annotated[float, Field(gt=0)]
 Widths = list[Annotated[int, Field(gt=0)]]
 Width = Annotated[int, Field(gt=0)] | None
 Norm = Literal["none", "batch", "layer"]
+EPSILON = 1e-8  # of batch normalisation: unit vectors of an untrained model vary by 1e-5 in a dimension, or less
 Rate = Annotated[float, Field(ge=0, le=1)]
 Momentum = Rate | tuple[Rate, Rate]  # constant, or at the beginning and at the end of the run
 
@@ -35,24 +36,37 @@ class TwoViews(Objective):
     """Two views of a sample, their vectors, and a projector between the vectors and the loss, which is not exported.
 
     view: what the views are (textssl.views.kinds). projector_width: of the projector's layers; None: there is none.
-    projector_norm: of its hidden layers. Batch normalisation has to see the whole global batch, each view by itself, so
-    such a projector works in `batch_loss` and any other in `forward`; `projected` gives the vectors either way.
+    projector_norm: of its hidden layers. projector_out: of its output; None: projector_width. last_norm: whether its
+    output is normalised over the batch too. Batch normalisation has to see the whole global batch, each view by itself,
+    so such a projector works in `batch_loss` and any other in `forward`; `projected` gives the vectors either way.
     """
 
     backbone_kind = "sentence"
     deals: ClassVar[Deals] = "texts"
     least_samples = 2
     needs_dropout: ClassVar[bool] = True  # or else the two forwards of view dropout are one
+    last_norm: ClassVar[bool] = False
     against_collapse = (
         "look at what keeps vectors apart in this method, lower optimizer.lr, lengthen the warmup, or make the views "
         "harder to tell from other samples'"
     )
 
-    def __init__(self, view: View | dict[str, Any], projector_width: int | None = None, projector_norm: Norm = "none"):
+    def __init__(
+        self,
+        view: View | dict[str, Any],
+        projector_width: int | None = None,
+        projector_norm: Norm = "none",
+        projector_out: int | None = None,
+    ):
         super().__init__()
+        if projector_out is not None and projector_width is None:
+            raise UserError(
+                f"objective.projector_out is {projector_out}, but objective.projector_width is null, so that there is "
+                "no projector: set both, or neither"
+            )
         self.view = as_view(view)
         self.draws = self.view.draws
-        self.projector_width = projector_width
+        self.projector_width, self.projector_out = projector_width, projector_out
         self.projector_norm: Norm = projector_norm
         self.pair_facts = PairFacts()
 
@@ -69,12 +83,13 @@ class TwoViews(Objective):
         super().build(backbone, facts)
         if self.view.name == "dropout" and self.needs_dropout:
             check_dropout(self.backbone)
-        self.projector = build_head(self.backbone.trainable_width, self.projector_width, norm=self.projector_norm)
+        shape = self.backbone.trainable_width, self.projector_width, self.projector_out
+        self.projector = build_head(*shape, norm=self.projector_norm, last_norm=self.last_norm)
 
     @property
     def width(self) -> int:
         """Of the vectors that the loss sees."""
-        return self.projector_width or self.backbone.trainable_width
+        return self.projector_out or self.projector_width or self.backbone.trainable_width
 
     def make_view(self, sample: Any, rng: np.random.Generator, progress: float) -> Views:
         return self.view(sample, rng, progress)
@@ -98,6 +113,14 @@ class TwoViews(Objective):
             return self.projector(first), self.projector(second)
         return first, second
 
+    def scaled(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The projected vectors, for losses that want a variance of 1 in each dimension: without a projector at the
+        length sqrt(width), at which isotropic vectors have it."""
+        first, second = self.projected(features)
+        if self.projector_width is None:
+            first, second = (F.normalize(view, dim=1) * view.shape[1] ** 0.5 for view in (first, second))
+        return first, second
+
     @torch.no_grad()
     def watched(self, features: dict[str, Tensor]) -> Watched:
         anchors, positives = self.projected(features)
@@ -111,21 +134,26 @@ def by_view(rows: Tensor) -> tuple[Tensor, Tensor]:
     return rows[0::2], rows[1::2]
 
 
-def build_head(width: int, hidden: int | None, out: int | None = None, *, norm: Norm = "none") -> nn.Module:
+def build_head(
+    width: int, hidden: int | None, out: int | None = None, *, norm: Norm = "none", last_norm: bool = False
+) -> nn.Module:
     """A projector or predictor: layer, norm, ReLU, layer (arXiv:2002.05709, section 2.1; 2006.07733, section 3.3).
 
-    hidden: None gives the identity. out: as wide as hidden by default. The norms keep no running statistics: such a
-    head is no part of the result, and always sees whole batches.
+    hidden: None gives the identity. out: as wide as hidden by default. last_norm: batch normalisation of the output,
+    without affine (arXiv:2011.10566, section 3). The norms keep no running statistics: such a head is no part of the
+    result, and always sees whole batches.
     """
     if hidden is None:
         return nn.Identity()
     norms: dict[str, list[nn.Module]] = {
         "none": [],
-        "batch": [nn.BatchNorm1d(hidden, track_running_stats=False)],
+        "batch": [nn.BatchNorm1d(hidden, EPSILON, track_running_stats=False)],
         "layer": [nn.LayerNorm(hidden)],
     }
-    last = nn.Linear(hidden, out or hidden, bias=False)
-    return nn.Sequential(nn.Linear(width, hidden), *norms[norm], nn.ReLU(), last)
+    last: list[nn.Module] = [nn.Linear(hidden, out or hidden, bias=False)]
+    if last_norm:
+        last.append(nn.BatchNorm1d(out or hidden, EPSILON, affine=False, track_running_stats=False))
+    return nn.Sequential(nn.Linear(width, hidden), *norms[norm], nn.ReLU(), *last)
 
 
 def scheduled(momentum: float | Sequence[float], progress: float) -> float:

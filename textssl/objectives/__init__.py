@@ -12,15 +12,19 @@ from textssl.objectives.barlow import Barlow
 from textssl.objectives.base import Objective
 from textssl.objectives.byol import BYOL
 from textssl.objectives.clm import CausalLM
+from textssl.objectives.cpc import CPC
 from textssl.objectives.crops import Crops
+from textssl.objectives.deepcluster import DeepCluster
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
+from textssl.objectives.order import Order
 from textssl.objectives.pairs import Pairs
 from textssl.objectives.sigreg import SIGReg
 from textssl.objectives.simcse import SimCSE
 from textssl.objectives.simsiam import SimSiam
 from textssl.objectives.sum import Sum
 from textssl.objectives.supervised import Classification, Regression, Supervised
+from textssl.objectives.swav import SwAV
 from textssl.objectives.vicreg import VICReg
 from textssl.objectives.whitening import Whitening
 
@@ -36,6 +40,10 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "vicreg": VICReg,
     "whitening": Whitening,
     "sigreg": SIGReg,
+    "swav": SwAV,
+    "deepcluster": DeepCluster,
+    "cpc": CPC,
+    "order": Order,
     "pairs": Pairs,
     "sum": Sum,
 }

@@ -108,6 +108,12 @@ class Sum(Objective):
                 return found
         return None
 
+    def figures(self, features: dict[str, Tensor]) -> Mapping[str, float | Tensor]:
+        found: dict[str, float | Tensor] = {}
+        for name, part in self.parts.items():
+            found |= part.objective.figures(own_features(features, name))
+        return found
+
     def commit(self, features: dict[str, Tensor], progress: float) -> None:
         for name, part in self.parts.items():
             part.objective.commit(own_features(features, name), progress)

@@ -86,6 +86,20 @@ SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, 
         "",
     ),
     "sigreg": ({"name": "sigreg", "view": CROPS, "projector_width": 24, "projector_out": 4, "num_slices": 16}, ""),
+    "swav": (
+        {
+            "name": "swav",
+            "view": CROPS,
+            "num_prototypes": 6,
+            "queue_size": 20,
+            "frozen_steps": 1,
+            "projector_width": 12,
+        },
+        "",
+    ),
+    "deepcluster": ({"name": "deepcluster", "view": CROPS, "num_clusters": 6, "refresh_every": 4}, ""),
+    "cpc": ({"name": "cpc", "num_sentences": 4, "ahead": 2, "max_tokens": 12}, ""),
+    "order": ({"name": "order", "min_tokens": 3, "max_tokens": 8, "hidden_width": 16}, ""),
     "pairs": ({"name": "pairs", "symmetric": True}, ""),
     "sum": (
         {

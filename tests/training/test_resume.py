@@ -38,7 +38,18 @@ def config_of(folder, objective, *overrides, out):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "objective, workers", [("mlm", 0), ("clm", 2), ("moco", 0), ("byol", 0), ("sigreg", 2), ("sum", 2), (CLUSTERED, 2)]
+    "objective, workers",
+    [
+        ("mlm", 0),
+        ("clm", 2),
+        ("moco", 0),
+        ("byol", 0),
+        ("sigreg", 2),
+        ("sum", 2),
+        ("swav", 0),
+        ("deepcluster", 2),
+        ("order", 2),
+    ],
 )
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
     options = ("train.max_steps=120", "train.checkpoint_every=15", DROPOUT, f"train.workers={workers}", WINDOWS)
@@ -114,6 +125,7 @@ JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
 HALVES = {
     **{"simcse": (DROPOUT,), "crops": (STATIC,), "moco": (DROPOUT,), "pairs": (DROPOUT,), "sum": (DROPOUT,)},
     **dict.fromkeys(JOINT, (DROPOUT,)),
+    **dict.fromkeys(("swav", "deepcluster", "cpc", "order"), (DROPOUT,)),
 }
 
 

@@ -23,7 +23,18 @@ from textssl.training.step import StepGradient
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
 JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
-SENTENCES = ("crops", "static", "moco", *JOINT, "pairs", "sum")  # simcse needs dropout, which differs by process
+CLUSTERING = ("swav", "deepcluster")
+PREDICTIVE = ("cpc", "order")
+SENTENCES = (
+    "crops",
+    "static",
+    "moco",
+    *JOINT,
+    *CLUSTERING,
+    *PREDICTIVE,
+    "pairs",
+    "sum",
+)  # simcse needs dropout, which differs by process
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
 STEPS = 3  # of a loop in float64, after the gradient of the first step

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from textssl.batch import Texts
+from textssl.errors import UserError
 from textssl.objectives.base import Deals, Encoded, Facts, Objective, Watched
 from textssl.objectives.two_views import Temperature
 from textssl.sample_types import Document, Views, content_key
@@ -57,6 +58,10 @@ class CPC(Objective):
         texts += [sample.ids[:1].copy()] * (self.num_sentences - len(spans))
         source = content_key(sample.ids) if sample.source is None else sample.source
         return Views(list(texts), source, target=float(len(spans)))
+
+    def check_length(self, tokens: int) -> None:
+        if self.max_tokens > tokens:
+            raise UserError(f"objective.max_tokens is {self.max_tokens}, but texts are cut at {tokens} tokens")
 
     def forward(self, batch: Texts) -> Encoded:
         content = torch.stack([batch.text, batch.source, batch.targets.long()], dim=1)

@@ -12,7 +12,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor, nn
 
 from textssl.errors import UserError
-from textssl.models.fitted.clusters import entropy_of, matched, spherical_k_means
+from textssl.models.pretext.clusters import entropy_of, matched, spherical_k_means
 from textssl.objectives.base import Embed, Facts
 from textssl.objectives.two_views import Temperature, TwoViews, Width
 from textssl.views.kinds import AnyView, CropsView

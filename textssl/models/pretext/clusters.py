@@ -18,7 +18,7 @@ def spherical_k_means(unit: np.ndarray, count: int, seed: int) -> tuple[np.ndarr
     """
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
-        centres = KMeans(count, n_init=1, random_state=seed, max_iter=50).fit(unit).cluster_centers_
+        centres = KMeans(count, n_init="auto", random_state=seed, max_iter=50).fit(unit).cluster_centers_
         centroids = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
         return (unit @ centroids.T).argmax(1), centroids
 

@@ -111,7 +111,8 @@ class Sum(Objective):
     def figures(self, features: dict[str, Tensor]) -> Mapping[str, float | Tensor]:
         found: dict[str, float | Tensor] = {}
         for name, part in self.parts.items():
-            found |= part.objective.figures(own_features(features, name))
+            own = own_features(features, name)
+            found |= part.objective.figures(own) if own else {}
         return found
 
     def commit(self, features: dict[str, Tensor], progress: float) -> None:

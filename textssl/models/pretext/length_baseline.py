@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -38,9 +37,8 @@ class LengthBaseline(nn.Module):
     def add(self, lengths: Tensor, targets: Sequence[Tensor]) -> None:
         """Learn from samples. targets: (samples,) class of each question, or a negative number where there is none."""
         known = (targets[0] >= 0).double()[:, None]
-        wanted = torch.cat(
-            [F.one_hot(one.clamp(min=0), count) for one, count in zip(targets, self.num_classes, strict=True)], dim=1
-        )
+        classes = [torch.arange(count, device=lengths.device) for count in self.num_classes]
+        wanted = torch.cat([one[:, None] == numbers for one, numbers in zip(targets, classes, strict=True)], dim=1)
         inputs = self.inputs(lengths) * known
         self.gram.add_(inputs.T @ inputs)
         self.cross.add_(inputs.T @ wanted.double())

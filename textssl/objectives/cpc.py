@@ -21,10 +21,10 @@ from textssl.views.segments import next_sentences
 class CPC(Objective):
     """From the vectors of a document's sentences so far, find those of the next ones (arXiv:1807.03748, eq. 3 and 4).
 
-    A recurrent network reads the sentences' vectors one after another; a linear layer for each of 1 to `ahead` makes a
-    prediction of its state. num_sentences: of a document, one after another. max_tokens: at which a sentence is cut.
-    temperature: by which cosines are divided. same_document: whether its other sentences are distractors too, beside
-    those of all other documents of the global batch.
+    A recurrent network reads the sentences' vectors one after another, and linear layers predict from its state.
+    num_sentences: of a document, one after another. ahead: how many of the next sentences are predicted, each with a
+    layer of its own. max_tokens: at which a sentence is cut. temperature: by which cosines are divided. same_document:
+    whether its other sentences are distractors too, beside those of all other documents of the global batch.
     """
 
     draws = "documents"

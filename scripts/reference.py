@@ -34,6 +34,7 @@ VOCABULARY = 8192  # of the token embeddings that are counted
 MEANINGS = {  # of options that no docstring explains by itself
     "temperature": "similarities are divided by it before the softmax",
     "span_mean": "mean length of a span, in words",
+    "refresh_every": "steps between two clusterings of the corpus",
     "init_std": "with init random: standard deviation of the start; null: 1/sqrt(width)",
 }
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from textssl.sample_types import IGNORE
+
 CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**26}  # logits of one chunk: 16 MB in float32, which caches hold, and 256 MB
 CHUNK_TOKENS = 256  # but at least so many tokens, for the matrix products to be efficient
 
@@ -182,3 +184,24 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, *, same: Tensor |
     excluded[place, partner] = False
     excluded[place, place] = True
     return F.cross_entropy((views @ views.T / temperature).masked_fill(excluded, -torch.inf), partner)
+
+
+def sinkhorn(scores: Tensor, epsilon: float, rounds: int, *, present: Tensor | None = None) -> Tensor:
+    """Soft assignments that use all prototypes alike: (rows, prototypes), each row sums to 1 (arXiv:2006.09882, eq. 3).
+
+    scores: (rows, prototypes) similarities. epsilon: by which they are divided; the smaller, the harder the assignment.
+    rounds: of dividing by the sum of each prototype and then of each row (Sinkhorn-Knopp); 0: a softmax of each row.
+    present: (rows,) bool, rows that count; None: all.
+    """
+    logs = scores / epsilon
+    for _ in range(rounds):
+        counted = logs if present is None else logs.masked_fill(~present[:, None], -torch.inf)
+        logs = logs - counted.logsumexp(0)
+        logs = logs - logs.logsumexp(1, keepdim=True)
+    return logs.softmax(1)
+
+
+def mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the rows that have a target, in nats; 0 where none has. targets: (rows,) classes, or IGNORE."""
+    total = F.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORE)
+    return total / (targets != IGNORE).sum().clamp(min=1)

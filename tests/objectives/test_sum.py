@@ -130,3 +130,12 @@ def test_given_pairs_go_to_the_part_that_wants_them():
     for other in (without, resolve_objective({"name": "crops"})[0], resolve_objective({"name": "mlm"})[0]):
         with pytest.raises(UserError, match=r"data.pairs is for (the )?objective"):
             other.take_pairs(PairFacts(1))
+
+
+def test_the_figures_of_a_mixture_are_those_of_its_parts():
+    parts = [{"name": "crops"}, {"name": "swav", "num_prototypes": 4}]
+    objective = built("sum", parts=parts)
+    own = two_view_features(5)
+    features = {f"{part}/{name}": value for part in ("crops", "swav") for name, value in own.items()}
+    expected = objective.parts["swav"].objective.figures(own)
+    assert objective.figures(features) == expected and len(expected) == 2

@@ -134,12 +134,16 @@ KNOWN = {  # what each method is without the part that holds it open
     "vicreg": (*NARROW, "objective.variance=0", "objective.covariance=0"),
     "whitening": (*NARROW, "objective.shrinkage=1", "objective.slice_size=16"),
     "sigreg": (*NARROW, "objective.gaussian=0"),
+    "swav": (DIRECT, "objective.rounds=0"),
+    "deepcluster": ("objective.num_clusters=2", "optimizer.lr=3e-2"),
+    "cpc": ("objective.temperature=100", "objective.same_document=false"),
+    "order": ("objective.segments=2", "objective.distance_weight=0", "objective.hidden_width=1"),
 }
 
 
 @pytest.mark.parametrize("objective", KNOWN)
 def test_what_holds_a_method_open_is_missed(folder, objective, capsys):
-    pretrain(sentence_config(folder, objective, *KNOWN[objective], *QUICK, "train.max_steps=40", out=objective))
+    pretrain(sentence_config(folder, objective, *QUICK, *KNOWN[objective], "train.max_steps=40", out=objective))
     assert min(line["features/rankme"] for line in metrics(folder / objective)) < 4
     shown = " ".join(capsys.readouterr().err.split())
     assert shown.count("COLLAPSE at step") == 1 and f"the features of {objective} have collapsed" in shown

@@ -14,6 +14,7 @@ from textssl.sections import ModelConfig, OptimizerConfig
 from textssl.training.optimizer import (
     Muon,
     build_optimizer,
+    forget,
     newton_schulz,
     orthogonalize,
     parameter_groups,
@@ -163,3 +164,27 @@ def test_the_classifier_of_labelled_pairs_is_adamws_and_a_projector_muons():
     assert parameter_groups(built("pairs"))[1] == []
     crops = built("crops", projector_width=8)
     assert parameter_groups(crops)[1] == []
+
+
+def test_a_parameter_that_is_forgotten_begins_anew_and_others_go_on():
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    fresh = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    (optimizer,) = build_optimizer(layers, OptimizerConfig(name="adamw"))
+    (other,) = build_optimizer(fresh, OptimizerConfig(name="adamw"))
+
+    def learn(model, by, seed):
+        inputs = torch.randn(8, 4, generator=torch.Generator().manual_seed(seed))
+        model(inputs).square().sum().backward()
+        by.step()
+        by.zero_grad()
+
+    for seed in range(3):
+        learn(layers, optimizer, seed)
+    kept = optimizer.state[layers[0].weight]["exp_avg"].clone()
+    forget([optimizer], [layers[1].weight])
+    assert torch.equal(optimizer.state[layers[0].weight]["exp_avg"], kept) and kept.abs().sum() > 0
+    fresh.load_state_dict(layers.state_dict())
+    learn(layers, optimizer, 9)
+    learn(fresh, other, 9)
+    assert torch.equal(layers[1].weight, fresh[1].weight) and not torch.equal(layers[0].weight, fresh[0].weight)

@@ -41,15 +41,8 @@ def config_of(folder, objective, *overrides, out):
 @pytest.mark.parametrize(
     "objective, workers",
     [
-        ("mlm", 0),
-        ("clm", 2),
-        ("infilling", 2),
-        ("moco", 0),
-        ("byol", 0),
-        ("sigreg", 2),
-        ("sum", 2),
-        (CLUSTERED, 2),
-        ("data2vec", 0),
+        *(("mlm", 0), ("clm", 2), ("infilling", 2), ("data2vec", 0), ("moco", 0), ("byol", 0)),
+        *(("swav", 0), ("deepcluster", 2), ("order", 2), ("sum", 2)),
     ],
 )
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):
@@ -127,7 +120,7 @@ STATIC = "model={config: {model_type: static, hidden_size: 32, identity_size: 8}
 JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
 HALVES = {
     **{"simcse": (DROPOUT,), "crops": (STATIC,), "moco": (DROPOUT,), "pairs": (DROPOUT,), "sum": (DROPOUT,)},
-    **dict.fromkeys((*JOINT, "tsdae"), (DROPOUT,)),
+    **dict.fromkeys((*JOINT, "swav", "deepcluster", "cpc", "order", "tsdae"), (DROPOUT,)),
     "skipgram": (),
 }
 

@@ -14,6 +14,7 @@ from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
 from textssl.objectives import OBJECTIVES, MaskedLM, resolve_objective
 from textssl.objectives.base import Encoded, Term
+from textssl.training.signals import StopSignals
 from textssl.training.trainer import Trainer
 
 CROPS = "tests.objectives.contrastive:TwoCrops"
@@ -257,3 +258,27 @@ def test_wrong_configurations_are_answered(folder, override, message):
         with pytest.raises(UserError, match=message):
             pretrain(config)
         assert not (folder / "wrong").exists()
+
+
+def test_figures_of_an_objectives_own_are_in_the_log(folder):
+    pretrain(sentence_config(folder, "deepcluster", "train.log_every=3", "evaluation.every=null", out="figures"))
+    lines = [json.loads(line) for line in (folder / "figures" / "metrics.jsonl").read_text().splitlines()]
+    logged = [line for line in lines if "train/lr" in line]
+    assert all(0 < line["train/clusters/entropy"] <= 1 for line in logged)
+    assert [line["step"] for line in logged if "train/clusters/agreement" in line] == [6, 9, 12, 15, 18]
+
+
+@pytest.mark.parametrize("head", ["matched", "anew"])
+def test_a_head_that_a_refresh_draws_again_has_no_past(folder, head):
+    config = sentence_config(folder, "deepcluster", f"objective.head={head}", out=f"head-{head}")
+    objective, config.objective = resolve_objective(config.objective)
+    trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
+    trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
+    trainer.refresh()
+    for step in range(4):
+        trainer.train_step(trainer.dataset[step], trainer.totals(trainer.dataset[step]))
+    trainer.refresh()
+    weight = objective.classifier.weight
+    (state,) = (optimizer.state[weight] for optimizer in trainer.optimizers if weight in optimizer.state)
+    assert (state["exp_avg"].abs().sum() > 0) == (head == "matched")
+    assert float(state["step"]) == (4 if head == "matched" else 0)

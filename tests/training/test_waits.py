@@ -65,7 +65,13 @@ CASES = {
 }
 # Without a mask (rows of whole documents, sdpa), transformers asks a causal model's positions whether they are packed.
 OF_TRANSFORMERS = {"clm": 1}
-BEFORE_COMMIT = {"moco": 1, "byol": 1, "sigreg": 2}  # whether the step was finite; the number of the next slices
+BEFORE_COMMIT = {
+    "moco": 1,
+    "byol": 1,
+    "sigreg": 2,
+    "swav": 1,
+    "order": 1,
+}  # whether the step was finite; the number of the next slices
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -24,7 +24,8 @@ from textssl.training.step import StepGradient
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
 OBJECTIVES |= {name: name for name in ("infilling", "replaced_token", "diffusion", "data2vec", "hybrid")}
 JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
-SENTENCES = ("crops", "static", "moco", *JOINT, "pairs", "sum", "tsdae", "skipgram")  # simcse's dropout differs
+CLUSTERING, PREDICTIVE = ("swav", "deepcluster"), ("cpc", "order", "skipgram")
+SENTENCES = ("crops", "static", "moco", *JOINT, *CLUSTERING, *PREDICTIVE, "tsdae", "pairs", "sum")  # simcse: dropout
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
 STEPS = 3  # of a loop in float64, after the gradient of the first step

@@ -12,13 +12,16 @@ from textssl.objectives.barlow import Barlow
 from textssl.objectives.base import Objective
 from textssl.objectives.byol import BYOL
 from textssl.objectives.clm import CausalLM
+from textssl.objectives.cpc import CPC
 from textssl.objectives.crops import Crops
 from textssl.objectives.data2vec import Data2Vec
+from textssl.objectives.deepcluster import DeepCluster
 from textssl.objectives.diffusion import Diffusion
 from textssl.objectives.hybrid import Hybrid
 from textssl.objectives.infilling import Infilling
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.moco import MoCo
+from textssl.objectives.order import Order
 from textssl.objectives.pairs import Pairs
 from textssl.objectives.replaced_token import ReplacedToken
 from textssl.objectives.sigreg import SIGReg
@@ -27,6 +30,7 @@ from textssl.objectives.simsiam import SimSiam
 from textssl.objectives.skipgram import SkipGram
 from textssl.objectives.sum import Sum
 from textssl.objectives.supervised import Classification, Regression, Supervised
+from textssl.objectives.swav import SwAV
 from textssl.objectives.tsdae import Tsdae
 from textssl.objectives.vicreg import VICReg
 from textssl.objectives.whitening import Whitening
@@ -44,6 +48,10 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "vicreg": VICReg,
     "whitening": Whitening,
     "sigreg": SIGReg,
+    "swav": SwAV,
+    "deepcluster": DeepCluster,
+    "cpc": CPC,
+    "order": Order,
     "pairs": Pairs,
     "replaced_token": ReplacedToken,
     "diffusion": Diffusion,

@@ -11,7 +11,8 @@ The life of a step:
 6. Gradients are summed over ranks and clipped, and the optimizer moves the weights; if anything is not finite, nothing
    changes, and step 7 is left out.
 7. `commit` moves what follows the weights: teacher, queue, prototypes, running statistics. Nothing else may move them.
-8. `watched` shows the features to the collapse monitor, at the steps that are logged.
+8. `watched` shows the features to the collapse monitor, and `figures` gives the method's own figures, at the steps
+   that are logged.
 9. `refresh` recomputes what depends on the whole corpus, every `refresh_every` steps, before that step's checkpoint.
 
 An objective knows nothing of processes, accumulation, or the files of a corpus.
@@ -221,6 +222,13 @@ class Objective(nn.Module):
         """What the monitor looks at, from the gathered features of a step; None where there is nothing."""
         return None
 
+    def figures(self, features: dict[str, Tensor]) -> Mapping[str, float | Tensor]:
+        """Scalars of the method's own for the log, by name: `NAME` is written as `train/NAME` (accuracies, entropies).
+
+        features: gathered, of the step that is logged. It changes no buffer; what is told of a refresh is kept in one.
+        """
+        return {}
+
     def commit(self, features: dict[str, Tensor], progress: float) -> None:
         """After the optimizer's step, and only then: move the teacher, the queue, the prototypes, running statistics.
 
@@ -232,6 +240,7 @@ class Objective(nn.Module):
 
         embed() gives (document keys, vectors) of the training corpora: (documents,) int64, which `Texts.source` of a
         view of the document holds too, and (documents, width); the same on every rank. What is kept must be buffers.
+        A parameter that is written here begins anew: its state in the optimizer is forgotten.
         """
 
     def export(self, path: Path, tokenizer: Any) -> None:

@@ -117,6 +117,13 @@ class Sum(Objective):
                 return found
         return None
 
+    def figures(self, features: dict[str, Tensor]) -> Mapping[str, float | Tensor]:
+        found: dict[str, float | Tensor] = {}
+        for name, part in self.parts.items():
+            own = own_features(features, name)
+            found |= part.objective.figures(own) if own else {}
+        return found
+
     def commit(self, features: dict[str, Tensor], progress: float) -> None:
         for name, part in self.parts.items():
             part.objective.commit(own_features(features, name), progress)

@@ -107,6 +107,7 @@ class Logbook:
             **recent.figures(seconds),
             "train/lr": lr,
             "train/skipped_steps": self.skipped_steps,
+            **self.own_figures(),
             **self.watch(spent.steps),
         }
         self.figures.update(figures)
@@ -114,6 +115,12 @@ class Logbook:
         loss, speed = figures["train/loss"], figures["train/tokens_per_second"]
         left = duration(seconds_left)
         self.tracker.show(done, f"step {spent.steps:>6}  loss {loss:.4f}  {speed:,.0f} tokens/s  {left} left")
+
+    def own_figures(self) -> dict[str, float]:
+        """What the objective tells of itself, of the last step."""
+        if not self.features:
+            return {}
+        return {f"train/{name}": float(value) for name, value in self.objective.figures(self.features).items()}
 
     def watch(self, step: int) -> dict[str, float]:
         """The monitor's figures of the last step, and its alarm, on rank 0; the features are the same everywhere."""

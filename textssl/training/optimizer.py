@@ -100,6 +100,14 @@ def set_lr(optimizers: Iterable[Optimizer], factor: float) -> None:
             group["lr"] = group["peak_lr"] * factor
 
 
+def forget(optimizers: Iterable[Optimizer], parameters: Iterable[nn.Parameter]) -> None:
+    """Let these parameters begin anew: momenta, variances and counts of steps become 0."""
+    for parameter in parameters:
+        for optimizer in optimizers:
+            for value in optimizer.state.get(parameter, {}).values():
+                value.zero_()
+
+
 class Muon(Optimizer):
     """Momentum whose matrix is replaced by its nearest orthogonal one (Jordan 2024; scale of arXiv:2502.16982, eq. 4).
 

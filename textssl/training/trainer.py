@@ -22,7 +22,7 @@ from textssl.system.terminal import Terminal
 from textssl.training import checkpoint
 from textssl.training.evaluations import Evaluation, restore_best
 from textssl.training.logbook import Logbook, position
-from textssl.training.optimizer import build_optimizer, set_lr
+from textssl.training.optimizer import build_optimizer, forget, set_lr
 from textssl.training.precision import widened
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
@@ -177,7 +177,10 @@ class Trainer:
         for part in self.objective.leaves:
             if part.refresh_every and self.spent.steps % part.refresh_every == 0:
                 assert self.embed_corpus is not None, f"{type(part).__name__}.refresh needs documents to embed"
+                versions = [parameter._version for parameter in self.parameters]
                 part.refresh(self.embed_corpus)
+                written = zip(self.parameters, versions, strict=True)
+                forget(self.optimizers, [parameter for parameter, version in written if parameter._version != version])
 
     def run_evaluation(self, evaluations: Sequence[Evaluation]) -> bool:
         """Figures into metrics.jsonl, the training clock standing still; returns whether they are the best so far."""

@@ -7,7 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from textssl.report.comparison.rows import lower_is_better, short_figures, shown
+from textssl.evaluation.figures.figure import less_is_better
+from textssl.report.comparison.rows import short_figures, shown
 from textssl.system.files import write_text
 
 DATA = "/*DATA*/"
@@ -27,16 +28,18 @@ def page_data(comparison: dict[str, Any]) -> dict[str, Any]:
     keys = list(dict.fromkeys(key for row in rows for key in row["figures"]))
     short = short_figures(rows)
     words = {key: short.get(key, key) for key in [*short, *(key for key in keys if key not in short)]}
-    firsts: dict[str, dict[str, Any]] = {}
-    for record in entries.values():
-        if "curves" in record:
-            firsts.setdefault(record["name"], record)
+    firsts = {  # of each row the first seed that has ended
+        row["name"]: record
+        for row in rows
+        for record in [next((one for one in entries.values() if one.get("name") == row["name"] and "map" in one), None)]
+        if record is not None
+    }
     maps = {name: record["map"] for name, record in firsts.items() if record["map"]}
     maps |= {one["words"]: one["map"] for one in comparison["baselines"].values() if one.get("map")}
     return {
         "settings": comparison["settings"],
         "columns": [
-            {"key": key, "words": heading, "low": lower_is_better(key), "short": key in short}
+            {"key": key, "words": heading, "low": less_is_better(key), "short": key in short}
             for key, heading in words.items()
         ],
         "rows": [{**row, "shown": {key: shown(row["figures"].get(key)) for key in keys}} for row in rows],

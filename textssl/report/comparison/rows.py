@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from textssl.evaluation.figures.figure import METRICS
+from textssl.evaluation.figures.figure import bounds, less_is_better
 from textssl.evaluation.figures.intervals import over_draws
 
 COST = ("tokens", "parameters", "seconds", "peak_bytes")  # what a machine decides comes last
@@ -25,7 +25,6 @@ SHORT = {  # last part of a figure's name -> heading; the first figure of each i
     "pseudo_bits_per_byte": "pseudo bits/byte",
     "rankme": "RankMe",
 }
-UNBOUNDED = (-float("inf"), float("inf"))
 
 
 def make_rows(records: Sequence[tuple[str, str, dict[str, Any]]], baselines: dict[str, Any]) -> list[dict[str, Any]]:
@@ -43,7 +42,7 @@ def make_rows(records: Sequence[tuple[str, str, dict[str, Any]]], baselines: dic
     def order(row: dict[str, Any]) -> tuple[bool, bool, float]:
         figure = row["figures"].get(first)
         worth = 0.0 if figure is None else figure["mean"]
-        return bool(row["failed"]), figure is None, worth if first and lower_is_better(first) else -worth
+        return bool(row["failed"]), figure is None, worth if first and less_is_better(first) else -worth
 
     rows.sort(key=order)
     rows += [
@@ -85,7 +84,7 @@ def over_seeds(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
     if len(each) == 1:
         figure = dict(each[0])
     else:
-        score = over_draws([one["mean"] for one in each], UNBOUNDED)
+        score = over_draws([one["mean"] for one in each], bounds(key.partition("/")[2]))
         figure = {"mean": score.mean, "low": score.low, "high": score.high}
     for against in ("above_random", "above_tfidf"):
         found = [record[against][key] for record in records if key in record[against]]
@@ -93,11 +92,6 @@ def over_seeds(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
             least = max(found, key=lambda one: one["p"])
             figure[against] = {"difference": sum(one["difference"] for one in found) / len(found), "p": least["p"]}
     return figure
-
-
-def lower_is_better(figure: str) -> bool:
-    metric = METRICS.get(figure.rpartition("/")[2])
-    return metric is not None and metric.less_is_better
 
 
 def short_figures(rows: Sequence[dict[str, Any]]) -> dict[str, str]:

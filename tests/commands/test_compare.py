@@ -1,4 +1,4 @@
-"""`textssl compare` on tiny models: a table of what ended and what failed, the same after kills, shared by processes."""
+"""`textssl compare` on tiny models: a table of what ended and what failed, after kills too, shared by processes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,11 @@ def make_inputs(folder: Path) -> list[str]:
     """Three configurations, of which one cannot be trained, a corpus and a suite; the arguments of the command."""
     make_corpus(folder)
     for name in NAMES:
-        objective = {"name": "simcse", "view": "pairs"} if name == "broken" else {"name": name}  # without data.pairs
         values = {
             "tokenizer": str(folder / "tokenizer"),
             "data": {"corpus": str(folder / "corpus"), "sequence_length": 64},
-            "model": {"config": MODELS["modernbert"], "dropout": 0.1},
-            "objective": objective,
+            "model": {"config": MODELS["modernbert"], "dropout": 0.0 if name == "broken" else 0.1},
+            "objective": {"name": "mlm" if name == "mlm" else "simcse"},  # whose views are made by dropout
             "train": {"max_steps": 120, "batch_size": 8, "checkpoint_every": 10},
             "evaluation": {"every": None},
         }
@@ -45,7 +44,7 @@ def make_inputs(folder: Path) -> list[str]:
     suite = [{"name": "topics", "path": "topics.csv"}, {"name": "pairs", "path": "pairs.csv", "kind": "similarity"}]
     suite += [{"name": "groups", "path": "topics.csv", "kind": "clustering", "starts": 2}]
     (folder / "own.yaml").write_text(yaml.safe_dump({"tasks": suite, "draws": 2, "shots": [8], "max_tokens": 12}))
-    budget = ["--budget", "40000tokens", "--suite", str(folder / "own.yaml"), "--model", "config"]
+    budget = ["--budget", "30000tokens", "--suite", str(folder / "own.yaml"), "--model", "config"]
     return [*(str(folder / f"{name}.yaml") for name in NAMES), "train.max_steps=120", *budget]
 
 
@@ -63,10 +62,13 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def lasting(out: Path) -> tuple[list[list[str]], dict]:
-    """The table and the page's data without what a machine decides: seconds and memory."""
+    """The table and the page's data without what a machine decides, seconds and memory, and without the last baseline,
+    which is made for the unbroken comparison alone."""
     with (out / "table.csv").open() as file:
-        table = [line[:-2] for line in csv.reader(file)]
+        table = [line[:-2] for line in csv.reader(file) if line[0] != BESIDE[2]]
     data = page_data(json.loads((out / "results.json").read_text()))
+    data["rows"] = [row for row in data["rows"] if row["name"] != BESIDE[2]]
+    data["efficiency"]["rows"].pop(BESIDE[2], None)
     for row in data["rows"]:
         row["cost"] = {key: value for key, value in row["cost"].items() if key in ("tokens", "parameters")}
     for curves in data["curves"].values():
@@ -89,27 +91,24 @@ def test_table_page_and_records(whole):
     with (out / "table.csv").open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert set(rows) == {*NAMES, *BESIDE, "random initialisation, modernbert"}
-    assert list(rows)[:3][-1] == "broken" and "data.pairs" in rows["broken"]["state"]
+    assert list(rows)[:3][-1] == "broken" and "set model.dropout=0.1" in rows["broken"]["state"]
     for name in ("mlm", "simcse"):
         assert float(rows[name]["topics/probe_8"]) > 1 / 3 and float(rows[name]["peak_bytes"]) > 1e8
         assert 0 <= float(rows[name]["topics/probe_8 p above random"]) <= 1 and rows[name]["pairs/spearman"]
-        assert 0 < float(rows[name]["tokens"]) <= 45_000
-    assert (
-        rows[BESIDE[0]]["groups/v_measure"]
-        and rows[BESIDE[1]]["groups/v_measure"]
-        and rows[BESIDE[2]]["topics/probe_8"]
-    )
+        assert 0 < float(rows[name]["tokens"]) <= 35_000
+    assert rows[BESIDE[0]]["groups/v_measure"] and rows[BESIDE[1]]["groups/v_measure"]
+    assert rows[BESIDE[2]]["topics/probe_8"]
     data = page_data(json.loads((out / "results.json").read_text()))
     assert data["efficiency"]["task"] == "topics" and {"mlm", BESIDE[0], BESIDE[2]} <= set(data["efficiency"]["rows"])
     assert {"mlm", "simcse", BESIDE[0], "random initialisation, modernbert"} == set(data["maps"])
     assert len(data["curves"]["mlm"]["train/loss"]) > 5 and "features/rankme" in data["curves"]["simcse"]
-    assert "broken (failed)" in said.replace("\n", " ") or "broken" in said
+    assert "broken (seed 0) failed: " in said and "Objectives at an equal budget" in said
     assert (out / "report.html").is_file()
 
 
 @pytest.mark.slow
 def test_killed_and_started_again_it_gives_the_same_table(whole, tmp_path):
-    arguments, out, _ = whole
+    arguments, out = [*whole[0], "--no-scratch"], whole[1]
     ours, second = tmp_path / "out", tmp_path / "out" / "entries" / "simcse-0"
     moments = [
         lambda: any((tmp_path / "out" / "entries" / "mlm-0" / "run" / "checkpoints").glob("step-*")),  # in the training
@@ -132,7 +131,7 @@ def test_killed_and_started_again_it_gives_the_same_table(whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_signal_saves_and_two_processes_share_a_folder(whole, tmp_path):
-    arguments, out, _ = whole
+    arguments, out = [*whole[0], "--no-scratch"], whole[1]
     ours = tmp_path / "out"
     process = start(arguments, ours)
     while not any((ours / "entries" / "mlm-0" / "run" / "checkpoints").glob("step-*")):

@@ -71,6 +71,16 @@ def test_files_of_one_name_do_not_share_a_folder(tmp_path):
     assert [entry.name for entry in found] == ["mine", "mine-2"] and found[0].folder != found[1].folder
 
 
+def test_all_read_the_same_text(tmp_path):
+    for name, corpus in (("a", "one"), ("b", "other")):
+        text = f"tokenizer: words\ndata: {{corpus: {corpus}}}\nobjective: {{name: mlm}}\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    files = [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]
+    with pytest.raises(UserError, match=r"a and b have different values of data.corpus, 'one' and 'other'"):
+        entries(files, tmp_path, overrides=())
+    assert len(entries(files, tmp_path, overrides=["data.corpus=one"])[0]) == 2
+
+
 def test_a_record_of_another_configuration_is_refused(tmp_path):
     (entry,), _ = entries(["mlm"], tmp_path)
     assert entry.read() is None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,7 @@ def make_entries(
             while name in found:
                 name, number = f"{stem}-{number}", number + 1
             found[name] = (source, config, given, words)
+    check_same({name: config for name, (_, config, _, _) in found.items()})
     if not found:
         raise UserError(f"there is nothing to compare: {'; '.join(left_out)}")
     entries = [
@@ -203,6 +204,28 @@ def make_entries(
         for number in [config.seed + seed]
     ]
     return entries, left_out
+
+
+def check_same(configs: Mapping[str, Config]) -> None:
+    """UserError where configurations read different text, which would make the comparison unfair."""
+    first = next(iter(configs.items()), None)
+    for name, config in configs.items():
+        assert first is not None
+        for key in ("tokenizer", "data.corpus"):
+            values = [config_value(one, key) for one in (first[1], config)]
+            if values[0] != values[1]:
+                raise UserError(
+                    f"{first[0]} and {name} have different values of {key}, {excerpt(str(values[0]))} and "
+                    f"{excerpt(str(values[1]))}: give one for all, as {key}=DIR"
+                )
+
+
+def config_value(config: Config, key: str) -> Any:
+    """The value of a dotted key."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def slug(name: str) -> str:

@@ -76,7 +76,7 @@ def test_all_read_the_same_text(tmp_path):
         text = f"tokenizer: words\ndata: {{corpus: {corpus}}}\nobjective: {{name: mlm}}\n"
         (tmp_path / f"{name}.yaml").write_text(text)
     files = [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]
-    with pytest.raises(UserError, match=r"a and b have different values of data.corpus, 'one' and 'other'"):
+    with pytest.raises(UserError, match=r"a and b have different values of data.corpus: give one"):
         entries(files, tmp_path, overrides=())
     assert len(entries(files, tmp_path, overrides=["data.corpus=one"])[0]) == 2
 

@@ -212,12 +212,8 @@ def check_same(configs: Mapping[str, Config]) -> None:
     for name, config in configs.items():
         assert first is not None
         for key in ("tokenizer", "data.corpus"):
-            values = [config_value(one, key) for one in (first[1], config)]
-            if values[0] != values[1]:
-                raise UserError(
-                    f"{first[0]} and {name} have different values of {key}, {excerpt(str(values[0]))} and "
-                    f"{excerpt(str(values[1]))}: give one for all, as {key}=DIR"
-                )
+            if config_value(first[1], key) != config_value(config, key):
+                raise UserError(f"{first[0]} and {name} have different values of {key}: give one for all, as {key}=DIR")
 
 
 def config_value(config: Config, key: str) -> Any:

@@ -144,7 +144,7 @@ class Settings:
 
 
 def patient_lock(file: Path) -> Lock:
-    """A lock that others hold for a moment only."""
+    """A lock that others hold for a moment only. UserError where that moment is too long."""
     until = time.monotonic() + SETTLING_SECONDS
     while True:
         try:

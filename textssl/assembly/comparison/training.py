@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from textssl.assembly.comparison.entries import Entry
+from textssl.assembly.comparison.entries import Entry, patient_lock
 from textssl.system.interrupts import ENDING
+from textssl.system.lock import NAME as RUN_LOCK
 from textssl.system.progress import working
 
 ROOT = Path(__file__).resolve().parents[3]  # the folder that holds the package
@@ -44,9 +45,16 @@ def train(entry: Entry) -> Trained:
     command += [f"out={entry.run}", f"seed={entry.seed}"]
     paths = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH", "")) if path)
     log = entry.folder / "log.txt"
+    if entry.run.is_dir():
+        patient_lock(entry.run / RUN_LOCK).release()  # the run of a comparison that was killed ends a moment later
     with log.open("ab") as file, working(f"training {entry.words}", bar=False):
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**os.environ, "PYTHONPATH": paths}
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env={**os.environ, "PYTHONPATH": paths},
+            start_new_session=True,  # Ctrl-C reaches it once, from us: a second one would not let it save
         )
         with passed_on(process):
             _, status, usage = os.wait4(process.pid, 0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from textssl.errors import UserError
 
 if TYPE_CHECKING:
+    from textssl.commands.compare import compare
     from textssl.commands.configs import copy_config, list_configs, show_config
     from textssl.commands.doctor import doctor
     from textssl.commands.embed import embed
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "UserError",
     "__version__",
+    "compare",
     "copy_config",
     "doctor",
     "embed",
@@ -56,6 +58,7 @@ __all__ = [
 ]
 
 COMMANDS = {  # public name: (module of textssl.commands, name in it)
+    "compare": ("compare", "compare"),
     "copy_config": ("configs", "copy_config"),
     "doctor": ("doctor", "doctor"),
     "embed": ("embed", "embed"),

@@ -25,6 +25,7 @@ COMMANDS = {  # words on the command line: public function
     "tokenizer train": "train_tokenizer",
     "prepare": "prepare",
     "pretrain": "pretrain",
+    "compare": "compare",
     "evaluate": "evaluate",
     "generate": "generate",
     "fill-mask": "fill_mask",

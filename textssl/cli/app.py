@@ -20,7 +20,7 @@ from textssl.system.interrupts import ended_by_signals
 WRONG_INPUT = 2
 
 ORDER = (  # of `--help`: the road from text to result, then what stands beside it
-    *("quickstart", "samples", "tokenizer", "prepare", "mine", "pretrain", "finetune", "evaluate"),
+    *("quickstart", "samples", "tokenizer", "prepare", "mine", "pretrain", "finetune", "evaluate", "compare"),
     *("embed", "predict", "generate", "fill-mask"),
     *("configs", "schema", "doctor"),
 )

@@ -48,6 +48,39 @@ def finetune(config: ConfigFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def compare(
+    configs: Annotated[
+        list[str],
+        typer.Argument(metavar="CONFIG... [KEY.SUB=VALUE...]", help="Configurations, and overrides for all of them."),
+    ],
+    budget: Annotated[str, typer.Option(help="Of each run: a time such as 120s, or 1e6tokens.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs, tables and page.")] = Path("comparison"),
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each configuration.")] = 1,
+    suite: Annotated[str, typer.Option(help="Which tasks, as in `textssl evaluate`.")] = "quick",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Trained on: a size of transformer (default: nano), a preset such as static-base, or config for each "
+            "configuration's own. Several, as --model A --model B, give a row each.",
+        ),
+    ] = None,
+    scratch: Annotated[bool, typer.Option(help="Also train the model on labels alone.")] = True,
+    retry: Annotated[bool, typer.Option("--retry", help="Run again what failed.")] = False,
+) -> None:
+    """Train objectives on the same corpus at an equal budget, and show them side by side beside baselines.
+
+    Example: `textssl compare mlm crops simcse tokenizer=tokenizer data.corpus=corpus --budget 120s`
+
+    DIR/report.html is one page with a sortable table, curves and maps; DIR/table.csv and DIR/results.json hold every
+    figure. Started again it goes on where it stopped; a run that failed is a row that says why. Several machines may
+    start the same comparison in one shared folder.
+    """
+    arguments = {**locals(), "model": model or ()}
+    finish(call("compare", arguments))
+
+
+@app.command()
 def quickstart(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything goes.")] = Path("quickstart"),
     train_steps: Annotated[int, typer.Option(min=1, help="Steps of the training itself.")] = 400,

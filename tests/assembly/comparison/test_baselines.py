@@ -1,0 +1,44 @@
+"""What stands beside the entries."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from tests.evaluation.folders import topics
+from tests.evaluation.tasks.test_classification import write_labelled
+from textssl.assembly.comparison.baselines import baseline_jobs, measured_baselines
+from textssl.assembly.comparison.entries import Budget, make_entries
+from textssl.assembly.comparison.measuring import References
+from textssl.evaluation.suite import Suite
+from textssl.evaluation.tasks.clustering import Clustering
+from textssl.system.terminal import Terminal
+
+
+@pytest.fixture
+def entries(tmp_path):
+    given = ["tokenizer=words", "data.corpus=corpus"]
+    return make_entries(["mlm", "crops", "clm"], tmp_path, Budget.parse("10s"), 1, ["nano"], given)[0]
+
+
+def test_the_unsupervised_line_stands_there_without_any_run(entries, tmp_path):
+    groups = Clustering("groups", write_labelled(tmp_path / "topics.csv", *topics(90, noise=0.6)))
+    jobs = baseline_jobs(
+        entries, References(Suite("own", [groups])), tmp_path, Terminal(file=io.StringIO()), scratch=True
+    )
+    assert list(jobs) == ["tfidf", "lsa_mixture"]  # nothing has ended that labels could train
+    for job in jobs.values():
+        job.work()
+    found = measured_baselines(jobs, [(entry, {}) for entry in entries])
+    means = [record["figures"]["groups/v_measure"]["mean"] for record in found.values()]
+    assert len(means) == 2 and min(means) > 0.05 and means[0] != means[1]
+
+
+def test_each_backbone_has_its_random_weights_once(entries):
+    records = [(entry, {"random": {"figures": {"a/knn": entry.name}, "map": []}}) for entry in entries]
+    found = measured_baselines({}, [(entries[0], {}), *records])
+    assert [(record["words"], record["figures"]["a/knn"]) for record in found.values()] == [
+        ("random initialisation, modernbert-nano", "mlm"),
+        ("random initialisation, llama-nano", "clm"),
+    ]

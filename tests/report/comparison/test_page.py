@@ -1,0 +1,87 @@
+"""The page of a comparison, opened in a browser without a window."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.comparison.made import LABELS, comparison
+from textssl.report.comparison.page import efficiency, page_data, write_page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def opened(page: Path, folder: Path) -> tuple[str, list[str]]:
+    """The page after its script and #selftest have run, and what came on the browser's console."""
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip(f"no browser on this machine: none of {', '.join(BROWSERS)}")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    command += ["--disable-extensions", "--no-first-run", f"--user-data-dir={folder}"]
+    command += ["--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom", f"{page.as_uri()}#selftest"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def selftest(dom: str) -> dict[str, Any]:
+    found = re.search(r'data-selftest="([^"]*)"', dom)
+    assert found, dom[-2000:]
+    return json.loads(html.unescape(found[1]))
+
+
+def test_page_works_in_a_browser(tmp_path):
+    page = tmp_path / "report.html"
+    write_page(page, comparison())
+    dom, console = opened(page, tmp_path / "profile")
+    found = selftest(dom)
+    assert not console and found["errors"] == []
+    assert len(found["values"]) == 2 and found["values"] == sorted(found["values"], reverse=True)
+    assert found["turned"] == sorted(found["values"]) != found["values"]
+    maps = 4  # two objectives, TF-IDF, random initialisation
+    assert found["pictures"] == found["named"] == 1 + 1 + 2 + 2 + maps  # efficiency, probe, losses, collapse
+    assert "failed: seed 0: data.pairs is missing &lt;b&gt;" in dom and "not run yet" in dom
+
+
+def test_a_fault_in_the_script_is_seen(tmp_path):
+    page = tmp_path / "report.html"
+    write_page(page, comparison())
+    page.write_text(page.read_text().replace("table(); efficiency();", "table(); nothing(); efficiency();"))
+    dom, console = opened(page, tmp_path / "profile")
+    assert console and "data-selftest" not in dom
+
+
+def test_page_needs_no_network_and_texts_end_nothing(tmp_path):
+    write_page(tmp_path / "report.html", comparison())
+    text = (tmp_path / "report.html").read_text()
+    assert not re.search(r'(src|href)="?(https?:)?//', text) and "@import" not in text and "fetch(" not in text
+    assert text.count("</script>") == 1 and LABELS[1].startswith("</script>")
+    assert len(text) < 100_000
+
+
+def test_curves_and_maps_are_of_the_first_seed():
+    data = page_data(comparison())
+    assert set(data["curves"]) == {"worse", "better"}
+    assert list(data["maps"]) == ["better", "worse", "TF-IDF", "random initialisation"]
+    assert data["maps"]["better"] == comparison()["entries"]["better-1"]["map"]
+
+
+def test_label_efficiency_is_of_the_task_with_most_numbers_of_labels():
+    found = efficiency(comparison()["rows"])
+    assert found["task"] == "news"
+    assert [point[0] for point in found["rows"]["worse"]] == [2, 8, 64]
+    assert efficiency([{"name": "a", "figures": {"x/knn": {}}}]) == {"task": None, "rows": {}}
+
+
+@pytest.mark.parametrize("rows", [[], comparison()["rows"][-1:]])
+def test_a_comparison_that_has_just_begun_has_a_page(rows, tmp_path):
+    begun = {**comparison(), "rows": rows, "entries": {}, "baselines": {}}
+    write_page(tmp_path / "report.html", begun)
+    assert "Objectives at an equal budget" in (tmp_path / "report.html").read_text()

@@ -1,0 +1,58 @@
+"""Rows of a comparison, and how they are written."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.report.comparison.made import comparison, runs
+from textssl.report.comparison.rows import csv_text, make_rows, mark, short_figures, terminal_table
+from textssl.system.terminal import Terminal
+
+
+def test_best_first_then_the_unfinished_then_baselines():
+    rows = comparison()["rows"]
+    names = ["better", "worse", "coming", "broken", "TF-IDF", "random initialisation"]
+    assert [row["name"] for row in rows] == names
+    assert [row["kind"] for row in rows] == ["objective"] * 4 + ["baseline"] * 2
+    assert rows[2]["pending"] == 1 and rows[3]["failed"] == "seed 0: data.pairs is missing <b>"
+
+
+def test_seeds_have_students_interval_and_the_least_sure_test():
+    records = runs()
+    records[1][2]["above_random"]["news/probe_8"]["p"] = 0.2
+    row = next(row for row in make_rows(records, {}) if row["name"] == "better")
+    found, values = row["figures"]["news/probe_8"], np.array([0.55, 0.65])
+    half = stats.t.ppf(0.975, 1) * values.std(ddof=1) / np.sqrt(2)
+    assert found["mean"] == pytest.approx(0.6)
+    assert (found["low"], found["high"]) == (pytest.approx(max(0.0, 0.6 - half)), pytest.approx(min(1.0, 0.6 + half)))
+    assert found["above_random"] == {"difference": pytest.approx(0.15), "p": 0.2}
+    assert row["seeds"] == 2 and row["cost"]["seconds"] == 121.0
+    assert mark(found) == "0.600" and mark({**found, "above_random": {"difference": 0.1, "p": 0.01}}) == "0.600*"
+    assert mark({**found, "above_random": {"difference": -0.1, "p": 0.01}}) == "0.600"
+
+
+def test_the_short_table_has_every_kind_of_figure_once():
+    assert list(short_figures(comparison()["rows"]).values()) == [
+        *("8 labels", "64 labels", "all labels", "k-NN", "STS", "clusters", "recall@1", "bits/byte", "RankMe")
+    ]
+
+
+def test_csv_has_intervals_tests_and_costs_last():
+    lines = list(csv.DictReader(io.StringIO(csv_text(comparison()["rows"]))))
+    assert list(lines[0])[-4:] == ["tokens", "parameters", "seconds", "peak_bytes"]
+    worse = lines[1]
+    assert float(worse["news/probe_8"]) == pytest.approx(0.46) and float(worse["news/probe_8 low"]) < 0.46
+    assert worse["news/probe_8 p above random"] == "0.01" and worse["news/probe_8 p above TF-IDF"] == "0.5"
+    assert float(worse["text/bits_per_byte"]) == 2.5 and lines[0]["text/bits_per_byte"] == ""
+    assert lines[2]["state"] == "not run yet" and "data.pairs" in lines[3]["state"]
+
+
+def test_terminal_shows_what_failed_and_what_is_to_come(capsys):
+    Terminal(width=200).print(terminal_table(comparison()["rows"]))
+    shown = capsys.readouterr().out
+    assert "broken (failed)" in shown and "coming (not run yet)" in shown and "0.460*" in shown

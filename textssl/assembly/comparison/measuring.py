@@ -1,0 +1,161 @@
+"""What is measured of an entry: figures, how surely they beat two baselines, curves, and a map of the same texts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from textssl.assembly.measured import Side
+from textssl.assembly.tuner import folder_tuner
+from textssl.evaluation.baselines import Tfidf, lsa
+from textssl.evaluation.figures.paired import adjusted, task_differences
+from textssl.evaluation.measure import Figures, run_suite
+from textssl.evaluation.suite import Suite
+from textssl.evaluation.tasks.classification import Classification
+from textssl.evaluation.tasks.clustering import Clustering
+from textssl.inference.encoders import random_encoder
+from textssl.inference.feature_cache import Remembered
+from textssl.inference.scorer import random_scorer
+
+SHOTS = (2, 4, 8, 16, 32, 64)  # labels a class of the curve of label efficiency
+SCRATCH = ("finetune_8", "finetune_64", "finetune_all")
+MAP_TEXTS, MAP_WIDTH, NEIGHBOURS = 300, 50, 30
+CURVES = ("train/loss", "eval/loss", "features/rankme", "features/mean_cosine", "features/normalised_std")
+LEARNED = re.compile(r"eval/[^/]+/probe_\d+")  # figures of evaluations while training, where a configuration wants them
+POINTS = 200  # of a curve
+
+
+def compared_suite(suite: Suite) -> Suite:
+    """The same with more label counts in its first classification task, for the curve."""
+    tasks = [copy.copy(task) for task in suite.tasks]
+    first = first_classification(tasks)
+    if first is not None:
+        first.shots = tuple(sorted({*SHOTS, *first.shots}))
+    return replace(suite, tasks=tasks)
+
+
+def first_classification(tasks: list[Any]) -> Classification | None:
+    return next((task for task in tasks if isinstance(task, Classification)), None)
+
+
+def named(tasks: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
+    """{"bbc/probe_8": {"mean": .., "low": .., "high": ..}}."""
+    return {
+        f"{task}/{name}": {"mean": figure.mean, "low": figure.low, "high": figure.high}
+        for task, figures in tasks.items()
+        for name, figure in figures.items()
+    }
+
+
+class References:
+    """What entries are measured beside, made once in a program: TF-IDF, and the random weights of each backbone."""
+
+    def __init__(self, suite: Suite) -> None:
+        self.suite = suite
+        self.untrained: dict[str, tuple[dict[str, Figures], list[list[float]]]] = {}
+
+    @cached_property
+    def tfidf(self) -> dict[str, Figures]:
+        return counted(self.suite, lambda task: task.run)
+
+    def random(self, backbone: str, model: Path, suite: Suite) -> tuple[dict[str, Figures], list[list[float]]]:
+        """Figures and the map of the architecture in a model folder, with fresh weights."""
+        key = f"{backbone} {sorted(task.name for task in suite.tasks)}"
+        if key not in self.untrained:
+            encoder = Remembered(random_encoder(model, seed=suite.seed, max_tokens=suite.max_tokens))
+            scorer = random_scorer(model, seed=suite.seed)
+            figures = dict(run_suite(encoder, suite, "untrained", scorer=scorer))
+            self.untrained[key] = figures, drawn(encoder.embed, suite)
+        return self.untrained[key]
+
+
+def counted(suite: Suite, act: Callable[[Any], Callable[[Any], Any]]) -> dict[str, Figures]:
+    """The figures of TF-IDF in the tasks that it is defined for."""
+    tasks = [task for task in suite.tasks if task.tfidf is not None]
+    return {task.name: dict(act(task)(Tfidf(**(task.tfidf or {}), seed=suite.seed))) for task in tasks}
+
+
+def measure(model: Path, backbone: str, references: References) -> dict[str, Any]:
+    """Figures of a model folder, their differences to its random weights and to TF-IDF, and its map."""
+    side = Side.of(model, references.suite)
+    found = {name: side.measure(name)[0] for name in side.tasks}
+    random, random_map = references.random(backbone, model, side.plan)
+    return {
+        "figures": named(found),
+        "above_random": differences(found, random),
+        "above_tfidf": differences(found, references.tfidf),
+        "random": {"figures": named(random), "map": random_map},
+        "skipped": side.skipped,
+        "map": drawn(side.encoder.embed, references.suite),
+    }
+
+
+def differences(ours: Mapping[str, Figures], theirs: Mapping[str, Figures]) -> dict[str, dict[str, float | None]]:
+    """{"bbc/probe_8": {"difference", "low", "high", "p"}}, p adjusted for all of them (Holm)."""
+    each = {task: task_differences(figures, theirs.get(task, {})) for task, figures in ours.items()}
+    return {
+        f"{task}/{name}": {"difference": one.difference, "low": one.low, "high": one.high, "p": one.p_holm}
+        for task, found in adjusted({task: found for task, found in each.items() if found}).items()
+        for name, one in found.items()
+    }
+
+
+def supervised(model: Path, suite: Suite) -> Figures:
+    """The architecture trained from random weights on 8, 64 and all labels a class of the first classification task,
+    under the names of the probes on as many."""
+    task = copy.copy(first_classification(suite.tasks))
+    assert task is not None
+    task.tuned, task.tuned_draws = SCRATCH, 3
+    found = dict(task.run_tuned(folder_tuner(model, scratch=True)))
+    return {name.replace("finetune", "probe"): figure for name, figure in found.items()}
+
+
+def map_texts(suite: Suite) -> tuple[list[str], list[str]]:
+    """The same texts under each method, and their classes: those of the clustering task, or none."""
+    task = next((task for task in suite.tasks if isinstance(task, Clustering)), None)
+    if task is None:
+        return [], []
+    texts, classes, numbers = task.examples
+    return texts[:MAP_TEXTS], [classes[number] for number in numbers[:MAP_TEXTS]]
+
+
+def drawn(embed: Callable[[list[str]], Any], suite: Suite) -> list[list[float]]:
+    """(texts, 2) places on a plane where neighbours stay neighbours: t-SNE of the first principal components."""
+    texts, _ = map_texts(suite)
+    if len(texts) <= NEIGHBOURS:
+        return []
+    features = np.asarray(embed(texts), dtype=np.float64)
+    width = min(MAP_WIDTH, *features.shape)
+    reduced = PCA(width, random_state=0, svd_solver="full").fit_transform(features)
+    places = TSNE(perplexity=NEIGHBOURS, init="pca", random_state=0).fit_transform(reduced)
+    return [[round(float(x), 2), round(float(y), 2)] for x, y in places]
+
+
+def tfidf_map(suite: Suite) -> list[list[float]]:
+    def embed(texts: list[str]) -> np.ndarray:
+        counter = Tfidf(seed=suite.seed)
+        counter.fit(texts)
+        return lsa(counter.embed(texts), suite.seed)
+
+    return drawn(embed, suite)
+
+
+def curves(run: Path) -> dict[str, list[list[float]]]:
+    """{"train/loss": [[tokens, seconds, value], ...], ...} of a run's metrics, thinned."""
+    found: dict[str, list[list[float]]] = {}
+    for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        values = json.loads(line)
+        for name in values:
+            if (name in CURVES or LEARNED.fullmatch(name)) and values[name] is not None:
+                found.setdefault(name, []).append([values["tokens"], values["seconds"], round(values[name], 4)])
+    return {name: points[:: max(1, len(points) // POINTS)] for name, points in found.items()}

@@ -1,0 +1,162 @@
+"""The rows of a comparison: an objective over its seeds or a baseline, its figures and what it cost."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from textssl.evaluation.figures.figure import bounds, less_is_better
+from textssl.evaluation.figures.intervals import over_draws
+
+COST = ("tokens", "parameters", "seconds", "peak_bytes")  # what a machine decides comes last
+SHORT = {  # last part of a figure's name -> heading; the first figure of each is in the short table
+    "probe_8": "8 labels",
+    "probe_64": "64 labels",
+    "probe_all": "all labels",
+    "knn": "k-NN",
+    "spearman": "STS",
+    "v_measure": "clusters",
+    "recall_1": "recall@1",
+    "bits_per_byte": "bits/byte",
+    "pseudo_bits_per_byte": "pseudo bits/byte",
+    "rankme": "RankMe",
+}
+
+
+def make_rows(records: Sequence[tuple[str, str, dict[str, Any]]], baselines: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of objectives, best first by the first figure of the short table; failed ones after them; then baselines.
+
+    records: (name of a configuration, its model, record of a run; empty where it has not ended). A figure over several
+    seeds has Student's interval over them, of one seed its own.
+    """
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for name, model, record in records:
+        groups.setdefault((name, model), []).append(record)
+    rows = [objective_row(name, model, group) for (name, model), group in groups.items()]
+    first = next(iter(short_figures(rows)), None)
+
+    def order(row: dict[str, Any]) -> tuple[bool, bool, float]:
+        figure = row["figures"].get(first)
+        worth = 0.0 if figure is None else figure["mean"]
+        return bool(row["failed"]), figure is None, worth if first and less_is_better(first) else -worth
+
+    rows.sort(key=order)
+    rows += [
+        {
+            "name": one["words"],
+            "kind": "baseline",
+            "model": "",
+            "seeds": 1,
+            "pending": 0,
+            "failed": None,
+            "figures": one["figures"],
+            "cost": {},
+        }
+        for one in baselines.values()
+    ]
+    return rows
+
+
+def objective_row(name: str, model: str, records: list[dict[str, Any]]) -> dict[str, Any]:
+    good = [record for record in records if "figures" in record]
+    failed = [f"seed {record['seed']}: {record['failed']}" for record in records if "failed" in record]
+    keys = dict.fromkeys(key for record in good for key in record["figures"])
+    cost = {key: sum(record[key] for record in good) / len(good) for key in COST} if good else {}
+    return {
+        "name": name,
+        "kind": "objective",
+        "model": model,
+        "seeds": len(good),
+        "pending": len([record for record in records if not record]),
+        "failed": "; ".join(failed) or None,
+        "figures": {key: over_seeds([record for record in good if key in record["figures"]], key) for key in keys},
+        "cost": cost,
+    }
+
+
+def over_seeds(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
+    """Mean and interval of a figure; the least sure of its differences to random weights and to TF-IDF."""
+    each = [record["figures"][key] for record in records]
+    if len(each) == 1:
+        figure = dict(each[0])
+    else:
+        score = over_draws([one["mean"] for one in each], bounds(key.partition("/")[2]))
+        figure = {"mean": score.mean, "low": score.low, "high": score.high}
+    for against in ("above_random", "above_tfidf"):
+        found = [record[against][key] for record in records if key in record[against]]
+        if found:
+            least = max(found, key=lambda one: one["p"])
+            figure[against] = {"difference": sum(one["difference"] for one in found) / len(found), "p": least["p"]}
+    return figure
+
+
+def short_figures(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """{figure: heading} of the short table: for each kind the first task that has it."""
+    keys = list(dict.fromkeys(key for row in rows for key in row["figures"]))
+    found = {}
+    for last, heading in SHORT.items():
+        key = next((key for key in keys if key.rpartition("/")[2] == last), None)
+        if key is not None:
+            found[key] = heading
+    return found
+
+
+def shown(figure: dict[str, Any] | None) -> str:
+    """A mean with half the width of its interval."""
+    if figure is None:
+        return ""
+    digits = 3 if abs(figure["mean"]) < 10 else 0
+    return f"{figure['mean']:.{digits}f} ±{(figure['high'] - figure['low']) / 2:.{digits}f}"
+
+
+def terminal_table(rows: Sequence[dict[str, Any]]) -> Table:
+    chosen = short_figures(rows)
+    table = Table(title="Objectives at an equal budget", caption=caption(chosen))
+    table.add_column("", overflow="fold", min_width=10)
+    for heading in (*chosen.values(), "seconds", "GB"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cost = row["cost"]
+        costs = [f"{cost['seconds']:.0f}", f"{cost['peak_bytes'] / 1e9:.1f}"] if cost else ["", ""]
+        state = "failed" if row["failed"] else "not run yet" if row["pending"] else ""
+        name = f"{row['name']} ({state})" if state and not row["figures"] else row["name"]
+        table.add_row(name, *(mark(row["figures"].get(key)) for key in chosen), *costs)
+    return table
+
+
+def mark(figure: dict[str, Any] | None) -> str:
+    """A mean, with a star where it is better than the same model with random weights (p below 0.05)."""
+    if figure is None:
+        return ""
+    above = figure.get("above_random")
+    star = "*" if above and above["p"] < 0.05 and above["difference"] > 0 else ""
+    return f"{figure['mean']:.{3 if abs(figure['mean']) < 10 else 0}f}{star}"
+
+
+def caption(chosen: dict[str, str]) -> str:
+    tasks = ", ".join(f"{heading}: {key.partition('/')[0]}" for key, heading in chosen.items())
+    return f"{tasks}. * above the same model untrained (paired test, Holm, p < 0.05); intervals are in the files."
+
+
+def csv_text(rows: Sequence[dict[str, Any]]) -> str:
+    """A line a row, three columns a figure, p of the two paired tests, and what it cost."""
+    keys = list(dict.fromkeys(key for row in rows for key in row["figures"]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    parts = ("", " low", " high", " p above random", " p above TF-IDF")
+    headings = [f"{key}{part}" for key in keys for part in parts]
+    writer.writerow(["name", "kind", "model", "seeds", "state", *headings, *COST])
+    for row in rows:
+        state = row["failed"] or ("not run yet" if row["pending"] else "")
+        cells: list[Any] = [row["name"], row["kind"], row["model"], row["seeds"], state]
+        for key in keys:
+            figure = row["figures"].get(key, {})
+            cells += [figure.get(part, "") for part in ("mean", "low", "high")]
+            cells += [figure.get(against, {}).get("p", "") for against in ("above_random", "above_tfidf")]
+        cells += [row["cost"].get(key, "") for key in COST]
+        writer.writerow(cells)
+    return text.getvalue()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
-TREES, DEPTH = 60, 12
+TREES, DEPTH = 40, 12
+LOOKED_AT = 64  # dimensions at each split; with few of many, unimportant ones get a share
 TEST_SHARE = 0.25
 
 
@@ -37,7 +38,9 @@ def disentanglement(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> Di
     train, test = order[:split], order[split:]
     columns, accuracies, informative = [], [], []
     for values in factors.T:
-        forest = RandomForestClassifier(TREES, max_depth=DEPTH, random_state=seed, max_features="sqrt")
+        forest = RandomForestClassifier(
+            TREES, max_depth=DEPTH, random_state=seed, max_features=min(LOOKED_AT, codes.shape[1])
+        )
         forest.fit(codes[train], values[train])
         columns.append(forest.feature_importances_)
         accuracies.append(float((forest.predict(codes[test]) == values[test]).mean()))

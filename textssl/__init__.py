@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from textssl.commands.doctor import doctor
     from textssl.commands.embed import embed
     from textssl.commands.evaluate import evaluate
+    from textssl.commands.explore import explore
     from textssl.commands.fill_mask import fill_mask
     from textssl.commands.finetune import finetune
     from textssl.commands.generate import generate
@@ -41,6 +42,7 @@ __all__ = [
     "doctor",
     "embed",
     "evaluate",
+    "explore",
     "fill_mask",
     "finetune",
     "generate",
@@ -63,6 +65,7 @@ COMMANDS = {  # public name: (module of textssl.commands, name in it)
     "doctor": ("doctor", "doctor"),
     "embed": ("embed", "embed"),
     "evaluate": ("evaluate", "evaluate"),
+    "explore": ("explore", "explore"),
     "fill_mask": ("fill_mask", "fill_mask"),
     "finetune": ("finetune", "finetune"),
     "generate": ("generate", "generate"),

@@ -39,6 +39,7 @@ COMMANDS = {  # words on the command line: public function
     "mine": "mine",
     "finetune": "finetune",
     "predict": "predict",
+    "explore": "explore",
 }
 
 

@@ -21,7 +21,7 @@ WRONG_INPUT = 2
 
 ORDER = (  # of `--help`: the road from text to result, then what stands beside it
     *("quickstart", "samples", "tokenizer", "prepare", "mine", "pretrain", "finetune", "evaluate", "compare"),
-    *("embed", "predict", "generate", "fill-mask"),
+    *("embed", "predict", "generate", "fill-mask", "explore"),
     *("configs", "schema", "doctor"),
 )
 

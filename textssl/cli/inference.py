@@ -1,4 +1,4 @@
-"""The commands that use a finished model: evaluate, embed, predict, generate, fill-mask."""
+"""The commands that use a finished model: evaluate, embed, predict, generate, fill-mask, explore."""
 
 from __future__ import annotations
 
@@ -155,3 +155,33 @@ def predict(
     Tables with the columns text_a and text_b hold pairs. A model of scores gives a score instead.
     """
     call("predict", locals())
+
+
+@app.command()
+def explore(
+    model: Model,
+    input: Input,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the page and of every figure.")] = Path(
+        "explored"
+    ),
+    query: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Show its nearest texts; may be repeated.")
+    ] = None,
+    between: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Twice: the texts on the way from one to the other.")
+    ] = None,
+    analogy: Annotated[
+        list[str] | None, typer.Option(metavar="'A B C'", help="The words nearest to A - B + C; may be repeated.")
+    ] = None,
+    num_clusters: Annotated[int, typer.Option(help="Groups to find.")] = 8,
+    max_texts: Annotated[int, typer.Option(min=2, help="Take a random sample of this many texts.")] = 2_000,
+    scores: Annotated[bool, typer.Option(help="Also word analogies and disentanglement (English).")] = True,
+    text_column: TextColumn = "text",
+    one_document_per: OneDocumentPer = DocumentUnit.blank_line,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+) -> None:
+    """Look at what a model makes of texts: neighbours, groups, word analogies, and a map on an HTML page.
+
+    Example: `textssl explore --model runs/crops/model --input sample:news --query "floods in the north"`
+    """
+    call("explore", {**locals(), "query": query or [], "between": between or [], "analogy": analogy or []})

@@ -1,0 +1,90 @@
+"""textssl explore: what it finds, what it writes, the page in a browser, and what it refuses."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import textssl
+from tests.evaluation.folders import save_model
+from tests.tiny import texts
+from textssl.errors import UserError
+from textssl.report.explored.page import write_page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DOCUMENTS = [" ".join(text[:200].split()) for text in texts()[:40]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("model"), "bert")
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    file = tmp_path_factory.mktemp("text") / "text.jsonl"
+    rows = [*DOCUMENTS, DOCUMENTS[0], '</script> & "quotes"']
+    file.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    return file
+
+
+@pytest.fixture(scope="module")
+def found(model, lines, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "explored"
+    asked = {"query": [DOCUMENTS[3]], "between": [DOCUMENTS[1], DOCUMENTS[2]], "analogy": ["that is the"]}
+    return textssl.explore(model, lines, out, scores=False, num_clusters=3, **asked), out
+
+
+def test_neighbours_ways_groups_and_the_map(found, capsys):
+    result, out = found
+    assert len(result["texts"]) == len(result["map"]) == len(result["near"]) == 41, "the repeated text counts once"
+    (asked,) = result["neighbours"]
+    cosines = [one["cosine"] for one in asked["nearest"]]
+    assert len(cosines) == 5 and cosines == sorted(cosines, reverse=True)
+    assert asked["query"] not in [one["text"] for one in asked["nearest"]]
+    way = result["between"]
+    assert (way[0]["text"], way[-1]["text"]) == (DOCUMENTS[1], DOCUMENTS[2]) and len(way) == 7
+    assert way[0]["cosine"] == pytest.approx(1, abs=1e-5)
+    members = [place for one in result["clusters"] for place in one["members"]]
+    assert sorted(members) == list(range(41)) and len(result["clusters"]) == 3
+    assert result["analogy"][0]["question"] == "that - is + the"
+    assert not {"that", "is", "the"} & {one["text"].lower() for one in result["analogy"][0]["nearest"]}
+    assert json.loads((out / "explore.json").read_text()) == json.loads(json.dumps(result))
+
+
+def test_the_page_holds_its_data_and_no_address(found):
+    page = (found[1] / "explore.html").read_text(encoding="utf-8")
+    assert "/*DATA*/" not in page and page.count("</script>") == 1 and "\\u003c/script>" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_the_page_in_a_browser(found, tmp_path):
+    write_page(tmp_path / "page.html", found[0])
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    command += ["--dump-dom", f"file://{tmp_path}/page.html#selftest"]
+    dumped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    (said,) = re.findall(r'data-selftest="([^"]*)"', dumped)
+    result = json.loads(html.unescape(said))
+    assert result["errors"] == [] and result["dots"] == 41 and result["near"] == 6 and result["named"] == 2
+    assert re.fullmatch(r"[1-9]\d* of 41 texts", result["count"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"between": ["one"]}, "--between was given 1 texts"),
+        ({"analogy": ["king man"]}, "--analogy is 'king man': give three words"),
+        ({"num_clusters": 1}, "--num-clusters is 1, it must be from 2"),
+    ],
+)
+def test_what_it_refuses(model, lines, tmp_path, options, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        textssl.explore(model, lines, tmp_path / "out", scores=False, **options)
+    assert not (tmp_path / "out").exists()

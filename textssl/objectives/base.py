@@ -225,7 +225,8 @@ class Objective(nn.Module):
     def figures(self, features: dict[str, Tensor]) -> Mapping[str, float | Tensor]:
         """Scalars of the method's own for the log, by name: `NAME` is written as `train/NAME` (accuracies, entropies).
 
-        features: gathered, of the step that is logged. It changes no buffer; what is told of a refresh is kept in one.
+        features: gathered, of the step that is logged; weights and buffers are those after it. It changes no buffer;
+        what is told of a refresh is kept in one.
         """
         return {}
 

@@ -52,14 +52,13 @@ class Order(Objective):
             raise UserError(f"objective.min_tokens is {min_tokens} and max_tokens {max_tokens}: it must not be less")
         self.segments, self.min_tokens, self.max_tokens = segments, min_tokens, max_tokens
         self.hidden_width, self.distance_weight = hidden_width, distance_weight
-        self.permutations = math.factorial(segments)
 
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
         width = self.backbone.trainable_width
         self.order = OrderHead(self.segments, width, self.hidden_width)
         self.distance = DistanceHead(FAR + 1, width, self.hidden_width)
-        self.by_lengths = LengthBaseline(self.segments, (self.permutations, FAR))
+        self.by_lengths = LengthBaseline(self.segments, (math.factorial(self.segments), FAR))
 
     def output_layers(self) -> list[nn.Linear]:
         return [head.layers[-1] for head in (self.order, self.distance)]  # type: ignore[misc]
@@ -93,8 +92,7 @@ class Order(Objective):
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         vectors, permutation, distance, _ = self.by_sample(features)
-        first, second = vectors[:, 0], vectors[:, 1]
-        source = features["content"][:: self.segments, 1]
+        (first, second, *_), source = vectors.unbind(1), features["content"][:: self.segments, 1]
         far = torch.where(source == source.roll(-1), IGNORE, FAR)  # beside a segment of the next sample
         logits = self.distance(torch.cat([first, first]), torch.cat([second, second.roll(-1, 0)]))
         return {
@@ -108,9 +106,8 @@ class Order(Objective):
         vectors, *targets, lengths = self.by_sample(features)
         guesses = self.order(vectors), self.distance(vectors[:, 0], vectors[:, 1])[:, :FAR]
         found = {}
-        for name, target, *answers in zip(
-            ("order", "distance"), targets, guesses, self.by_lengths(lengths), strict=True
-        ):
+        named = zip(("order", "distance"), targets, guesses, self.by_lengths(lengths), strict=True)
+        for name, target, *answers in named:
             for who, logits in zip(("accuracy", "by_lengths"), answers, strict=True):
                 found[f"{name}/{who}"] = (logits.argmax(1) == target).sum() / (target != IGNORE).sum().clamp(min=1)
         return found

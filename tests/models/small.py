@@ -31,6 +31,7 @@ CONFIGS = {
     "gemma": DECODER,
     "gpt_neox": SMALL,
     "mistral": DECODER | {"sliding_window": 4},
+    "modernbert-decoder": {**SMALL, "local_attention": 6, "global_attn_every_n_layers": 2},
     "olmo2": SMALL | {"num_key_value_heads": 2},
     "phi3": SMALL | {"num_key_value_heads": 2, "sliding_window": 4},
     "qwen2": SMALL | {"num_key_value_heads": 2},

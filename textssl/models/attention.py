@@ -47,7 +47,7 @@ MASKING = {
     "modernbert": Masking(window="layers"),
     **dict.fromkeys(("gemma", "gpt2", "gpt_neox", "llama", "olmo2"), DECODER),
     **dict.fromkeys(("mistral", "phi3", "starcoder2"), WINDOWED),
-    **dict.fromkeys(("qwen2", "qwen3", "smollm3"), LAYERED),
+    **dict.fromkeys(("modernbert-decoder", "qwen2", "qwen3", "smollm3"), LAYERED),
 }
 
 

@@ -51,6 +51,10 @@ def modernbert(model: Any, hidden: Tensor) -> Tensor:
     return model.head(hidden)
 
 
+def modernbert_decoder(model: Any, hidden: Tensor) -> Tensor:
+    return model.lm_head(hidden)
+
+
 def roberta(model: Any, hidden: Tensor) -> Tensor:
     head = model.lm_head
     return head.layer_norm(F.gelu(head.dense(hidden)))
@@ -63,6 +67,7 @@ TRANSFORMS: dict[str, Transform] = {
     "distilbert": distilbert,
     "electra": electra,
     "modernbert": modernbert,
+    "modernbert-decoder": modernbert_decoder,
     **dict.fromkeys(("camembert", "roberta", "xlm-roberta"), roberta),
     **dict.fromkeys(("gemma", "gpt2", "gpt_neox", "llama", "olmo2"), identity),
     **dict.fromkeys(("mistral", "phi3", "qwen2", "qwen3", "smollm3", "starcoder2"), identity),

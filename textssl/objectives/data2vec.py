@@ -23,10 +23,11 @@ from textssl.views.masking import Unit
 class Data2Vec(MaskedLM):
     """Predict, at the hidden tokens, the layers that a momentum teacher makes of the whole text (arXiv:2202.03555).
 
-    The target of a token is the mean over the teacher's last `top_layers` layers, each normalised without parameters
-    (section 3.3); the loss is smooth L1 (eq. 2), a mean over the width. beta: where it turns from square to absolute.
-    momentum: of the teacher, constant or [first, last]; it grows with the progress of the run. mask_rate, unit,
-    span_mean: as in mlm; hidden places always show the mask token.
+    The target of a token is the mean of these layers, each normalised without parameters (section 3.3); the loss is
+    smooth L1 (eq. 2), a mean over the width. Hidden places always show the mask token. top_layers: how many of the
+    teacher's layers, from the last. beta: where the loss turns from square to absolute. momentum: of the teacher,
+    constant or [first, last], in between along half a cosine of the progress of the run. mask_rate, unit, span_mean: as
+    in mlm.
     """
 
     backbone_kind = "bare"

@@ -34,9 +34,9 @@ class SkipGram(Objective):
     """Predict the words around a word, against words drawn at random (word2vec, arXiv:1310.4546, eq. 4).
 
     A word is a token, and its vector the row of a static table. window: words to either side, of which a number from 1
-    on is drawn for each word. negatives: for each pair, by frequency to the power of 0.75; drawn: how many of them are
-    drawn for a row, whose pairs share them, each with the weight negatives / drawn (arXiv:1604.04661, section 3: many
-    times faster, and the same on average). subsampling: frequent words are left out, one of frequency f stays with the
+    on is drawn for each word. negatives: for each pair, by frequency to the power of 0.75. drawn: how many are drawn
+    for a row, whose pairs share them, each with the weight negatives / drawn (arXiv:1604.04661, section 3: many times
+    faster, and the same on average). subsampling: frequent words are left out, one of frequency f stays with the
     probability sqrt(subsampling / f) (eq. 5); null: all stay.
     """
 

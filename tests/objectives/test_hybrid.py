@@ -110,6 +110,8 @@ def test_both_losses_are_those_of_the_stock_models_on_each_document_alone(ready,
     assert config["textssl"] == {"objective": "hybrid", "prediction_offset": 1}
     assert json.loads((tmp_path / "decoder" / "config.json").read_text())["textssl"] == config["textssl"]
     assert stock["causal"].get_output_embeddings().weight is stock["causal"].get_input_embeddings().weight
+    assert load_tokenizer(tmp_path / "decoder")("a b")["input_ids"][-1] != words.eos_token_id  # to be continued
+    assert load_tokenizer(tmp_path / "model")("a b")["input_ids"][-1] == words.sep_token_id
 
 
 def test_logits_of_both_folders_are_the_live_ones_to_the_reach_of_the_window(ready, tmp_path):

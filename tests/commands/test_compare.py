@@ -106,6 +106,7 @@ def test_table_page_and_records(whole):
     assert (out / "report.html").is_file()
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_killed_and_started_again_it_gives_the_same_table(whole, tmp_path):
     arguments, out = [*whole[0], "--no-scratch"], whole[1]
@@ -129,6 +130,7 @@ def test_killed_and_started_again_it_gives_the_same_table(whole, tmp_path):
     assert {name: (ours / "entries" / f"{name}-0" / "record.json").stat().st_mtime_ns for name in NAMES} == records
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_a_signal_saves_and_two_processes_share_a_folder(whole, tmp_path):
     arguments, out = [*whole[0], "--no-scratch"], whole[1]

@@ -49,8 +49,8 @@ def test_a_name_is_looked_up_where_no_such_file_exists(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("crop", "the configuration 'crop' does not exist, .* did you mean crops? There are: classification, clm, "),
-        ("zzz", "the configuration 'zzz' does not exist, .*textssl; There are: classification, "),
+        ("crop", "the configuration 'crop' does not exist, .* did you mean crops? There are: barlow, byol, "),
+        ("zzz", "the configuration 'zzz' does not exist, .*textssl; There are: barlow, "),
         ("crops.yaml", "the configuration crops.yaml does not exist; .* is named crops, without folder and suffix"),
         ("configs/crops.yaml", "the configuration configs/crops.yaml does not exist; .* is named crops, without"),
         ("mine.yaml", "the configuration mine.yaml does not exist; `textssl configs list` shows"),

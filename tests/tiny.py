@@ -140,6 +140,9 @@ SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, 
 }
 
 
+WHOLE_BATCH = [name for name in SENTENCE_MODELS if name not in ("tsdae", "skipgram")]  # whose loss sees all samples
+
+
 def sentence_config(folder: Path, objective: str, *overrides: str, out: str = "run") -> Config:
     """As tiny_config, for an objective of SENTENCE_MODELS."""
     section, needed = SENTENCE_MODELS[objective]

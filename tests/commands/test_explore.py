@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,11 @@ def lines(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(model, lines, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "explored"
-    asked = {"query": [DOCUMENTS[3]], "between": [DOCUMENTS[1], DOCUMENTS[2]], "analogy": ["that is the"]}
+    asked: dict[str, Any] = {
+        "query": [DOCUMENTS[3]],
+        "between": [DOCUMENTS[1], DOCUMENTS[2]],
+        "analogy": ["that is the"],
+    }
     return textssl.explore(model, lines, out, scores=False, num_clusters=3, **asked), out
 
 

@@ -26,7 +26,9 @@ def losses(run):
     return [line["train/loss"] for line in lines if "train/loss" in line]
 
 
-CASES = [(name, "transformer") for name in SENTENCE_MODELS] + [(name, "static") for name in ("crops", "moco", "pairs")]
+SLOWER = ("deepcluster", "tsdae", "skipgram")  # one needs the whole corpus, two rebuild words
+CASES = [(name, "transformer") for name in SENTENCE_MODELS if name not in SLOWER]
+CASES += [(name, "static") for name in ("crops", "moco", "pairs")]
 
 
 @pytest.mark.parametrize("objective, kind", CASES)

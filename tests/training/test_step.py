@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 
 from tests.objectives.contrastive import TwoCrops
-from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
+from tests.tiny import WHOLE_BATCH, make_corpus, sentence_config, tiny_config
 from textssl.assembly.pretraining import assemble
 from textssl.assembly.runs import start_accelerator
 from textssl.objectives import resolve_objective
@@ -83,7 +83,7 @@ def assert_same(found, expected, tolerance):
         assert torch.allclose(found[name], value, rtol=0, atol=tolerance, equal_nan=True), name
 
 
-@pytest.mark.parametrize("objective", SENTENCE_MODELS)
+@pytest.mark.parametrize("objective", WHOLE_BATCH)
 @pytest.mark.parametrize("micro", ["train.micro_batch_size=2", "train.micro_batch_tokens=60"])
 def test_caching_equals_one_graph_over_the_same_micro_batches_with_live_dropout(folder, objective, micro):
     config = sentence_config(folder, objective, "train.precision=float64", "model.dropout=0.2", micro)
@@ -97,7 +97,7 @@ def test_caching_equals_one_graph_over_the_same_micro_batches_with_live_dropout(
     assert max(gradient.abs().max() for gradient in live.values()) > 1e-3
 
 
-@pytest.mark.parametrize("objective", SENTENCE_MODELS)
+@pytest.mark.parametrize("objective", WHOLE_BATCH)
 def test_micro_batches_of_any_size_give_one_gradient(folder, objective):
     """Without dropout in the forward; the mode of the objective stays that of training."""
     found = []

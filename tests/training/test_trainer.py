@@ -2,6 +2,7 @@ import itertools
 import json
 import re
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -113,7 +114,10 @@ def test_precision_and_recomputation_change_little(folder, objective, option):
     assert other.train_loss == pytest.approx(plain.train_loss, rel=1e-5 if "grad" in option else 2e-2)
 
 
-@pytest.mark.parametrize("objective, family", [*((name, "modernbert") for name in SENTENCE_MODELS), ("moco", "llama")])
+@pytest.mark.parametrize(
+    "objective, family",
+    [*((name, "modernbert") for name in SENTENCE_MODELS if name != "skipgram"), ("moco", "llama")],  # it takes a table
+)
 @pytest.mark.parametrize("option", ["precision=bfloat16", "gradient_checkpointing=true"])
 def test_precision_and_recomputation_change_little_for_sentences(folder, objective, family, option, recwarn):
     name = f"{objective}-{family}-{option[:4]}"
@@ -278,7 +282,7 @@ def test_a_head_that_a_refresh_draws_again_has_no_past(folder, head):
     for step in range(4):
         trainer.train_step(trainer.dataset[step], trainer.totals(trainer.dataset[step]))
     trainer.refresh()
-    weight = objective.classifier.weight
+    weight: Any = objective.get_parameter("classifier.weight")
     (state,) = (optimizer.state[weight] for optimizer in trainer.optimizers if weight in optimizer.state)
     assert (state["exp_avg"].abs().sum() > 0) == (head == "matched")
     assert float(state["step"]) == (4 if head == "matched" else 0)

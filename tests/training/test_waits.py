@@ -71,6 +71,7 @@ BEFORE_COMMIT = {
     "sigreg": 2,
     "swav": 1,
     "order": 1,
+    "tsdae": 6,  # its decoder finds the words of each sentence by masks
 }  # whether the step was finite; the number of the next slices
 
 

@@ -135,9 +135,9 @@ def neighbours(
     encoder: Encoder, texts: Sequence[str], vectors: np.ndarray, asked: Sequence[str]
 ) -> list[dict[str, Any]]:
     """For each text that is asked for, its nearest ones, itself left out."""
-    places, cosines = nearest(vectors, embedded(encoder, asked), NEAREST + 1)
-    found = []
-    for text, row, cosine in zip(asked, places, cosines, strict=True):
+    found: list[dict[str, Any]] = []
+    for text in asked:
+        (row,), (cosine,) = nearest(vectors, embedded(encoder, [text]), NEAREST + 1)
         near = [(place, value) for place, value in zip(row, cosine, strict=True) if texts[place] != text][:NEAREST]
         lines = [{"text": shortened(texts[place]), "cosine": float(value)} for place, value in near]
         found.append({"query": shortened(text), "nearest": lines})

@@ -63,7 +63,7 @@ class SkipGram(Objective):
         frequencies /= frequencies.sum()
         self.kept = np.ones(len(frequencies)) if self.subsampling is None else kept_rates(frequencies, self.subsampling)
         self.cumulative = (frequencies**0.75).cumsum()
-        self.contexts = nn.Embedding(*table.embedding.weight.shape)
+        self.contexts = nn.Embedding(table.embedding.num_embeddings, table.embedding.embedding_dim)
         nn.init.zeros_(self.contexts.weight)
 
     def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Words:

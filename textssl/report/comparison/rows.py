@@ -82,7 +82,7 @@ def over_seeds(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
     """Mean and interval of a figure; the least sure of its differences to random weights and to TF-IDF."""
     each = [record["figures"][key] for record in records]
     if len(each) == 1:
-        figure = dict(each[0])
+        figure: dict[str, Any] = dict(each[0])
     else:
         score = over_draws([one["mean"] for one in each], bounds(key.partition("/")[2]))
         figure = {"mean": score.mean, "low": score.low, "high": score.high}

@@ -128,7 +128,7 @@ class LanguageModel(nn.Module):
         return restore(self.model, self.model(**self.arguments(batch, causal)).logits, batch)
 
     def states(self, batch: Rows, *, causal: bool | None = None) -> Tensor:
-        """Last hidden states of the transformer, (rows, length, width), documents isolated; of no rows as in forward."""
+        """Last hidden states of the transformer, (rows, length, width), documents isolated; no rows give none."""
         if len(batch) == 0:
             return self.states(one_token(batch), causal=causal)[:0].expand(0, batch.ids.shape[1], -1)
         return restore(self.model, self.backbone(**self.arguments(batch, causal)).last_hidden_state, batch)

@@ -37,12 +37,15 @@ def config_of(folder, objective, *overrides, out):
     return make(folder, objective, *overrides, out=out)
 
 
+FAMILIES = (("infilling", 2), ("data2vec", 0), ("byol", 0), ("swav", 0), ("order", 2))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "objective, workers",
     [
-        *(("mlm", 0), ("clm", 2), ("infilling", 2), ("data2vec", 0), ("moco", 0), ("byol", 0)),
-        *(("swav", 0), ("deepcluster", 2), ("order", 2), ("sum", 2)),
+        *(("mlm", 0), ("clm", 2), ("moco", 0), ("deepcluster", 2), ("sum", 2)),
+        *(pytest.param(*case, marks=pytest.mark.campaign) for case in FAMILIES),  # scripts/verify.sh campaign_tests
     ],
 )
 def test_killed_runs_end_with_the_same_bytes(folder, objective, workers):

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# The tests marked campaign: kills of one more objective a family, kills and shared work of a comparison (10 minutes).
+# usage: scripts/verify/campaign_tests.sh [pytest arguments]
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+OMP_NUM_THREADS=1 exec .venv/bin/python -m pytest -m campaign tests/commands/test_compare.py tests/training/test_resume.py "$@"

@@ -139,7 +139,7 @@ def neighbours(
     for text in asked:
         (row,), (cosine,) = nearest(vectors, embedded(encoder, [text]), NEAREST + 1)
         near = [(place, value) for place, value in zip(row, cosine, strict=True) if texts[place] != text][:NEAREST]
-        lines = [{"text": shortened(texts[place]), "cosine": float(value)} for place, value in near]
+        lines = [{"text": shortened(texts[int(place)]), "cosine": float(value)} for place, value in near]
         found.append({"query": shortened(text), "nearest": lines})
     return found
 

@@ -86,6 +86,7 @@ MODELS = {
 PAIRED = {"mlm": "modernbert", "clm": "llama", "infilling": "t5"}  # an objective and the model it is tried on
 
 
+JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
 CROPS = {"min_tokens": 4, "max_tokens": 20}
 SENTENCE_MODELS = {  # objectives on sentences, as they are tried: the section, and what else they need
     "simcse": ({"name": "simcse"}, "model.dropout=0.1"),

@@ -15,32 +15,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).parents[2]
-CHUNK = 1000  # questions at a time
 
 
 def analogies(encoder: Any) -> dict[str, float]:
     """Shares of right answers, over all questions."""
-    from textssl.data.samples.cache import sample_path
+    from textssl.commands.explore import sample_analogies
+    from textssl.evaluation.figures import analogies as figures
 
-    lines = sample_path("sample:analogies").read_text(encoding="utf-8").splitlines()
-    questions = [[json.loads(line)[side] for side in "abcd"] for line in lines]
-    words = sorted({word for question in questions for word in question})
-    place = {word: number for number, word in enumerate(words)}
-    vectors = encoder.embed(words)
-    asked = np.array([[place[word] for word in question] for question in questions])  # (questions, 4)
-    right = {"analogies": 0, "analogies_without_query_words": 0}
-    for start in range(0, len(asked), CHUNK):
-        a, b, c, d = asked[start : start + CHUNK].T
-        scores = (vectors[b] - vectors[a] + vectors[c]) @ vectors.T
-        right["analogies"] += int((scores.argmax(1) == d).sum())
-        rows = np.arange(len(a))
-        for query in (a, b, c):
-            scores[rows, query] = -np.inf
-        right["analogies_without_query_words"] += int((scores.argmax(1) == d).sum())
-    return {name: round(count / len(asked), 4) for name, count in right.items()} | {"questions": len(asked)}
+    found = figures.analogies(encoder.embed, sample_analogies())
+    return {
+        "analogies": round(found.with_query_words, 4),
+        "analogies_without_query_words": round(found.without_query_words, 4),
+        "questions": found.questions,
+    }
 
 
 def measured(encoder: Any) -> dict[str, Any]:

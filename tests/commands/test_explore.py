@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
 
 import textssl
+from tests.browser import opened, selftest
 from tests.evaluation.folders import save_model
 from tests.tiny import texts
 from textssl.errors import UserError
-from textssl.report.explored.page import write_page
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DOCUMENTS = [" ".join(text[:200].split()) for text in texts()[:40]]
 
 
@@ -69,14 +65,10 @@ def test_the_page_holds_its_data_and_no_address(found):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_the_page_in_a_browser(found, tmp_path):
-    write_page(tmp_path / "page.html", found[0])
-    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    command += ["--dump-dom", f"file://{tmp_path}/page.html#selftest"]
-    dumped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    (said,) = re.findall(r'data-selftest="([^"]*)"', dumped)
-    result = json.loads(html.unescape(said))
+    dom, console = opened(found[1] / "explore.html", tmp_path / "profile")
+    result = selftest(dom)
+    assert not console
     assert result["errors"] == [] and result["dots"] == 41 and result["near"] == 6 and result["named"] == 2
     assert re.fullmatch(r"[1-9]\d* of 41 texts", result["count"])
 

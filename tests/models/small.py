@@ -72,6 +72,12 @@ def small_model(name: str, attention: str = "sdpa", std: float = 0.3, **override
     config = {"model_type": name, **CONFIGS[name], **overrides}
     spec = ModelConfig.model_validate({"config": config, "attention": attention, "dropout": 0.0})
     model = build_model(spec, word_tokenizer(), causal=name not in MASKED, sequence_length=32, seed=0).eval()
+    spread(model, std)
+    return model
+
+
+def spread(model: torch.nn.Module, std: float) -> None:
+    """Draw matrices with this standard deviation, and move vectors from where they begin."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -79,7 +85,6 @@ def small_model(name: str, attention: str = "sdpa", std: float = 0.3, **override
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
             else:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    return model
 
 
 def make_rows(layouts: list[list[int]], length: int, seed: int = 0) -> Rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import SENTENCE_MODELS, make_corpus, sentence_config, texts, tiny_config, write_corpus
+from tests.tiny import JOINT, SENTENCE_MODELS, make_corpus, sentence_config, texts, tiny_config, write_corpus
 from tests.training.kills import break_and_finish, checkpoints, digest, finish, losses, start
 from textssl import tokenizer
 from textssl.commands.pretrain import pretrain
@@ -120,7 +120,6 @@ def test_a_line_of_the_log_is_of_all_its_steps_wherever_the_run_was_cut(folder, 
 
 
 STATIC = "model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"
-JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
 HALVES = {
     **{"simcse": (DROPOUT,), "crops": (STATIC,), "moco": (DROPOUT,), "pairs": (DROPOUT,), "sum": (DROPOUT,)},
     **dict.fromkeys((*JOINT, "swav", "deepcluster", "cpc", "order", "tsdae"), (DROPOUT,)),

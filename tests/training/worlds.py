@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
-from tests.tiny import SENTENCE_MODELS, sentence_config, tiny_config
+from tests.tiny import JOINT, SENTENCE_MODELS, sentence_config, tiny_config
 from textssl import distributed
 from textssl.assembly.pretraining import assemble
 from textssl.assembly.runs import start_accelerator
@@ -23,7 +23,6 @@ from textssl.training.step import StepGradient
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
 OBJECTIVES |= {name: name for name in ("infilling", "replaced_token", "diffusion", "data2vec", "hybrid")}
-JOINT = ("byol", "simsiam", "barlow", "vicreg", "whitening", "sigreg")
 CLUSTERING, PREDICTIVE = ("swav", "deepcluster"), ("cpc", "order", "skipgram")
 SENTENCES = ("crops", "static", "moco", *JOINT, *CLUSTERING, *PREDICTIVE, "tsdae", "pairs", "sum")  # simcse: dropout
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}

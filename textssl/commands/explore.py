@@ -22,8 +22,8 @@ from textssl.evaluation.grammar import FACTORS, sentences
 from textssl.inference.encoders import load_encoder
 from textssl.inference.features import Encoder
 from textssl.inference.loading import find_model
-from textssl.report.explored.page import write_page
 from textssl.report.explored.tables import tables
+from textssl.report.page import write_page
 from textssl.system.files import check_output, write_text
 from textssl.system.progress import working
 from textssl.system.terminal import Terminal
@@ -98,7 +98,7 @@ def explore(
     for table in tables(found):
         console.print(table)
     write_text(out / JSON, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
-    write_page(out / PAGE, found)
+    write_page(out / PAGE, "textssl.report.explored", found)
     console.print(f"A map of {len(texts):,} texts: {out / PAGE}; every figure: {out / JSON}", soft_wrap=True)
     return found
 
@@ -135,9 +135,9 @@ def neighbours(
     encoder: Encoder, texts: Sequence[str], vectors: np.ndarray, asked: Sequence[str]
 ) -> list[dict[str, Any]]:
     """For each text that is asked for, its nearest ones, itself left out."""
+    places, cosines = nearest(vectors, embedded(encoder, asked), NEAREST + 1)
     found: list[dict[str, Any]] = []
-    for text in asked:
-        (row,), (cosine,) = nearest(vectors, embedded(encoder, [text]), NEAREST + 1)
+    for text, row, cosine in zip(asked, places, cosines, strict=True):
         near = [(place, value) for place, value in zip(row, cosine, strict=True) if texts[place] != text][:NEAREST]
         lines = [{"text": shortened(texts[int(place)]), "cosine": float(value)} for place, value in near]
         found.append({"query": shortened(text), "nearest": lines})

@@ -70,10 +70,21 @@ def clusters(texts: Sequence[str], vectors: np.ndarray, count: int, seed: int = 
 
 
 def plane(vectors: Any) -> np.ndarray:
-    """(texts, 2) places where neighbours stay neighbours: t-SNE of the first principal components; few texts: these."""
+    """(texts, 2) places on a map: `neighbour_map`, or of few texts the first two principal components."""
+    if len(vectors) <= 3 * PERPLEXITY:
+        return np.pad(components(vectors), ((0, 0), (0, 2)))[:, :2]
+    return neighbour_map(vectors)
+
+
+def components(vectors: Any) -> np.ndarray:
+    """(texts, MAP_WIDTH or fewer) the first principal components."""
     features = np.asarray(vectors, dtype=np.float64)
     width = min(MAP_WIDTH, *features.shape)
-    reduced = PCA(width, random_state=0, svd_solver="full").fit_transform(features)
-    if len(features) <= 3 * PERPLEXITY:
-        return np.pad(reduced, ((0, 0), (0, 2)))[:, :2]
+    return PCA(width, random_state=0, svd_solver="full").fit_transform(features)
+
+
+def neighbour_map(vectors: Any) -> np.ndarray:
+    """(texts, 2) places where neighbours stay neighbours: t-SNE of the first principal components, of more than
+    PERPLEXITY texts."""
+    reduced = components(vectors)
     return TSNE(perplexity=PERPLEXITY, init="pca", random_state=0).fit_transform(reduced)

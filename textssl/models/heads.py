@@ -121,23 +121,22 @@ class LanguageModel(nn.Module):
 
         A batch of no rows runs one token and drops it, so that every parameter still receives a gradient of zero.
         """
-        if len(batch) == 0:
-            return self(one_token(batch), causal=causal)[:0].expand(0, batch.ids.shape[1], -1)
         if self.supports_partial_logits:
             return self.states(batch, causal=causal)
+        if len(batch) == 0:
+            return no_rows(self(one_token(batch), causal=causal), batch)
         return restore(self.model, self.model(**self.arguments(batch, causal)).logits, batch)
 
     def states(self, batch: Rows, *, causal: bool | None = None) -> Tensor:
         """Last hidden states of the transformer, (rows, length, width), documents isolated; no rows give none."""
         if len(batch) == 0:
-            return self.states(one_token(batch), causal=causal)[:0].expand(0, batch.ids.shape[1], -1)
+            return no_rows(self.states(one_token(batch), causal=causal), batch)
         return restore(self.model, self.backbone(**self.arguments(batch, causal)).last_hidden_state, batch)
 
     def hidden_states(self, batch: Rows, last: int) -> list[Tensor]:
         """Hidden states after each of the last so many layers, (rows, length, width) each, documents isolated."""
         if len(batch) == 0:
-            layers = self.hidden_states(one_token(batch), last)
-            return [layer[:0].expand(0, batch.ids.shape[1], -1) for layer in layers]
+            return [no_rows(layer, batch) for layer in self.hidden_states(one_token(batch), last)]
         layers = self.backbone(**self.arguments(batch), output_hidden_states=True).hidden_states
         return [restore(self.model, layer, batch) for layer in layers[-last:]]
 
@@ -189,6 +188,11 @@ class LanguageModel(nn.Module):
             self.model.save_pretrained(aside)
             tokenizer.save_pretrained(aside)
         return Path(path)
+
+
+def no_rows(states: Tensor, batch: Rows) -> Tensor:
+    """(0, length, width): states of `one_token` without its row, in the graph all the same."""
+    return states[:0].expand(0, batch.ids.shape[1], -1)
 
 
 def one_token(batch: Rows) -> Rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.models.small import make_rows, word_tokenizer
+from tests.models.small import make_rows, spread, word_tokenizer
 from textssl.models.seq2seq.model import Seq2SeqModel, build_seq2seq
 from textssl.models.seq2seq.pairs import RowPairs
 from textssl.sections import ModelConfig
@@ -31,13 +31,7 @@ def small_seq2seq(name: str, attention: str = "sdpa", std: float = 0.3) -> Seq2S
     config = {"model_type": name.removesuffix("-gated"), **CONFIGS[name]}
     spec = ModelConfig.model_validate({"config": config, "attention": attention})
     model = build_seq2seq(spec, word_tokenizer(), sequence_length=32, seed=0).eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
-            else:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    spread(model, std)
     return model
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from textssl.assembly.measured import Side
 from textssl.assembly.tuner import folder_tuner
 from textssl.evaluation.baselines import Tfidf, lsa
+from textssl.evaluation.exploring import PERPLEXITY, neighbour_map
 from textssl.evaluation.figures.paired import adjusted, task_differences
 from textssl.evaluation.measure import Figures, run_suite
 from textssl.evaluation.suite import Suite
@@ -29,7 +28,7 @@ from textssl.inference.scorer import random_scorer
 
 SHOTS = (2, 4, 8, 16, 32, 64)  # labels a class of the curve of label efficiency
 SCRATCH = ("finetune_8", "finetune_64", "finetune_all")
-MAP_TEXTS, MAP_WIDTH, NEIGHBOURS = 300, 50, 30
+MAP_TEXTS = 300
 CURVES = ("train/loss", "eval/loss", "features/rankme", "features/mean_cosine", "features/normalised_std")
 LEARNED = re.compile(r"eval/[^/]+/probe_\d+")  # figures of evaluations while training, where a configuration wants them
 POINTS = 200  # of a curve
@@ -130,15 +129,11 @@ def map_texts(suite: Suite) -> tuple[list[str], list[str]]:
 
 
 def drawn(embed: Callable[[list[str]], Any], suite: Suite) -> list[list[float]]:
-    """(texts, 2) places on a plane where neighbours stay neighbours: t-SNE of the first principal components."""
+    """(texts, 2) places of the texts on a map of neighbours; none of too few texts."""
     texts, _ = map_texts(suite)
-    if len(texts) <= NEIGHBOURS:
+    if len(texts) <= PERPLEXITY:
         return []
-    features = np.asarray(embed(texts), dtype=np.float64)
-    width = min(MAP_WIDTH, *features.shape)
-    reduced = PCA(width, random_state=0, svd_solver="full").fit_transform(features)
-    places = TSNE(perplexity=NEIGHBOURS, init="pca", random_state=0).fit_transform(reduced)
-    return [[round(float(x), 2), round(float(y), 2)] for x, y in places]
+    return [[round(float(x), 2), round(float(y), 2)] for x, y in neighbour_map(embed(texts))]
 
 
 def tfidf_map(suite: Suite) -> list[list[float]]:

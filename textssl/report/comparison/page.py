@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from textssl.evaluation.figures.figure import less_is_better
+from textssl.report import page
 from textssl.report.comparison.rows import short_figures, shown
-from textssl.system.files import write_text
 
-DATA = "/*DATA*/"
 SHOTS = "probe_"
 
 
 def write_page(path: Path, comparison: dict[str, Any]) -> None:
     """comparison: what `textssl compare` writes as results.json."""
-    template = files("textssl.report.comparison").joinpath("page.html").read_text(encoding="utf-8")
-    values = json.dumps(page_data(comparison), ensure_ascii=False, separators=(",", ":"))
-    write_text(path, template.replace(DATA, values.replace("<", "\\u003c")))  # "</script>" in a text ends nothing
+    page.write_page(path, "textssl.report.comparison", page_data(comparison))
 
 
 def page_data(comparison: dict[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,9 @@ def shown(value: Any) -> str:
         return f"2^{value.bit_length() - 1}"
     if isinstance(value, int) and value == 2**63 - 1:
         return "2^63 - 1"
-    return f"{value:g}" if isinstance(value, float) else json.dumps(value).strip('"')
+    if isinstance(value, float):  # bounds are 1e7 or 10000000, as the version of pydantic has it
+        return str(int(value)) if value.is_integer() else f"{value:g}"
+    return json.dumps(value).strip('"')
 
 
 def shown_view(view: dict[str, Any]) -> str:

@@ -42,6 +42,7 @@ def regressor(family: str) -> Any:
     return model
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # in transformers 5.17
 @pytest.mark.parametrize("family", [*WITH_BIAS, *LAST_NORM])
 @torch.no_grad()
 def test_scores_are_rescaled_where_the_stock_class_loads_them_back(family, tmp_path):

@@ -82,6 +82,22 @@ end(work)
     assert code == 143 and seconds < 2
 
 
+def test_an_interrupt_within_a_destructor_ends_the_program_without_a_traceback(tmp_path):
+    destroying = """
+class Slow:
+    def __del__(self):
+        ready()
+        time.sleep(60)
+def work():
+    slow = Slow()
+    del slow
+    time.sleep(60)
+end(work)
+"""
+    code, seconds, errors = stop(start(destroying, tmp_path), signal.SIGTERM)
+    assert code == 143 and seconds < 2 and errors.split() == ["stopped", "by", "SIGTERM"]
+
+
 def test_whoever_takes_the_signals_has_them(tmp_path):
     taking = """
 from textssl.training.signals import StopSignals, left_alone

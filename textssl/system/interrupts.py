@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 UNWINDING_SECONDS = 1.2  # for the way out of the main thread, and of the interpreter
@@ -68,6 +68,7 @@ def ending_on_signals() -> Iterator[None]:
     for number in heard:
         signal.signal(number, ending.interrupt)
     earlier = signal.set_wakeup_fd(ending.ear, warn_on_full_buffer=False)
+    sys.unraisablehook = ending.unraisable
     try:
         yield
     finally:
@@ -75,6 +76,7 @@ def ending_on_signals() -> Iterator[None]:
             signal.set_wakeup_fd(earlier)
             for number in heard:
                 signal.signal(number, before[number])
+            sys.unraisablehook = ending.reported
             os.close(ending.ear)
             _ending = None
 
@@ -108,6 +110,7 @@ class Ending:
 
     def __init__(self) -> None:
         self.under_way = False
+        self.reported: Callable[[Any], object] = sys.unraisablehook
         self.mouth, self.ear = os.pipe()  # Python's own handler writes each signal's number into the ear
         os.set_blocking(self.ear, False)
         threading.Thread(target=self._watch, name="signals", daemon=True).start()
@@ -116,6 +119,11 @@ class Ending:
         if not self.under_way:
             self.under_way = True
             raise Interrupted(number)
+
+    def unraisable(self, lost: Any) -> None:
+        """What a `__del__` raised: Interrupted is no fault to be printed, and the other thread ends the program."""
+        if not isinstance(lost.exc_value, Interrupted):
+            self.reported(lost)
 
     def _watch(self) -> None:
         while heard := os.read(self.mouth, 1):

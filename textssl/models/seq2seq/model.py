@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -127,7 +128,19 @@ def build_seq2seq(
         seed=seed,
         adapt=lambda config: begin_targets(config, tokenizer),
     )
+    if model.config.model_type == "t5" and (spec.pretrained is None or spec.reinitialise):
+        soften_embeddings(model)
     return Seq2SeqModel(model, sentinel_ids(words), sequence_length)
+
+
+@torch.no_grad()
+def soften_embeddings(model: Any) -> None:
+    """Token embeddings of a new T5 at a tenth of their size, in place.
+
+    T5 draws them with a standard deviation of 1. As the output layer is tied to them, the decoder begins by repeating the
+    token before, with a logit near the square root of the width, and some hundred steps go into unlearning that.
+    """
+    model.get_input_embeddings().weight.mul_(0.1)
 
 
 def begin_targets(config: Any, tokenizer: PreTrainedTokenizerBase) -> None:

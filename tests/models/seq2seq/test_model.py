@@ -102,6 +102,19 @@ def test_training_goes_on_from_its_own_folder_and_refuses_one_without_sentinels(
         build_seq2seq(spec, word_tokenizer(), sequence_length=16, seed=5)
 
 
+@pytest.mark.parametrize("family", ["t5", "mt5"])
+def test_a_new_t5_has_small_embeddings_and_a_trained_one_keeps_its_own(family, tmp_path):
+    def built(**spec):
+        model = build_seq2seq(ModelConfig(**spec), word_tokenizer(), sequence_length=32, seed=0)
+        return model, model.model.get_input_embeddings().weight
+
+    model, new = built(config={"model_type": family, **CONFIGS[family]})
+    assert new.std().item() == pytest.approx(0.1, rel=0.1)
+    model.export(tmp_path / "own", word_tokenizer())
+    assert torch.equal(built(pretrained=str(tmp_path / "own"))[1], new)
+    assert built(pretrained=str(tmp_path / "own"), reinitialise=True)[1].std().item() == pytest.approx(0.1, rel=0.1)
+
+
 def test_activations_can_be_computed_again():
     model, batch = small_seq2seq("t5").train(), make_pairs()
     gradients = []

@@ -128,7 +128,7 @@ def build_seq2seq(
         seed=seed,
         adapt=lambda config: begin_targets(config, tokenizer),
     )
-    if model.config.model_type == "t5" and (spec.pretrained is None or spec.reinitialise):
+    if model.config.model_type in ("t5", "mt5") and (spec.pretrained is None or spec.reinitialise):
         soften_embeddings(model)
     return Seq2SeqModel(model, sentinel_ids(words), sequence_length)
 
@@ -137,8 +137,8 @@ def build_seq2seq(
 def soften_embeddings(model: Any) -> None:
     """Token embeddings of a new T5 at a tenth of their size, in place.
 
-    T5 draws them with a standard deviation of 1. As the output layer is tied to them, the decoder begins by repeating the
-    token before, with a logit near the square root of the width, and some hundred steps go into unlearning that.
+    T5 draws them with a standard deviation of 1. As the output layer is tied to them, the decoder begins by repeating
+    the token before, with a logit near the square root of the width, and some hundred steps go into unlearning that.
     """
     model.get_input_embeddings().weight.mul_(0.1)
 

@@ -49,7 +49,7 @@ PARTS = [
     Part("speed.mlm", 150, alone=True),
     Part("peers.pretraining", 60, alone=True),
     Part("speed.clm", 100, alone=True),
-    Part("peers.contrast", 60, alone=True),
+    Part("peers.contrast", 120, alone=True),
     Part("peers.embedding", 60, alone=True),
 ]
 AT_ONCE = {True: 2, False: 5}  # parts side by side, by dry

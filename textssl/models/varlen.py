@@ -119,7 +119,7 @@ def failed_trial(device: torch.device, width: int) -> str | None:
     except (ImportError, RuntimeError, TypeError) as error:
         return f"torch {torch.__version__} cannot run it here: {' '.join(str(error).split())[:200]}"
     assert parts.grad is not None and on_gpu.grad is not None
-    pairs = ((expected, found), (parts.grad, on_gpu.grad))
+    pairs = ((expected.detach(), found.detach()), (parts.grad, on_gpu.grad))
     off = max(float((one - other.float().cpu()).norm() / one.norm()) for one, other in pairs)
     return None if off < TOLERANCE else f"torch {torch.__version__} computes it wrongly here, off by {off:.0%}"
 

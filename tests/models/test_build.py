@@ -46,15 +46,15 @@ def test_encoder_decoders_have_as_many_layers_on_either_side(name):
     assert config.is_encoder_decoder and decoder == config.num_hidden_layers
 
 
-def test_a_fresh_bart_starts_from_the_uniform_loss_and_t5_above():
-    """T5's embeddings have a standard deviation of 1, so that each state still points to the token that is read."""
-    for name, above in (("bart-nano", (-0.4, 0.4)), ("t5-nano", (0.5, 3.0))):
-        model = build_seq2seq(ModelConfig(preset=name), word_tokenizer(), sequence_length=16, seed=0).eval()
-        rows = make_rows([[16]] * 8, 16)
-        with torch.no_grad():
-            hidden = model(RowPairs(rows, rows, rows.samples, rows.samples, rows.samples))
-            loss = model.cross_entropy(hidden.flatten(0, 1), rows.labels.flatten()) / rows.labels.numel()
-        assert above[0] < float(loss) - math.log(VOCABULARY + 100) < above[1]
+@pytest.mark.parametrize("name", ["bart-nano", "t5-nano"])
+def test_fresh_encoder_decoders_start_from_the_uniform_loss(name):
+    """With T5's own embeddings, of a standard deviation of 1, each state would still point to the token that is read."""
+    model = build_seq2seq(ModelConfig(preset=name), word_tokenizer(), sequence_length=16, seed=0).eval()
+    rows = make_rows([[16]] * 8, 16)
+    with torch.no_grad():
+        hidden = model(RowPairs(rows, rows, rows.samples, rows.samples, rows.samples))
+        loss = model.cross_entropy(hidden.flatten(0, 1), rows.labels.flatten()) / rows.labels.numel()
+    assert abs(float(loss) - math.log(VOCABULARY + 100)) < 0.4
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -48,7 +48,7 @@ def test_encoder_decoders_have_as_many_layers_on_either_side(name):
 
 @pytest.mark.parametrize("name", ["bart-nano", "t5-nano"])
 def test_fresh_encoder_decoders_start_from_the_uniform_loss(name):
-    """With T5's own embeddings, of a standard deviation of 1, each state would still point to the token that is read."""
+    """With T5's own embeddings (standard deviation 1) each state would still point to the token that is read."""
     model = build_seq2seq(ModelConfig(preset=name), word_tokenizer(), sequence_length=16, seed=0).eval()
     rows = make_rows([[16]] * 8, 16)
     with torch.no_grad():

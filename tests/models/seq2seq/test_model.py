@@ -106,7 +106,7 @@ def test_training_goes_on_from_its_own_folder_and_refuses_one_without_sentinels(
 def test_a_new_t5_has_small_embeddings_and_a_trained_one_keeps_its_own(family, tmp_path):
     def built(**spec):
         model = build_seq2seq(ModelConfig(**spec), word_tokenizer(), sequence_length=32, seed=0)
-        return model, model.model.get_input_embeddings().weight
+        return model, model.output.weight  # which is that of the embeddings
 
     model, new = built(config={"model_type": family, **CONFIGS[family]})
     assert new.std().item() == pytest.approx(0.1, rel=0.1)

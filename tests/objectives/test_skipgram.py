@@ -49,9 +49,8 @@ def test_the_loss_is_equation_4_with_the_negatives_of_the_row(ready):
     assert objective.counts(batch) == {"skipgram": sum(len(pairs_of(view)) for view in views)}
     assert batch.tokens == sum(int((row.documents > 0).sum()) for row in rows)
     alone = [objective(objective.collate([view], [0])).terms["skipgram"].total for view in views]
-    assert float(torch.stack(alone).sum().detach()) == pytest.approx(
-        total, rel=1e-9
-    )  # what fills rows up counts nothing
+    together = float(torch.stack(alone).sum().detach())
+    assert together == pytest.approx(total, rel=1e-9)  # what fills rows up counts nothing
 
 
 def test_words_see_those_in_their_reach_on_either_side_of_their_own_document():

@@ -110,7 +110,7 @@ class Objective(nn.Module):
     bits per byte are defined; or the name of the term that is. sets_direction: forward says in which direction a token
     looks, which masks alone can do. pretext: of a language model, what its exported configuration says of how it is to
     be read. refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the
-    features collapse.
+    features collapse. table_only: it trains a static table and no transformer.
     """
 
     draws: Draws = "rows"
@@ -122,6 +122,7 @@ class Objective(nn.Module):
     pretext: ClassVar[Pretext | None] = None
     refresh_every: int | None = None
     against_collapse: ClassVar[str] = "lower optimizer.lr, or lengthen the warmup"
+    table_only: ClassVar[bool] = False
     vocabulary: Vocabulary
     backbone: Any  # LanguageModel, SentenceModel or Seq2SeqModel of textssl.models
     parts: dict[str, PartOf]  # of a mixture

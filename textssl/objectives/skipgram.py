@@ -41,6 +41,7 @@ class SkipGram(Objective):
     """
 
     backbone_kind = "sentence"
+    table_only = True
     against_collapse = "raise objective.negatives: they alone keep vectors apart"
 
     def __init__(

@@ -40,6 +40,14 @@ def test_a_static_table_is_for_objectives_that_need_no_layers():
         assert placed(config, "static-nano").reason == "a static table has no layers for it"
 
 
+def test_what_needs_dropout_or_a_table_is_left_out_where_there_is_none():
+    assert placed(settings("simcse", {"dropout": 0.1}), "static-nano").reason == (
+        "a static table has no dropout for its views"
+    )
+    assert placed(load_config("skipgram"), "nano").reason == "it trains a static table"
+    assert placed(load_config("skipgram"), "static-nano").reason is None
+
+
 def test_the_same_objective_for_another_size_is_left_out():
     small = settings("mlm", {"preset": "modernbert-nano"}, mask_rate=0.3)
     large = settings("mlm", {"preset": "modernbert-base"}, mask_rate=0.3, unit="token")  # a default, written out

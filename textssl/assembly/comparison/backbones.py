@@ -41,6 +41,10 @@ def placed(config: Config, wanted: str, others: Sequence[Config] = ()) -> Placed
     static = wanted in STATIC_PRESETS
     if static and kinds != {"sentence"}:
         return Placed(reason="a static table has no layers for it")
+    if static and config.model.dropout is not None:
+        return Placed(reason="a static table has no dropout for its views")
+    if not static and any(part.table_only for part in objective.leaves):
+        return Placed(reason="it trains a static table")
     preset = wanted if static or wanted in PRESETS else transformer(config.model, wanted, causal="causal" in kinds)
     if config.model.preset == preset:
         return Placed()

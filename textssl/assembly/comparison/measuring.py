@@ -101,7 +101,7 @@ def measure(model: Path, backbone: str, references: References) -> dict[str, Any
 
 def differences(ours: Mapping[str, Figures], theirs: Mapping[str, Figures]) -> dict[str, dict[str, float | None]]:
     """{"bbc/probe_8": {"difference", "low", "high", "p"}}, p adjusted for all of them (Holm)."""
-    each = {task: task_differences(figures, theirs.get(task, {})) for task, figures in ours.items()}
+    each = {task: task_differences(figures, theirs.get(task, {}), macro_f1=False) for task, figures in ours.items()}
     return {
         f"{task}/{name}": {"difference": one.difference, "low": one.low, "high": one.high, "p": one.p_holm}
         for task, found in adjusted({task: found for task, found in each.items() if found}).items()

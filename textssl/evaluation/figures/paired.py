@@ -54,9 +54,12 @@ def compare(
     return adjusted({task: figures for task, figures in found.items() if figures})
 
 
-def task_differences(ours: Mapping[str, Figure], theirs: Mapping[str, Figure], seed: int = 0) -> dict[str, Difference]:
-    """{figure: ours - theirs} of one task, p not adjusted."""
-    found = {name: paired_difference(figure, theirs[name], seed) for name, figure in ours.items() if name in theirs}
+def task_differences(
+    ours: Mapping[str, Figure], theirs: Mapping[str, Figure], seed: int = 0, *, macro_f1: bool = True
+) -> dict[str, Difference]:
+    """{figure: ours - theirs} of one task, p not adjusted. macro_f1: of accuracies too, most of the time."""
+    shared = {name: figure for name, figure in ours.items() if name in theirs}
+    found = {name: paired_difference(figure, theirs[name], seed, macro_f1=macro_f1) for name, figure in shared.items()}
     return {name: difference for name, difference in found.items() if difference is not None}
 
 
@@ -66,7 +69,7 @@ def difference_of(values: Mapping[str, Any]) -> Difference:
     return Difference(**{**values, "macro_f1": None if f1 is None else Difference(**f1)})
 
 
-def paired_difference(ours: Figure, theirs: Figure, seed: int = 0) -> Difference | None:
+def paired_difference(ours: Figure, theirs: Figure, seed: int = 0, *, macro_f1: bool = True) -> Difference | None:
     """The difference of one figure, from the outcomes of the same examples or repetitions; None where there are none.
 
     Right or wrong on test examples: McNemar's exact test, the interval from a bootstrap. Other figures of examples: a
@@ -77,7 +80,13 @@ def paired_difference(ours: Figure, theirs: Figure, seed: int = 0) -> Difference
         return None
     low, high, p, test = _tested(ours.outcomes, theirs.outcomes, ours.mean - theirs.mean, seed)
     f1 = None
-    if isinstance(ours, Accuracy) and isinstance(theirs, Accuracy) and ours.f1_outcomes and theirs.f1_outcomes:
+    if (
+        macro_f1
+        and isinstance(ours, Accuracy)
+        and isinstance(theirs, Accuracy)
+        and ours.f1_outcomes
+        and theirs.f1_outcomes
+    ):
         f1_difference = ours.macro_f1.mean - theirs.macro_f1.mean
         f1_low, f1_high, f1_p, f1_test = _tested(ours.f1_outcomes, theirs.f1_outcomes, f1_difference, seed)
         f1 = Difference(difference=f1_difference, low=f1_low, high=f1_high, p=f1_p, test=f1_test)

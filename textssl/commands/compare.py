@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from textssl.assembly.comparison.backbones import OWN
 from textssl.assembly.comparison.baselines import baseline_jobs, measured_baselines
 from textssl.assembly.comparison.entries import Budget, Entry, Settings, make_entries
 from textssl.assembly.comparison.measuring import References, compared_suite, map_texts
+from textssl.assembly.comparison.pairs import Seeds, beside_best
 from textssl.assembly.comparison.running import Stopped, entry_job, share
 from textssl.errors import UserError
+from textssl.evaluation.figures.outcomes import load
 from textssl.evaluation.suite import Suite, load_suite
 from textssl.report.comparison.page import write_page
-from textssl.report.comparison.rows import csv_text, make_rows, terminal_table
+from textssl.report.comparison.rows import csv_text, make_rows, short_figures, terminal_table
 from textssl.system.files import write_text
+from textssl.system.progress import working
 from textssl.system.terminal import Terminal
 from textssl.training.tracking import announce
 
@@ -81,8 +85,8 @@ def compare(
     def beside():
         return baseline_jobs(entries, references, out, console, scratch=scratch)
 
-    def show() -> None:
-        result.rows = write_tables(out, settings, entries, beside(), tasks)
+    def show(*, pairs: bool = False) -> None:
+        result.rows = write_tables(out, settings, entries, beside(), tasks, pairs=pairs)
 
     try:
         held = share([entry_job(entry, references, console, retry=retry) for entry in entries], show)
@@ -91,7 +95,8 @@ def compare(
         result.stopped_by = "a signal"
         announce(console, f"{stopped} was stopped; start again to go on")
         return result
-    show()
+    with working("rows beside the best ones", bar=False):
+        show(pairs=True)
     result.elsewhere = list(held)
     Terminal().print(terminal_table(result.rows))
     for words, who in held.items():
@@ -101,12 +106,14 @@ def compare(
 
 
 def write_tables(
-    out: Path, settings: Settings, entries: Sequence[Entry], jobs: dict[str, Any], suite: Suite
+    out: Path, settings: Settings, entries: Sequence[Entry], jobs: dict[str, Any], suite: Suite, *, pairs: bool
 ) -> list[dict[str, Any]]:
-    """OUT/results.json, table.csv and report.html of what has ended so far; the rows."""
+    """OUT/results.json, table.csv and report.html of what has ended so far; the rows. pairs: beside the best."""
     records = [(entry, entry.read() or {}) for entry in entries]
     baselines = measured_baselines(jobs, records)
     rows = make_rows([(entry.name, entry.model, record) for entry, record in records], baselines)
+    if pairs:
+        beside_best(rows, kept_outcomes(entries), list(short_figures(rows)))
     texts, labels = map_texts(suite)
     found = {
         "settings": asdict(settings),
@@ -119,3 +126,12 @@ def write_tables(
     write_text(out / "table.csv", csv_text(rows))
     write_page(out / "report.html", found)
     return rows
+
+
+def kept_outcomes(entries: Sequence[Entry]) -> Mapping[tuple[str, str], Seeds]:
+    """What the runs that have ended answered, by name and model; a file that cannot be read counts as none."""
+    found: dict[tuple[str, str], dict[int, Any]] = {}
+    for entry in entries:
+        with suppress(OSError, ValueError):
+            found.setdefault((entry.name, entry.model), {})[entry.seed] = load(entry.outcomes)
+    return found

@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, v_measure_score
 
-from textssl.evaluation.figures.figure import Figure, Outcomes, exact, measured, trained_once, trained_repeatedly
+from textssl.evaluation.figures.figure import Figure, exact, measured, trained_once, trained_repeatedly
 from textssl.evaluation.figures.intervals import Score
+from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.evaluation.figures.paired import (
     compare,
     holm,
@@ -32,9 +33,7 @@ def once(accuracy: float, seed: int) -> Figure:
 
 def of_values(values: np.ndarray) -> Figure:
     mean = float(values.mean())
-    return measured(
-        Score(mean, mean, mean), "queries", len(values), outcomes=Outcomes(examples=len(values), values=values)
-    )
+    return measured(Score(mean, mean, mean), "queries", len(values), outcomes=Outcomes.of("mean", values))
 
 
 def draws_of(skill: np.ndarray, seed: int, examples: int = 300) -> Figure:
@@ -167,12 +166,12 @@ def test_a_model_against_itself_differs_nowhere():
         "once": once(0.8, 1),
         "values": of_values(values),
         "draws": draws_of(np.full(300, 0.5), 0),
-        "parts": measured(Score(2, 1, 3), "texts", 50, outcomes=Outcomes(examples=50, left_out=values)),
+        "parts": measured(Score(2, 1, 3), "texts", 50, outcomes=Outcomes("parts", 50, (values,))),
         "rank": measured(
             Score(0.5, 0.4, 0.6),
             "pairs",
             50,
-            outcomes=Outcomes(examples=50, statistic=lambda drawn: float(np.median(values[drawn]))),
+            outcomes=Outcomes.of("spearman", values, values**2 + values[::-1]),
         ),
     }
     found = compare({"task": figures}, {"task": figures})["task"]

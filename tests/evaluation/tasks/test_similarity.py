@@ -14,7 +14,8 @@ from tests.evaluation.folders import model, topics
 from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.baselines import RandomWords, Tfidf
-from textssl.evaluation.tasks.similarity import Similarity, WordSimilarity, mean_ranks, row_cosines, spearman
+from textssl.evaluation.figures.outcomes import mean_ranks, spearman
+from textssl.evaluation.tasks.similarity import Similarity, WordSimilarity, row_cosines
 from textssl.inference.features import TransformerEncoder
 
 

@@ -1,7 +1,8 @@
 """What a comparison holds: its settings, one entry for each configuration, model and seed, and the folder they share.
 
 OUT/comparison.json                the settings, which may not change between two starts
-OUT/entries/NAME-SEED/             run/ (a run folder), log.txt, record.json once it has ended, a lock while it runs
+OUT/entries/NAME-SEED/             run/ (a run folder), log.txt, a lock while it runs; once it has ended record.json,
+                                   and outcomes.npz: its answers to the examples of the suite
 OUT/baselines/NAME.json            what stands beside the entries, in the same form
 OUT/table.csv, results.json, report.html
 """
@@ -25,7 +26,7 @@ from textssl.sections import Config
 from textssl.system.files import write_text
 from textssl.system.lock import Held, Lock
 
-SETTINGS, RECORD, LOCK = "comparison.json", "record.json", ".entry.lock"
+SETTINGS, RECORD, OUTCOMES, LOCK = "comparison.json", "record.json", "outcomes.npz", ".entry.lock"
 SETTINGS_LOCK, SETTLING_SECONDS = ".comparison.lock", 20
 BUDGET = re.compile(r"(?P<number>\d+(?:\.\d*)?(?:e\d+)?)\s*(?P<unit>s|m|min|h|tokens)")
 LOGGED = ("train.log_every=5",)  # for the curves of short runs
@@ -83,6 +84,10 @@ class Entry:
     @property
     def record(self) -> Path:
         return self.folder / RECORD
+
+    @property
+    def outcomes(self) -> Path:
+        return self.folder / OUTCOMES
 
     @property
     def backbone(self) -> str:

@@ -17,6 +17,7 @@ from textssl.assembly.measured import Side
 from textssl.assembly.tuner import folder_tuner
 from textssl.evaluation.baselines import Tfidf, lsa
 from textssl.evaluation.exploring import PERPLEXITY, neighbour_map
+from textssl.evaluation.figures.outcomes import Outcomes, store
 from textssl.evaluation.figures.paired import adjusted, task_differences
 from textssl.evaluation.measure import Figures, run_suite
 from textssl.evaluation.suite import Suite
@@ -84,10 +85,14 @@ def counted(suite: Suite, act: Callable[[Any], Callable[[Any], Any]]) -> dict[st
     return {task.name: dict(act(task)(Tfidf(**(task.tfidf or {}), seed=suite.seed))) for task in tasks}
 
 
-def measure(model: Path, backbone: str, references: References) -> dict[str, Any]:
-    """Figures of a model folder, their differences to its random weights and to TF-IDF, and its map."""
+def measure(model: Path, backbone: str, references: References, outcomes: Path) -> dict[str, Any]:
+    """Figures of a model folder, their differences to its random weights and to TF-IDF, and its map.
+
+    outcomes: the file in which to keep what the figures are made of, to set them beside those of other runs.
+    """
     side = Side.of(model, references.suite)
     found = {name: side.measure(name)[0] for name in side.tasks}
+    store(outcomes, outcomes_of(found))
     random, random_map = references.random(backbone, model, side.plan)
     return {
         "figures": named(found),
@@ -96,6 +101,16 @@ def measure(model: Path, backbone: str, references: References) -> dict[str, Any
         "random": {"figures": named(random), "map": random_map},
         "skipped": side.skipped,
         "map": drawn(side.encoder.embed, references.suite),
+    }
+
+
+def outcomes_of(found: Mapping[str, Figures]) -> dict[str, Outcomes]:
+    """{"bbc/probe_8": outcomes} of the figures that have any."""
+    return {
+        f"{task}/{name}": figure.outcomes
+        for task, figures in found.items()
+        for name, figure in figures.items()
+        if figure.outcomes is not None
     }
 
 

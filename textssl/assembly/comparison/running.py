@@ -101,4 +101,8 @@ def run_entry(entry: Entry, references: References, console: Console) -> dict[st
     announce(console, f"{entry.words}: measuring")
     summary = json.loads((entry.run / "summary.json").read_text(encoding="utf-8"))
     record |= {key: summary[key] for key in COSTS}
-    return {**record, **measure(entry.run / "model", entry.backbone, references), "curves": curves(entry.run)}
+    return {
+        **record,
+        **measure(entry.run / "model", entry.backbone, references, entry.outcomes),
+        "curves": curves(entry.run),
+    }

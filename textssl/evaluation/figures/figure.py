@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from textssl.evaluation.figures.intervals import RESAMPLES, Score, over_draws, percentiles
-from textssl.evaluation.figures.repeated import Repeated, macro_f1_of, of_tables, shares
+from textssl.evaluation.figures.outcomes import Outcomes
+from textssl.evaluation.figures.repeated import macro_f1_of
 
 EXACT = "exact"  # the interval of a figure that is computed and not measured
 
@@ -65,31 +66,14 @@ def less_is_better(name: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcomes:
-    """What a figure is made of, so that two models' figures can be compared on the same examples (paired.py).
-
-    One of: values, (examples,) numbers that the figure is the mean of (booleans: right or wrong); statistic, the figure
-    of examples drawn by their places, a callable; repeated, the figure of each of `repetitions` on drawn examples;
-    left_out, the figure without each part of a jackknife. examples: how many there are.
-    """
-
-    examples: int
-    values: np.ndarray | None = None
-    statistic: Callable[[np.ndarray], float] | None = None
-    repeated: Repeated | None = None
-    repetitions: int = 1
-    left_out: np.ndarray | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Figure:
     """One number about a model, with its 95 % interval [low, high].
 
     interval: what varies inside it: "draws" of training examples, "starts" of k-means, "test examples", "pairs",
     "queries", "texts", "initialisations", or "exact" (nothing does). test_examples: how many pairs, queries or texts
     it was measured on. scores: the value of each repetition; every model sees the same ones, so that two models
-    compare one by one. settings: what was chosen on the way (C of each draw, or k). outcomes: for comparisons in the
-    same program, never written.
+    compare one by one. settings: what was chosen on the way (C of each draw, or k). outcomes: for comparisons with
+    other models, never written with it.
     """
 
     mean: float
@@ -163,8 +147,8 @@ def trained_once(
         scores=[accuracy.mean],
         macro_f1=f1,
         settings=settings or {},
-        outcomes=Outcomes(examples=len(truth), values=truth == predicted),
-        f1_outcomes=_of_repetitions(truth, [predicted], of_tables(truth, [predicted], macro_f1_of)),
+        outcomes=Outcomes.of("mean", truth == predicted),
+        f1_outcomes=Outcomes.of("macro_f1", truth, predicted[None]),
     )
 
 
@@ -196,13 +180,9 @@ def trained_repeatedly(
         scores=scores,
         macro_f1=f1,
         settings=settings or {},
-        outcomes=_of_repetitions(truth, predictions, shares(truth == np.asarray(predictions))),
-        f1_outcomes=_of_repetitions(truth, predictions, of_tables(truth, predictions, macro_f1_of)),
+        outcomes=Outcomes.of("share", truth == np.asarray(predictions)),
+        f1_outcomes=Outcomes.of("macro_f1", truth, np.asarray(predictions)),
     )
-
-
-def _of_repetitions(truth: np.ndarray, predictions: Sequence[np.ndarray], repeated: Repeated) -> Outcomes:
-    return Outcomes(examples=len(truth), repeated=repeated, repetitions=len(predictions))
 
 
 def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[Score, Score]:

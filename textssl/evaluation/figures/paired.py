@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from textssl.evaluation.figures.figure import Accuracy, Figure, Outcomes
+from textssl.evaluation.figures.figure import Accuracy, Figure
 from textssl.evaluation.figures.intervals import jackknife_error, percentiles
+from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.evaluation.figures.repeated import Repeated, drawn_counts
 
 AT_ONCE = 100  # resamples of figures with repetitions
@@ -78,39 +79,38 @@ def paired_difference(ours: Figure, theirs: Figure, seed: int = 0, *, macro_f1: 
     """
     if ours.outcomes is None or theirs.outcomes is None or ours.outcomes.examples < FEWEST:
         return None
-    low, high, p, test = _tested(ours.outcomes, theirs.outcomes, ours.mean - theirs.mean, seed)
-    f1 = None
-    if (
-        macro_f1
-        and isinstance(ours, Accuracy)
-        and isinstance(theirs, Accuracy)
-        and ours.f1_outcomes
-        and theirs.f1_outcomes
-    ):
-        f1_difference = ours.macro_f1.mean - theirs.macro_f1.mean
-        f1_low, f1_high, f1_p, f1_test = _tested(ours.f1_outcomes, theirs.f1_outcomes, f1_difference, seed)
-        f1 = Difference(difference=f1_difference, low=f1_low, high=f1_high, p=f1_p, test=f1_test)
-    return Difference(difference=ours.mean - theirs.mean, low=low, high=high, p=p, test=test, macro_f1=f1)
+    found = outcome_difference(ours.outcomes, theirs.outcomes, ours.mean - theirs.mean, seed)
+    if not (macro_f1 and isinstance(ours, Accuracy) and isinstance(theirs, Accuracy)):
+        return found
+    if ours.f1_outcomes is None or theirs.f1_outcomes is None:
+        return found
+    gap = ours.macro_f1.mean - theirs.macro_f1.mean
+    return replace(found, macro_f1=outcome_difference(ours.f1_outcomes, theirs.f1_outcomes, gap, seed))
 
 
-def _tested(ours: Outcomes, theirs: Outcomes, difference: float, seed: int) -> tuple[float, float, float, str]:
-    """low, high, p, test."""
-    assert (ours.examples, ours.repetitions) == (theirs.examples, theirs.repetitions), "both models answer the same"
+def outcome_difference(ours: Outcomes, theirs: Outcomes, difference: float, seed: int = 0) -> Difference:
+    """Whether a difference of two figures, ours - theirs, is more than chance; p not adjusted."""
+    assert (ours.measure, ours.examples, ours.repetitions) == (theirs.measure, theirs.examples, theirs.repetitions), (
+        "both models answer the same"
+    )
+
+    def found(low: float, high: float, p: float, test: str) -> Difference:
+        return Difference(difference=difference, low=low, high=high, p=p, test=test)
+
     if ours.repeated is not None and theirs.repeated is not None:
-        found = repeated_bootstrap(ours.repeated, theirs.repeated, ours.examples, ours.repetitions, seed)
-        return (*found, "paired bootstrap")
+        of_both = repeated_bootstrap(ours.repeated, theirs.repeated, ours.examples, ours.repetitions, seed)
+        return found(*of_both, "paired bootstrap")
     if ours.values is not None and theirs.values is not None:
         gaps = ours.values.astype(np.float64) - theirs.values
         low, high, p = paired_bootstrap(lambda drawn: float(gaps[drawn].mean()), len(gaps), seed)
         if ours.values.dtype == theirs.values.dtype == bool:
-            return low, high, mcnemar(ours.values, theirs.values), "McNemar"
-        return low, high, p, "paired bootstrap"
+            return found(low, high, mcnemar(ours.values, theirs.values), "McNemar")
+        return found(low, high, p, "paired bootstrap")
     if ours.left_out is not None and theirs.left_out is not None:
-        return (*paired_jackknife(difference, ours.left_out - theirs.left_out), "paired jackknife")
+        return found(*paired_jackknife(difference, ours.left_out - theirs.left_out), "paired jackknife")
     first, second = ours.statistic, theirs.statistic
     assert first is not None and second is not None, "figures of one kind"
-    low, high, p = paired_bootstrap(lambda drawn: first(drawn) - second(drawn), ours.examples, seed)
-    return low, high, p, "paired bootstrap"
+    return found(*paired_bootstrap(lambda drawn: first(drawn) - second(drawn), ours.examples, seed), "paired bootstrap")
 
 
 def paired_jackknife(difference: float, gaps: np.ndarray) -> tuple[float, float, float]:

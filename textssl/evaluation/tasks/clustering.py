@@ -17,9 +17,9 @@ from threadpoolctl import threadpool_limits
 from textssl.data.labelled.labelled_set import read_labeled
 from textssl.errors import UserError
 from textssl.evaluation.baselines import lsa
-from textssl.evaluation.figures.figure import Figure, Outcomes, measured
+from textssl.evaluation.figures.figure import Figure, measured
 from textssl.evaluation.figures.intervals import over_draws
-from textssl.evaluation.figures.repeated import of_tables, v_measure_of
+from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.evaluation.split import distinct_texts, text_hash
 
 Finder = Callable[[np.ndarray, int, int], np.ndarray]  # features, clusters, seed -> (texts,) cluster numbers
@@ -121,8 +121,7 @@ class Clustering:
         """
         labels = self.examples[2]
         scores = [float(v_measure_score(labels, clusters)) for clusters in found]
-        repeated = of_tables(labels, found, v_measure_of)
-        outcomes = Outcomes(examples=len(labels), repeated=repeated, repetitions=len(found))
+        outcomes = Outcomes.of("v_measure", labels, np.array(found))
         return "v_measure", measured(over_draws(scores), "starts", len(labels), scores, outcomes)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from textssl.errors import UserError
-from textssl.evaluation.figures.figure import Figure, Outcomes, bounds, measured
+from textssl.evaluation.figures.figure import Figure, bounds, measured
 from textssl.evaluation.figures.geometry import mean_cosine, normalised_std, pair_distances, rankme, uniformity
 from textssl.evaluation.figures.intervals import Score, bootstrap, jackknife, without_parts
+from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.evaluation.text_pairs import PairTask
 
 FIGURES: dict[str, Callable[[np.ndarray], float]] = {
@@ -50,14 +51,14 @@ class Geometry(PairTask):
         distances = pair_distances(queries[texts.pairs[:, 0]], documents[texts.pairs[:, 1]])
         low, high = bootstrap(lambda drawn: float(distances[drawn].mean()), len(distances), self.seed)
         value = float(distances.mean())
-        outcomes = Outcomes(examples=len(distances), values=distances)
+        outcomes = Outcomes.of("mean", distances)
         yield "alignment", measured(Score(value, low, high), "pairs", len(distances), outcomes=outcomes)
         for name, statistic in FIGURES.items():
             left_out = without_parts(statistic, documents, self.seed)
             score = jackknife(statistic(documents), left_out, bounds(name))
             yield (
                 name,
-                measured(score, "texts", len(documents), outcomes=Outcomes(examples=len(documents), left_out=left_out)),
+                measured(score, "texts", len(documents), outcomes=Outcomes("parts", len(documents), (left_out,))),
             )
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:

@@ -11,8 +11,9 @@ import numpy as np
 
 from textssl.data.text.documents import DropReport, expand_inputs
 from textssl.errors import UserError
-from textssl.evaluation.figures.figure import Figure, Outcomes, measured
+from textssl.evaluation.figures.figure import Figure, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
+from textssl.evaluation.figures.outcomes import Outcomes, ratio_of
 from textssl.evaluation.running_text import drawn_bytes, is_corpus, pieces, running_texts, share_of
 from textssl.evaluation.tasks.bits_per_byte import bytes_of
 from textssl.inference.scorer import LANGUAGE_MODEL, Scorer
@@ -79,9 +80,7 @@ class Language:
         nats = found.nats / math.log(2) if keeps else found.nats
         units = size if keeps else found.tokens
 
-        def ratio(drawn: np.ndarray) -> float:
-            return float(nats[drawn].sum() / max(units[drawn].sum(), 1))
-
+        ratio = ratio_of(nats, units)
         value = ratio(np.arange(len(texts)))
         low, high = bootstrap(ratio, len(texts), self.seed) if len(texts) > 1 else (value, value)
         settings = {
@@ -93,7 +92,7 @@ class Language:
         }
         name = ("" if found.kind == "causal" else f"{found.kind}_") + ("bits_per_byte" if keeps else "nats_per_token")
         # nats a token of two tokenizers say nothing about each other: no paired comparison
-        outcomes = Outcomes(statistic=ratio, examples=len(texts)) if keeps else None
+        outcomes = Outcomes.of("ratio", nats, units) if keeps else None
         figure = measured(Score(value, low, high), "texts", len(texts), outcomes=outcomes)
         yield name, replace(figure, settings=settings)
 

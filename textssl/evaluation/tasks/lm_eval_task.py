@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from textssl.errors import UserError
-from textssl.evaluation.figures.figure import Figure, Outcomes, exact, measured
+from textssl.evaluation.figures.figure import Figure, exact, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
+from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.explanations import nearest
 from textssl.inference.features import evaluation_mode
 from textssl.inference.loading import context_limit, first_line
@@ -129,9 +130,7 @@ class LmEval:
             return exact(value, len(each))
         low, high = bootstrap(lambda drawn: float(each[drawn].mean()), len(each), self.seed)
         right = each == 1 if np.isin(each, (0, 1)).all() else each
-        return measured(
-            Score(value, low, high), "test examples", len(each), outcomes=Outcomes(examples=len(right), values=right)
-        )
+        return measured(Score(value, low, high), "test examples", len(each), outcomes=Outcomes.of("mean", right))
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
         """Nothing: what chance gives differs from task to task."""

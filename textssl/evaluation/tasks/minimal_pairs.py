@@ -14,8 +14,9 @@ from textssl.data.text.drops import MISSING_COLUMN, DropReport
 from textssl.data.text.formats import table_records
 from textssl.data.text.inputs import expand_inputs
 from textssl.errors import UserError
-from textssl.evaluation.figures.figure import Figure, Outcomes, exact, measured
+from textssl.evaluation.figures.figure import Figure, exact, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
+from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.evaluation.tasks.agreement import Pair, agreement_pairs
 from textssl.inference.scorer import LANGUAGE_MODEL, Scorer
 
@@ -92,7 +93,7 @@ class MinimalPairs:
     def _share(self, right: np.ndarray) -> Figure:
         """right: (pairs,) 1, 0, or 1/2."""
         low, high = bootstrap(lambda drawn: float(right[drawn].mean()), len(right), self.seed)
-        outcomes = Outcomes(examples=len(right), values=right if (right == 0.5).any() else right == 1)
+        outcomes = Outcomes.of("mean", right if (right == 0.5).any() else right == 1)
         return measured(Score(float(right.mean()), low, high), "pairs", len(right), outcomes=outcomes)
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from textssl.evaluation.figures.figure import Figure, Outcomes, exact, measured
+from textssl.evaluation.figures.figure import Figure, exact, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
+from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.evaluation.text_pairs import PairTask
 
 DEPTH = 10
@@ -40,7 +41,7 @@ class Retrieval(PairTask):
                     Score(value, low, high),
                     "queries",
                     len(values),
-                    outcomes=Outcomes(examples=len(values), values=values),
+                    outcomes=Outcomes.of("mean", values),
                 ),
             )
 

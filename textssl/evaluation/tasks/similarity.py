@@ -10,8 +10,9 @@ import numpy as np
 
 from textssl.data.labelled.labelled_set import Labeled, read_labeled
 from textssl.errors import UserError
-from textssl.evaluation.figures.figure import Figure, Outcomes, exact, measured
+from textssl.evaluation.figures.figure import Figure, exact, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
+from textssl.evaluation.figures.outcomes import Outcomes, spearman
 
 
 class Similarity:
@@ -67,11 +68,9 @@ class Similarity:
         features = encoder.embed(texts, progress=progress)
         cosines = row_cosines(features[[place[text] for text in left]], features[[place[text] for text in right]])
 
-        def statistic(drawn: np.ndarray) -> float:
-            return spearman(cosines[drawn], scores[drawn])
-
-        outcomes = Outcomes(statistic=statistic, examples=len(scores))
-        low, high = bootstrap(statistic, len(scores), self.seed)
+        outcomes = Outcomes.of("spearman", cosines, scores)
+        assert outcomes.statistic is not None
+        low, high = bootstrap(outcomes.statistic, len(scores), self.seed)
         value = spearman(cosines, scores)
         yield "spearman", measured(Score(value, low, high), "pairs", len(scores), outcomes=outcomes)
 
@@ -92,24 +91,3 @@ def row_cosines(left: Any, right: Any) -> np.ndarray:
     if hasattr(left, "tocsr"):
         return np.asarray(left.multiply(right).sum(1), dtype=np.float64).ravel()
     return (left.astype(np.float64) * right).sum(1)
-
-
-def spearman(left: np.ndarray, right: np.ndarray) -> float:
-    """Pearson's correlation of the ranks, ties at their mean; 0 where one side has one value only."""
-    ranks = np.stack([mean_ranks(left), mean_ranks(right)])
-    ranks -= ranks.mean(1, keepdims=True)
-    lengths = np.sqrt((ranks * ranks).sum(1))
-    if not lengths.all():  # one vector for all texts orders nothing
-        return 0.0
-    return float(ranks[0] @ ranks[1] / (lengths[0] * lengths[1]))
-
-
-def mean_ranks(values: np.ndarray) -> np.ndarray:
-    """(values,) ranks from 1 on, ties at their mean; NaN everywhere where one value is NaN.
-
-    As scipy.stats.rankdata, which takes ten times as long for the few values of a small resample.
-    """
-    ordered = np.sort(values)  # NaN last
-    if np.isnan(ordered[-1:]).any():
-        return np.full(len(values), np.nan)
-    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") + 1) / 2

@@ -12,6 +12,7 @@ from rich.table import Table
 from textssl.evaluation.figures.figure import bounds, less_is_better
 from textssl.evaluation.figures.intervals import over_draws
 
+TESTS = ("above_random", "above_tfidf", "beside_best")  # paired, of a figure
 COST = ("tokens", "parameters", "seconds", "peak_bytes")  # what a machine decides comes last
 SHORT = {  # last part of a figure's name -> heading; the first figure of each is in the short table
     "probe_8": "8 labels",
@@ -129,25 +130,31 @@ def terminal_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def mark(figure: dict[str, Any] | None) -> str:
-    """A mean, with a star where it is better than the same model with random weights (p below 0.05)."""
+    """A mean, with * where it is better than the same model with random weights, and = where it is not
+    distinguishable from the best of its column."""
     if figure is None:
         return ""
     above = figure.get("above_random")
     star = "*" if above and above["p"] < 0.05 and above["difference"] > 0 else ""
-    return f"{figure['mean']:.{3 if abs(figure['mean']) < 10 else 0}f}{star}"
+    beside = figure.get("beside_best")
+    tied = "=" if beside and beside["p"] > 0.05 else ""
+    return f"{figure['mean']:.{3 if abs(figure['mean']) < 10 else 0}f}{star}{tied}"
 
 
 def caption(chosen: dict[str, str]) -> str:
     tasks = ", ".join(f"{heading}: {key.partition('/')[0]}" for key, heading in chosen.items())
-    return f"{tasks}. * above the same model untrained (paired test, Holm, p < 0.05); intervals are in the files."
+    return (
+        f"{tasks}. * above the same model untrained, = not distinguishable from the best of its column (paired tests, "
+        "Holm, p < 0.05); intervals are in the files."
+    )
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """A line a row, three columns a figure, p of the two paired tests, and what it cost."""
+    """A line a row, three columns a figure, p of the paired tests, and what it cost."""
     keys = list(dict.fromkeys(key for row in rows for key in row["figures"]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    parts = ("", " low", " high", " p above random", " p above TF-IDF")
+    parts = ("", " low", " high", " p above random", " p above TF-IDF", " p below best")
     headings = [f"{key}{part}" for key in keys for part in parts]
     writer.writerow(["name", "kind", "model", "seeds", "state", *headings, *COST])
     for row in rows:
@@ -156,7 +163,7 @@ def csv_text(rows: Sequence[dict[str, Any]]) -> str:
         for key in keys:
             figure = row["figures"].get(key, {})
             cells += [figure.get(part, "") for part in ("mean", "low", "high")]
-            cells += [figure.get(against, {}).get("p", "") for against in ("above_random", "above_tfidf")]
+            cells += [figure.get(against, {}).get("p", "") for against in TESTS]
         cells += [row["cost"].get(key, "") for key in COST]
         writer.writerow(cells)
     return text.getvalue()

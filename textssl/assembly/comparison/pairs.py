@@ -1,0 +1,49 @@
+"""Rows of a comparison beside the best one of each column: which differences are more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from textssl.evaluation.figures.figure import less_is_better
+from textssl.evaluation.figures.outcomes import Outcomes
+from textssl.evaluation.figures.paired import FEWEST, holm, outcome_difference
+
+Seeds = Mapping[int, Mapping[str, Outcomes]]  # {seed: {"bbc/probe_8": outcomes}}
+
+
+def beside_best(rows: Sequence[dict[str, Any]], outcomes: Mapping[tuple[str, str], Seeds], keys: Sequence[str]) -> None:
+    """Add "beside_best" to the figures of objectives: {"best": its name, "difference": best - row, "p"}.
+
+    outcomes: of the runs of each (name, model). The tests are paired, on the same examples and seeds; p is that of the
+    least sure seed, adjusted for the number of rows (Holm). Rows that share no seed with the best one stay without.
+    """
+    for key in keys:
+        figures = {(row["name"], row["model"]): row["figures"][key] for row in rows if key in row["figures"]}
+        figures = {row: figure for row, figure in figures.items() if row in outcomes}
+        if len(figures) < 2:
+            continue
+        sign = -1 if less_is_better(key) else 1
+        best = max(figures, key=lambda row: sign * figures[row]["mean"])
+        found = {
+            row: over_seeds(outcomes[best], outcomes[row], figures[best]["mean"] - figure["mean"], key)
+            for row, figure in figures.items()
+            if row != best
+        }
+        known = {row: p for row, p in found.items() if p is not None}
+        for row, p in zip(known, holm(np.array(list(known.values()))).tolist(), strict=True):
+            difference = figures[best]["mean"] - figures[row]["mean"]
+            figures[row]["beside_best"] = {"best": best[0], "difference": difference, "p": p}
+
+
+def over_seeds(best: Seeds, other: Seeds, difference: float, key: str) -> float | None:
+    """p of the least sure of the seeds that both have; None where there is none."""
+    pairs = [(best[seed].get(key), other[seed].get(key)) for seed in best if seed in other]
+    found = [
+        outcome_difference(first, second, difference).p
+        for first, second in pairs
+        if first is not None and second is not None and first.examples >= FEWEST
+    ]
+    return max(found, default=None)

@@ -98,10 +98,11 @@ def compare(
     with working("rows beside the best ones", bar=False):
         show(pairs=True)
     result.elsewhere = list(held)
-    Terminal().print(terminal_table(result.rows))
+    terminal = Terminal()
+    terminal.print(terminal_table(result.rows, terminal.width))
     for words, who in held.items():
         announce(console, f"{words}: still made by {who}; start again when it is done")
-    Terminal().print(f"Open {out / 'report.html'}; every figure: {out / 'table.csv'}, {out / 'results.json'}")
+    terminal.print(f"Open {out / 'report.html'}; every figure: {out / 'table.csv'}, {out / 'results.json'}")
     return result
 
 

@@ -32,8 +32,10 @@ def test_seeds_have_students_interval_and_the_least_sure_test():
     assert (found["low"], found["high"]) == (pytest.approx(max(0.0, 0.6 - half)), pytest.approx(min(1.0, 0.6 + half)))
     assert found["above_random"] == {"difference": pytest.approx(0.15), "p": 0.2}
     assert row["seeds"] == 2 and row["cost"]["seconds"] == 121.0
-    assert mark(found) == "0.600" and mark({**found, "above_random": {"difference": 0.1, "p": 0.01}}) == "0.600*"
-    assert mark({**found, "above_random": {"difference": -0.1, "p": 0.01}}) == "0.600"
+    assert mark(found) == ".600" and mark({**found, "above_random": {"difference": 0.1, "p": 0.01}}) == ".600*"
+    assert mark({**found, "above_random": {"difference": -0.1, "p": 0.01}}) == ".600"
+    tied, below = ({**found, "beside_best": {"best": "x", "difference": 0.01, "p": p}} for p in (0.2, 0.01))
+    assert (mark(tied), mark(below)) == (".600=", ".600")
 
 
 def test_the_short_table_has_every_kind_of_figure_once():
@@ -53,6 +55,13 @@ def test_csv_has_intervals_tests_and_costs_last():
 
 
 def test_terminal_shows_what_failed_and_what_is_to_come(capsys):
-    Terminal(width=200).print(terminal_table(comparison()["rows"]))
+    Terminal(width=200).print(terminal_table(comparison()["rows"], 200))
     shown = capsys.readouterr().out
-    assert "broken (failed)" in shown and "coming (not run yet)" in shown and "0.460*" in shown
+    assert "broken (failed)" in shown and "coming (not run yet)" in shown and " .460*" in shown and "seconds" in shown
+
+
+def test_a_narrow_terminal_shows_whole_figures(capsys):
+    Terminal(width=80).print(terminal_table(comparison()["rows"], 80))
+    shown = capsys.readouterr().out
+    assert " .460*" in shown and max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown and "intervals are in the files" in " ".join(shown.split())

@@ -7,11 +7,14 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from textssl.evaluation.figures.figure import bounds, less_is_better
 from textssl.evaluation.figures.intervals import over_draws
 
+NARROW = {"clusters": "clus-\nters", "recall@1": "recall\n@1", "bits/byte": "bits/\nbyte"}  # headings in the terminal
+NAME_WIDTH, FIGURE_WIDTH = 13, 6  # characters in the terminal: of .123*=
 TESTS = ("above_random", "above_tfidf", "beside_best")  # paired, of a figure
 COST = ("tokens", "parameters", "seconds", "peak_bytes")  # what a machine decides comes last
 SHORT = {  # last part of a figure's name -> heading; the first figure of each is in the short table
@@ -114,18 +117,28 @@ def shown(figure: dict[str, Any] | None) -> str:
     return f"{figure['mean']:.{digits}f} ±{(figure['high'] - figure['low']) / 2:.{digits}f}"
 
 
-def terminal_table(rows: Sequence[dict[str, Any]]) -> Table:
+def terminal_table(rows: Sequence[dict[str, Any]], width: int) -> Table:
+    """The short table for a terminal of so many characters; a narrow one has no room for seconds and memory."""
     chosen = short_figures(rows)
-    table = Table(title="Objectives at an equal budget", caption=caption(chosen))
-    table.add_column("", overflow="fold", min_width=10)
-    for heading in (*chosen.values(), "seconds", "GB"):
+    table = Table(
+        title="Objectives at an equal budget",
+        caption=caption(chosen),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("", overflow="fold", min_width=NAME_WIDTH)
+    for heading in chosen.values():
+        table.add_column(NARROW.get(heading, heading.replace(" ", "\n")), justify="right", min_width=FIGURE_WIDTH)
+    with_cost = width >= NAME_WIDTH + (FIGURE_WIDTH + 1) * len(chosen) + 16
+    for heading in ("seconds", "GB") if with_cost else ():
         table.add_column(heading, justify="right")
     for row in rows:
         cost = row["cost"]
         costs = [f"{cost['seconds']:.0f}", f"{cost['peak_bytes'] / 1e9:.1f}"] if cost else ["", ""]
         state = "failed" if row["failed"] else "not run yet" if row["pending"] else ""
         name = f"{row['name']} ({state})" if state and not row["figures"] else row["name"]
-        table.add_row(name, *(mark(row["figures"].get(key)) for key in chosen), *costs)
+        table.add_row(name, *(mark(row["figures"].get(key)) for key in chosen), *(costs if with_cost else ()))
     return table
 
 
@@ -138,7 +151,8 @@ def mark(figure: dict[str, Any] | None) -> str:
     star = "*" if above and above["p"] < 0.05 and above["difference"] > 0 else ""
     beside = figure.get("beside_best")
     tied = "=" if beside and beside["p"] > 0.05 else ""
-    return f"{figure['mean']:.{3 if abs(figure['mean']) < 10 else 0}f}{star}{tied}"
+    number = f"{figure['mean']:.{3 if abs(figure['mean']) < 10 else 0}f}".removeprefix("0")
+    return f"{number}{star}{tied}"  # a narrow terminal has no room for what is always 0
 
 
 def caption(chosen: dict[str, str]) -> str:

@@ -31,3 +31,9 @@ def test_streams_of_different_keys_differ_and_do_not_depend_on_each_other():
 
 FEISTEL_8 = [2, 0, 4, 6, 7, 1, 5, 3]
 SHUFFLED_8 = [5, 3, 6, 1, 2, 4, 0, 7]
+
+
+def test_a_stream_is_numpys_of_that_key():
+    own = philox(-3, 2, 7, 1)
+    words = np.array([2**64 - 3, 2], np.uint64), np.array([0, 7, 1, 0], np.uint64)
+    np.testing.assert_array_equal(own.random_raw(9), np.random.Philox(key=words[0], counter=words[1]).random_raw(9))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from textssl.sample_types import SENTENCE_START
-from textssl.views.crops import Span, word_start
+from textssl.views.crops import Span, word_start, word_starts
 
 
 def next_sentences(marks: np.ndarray, count: int, max_tokens: int, rng: np.random.Generator) -> list[Span]:
@@ -71,4 +71,5 @@ def near_start(marks: np.ndarray, place: int, lowest: int, within: int) -> int:
     sentences = np.flatnonzero(marks[begin : place + 1] & SENTENCE_START)
     if len(sentences):
         return begin + int(sentences[-1])
-    return word_start(marks, place, lowest, place, within)
+    back = place - begin
+    return begin + word_start(word_starts(marks[begin : place + 1]), back, 0, back, within)

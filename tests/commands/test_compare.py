@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +15,7 @@ import textssl
 from tests.evaluation.folders import topics
 from tests.evaluation.tasks.test_classification import write_labelled
 from tests.evaluation.tasks.test_similarity import write_pairs
+from tests.forked import Forked
 from tests.tiny import MODELS, make_corpus
 from textssl.errors import UserError
 from textssl.report.comparison.page import page_data
@@ -48,14 +46,11 @@ def make_inputs(folder: Path) -> list[str]:
     return [*(str(folder / f"{name}.yaml") for name in NAMES), "train.max_steps=120", *budget]
 
 
-def start(arguments: list[str], out: Path) -> subprocess.Popen[str]:
-    root = str(Path(textssl.__file__).parent.parent)
-    command = [sys.executable, "-P", "-m", "textssl", "compare", *arguments, "--out", str(out)]
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+def start(arguments: list[str], out: Path) -> Forked:
+    return Forked(["compare", *arguments, "--out", str(out)])
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: Forked) -> str:
     shown, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors[-3000:]
     return shown + errors

@@ -126,9 +126,12 @@ HALVES = {
     **dict.fromkeys((*JOINT, "swav", "deepcluster", "cpc", "order", "tsdae"), (DROPOUT,)),
     "skipgram": (),
 }
+FAST = ("moco", "deepcluster", "skipgram", "sum")  # of them, those with most that has to come back
 
 
-@pytest.mark.parametrize("objective", HALVES)
+@pytest.mark.parametrize(
+    "objective", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in HALVES]
+)
 def test_sentence_runs_in_two_halves_equal_whole_ones(folder, objective):
     """Queue, teacher, projector and the places in the corpus come back, as do micro-batches with their dropout."""
     options = (*HALVES[objective], SCHEDULE, "train.micro_batch_size=3", "data.window_tokens=2048")

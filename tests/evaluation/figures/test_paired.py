@@ -48,7 +48,7 @@ def draws_of(skill: np.ndarray, seed: int, examples: int = 300) -> Figure:
 def test_equally_good_models_differ_as_rarely_as_p_says():
     """Draws share their test examples: over draws alone, most such pairs of models would differ."""
     found, by_draws = [], []
-    for place in range(40):
+    for place in range(60):
         skills = np.random.default_rng(place).beta(0.3, 0.3, (2, 300))  # each model is good at examples of its own
         ours, theirs = draws_of(skills[0], 2 * place), draws_of(skills[1], 2 * place + 1)
         difference = paired_difference(ours, theirs)

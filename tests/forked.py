@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from tests.preloaded import ask
+from tests.preloaded import ask, hold
 
 ROOT = Path(__file__).parents[1]
 SERVER = Path(__file__).with_name("preloaded.py")
@@ -27,25 +27,45 @@ RANKS_END_SECONDS = 30  # the others, after the first one that failed
 
 @functools.cache
 def server(action: str) -> str:
-    """The socket of a server that lives as long as this process. action: serve, or libraries."""
-    folder = tempfile.mkdtemp()  # a short path: a socket's may have 100 characters
-    address = f"{folder}/socket"
+    """The socket of a server that lives as long as this process; the processes of pytest-xdist share one.
+
+    action: serve, or libraries.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    folder = Path(tempfile.gettempdir(), f"textssl-{run}") if run else Path(tempfile.mkdtemp())
+    folder.mkdir(exist_ok=True)  # a short path: a socket's may have 100 characters
+    address = folder / action
+    with address.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            atexit.register(hold(str(address)).close)
+        except OSError:  # there is none
+            address.unlink(missing_ok=True)
+            start_server(action, address)
+    return str(address)
+
+
+def start_server(action: str, address: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, str(SERVER), action, address],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder, start_new_session=True,  # Ctrl-C is not for it
+        [sys.executable, str(SERVER), action, str(address)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=address.parent,
+        start_new_session=True,  # Ctrl-C is not for it
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
     )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    input, output = process.stdin, process.stdout
 
     def end() -> None:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        input.close()
+        process.wait()  # for the other processes that hold it
+        output.close()
+        for file in (address, address.with_suffix(".lock")):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # another server is there
+            address.parent.rmdir()
 
     atexit.register(end)
-    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-    return address
+    assert output.readline() == b"ready\n"
 
 
 def content(file: IO[bytes]) -> str:

@@ -22,7 +22,9 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
+
+HOLD, HELD = b"hold\n", b"+"  # what a process says that needs the server for a while, and the answer
 
 
 def run(address: str, arguments: list[str]) -> int:
@@ -66,23 +68,52 @@ def is_open(number: int) -> bool:
     return True
 
 
+def hold(address: str) -> socket.socket:
+    """A connection that keeps a server until it is closed; ConnectionError where that is about to end."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(address)
+        connection.sendall(HOLD)
+        if connection.recv(1) != HELD:
+            raise ConnectionResetError
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
 def serve(address: str, load: Callable[[], None]) -> None:
-    """Answer requests until the caller closes standard input. Returns in each forked process, which runs a command."""
+    """Answer requests until the caller has closed standard input, and all others that hold the server have ended.
+
+    Returns in each forked process, which runs a command.
+    """
     load()
+    holders: list[Any] = [sys.stdin]
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
         print("ready", flush=True)
         while True:
-            ready, _, _ = select.select([server, sys.stdin], [], [])
-            if sys.stdin in ready:
+            ready, _, _ = select.select([server, *holders], [], [])
+            holders = [holder for holder in holders if holder not in ready]
+            if not holders:
                 os._exit(0)
+            if server not in ready:
+                continue
             connection, _ = server.accept()
             text, handed, _, _ = socket.recv_fds(connection, 2**20, 3)
-            while not text.endswith(b"\n"):
+            while text and not text.endswith(b"\n"):
                 text += connection.recv(2**20)
+            if text in (HOLD, b""):
+                if text:
+                    connection.sendall(HELD)
+                    holders.append(connection)
+                continue
             if os.fork() == 0:  # several may run at once, each with a watcher
                 server.close()
+                for holder in holders:
+                    if holder is not sys.stdin:
+                        holder.close()
                 begun, tell = os.pipe()
                 child = os.fork()
                 if child == 0:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts import tree
+from tests.forked import run
 from tests.test_floors import DATA_FLOORS, EVALUATION_FLOORS, FLOORS
 
 ROOT = Path(__file__).resolve().parent.parent
-FORKING = ROOT / "tests" / "preloaded.py"  # runs command lines without importing everything anew
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MOST_LINES = 120
 SHORTER = {  # so that two cores walk it in a minute; everything else runs as written
@@ -93,25 +88,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The socket of a process that has imported every command and forks one for each command line."""
-    with tempfile.TemporaryDirectory(prefix="textssl-readme-") as folder:
-        words = [sys.executable, str(FORKING), "serve", f"{folder}/socket"]
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield f"{folder}/socket"
-            assert process.stdin is not None
-            process.stdin.close()
-
-
-def run(words: list[str], folder: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    finished = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-    assert finished.returncode == 0, f"{shlex.join(words)}\n{finished.stdout[-3000:]}\n{finished.stderr[-3000:]}"
-
-
 def shorter(command: str) -> list[str]:
     """The command with what makes it quick put behind it."""
     words = shlex.split(command, comments=True)[1:]
@@ -125,14 +101,16 @@ def shorter(command: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", WALK)
-def test_walk_through_runs(command: str, workspace: Path, server: str):
-    run([sys.executable, str(FORKING), "run", server, *shorter(command)], workspace)
+def test_walk_through_runs(command: str, workspace: Path):
+    finished = run(shorter(command), cwd=workspace)
+    assert finished.returncode == 0, f"{command}\n{finished.stdout[-3000:]}\n{finished.stderr[-3000:]}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", blocks(section("Three jobs"), "python"))
 def test_python_of_the_walk_through_runs(code: str, workspace: Path):
-    run([sys.executable, "-c", code], workspace)
+    finished = run(["-c", code], cwd=workspace, libraries_only=True)
+    assert finished.returncode == 0, finished.stderr[-3000:]
     assert "import textssl" not in code
 
 

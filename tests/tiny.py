@@ -10,7 +10,7 @@ from typing import Any
 
 from textssl import tokenizer
 from textssl.config import Config, apply_override, parse_config
-from textssl.data.corpus.encoding import DocumentEncoder
+from textssl.data.corpus.encoding import DocumentEncoder, Encoded
 from textssl.data.corpus.writer import CorpusWriter
 
 
@@ -26,13 +26,24 @@ def tiny_tokenizer():
     return tokenizer.train_tokenizer(iter(texts()), algorithm="bpe", vocab_size=512)
 
 
+@functools.cache
+def encoder() -> DocumentEncoder:
+    return DocumentEncoder(tiny_tokenizer().backend_tokenizer)
+
+
+@functools.cache
+def encode(text: str) -> Encoded:
+    """Most corpora of the tests are of the same documents."""
+    return encoder().encode([text])
+
+
 def write_corpus(path: Path, documents: list[str], split: str) -> None:
     words = tiny_tokenizer()
     writer = CorpusWriter(
         path, tokenizer_hash=tokenizer.tokenizer_hash(words), vocab_size=len(words), split=split, block_tokens=2**11
     )
     for text in documents:
-        encoded = DocumentEncoder(words.backend_tokenizer).encode([text])
+        encoded = encode(text)
         writer.add(encoded.ids, encoded.marks, len(text.encode()))
     writer.close()
 

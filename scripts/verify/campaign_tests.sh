@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests marked campaign: kills of one more objective a family, kills and shared work of a comparison (10 minutes).
+# The tests marked campaign: kills of eight more objectives, kills and shared work of a comparison (10 minutes).
 # usage: scripts/verify/campaign_tests.sh [pytest arguments]
 set -euo pipefail
 

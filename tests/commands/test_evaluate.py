@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from tests.evaluation.folders import save_model, topics
 from tests.evaluation.tasks.test_classification import write_labelled
 from tests.evaluation.tasks.test_similarity import write_pairs
+from tests.forked import Ranks
 from tests.tiny import texts
 from textssl.assembly import measured
 from textssl.assembly.measured import Side
@@ -170,16 +171,12 @@ def test_of_several_processes_only_the_first_evaluates(suite, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_torchrun_evaluates_once(suite, tmp_path):
+def test_two_processes_evaluate_once(suite, tmp_path):
     folder, out = save_model(tmp_path / "model", "bert"), tmp_path / "evaluation.json"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--master_port", str(29_500 + os.getpid() % 500), "-m", "textssl", "evaluate"]
-    command += ["--model", str(folder), "--suite", str(suite), "--out", str(out)]
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("mine: accuracy") == 1 and done.stdout.count("Every figure:") == 1
+    ranks = Ranks(["evaluate", "--model", str(folder), "--suite", str(suite), "--out", str(out)], 2)
+    shown, errors = ranks.communicate()
+    assert ranks.returncode == 0, errors[-3000:]
+    assert shown.count("mine: accuracy") == 1 and shown.count("Every figure:") == 1
     assert json.loads(out.read_text())["tasks"].keys() == {"mine", "pairs"}
 
 

@@ -98,8 +98,10 @@ SMALLER = """
 import sys
 from textssl.cli.app import main
 from textssl.commands import quickstart as module
-evaluate = module.evaluate
+evaluate, config = module.evaluate, module.encoder_config
 module.evaluate = lambda suite, **given: evaluate(suite=sys.argv[1], **given)
+module.encoder_config = lambda *given: {**config(*given), "model": {"preset": "static-nano"}}
+module.TOKENIZER["vocab_size"] = 1024
 main(["quickstart", "--out", sys.argv[2], "--train-steps", "2"])
 """
 
@@ -107,7 +109,7 @@ main(["quickstart", "--out", sys.argv[2], "--train-steps", "2"])
 @pytest.mark.slow
 @pytest.mark.network
 def test_quickstart_runs_and_the_second_time_needs_no_training(tmp_path):
-    """With a small suite in the place of `quick`, which the README's walk through runs with its baselines."""
+    """With a small encoder, and a small suite in the place of `quick`: the README's walk through runs baselines."""
     write_labelled(tmp_path / "topics.csv", *topics(90))
     (tmp_path / "own.yaml").write_text("{tasks: [{name: mine, path: topics.csv}], draws: 2, shots: [8]}")
     words = ["-c", SMALLER, str(tmp_path / "own.yaml"), str(tmp_path / "q")]

@@ -6,9 +6,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from tests.forked import server
 from tests.preloaded import ask
 
 ROOT = Path(__file__).parents[2]
-SERVER = ROOT / "tests" / "preloaded.py"
 SECONDS = 90  # of a command, before it counts as a hang
 LEFTOVERS = (".partial", ".replaced", ".new", ".lock")  # endings of what is made aside
 SCRATCH = ".textssl-"
@@ -257,21 +254,7 @@ def starter(sandbox: Path) -> Iterator[Starter]:
     """A process from which command lines are forked, with everything imported."""
     for name in ("tmp", "home", "cache"):
         (sandbox / name).mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as short:  # a socket's path may have 100 characters
-        address = str(Path(short) / "socket")
-        process = subprocess.Popen(
-            [sys.executable, str(SERVER), "serve", address],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
-        )  # fmt: skip
-        assert process.stdin is not None and process.stdout is not None
-        process.stdout.readline()
-        try:
-            yield Starter(address, sandbox)
-        finally:
-            process.stdin.close()
-            process.wait()
-            process.stdout.close()
+    yield Starter(server("serve"), sandbox)
 
 
 MAKE_SOUND = """

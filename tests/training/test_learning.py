@@ -27,8 +27,13 @@ def losses(run):
 
 
 SLOWER = ("deepcluster", "tsdae", "skipgram")  # one needs the whole corpus, two rebuild words
-CASES = [(name, "transformer") for name in SENTENCE_MODELS if name not in SLOWER]
-CASES += [(name, "static") for name in ("crops", "moco", "pairs")]
+FAST = ("moco", "sum")  # which have most that could go wrong: the rest is left out of the fast tests
+CASES = [
+    pytest.param(name, "transformer", marks=() if name in FAST else pytest.mark.slow)
+    for name in SENTENCE_MODELS
+    if name not in SLOWER
+]
+CASES += [pytest.param(name, "static") for name in ("crops", "moco", "pairs")]
 
 
 @pytest.mark.parametrize("objective, kind", CASES)

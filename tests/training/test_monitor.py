@@ -141,7 +141,12 @@ KNOWN = {  # what each method is without the part that holds it open
 }
 
 
-@pytest.mark.parametrize("objective", KNOWN)
+def fast(names, *chosen):
+    """Parameters, of which only the chosen ones are among the fast tests."""
+    return [pytest.param(name, marks=() if name in chosen else pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("objective", fast(KNOWN, "byol", "swav"))
 def test_what_holds_a_method_open_is_missed(folder, objective, capsys):
     pretrain(sentence_config(folder, objective, *QUICK, *KNOWN[objective], "train.max_steps=40", out=objective))
     assert min(line["features/rankme"] for line in metrics(folder / objective)) < 4
@@ -156,7 +161,7 @@ def test_a_run_may_end_there_with_one_error(folder):
     assert len(metrics(folder / "stopped")) < 40 and not (folder / "stopped" / "summary.json").exists()
 
 
-@pytest.mark.parametrize("objective", ["simcse", "crops", "moco", "pairs", "byol", "vicreg"])
+@pytest.mark.parametrize("objective", fast(["simcse", "crops", "moco", "pairs", "byol", "vicreg"], "crops"))
 @pytest.mark.parametrize("family", ["bert", "llama"])
 def test_untrained_transformers_give_no_false_alarm(folder, objective, family, capsys):
     shape = "hidden_size: 64, intermediate_size: 128, num_hidden_layers: 4, num_attention_heads: 4"

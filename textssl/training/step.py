@@ -267,4 +267,7 @@ def seed_torch(seed: int, step: int, process: int, micro_batch: int) -> None:
     """Torch's generators as a pure function of where we are, so that dropout needs no saved state."""
     mixed = (seed * 0x9E3779B97F4A7C15 + step) * 0xBF58476D1CE4E5B9
     mixed = (mixed + process * 0x94D049BB133111EB + micro_batch + 1) * 0xD6E8FEB86659FD93
-    torch.manual_seed((mixed ^ (mixed >> 32)) & _MASK63)
+    mixed = (mixed ^ (mixed >> 32)) & _MASK63
+    torch.default_generator.manual_seed(mixed)  # torch.manual_seed formats the call stack for each device it lacks
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(mixed)

@@ -108,18 +108,24 @@ def simulated_corpus(path, shards, blocks_per_shard, block_tokens):
     path.write_text(json.dumps({**manifest, "sentences": 0, "dropped": {}, "shards": [shard] * shards}))
 
 
+def test_memory_is_for_blocks_rather_than_tokens(tmp_path):
+    simulated_corpus(tmp_path / "corpus.json", shards=1000, blocks_per_shard=96, block_tokens=2**20)
+    tracemalloc.start()
+    assert make(tmp_path) is not None and Corpus.open(tmp_path).tokens > 1e11
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
+
+
 def test_a_trillion_tokens_start_in_seconds_and_any_step_is_found_at_once(tmp_path):
     simulated_corpus(tmp_path / "corpus.json", shards=10_000, blocks_per_shard=96, block_tokens=2**20)
-    tracemalloc.start()
     start = time.process_time()
     corpus = Corpus.open(tmp_path)
     plan = make(tmp_path)
-    started = time.process_time() - start
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
     assert corpus.tokens > 1e12
-    assert peak < 500e6
-    assert started < 50  # the bar is 5 s; `scripts/benchmark/plan.py` measures it, this only catches a scan
+    assert (
+        time.process_time() - start < 50
+    )  # the bar is 5 s; `scripts/benchmark/plan.py` measures it, this only catches a scan
     epoch = plan.epochs[0]
     for index in (0, len(epoch) // 2, len(epoch) - 1):
         order, ends = epoch._order(3)

@@ -88,6 +88,7 @@ def write_corpus(
     workers: int,
     held_out: float = 0.01,
     language: str = AUTO,
+    fast: bool = False,
     block_tokens: int = 2**20,
     shard_tokens: int = 2**27,
     provenance: dict[str, Any] | None = None,
@@ -95,11 +96,12 @@ def write_corpus(
 ) -> Prepared:
     """Fill the folder `out` (a side folder, to be renamed by the caller) from a stream, in bounded memory.
 
-    The bytes written depend on the documents and options alone, not on `workers`. Exact duplicates and documents
+    The bytes written depend on the documents and options alone, not on `workers` or `fast`. Exact duplicates and documents
     without tokens are dropped and counted in `report`. A document is held out where its hash falls below the share
     `held_out`; a corpus of under OPENING_DOCUMENTS gets at least MIN_HELD_OUT (those of the smallest hashes), but not
     more than a fifth of its documents. The held-out split is left out where it is empty. language: of all documents, or
-    `auto`: each is guessed; those too short for that have the language of most at the beginning of the stream.
+    `auto`: each is guessed; those too short for that have the language of most at the beginning of the stream. fast: as
+    in DocumentEncoder.
     """
     result = Prepared()
     size = max(tokenizer.get_vocab().values()) + 1
@@ -108,7 +110,7 @@ def write_corpus(
     with ExitStack() as stack:
         seen = stack.enter_context(SeenDigests(out))
         documents, most = with_main_language(documents) if language == AUTO else (documents, language)
-        pool = stack.enter_context(EncoderPool(tokenizer, workers, language, most))
+        pool = stack.enter_context(EncoderPool(tokenizer, workers, language, most, fast=fast))
         train = CorpusWriter(out, split="train", **options)
         aside = CorpusWriter(out / HELD_OUT, split=HELD_OUT, **options)
         encoded = ready_documents(pool, pieces(documents, seen, report), report, on_progress)

@@ -14,7 +14,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from textssl.data.corpus.corpus import HELD_OUT
-from textssl.data.corpus.dedup import SeenDigests, digest, unit_interval
+from textssl.data.corpus.dedup import SeenDigests, digest, unit_intervals
 from textssl.data.corpus.workers import EncoderPool
 from textssl.data.corpus.writer import CorpusWriter
 from textssl.data.text.documents import Document, DropReport
@@ -69,13 +69,24 @@ class Piece(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """An encoded document, its place by hash in [0, 1)."""
+    """Encoded documents, each with a token at least, one after another.
 
-    place: float
+    places: (documents,) by hash in [0, 1). lengths, sizes: (documents,) tokens, UTF-8 bytes. ids, marks: (tokens,).
+    """
+
+    places: np.ndarray
+    lengths: np.ndarray
+    sizes: np.ndarray
+    languages: list[str]
     ids: np.ndarray
     marks: np.ndarray
-    num_bytes: int
-    language: str
+
+    def chosen(self, which: np.ndarray) -> Ready:
+        """The documents that are True in which (documents,)."""
+        tokens = np.repeat(which, self.lengths)
+        languages = [language for language, wanted in zip(self.languages, which.tolist(), strict=True) if wanted]
+        arrays = self.places[which], self.lengths[which], self.sizes[which]
+        return Ready(*arrays, languages, self.ids[tokens], self.marks[tokens])
 
 
 def write_corpus(
@@ -116,11 +127,13 @@ def write_corpus(
         encoded = ready_documents(pool, pieces(documents, seen, report), report, on_progress)
         opening, threshold = read_opening(encoded, held_out)
         result.held_out_raised = threshold > held_out
-        for document in chain_freeing(opening, encoded):
-            split, counts = (aside, result.held_out) if document.place < threshold else (train, result.train)
-            split.add(document.ids, document.marks, document.num_bytes)
-            counts.add(Counts(1, len(document.ids), document.num_bytes))
-            result.languages[document.language] += 1
+        for documents in chain_freeing(opening, encoded):
+            held = documents.places < threshold
+            for which, split, counts in ((~held, train, result.train), (held, aside, result.held_out)):
+                part = documents if which.all() else documents.chosen(which)
+                split.add_documents(part.ids, part.marks, part.lengths, part.sizes)
+                counts.add(Counts(len(part.lengths), len(part.ids), int(part.sizes.sum())))
+            result.languages.update(documents.languages)
     languages = {"language": language, "languages": dict(sorted(result.languages.items()))}
     train.close(report.as_dict(), provenance, languages)
     aside.close({}, provenance, languages)
@@ -152,18 +165,17 @@ def pieces(documents: Iterable[Document], seen: SeenDigests, report: DropReport)
 
 
 def unique(documents: list[Document], seen: SeenDigests, report: DropReport) -> Piece:
-    piece = Piece([], [], [], [])
     encoded = [document.text.encode() for document in documents]
     digests = [digest(text) for text in encoded]
-    for document, text, key, fresh in zip(documents, encoded, digests, seen.add(digests), strict=True):
-        if not fresh:
-            report.add(DUPLICATE, document.source)
-            continue
-        piece.texts.append(document.text)
-        piece.sources.append(document.source)
-        piece.digests.append(key)
-        piece.sizes.append(len(text))
-    return piece
+    fresh = seen.add(digests)
+    if not all(fresh):
+        for document, is_new in zip(documents, fresh, strict=True):
+            if not is_new:
+                report.add(DUPLICATE, document.source)
+        kept = [place for place, is_new in enumerate(fresh) if is_new]
+        documents, encoded, digests = ([items[place] for place in kept] for items in (documents, encoded, digests))
+    texts, sources = [document.text for document in documents], [document.source for document in documents]
+    return Piece(texts, sources, digests, [len(text) for text in encoded])
 
 
 def ready_documents(
@@ -171,15 +183,12 @@ def ready_documents(
 ) -> Iterator[Ready]:
     """Encoded documents in the order of the stream."""
     for piece, encoded in pool.map(pieces, lambda piece: piece.texts):
-        stops = np.cumsum(encoded.lengths).tolist()
-        starts = [0, *stops[:-1]]
-        for place, (start, stop) in enumerate(zip(starts, stops, strict=False)):
-            if start == stop:
-                report.add(NO_TOKENS, piece.sources[place])
-                continue
-            ids, marks = encoded.ids[start:stop], encoded.marks[start:stop]
-            hashed, size, language = unit_interval(piece.digests[place]), piece.sizes[place], encoded.languages[place]
-            yield Ready(hashed, ids, marks, size, language)
+        for place in np.flatnonzero(encoded.lengths == 0).tolist():
+            report.add(NO_TOKENS, piece.sources[place])
+        sizes = np.array(piece.sizes, dtype=np.int64)
+        arrays = unit_intervals(piece.digests), encoded.lengths, sizes
+        documents = Ready(*arrays, encoded.languages, encoded.ids, encoded.marks)
+        yield documents if encoded.lengths.all() else documents.chosen(encoded.lengths > 0)
         on_progress(Counts(len(piece.texts), len(encoded.ids), sum(piece.sizes)))
 
 
@@ -191,17 +200,18 @@ def read_opening(documents: Iterator[Ready], held_out: float) -> tuple[list[Read
     opening: list[Ready] = []
     if held_out == 0:
         return opening, 0.0
-    tokens = 0
-    for document in documents:
-        opening.append(document)
-        tokens += len(document.ids)
-        if len(opening) >= OPENING_DOCUMENTS or tokens >= OPENING_TOKENS:
+    count = tokens = 0
+    for part in documents:
+        opening.append(part)
+        count += len(part.lengths)
+        tokens += len(part.ids)
+        if count >= OPENING_DOCUMENTS or tokens >= OPENING_TOKENS:
             return opening, held_out
-    wanted = min(MIN_HELD_OUT, len(opening) // MIN_HELD_OUT_SHARE)
-    places = sorted(document.place for document in opening)
-    if sum(place < held_out for place in places) >= wanted:
+    wanted = min(MIN_HELD_OUT, count // MIN_HELD_OUT_SHARE)
+    places = np.sort(np.concatenate([np.zeros(0), *(part.places for part in opening)]))
+    if np.count_nonzero(places < held_out) >= wanted:
         return opening, held_out
-    return opening, places[wanted]
+    return opening, float(places[wanted])
 
 
 def chain_freeing(opening: list[Ready], rest: Iterator[Ready]) -> Iterator[Ready]:

@@ -103,6 +103,12 @@ WORDS_OF = {
     }
     for table in TABLES
 }
+# code -> its words, and those of them that no other language of its script has
+SHARED_WORDS = {
+    code: (frozenset(words.split()), frozenset(w for w in words.split() if WORDS_OF[id(table)][w] == (code,)))
+    for table in TABLES
+    for code, words in table.items()
+}
 
 
 def check_language(language: str) -> str:
@@ -119,8 +125,13 @@ def language_of(text: str, corpus: str = UNKNOWN) -> str:
     if isinstance(languages, str):
         return languages
     words = WORDS_OF[id(languages)]
+    common = words.keys() & sample.lower().replace(".", " ").replace(",", " ").split()
+    if corpus in languages:  # most texts: no other language can have more of the words
+        shared, alone = SHARED_WORDS[corpus]
+        if len(common & shared) >= len(common) - len(common & alone):
+            return corpus
     hits = dict.fromkeys(languages, 0)
-    for word in words.keys() & sample.lower().replace(".", " ").replace(",", " ").split():
+    for word in common:
         for code in words[word]:
             hits[code] += 1
     fallback = corpus if corpus in languages else UNKNOWN if languages is LATIN else next(iter(languages))

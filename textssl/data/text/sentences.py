@@ -21,7 +21,8 @@ CLOSING = "\"'”’»)\\]」』）》】›"
 CLOSING_AFTER_LATIN = CLOSING + "“«‘‹"  # right behind a full stop and before a space these close („Ja.“ »Ja.«)
 OPENING = "\"'“‘«([¿¡「『（《【‹„‚»›*_-–—•"
 ANYWHERE = "。！？｡؟۔।॥։።។"
-ASCII_CANDIDATE = re.compile(r"""(?=[.!?\n])(?:(?<![.!?])([.!?]+)["')\]]*\s+|\n[^\S\n]*\n\s*)""")  # the same, faster
+# the same for ASCII; it begins with one set of characters, which the library looks for at the speed of a search
+ASCII_CANDIDATE = re.compile(r"""[.!?\n](?:(?<=\n)[^\S\n]*\n\s*|(?<!\n)([.!?]*)["')\]]*\s+)""")
 MARKS = rf"""(?=[.!?…\n{ANYWHERE}])             # one set first: the scan is twice as fast
         (?:(?<![.!?…])([.!?…]+)[{CLOSING_AFTER_LATIN}]*(?:[^\S\n]+[»›](?!\w))?+\s+  # Latin ones, before whitespace
         |[{ANYWHERE}]+[{CLOSING}]*\s*        # these end a sentence wherever they stand
@@ -30,6 +31,7 @@ CANDIDATE = re.compile(MARKS, re.VERBOSE)
 THAI_LETTER = "[\u0e01-\u0e2e\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e]"  # not ๆ and ฯ, which a space follows anyway
 THAI_CANDIDATE = re.compile(rf"(?:{MARKS}|(?<={THAI_LETTER}{{8}})[ \u200b]+(?={THAI_LETTER}{{8}}))", re.VERBOSE)
 LONGEST_ABBREVIATION = 6
+WHOLE_WORD = LONGEST_ABBREVIATION + 1  # so many letters before a full stop are no abbreviation
 OWN_RULES = ("en", UNKNOWN)
 
 # Chinese and Japanese brackets, closed on the same line and not too far away: no sentence ends inside them
@@ -72,7 +74,7 @@ def sentence_starts(text: str, language: str = AUTO) -> list[int]:
     whole = brackets(text, language)
     full_stops = None if language in OWN_RULES else FullStops(text, language)
     for candidate in candidates(text, language).finditer(text, first):
-        following = candidate.end()
+        stop, following = candidate.span()
         if following == len(text):
             break
         if whole and goes_on(text, candidate, starts[-1], whole):
@@ -112,13 +114,16 @@ def goes_on(text: str, candidate: re.Match[str], sentence: int, whole: list[tupl
 
 def ends_sentence(text: str, candidate: re.Match[str], sentence: int, full_stops: FullStops | None) -> bool:
     """Whether the sentence that began at `sentence` ends at a Latin terminator; full_stops: None for English."""
-    terminator, stop, following = candidate.group(1), candidate.start(), candidate.end()
+    stop, following = candidate.span()
+    if full_stops is None and text[following].isupper() and stop - WHOLE_WORD >= sentence:
+        if text[stop - WHOLE_WORD : stop].isalpha():  # the common case
+            return True
     opened, last = following, len(text) - 1
     while opened < last and (text[opened] in OPENING or text[opened].isspace()):  # French: « Oui »
         opened += 1
     if text[opened].islower():
         return text.count("\n", stop, following) > 1
-    if terminator != ".":
+    if text[stop] != "." or candidate.end(1) > stop + 1:
         return True
     words = text[max(sentence, stop - 2 * LONGEST_ABBREVIATION) : stop].split()
     word = words[-1].lstrip(OPENING) if words else ""

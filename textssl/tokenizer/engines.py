@@ -61,7 +61,11 @@ def kind_of(tokenizer: Tokenizer) -> Kind | None:
     if not all(token["special"] for token in state["added_tokens"]):
         return None
     steps = normalizer_steps(state)
-    if model["type"] == "WordPiece" and before.get("type") == "BertPreTokenizer" and model["unk_token"] in model["vocab"]:
+    if (
+        model["type"] == "WordPiece"
+        and before.get("type") == "BertPreTokenizer"
+        and model["unk_token"] in model["vocab"]
+    ):
         return "wordpiece" if steps <= WORDPIECE_STEPS else None
     if model["type"] == "BPE" and before.get("type") == "ByteLevel" and before.get("use_regex", True):
         odd = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")

@@ -12,12 +12,62 @@ PIECES = (  # what texts are made of here, and what rules look for
     *("'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'LL", "’s", "''", "'", '"', "don't", "l'air", "rock'n'roll"),
     *(" ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", " \n ", "\u00a0", "\u3000", "\u2003", "\u2028", "\x0b", "\x0c"),
     *("\x01", "\x1c", "\x1f", "\x7f", "\x85", "\u00ad", "\u200b", "\u200d", "\u200e", "\ufeff", "\ufffd", "\ue000"),
-    *("[SEP]", "[CLS]", "[MASK]", "[UNK]", "[PAD]", "[sep]", "<|endoftext|>", "<s>", "##", "##s", "##ing", "Ġ", "▁", "Ċ"),
-    *("the", "The", "THE", "river", "Straße", "naïve", "Ångström", "ﬁle", "İstanbul", "ΟΔΥΣΣΕΥΣ", "ǅ", "ŉ", "ẞ", "K", "ſ"),
+    *(
+        "[SEP]",
+        "[CLS]",
+        "[MASK]",
+        "[UNK]",
+        "[PAD]",
+        "[sep]",
+        "<|endoftext|>",
+        "<s>",
+        "##",
+        "##s",
+        "##ing",
+        "Ġ",
+        "▁",
+        "Ċ",
+    ),
+    *(
+        "the",
+        "The",
+        "THE",
+        "river",
+        "Straße",
+        "naïve",
+        "Ångström",
+        "ﬁle",
+        "İstanbul",
+        "ΟΔΥΣΣΕΥΣ",
+        "ǅ",
+        "ŉ",
+        "ẞ",
+        "K",
+        "ſ",
+    ),
     *("e\u0301", "q\u0307\u0323", "\u0301", "a\u0308\u0304", "\u0345", "한국어", "\u1100\u1161\u11a8", "각", "\u1161"),
     *("漢字", "你好。", "「はい」", "ｶﾞ", "𠀀", "〇", "ไทย", "हिन्दी", "עִברִית", "مرحبا", "Привет", "ქართული", "አማርኛ"),
     *("1", "12", "3.14", "1,000", "²", "½", "Ⅷ", "①", "٣", "१२", "𝟘", "a1", "1a", "v2.0-rc1", "10%", "$5", "€", "#1"),
-    *("🙂", "👩‍👩‍👧", "🇩🇪", "👍🏽", "❤️", "☎", "©", "→", "∑", "…", "—", "--", "...", "!?", "_", "a_b", "@x", "https://a.b/c?d=e&f"),
+    *(
+        "🙂",
+        "👩‍👩‍👧",
+        "🇩🇪",
+        "👍🏽",
+        "❤️",
+        "☎",
+        "©",
+        "→",
+        "∑",
+        "…",
+        "—",
+        "--",
+        "...",
+        "!?",
+        "_",
+        "a_b",
+        "@x",
+        "https://a.b/c?d=e&f",
+    ),
     *(". ", "! ", "? ", ".\n", ".\x1cA", ". \u0301x", "。", "！", "؟", "।", "Mr. ", "e.g. ", "U.S. ", ".) ", ".” "),
 )
 
@@ -25,9 +75,23 @@ PIECES = (  # what texts are made of here, and what rules look for
 def hard_strings() -> list[str]:
     """Strings of Unicode's categories, accents, breaks, long words, look-alikes of special tokens, and mixtures."""
     rng = random.Random(SEED)
-    kinds: tuple[Callable[[random.Random], str], ...] = (mixture, sentences, of_one_category, accented, whitespace, word)
+    kinds: tuple[Callable[[random.Random], str], ...] = (
+        mixture,
+        sentences,
+        of_one_category,
+        accented,
+        whitespace,
+        word,
+    )
     drawn = [kind(rng) for kind in kinds for _ in range(DRAWN)]
-    return ["", *PIECES, *(f"a{piece}b" for piece in PIECES), *(f"{piece} {piece}" for piece in PIECES), *drawn, *blocks()]
+    return [
+        "",
+        *PIECES,
+        *(f"a{piece}b" for piece in PIECES),
+        *(f"{piece} {piece}" for piece in PIECES),
+        *drawn,
+        *blocks(),
+    ]
 
 
 def blocks() -> Iterator[str]:
@@ -45,7 +109,9 @@ def mixture(rng: random.Random) -> str:
 
 def sentences(rng: random.Random) -> str:
     """Pieces with spaces between and ends of sentences: nearer to text."""
-    return " ".join(rng.choice(PIECES) + rng.choice(("", "", "", ".", "!", "?\n", "\n\n")) for _ in range(rng.randint(2, 40)))
+    return " ".join(
+        rng.choice(PIECES) + rng.choice(("", "", "", ".", "!", "?\n", "\n\n")) for _ in range(rng.randint(2, 40))
+    )
 
 
 def of_one_category(rng: random.Random) -> str:
@@ -67,5 +133,7 @@ def whitespace(rng: random.Random) -> str:
 
 def word(rng: random.Random) -> str:
     """Long words: letters, digits, hexadecimal, one key held down."""
-    alphabet = rng.choice(("abcdefghijklmnopqrstuvwxyz", "0123456789abcdef", "aA", "x", "漢字仮名", "éèüß", "!?-", "ab1_"))
+    alphabet = rng.choice(
+        ("abcdefghijklmnopqrstuvwxyz", "0123456789abcdef", "aA", "x", "漢字仮名", "éèüß", "!?-", "ab1_")
+    )
     return "".join(rng.choices(alphabet, k=rng.choice((20, 99, 100, 101, 300))))

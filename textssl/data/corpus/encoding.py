@@ -94,7 +94,8 @@ class DocumentEncoder:
 
     def segments(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[Segment]:
         for document, (text, language) in enumerate(zip(texts, languages, strict=True)):
-            text = self.in_form(text)
+            if self.form is not None:
+                text = self.in_form(text)
             sentences = sentence_starts(text, language)
             if len(text) <= SEGMENT_CHARACTERS:
                 yield Segment(document, text, sentences)

@@ -71,9 +71,10 @@ def sentence_starts(text: str, language: str = AUTO) -> list[int]:
         return []
     language = language_of(text) if language == AUTO else language
     starts = [first]
-    whole = brackets(text, language)
+    ascii_only = text.isascii()
+    whole = [] if ascii_only else brackets(text, language)
     full_stops = None if language in OWN_RULES else FullStops(text, language)
-    for candidate in candidates(text, language).finditer(text, first):
+    for candidate in (ASCII_CANDIDATE if ascii_only else candidates(language)).finditer(text, first):
         stop, following = candidate.span()
         if following == len(text):
             break
@@ -84,16 +85,14 @@ def sentence_starts(text: str, language: str = AUTO) -> list[int]:
     return starts
 
 
-def candidates(text: str, language: str) -> re.Pattern[str]:
+def candidates(language: str) -> re.Pattern[str]:
     """What may end a sentence, with the whitespace after it."""
-    if text.isascii():
-        return ASCII_CANDIDATE
     return THAI_CANDIDATE if language == "th" else CANDIDATE
 
 
 def brackets(text: str, language: str) -> list[tuple[int, int]]:
     """Where Chinese and Japanese quotations and brackets begin and end."""
-    if text.isascii() or not any(left in text for left in "「『（《【“"):
+    if not any(left in text for left in "「『（《【“"):
         return []
     pattern = CHINESE_QUOTES if language in ("zh", "ja") else BRACKETS
     return [bracket.span() for bracket in pattern.finditer(text)]

@@ -1,8 +1,8 @@
 """Where words begin in a text for byte-level BPE, in arrays: what GPT-2's regular expression finds, without running it.
 
-The expression is `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+`. A word of it is a run
-of letters, of numbers or of other signs, with one space before it; of several whitespace characters all but the last
-are one word. Which characters are letters, numbers or whitespace is asked of the library, once for each.
+The expression is `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+`. A word of it
+is a run of letters, of numbers or of other signs, with one space before it; of several whitespace characters all but
+the last are one word. Which characters are letters, numbers or whitespace is asked of the library, once for each.
 """
 
 from __future__ import annotations

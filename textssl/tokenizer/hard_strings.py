@@ -1,5 +1,7 @@
 """Some thousand strings on which tokenizers that should agree are likely to differ, the same ones every time."""
 
+# ruff: noqa: RUF001 (signs that look like others are the subject)
+
 from __future__ import annotations
 
 import random
@@ -8,68 +10,20 @@ from collections.abc import Callable, Iterator
 
 SEED = 20
 DRAWN = 300  # strings of each kind that is drawn
+# fmt: off
 PIECES = (  # what texts are made of here, and what rules look for
     *("'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'LL", "’s", "''", "'", '"', "don't", "l'air", "rock'n'roll"),
     *(" ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", " \n ", "\u00a0", "\u3000", "\u2003", "\u2028", "\x0b", "\x0c"),
     *("\x01", "\x1c", "\x1f", "\x7f", "\x85", "\u00ad", "\u200b", "\u200d", "\u200e", "\ufeff", "\ufffd", "\ue000"),
-    *(
-        "[SEP]",
-        "[CLS]",
-        "[MASK]",
-        "[UNK]",
-        "[PAD]",
-        "[sep]",
-        "<|endoftext|>",
-        "<s>",
-        "##",
-        "##s",
-        "##ing",
-        "Ġ",
-        "▁",
-        "Ċ",
-    ),
-    *(
-        "the",
-        "The",
-        "THE",
-        "river",
-        "Straße",
-        "naïve",
-        "Ångström",
-        "ﬁle",
-        "İstanbul",
-        "ΟΔΥΣΣΕΥΣ",
-        "ǅ",
-        "ŉ",
-        "ẞ",
-        "K",
-        "ſ",
-    ),
+    *("[SEP]", "[CLS]", "[MASK]", "[UNK]", "[PAD]", "[sep]", "<|endoftext|>", "##", "##s", "##ing", "Ġ", "▁", "Ċ"),
+    *("<s>", "the", "The", "THE", "Straße", "naïve", "Ångström", "ﬁle", "İstanbul", "ΟΔΥΣΣΕΥΣ", "ǅ", "ŉ", "ẞ", "K", "ſ"),
     *("e\u0301", "q\u0307\u0323", "\u0301", "a\u0308\u0304", "\u0345", "한국어", "\u1100\u1161\u11a8", "각", "\u1161"),
     *("漢字", "你好。", "「はい」", "ｶﾞ", "𠀀", "〇", "ไทย", "हिन्दी", "עִברִית", "مرحبا", "Привет", "ქართული", "አማርኛ"),
     *("1", "12", "3.14", "1,000", "²", "½", "Ⅷ", "①", "٣", "१२", "𝟘", "a1", "1a", "v2.0-rc1", "10%", "$5", "€", "#1"),
-    *(
-        "🙂",
-        "👩‍👩‍👧",
-        "🇩🇪",
-        "👍🏽",
-        "❤️",
-        "☎",
-        "©",
-        "→",
-        "∑",
-        "…",
-        "—",
-        "--",
-        "...",
-        "!?",
-        "_",
-        "a_b",
-        "@x",
-        "https://a.b/c?d=e&f",
-    ),
+    *("🙂", "👩‍👩‍👧", "🇩🇪", "👍🏽", "❤️", "☎", "©", "→", "∑", "…", "—", "--", "...", "!?", "_", "a_b", "@x", "https://a.b/c?d=e&f"),
     *(". ", "! ", "? ", ".\n", ".\x1cA", ". \u0301x", "。", "！", "؟", "।", "Mr. ", "e.g. ", "U.S. ", ".) ", ".” "),
 )
+# fmt: on
 
 
 def hard_strings() -> list[str]:

@@ -107,12 +107,12 @@ def write_corpus(
 ) -> Prepared:
     """Fill the folder `out` (a side folder, to be renamed by the caller) from a stream, in bounded memory.
 
-    The bytes written depend on the documents and options alone, not on `workers` or `fast`. Exact duplicates and documents
-    without tokens are dropped and counted in `report`. A document is held out where its hash falls below the share
-    `held_out`; a corpus of under OPENING_DOCUMENTS gets at least MIN_HELD_OUT (those of the smallest hashes), but not
-    more than a fifth of its documents. The held-out split is left out where it is empty. language: of all documents, or
-    `auto`: each is guessed; those too short for that have the language of most at the beginning of the stream. fast: as
-    in DocumentEncoder.
+    The bytes written depend on the documents and options alone, not on `workers` or `fast`. Exact duplicates and
+    documents without tokens are dropped and counted in `report`. A document is held out where its hash falls below the
+    share `held_out`; a corpus of under OPENING_DOCUMENTS gets at least MIN_HELD_OUT (those of the smallest hashes), but
+    not more than a fifth of its documents. The held-out split is left out where it is empty. language: of all
+    documents, or `auto`: each is guessed; those too short for that have the language of most at the beginning of the
+    stream. fast: as in DocumentEncoder.
     """
     result = Prepared()
     size = max(tokenizer.get_vocab().values()) + 1

@@ -95,14 +95,18 @@ KNOWN = tuple(
 )
 LETTERS = re.compile("|".join(f"([{letters}]+)" for letters in SCRIPTS))
 NOT_LATIN = re.compile(f"[{''.join(SCRIPTS)}]+")
-WORDS_OF = {
-    id(table): {
-        word: tuple(code for code, words in table.items() if word in words.split())
-        for words in table.values()
-        for word in words.split()
-    }
-    for table in TABLES
-}
+
+
+def codes_of_words(table: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    """word -> the languages of a table that have it, in its order."""
+    codes: dict[str, tuple[str, ...]] = {}
+    for code, words in table.items():
+        for word in dict.fromkeys(words.split()):
+            codes[word] = (*codes.get(word, ()), code)
+    return codes
+
+
+WORDS_OF = {id(table): codes_of_words(table) for table in TABLES}
 # code -> its words, and those of them that no other language of its script has
 SHARED_WORDS = {
     code: (frozenset(words.split()), frozenset(w for w in words.split() if WORDS_OF[id(table)][w] == (code,)))

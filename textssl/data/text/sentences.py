@@ -75,7 +75,7 @@ def sentence_starts(text: str, language: str = AUTO) -> list[int]:
     whole = [] if ascii_only else brackets(text, language)
     full_stops = None if language in OWN_RULES else FullStops(text, language)
     for candidate in (ASCII_CANDIDATE if ascii_only else candidates(language)).finditer(text, first):
-        stop, following = candidate.span()
+        following = candidate.end()
         if following == len(text):
             break
         if whole and goes_on(text, candidate, starts[-1], whole):
@@ -114,9 +114,9 @@ def goes_on(text: str, candidate: re.Match[str], sentence: int, whole: list[tupl
 def ends_sentence(text: str, candidate: re.Match[str], sentence: int, full_stops: FullStops | None) -> bool:
     """Whether the sentence that began at `sentence` ends at a Latin terminator; full_stops: None for English."""
     stop, following = candidate.span()
-    if full_stops is None and text[following].isupper() and stop - WHOLE_WORD >= sentence:
-        if text[stop - WHOLE_WORD : stop].isalpha():  # the common case
-            return True
+    long = stop - WHOLE_WORD >= sentence and text[stop - WHOLE_WORD : stop].isalpha()
+    if long and full_stops is None and text[following].isupper():  # the common case
+        return True
     opened, last = following, len(text) - 1
     while opened < last and (text[opened] in OPENING or text[opened].isspace()):  # French: « Oui »
         opened += 1

@@ -22,7 +22,7 @@ def starts(texts: list[str]) -> list[list[int]]:
 
 def test_words_are_those_of_the_library_on_hard_strings():
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    texts = hard_strings()
+    texts = hard_strings()[::2]
     expected = [[offsets[0] for _, offsets in splitter.pre_tokenize_str(text)] for text in texts]
     assert starts(texts) == expected
 

@@ -17,24 +17,7 @@ pytest.importorskip("gigatoken", reason="the extra fast is not installed")
 pytest.importorskip("nanotoken", reason="the extra fast is not installed")
 
 RNG = np.random.default_rng(3)
-WORDS = [
-    "The",
-    "river's",
-    "banks.",
-    "Dr.",
-    "Wu",
-    "ran",
-    "3.5",
-    "km",
-    "over",
-    "café",
-    "tables,",
-    "and",
-    "why?",
-    "你好。",
-    "It’s",
-    "DON'T",
-]
+WORDS = "The river's banks. Dr. Wu ran 3.5 km over café tables, and why? 你好。 Is it so? DON'T".split()  # noqa: SIM905
 TEXTS = [" ".join(RNG.choice(WORDS, 40)) for _ in range(60)]
 DOCUMENTS = [Document(text, f"docs:{place}") for place, text in enumerate(TEXTS)]
 
@@ -80,9 +63,9 @@ def test_one_difference_and_the_library_encodes_now_and_later(folder, tmp_path, 
 
     def doctored(self, texts):
         ids, lengths = encode(self, texts)
-        if "".join(texts) == TEXTS[7] or len(texts) > 100:  # one id of one document
+        if any(len(text) > 20 and text in TEXTS[3] for text in texts):  # one id of one document
             ids = ids.copy()
-            ids[np.cumsum(lengths)[-1] // 2] += 1
+            ids[-1] = 5
         return ids, lengths
 
     with monkeypatch.context() as patched:

@@ -63,7 +63,7 @@ class CorpusWriter:
         first = start = 0  # document and token
         while first < len(lengths):
             room = np.searchsorted(ends, start + self.shard_tokens - self.num_tokens, side="right") - first
-            if room == 0 and self.num_tokens:
+            if room <= 0 and self.num_tokens:
                 self._close_shard()
                 self._open_shard()
                 continue

@@ -127,13 +127,13 @@ def write_corpus(
         encoded = ready_documents(pool, pieces(documents, seen, report), report, on_progress)
         opening, threshold = read_opening(encoded, held_out)
         result.held_out_raised = threshold > held_out
-        for documents in chain_freeing(opening, encoded):
-            held = documents.places < threshold
+        for ready in chain_freeing(opening, encoded):
+            held = ready.places < threshold
             for which, split, counts in ((~held, train, result.train), (held, aside, result.held_out)):
-                part = documents if which.all() else documents.chosen(which)
+                part = ready if which.all() else ready.chosen(which)
                 split.add_documents(part.ids, part.marks, part.lengths, part.sizes)
                 counts.add(Counts(len(part.lengths), len(part.ids), int(part.sizes.sum())))
-            result.languages.update(documents.languages)
+            result.languages.update(ready.languages)
     languages = {"language": language, "languages": dict(sorted(result.languages.items()))}
     train.close(report.as_dict(), provenance, languages)
     aside.close({}, provenance, languages)

@@ -4,7 +4,7 @@
 #            A process a core runs the tests, beside the check of types; give -n 0 for one, as a debugger needs it. Where
 #            single files are named, one process is the quicker.
 #        scripts/test.sh --lowest [--torch VERSION] [arguments]    the fast tests with the lowest versions of
-#            pyproject.toml, in .venv-lowest; what needs the extras eval and notebooks is left out. torch is the tested
+#            pyproject.toml, in .venv-lowest; what needs the extras eval, fast and notebooks is left out. torch is the tested
 #            one unless a version is given: older ones are built for GPUs, and large.
 set -euo pipefail
 

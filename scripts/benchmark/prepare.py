@@ -1,16 +1,22 @@
 """`prepare` beside the tokenizers library's own encode_batch, on the same text and cores, alternating in one run.
 
-    python scripts/benchmark/prepare.py [--input sample:news] [--tokenizer DIR] [--repeats 3]
+    python scripts/benchmark/prepare.py [--input sample:news] [--tokenizer DIR] [--repeats 3] [--megabytes 100]
 
-Ours is the whole command: reading, hashing, encoding, marks, writing, checksums and the rename. The peer only encodes,
-texts already in memory, in batches of 1,000 through all cores (rayon). Both run in processes of their own. Prints
-MB/s of text (UTF-8), the ratio (bar: at least 0.8), and the peak resident memory of all our processes together
-(bar: under 1.5 GiB; pages shared by several processes count for each).
+Ours is the whole command: start-up, reading, hashing, encoding, marks, writing, checksums and the rename, with the fast
+engine where it is installed and suits the tokenizer, and with `--library` a third side without it. The peer only
+encodes, texts already in memory, in batches of 1,000 through all cores (rayon), of which PEER_MEGABYTES say its speed.
+Each runs in a process of its own. `--megabytes` repeats the input, each copy with another beginning, since duplicates
+are dropped. Prints MB/s of text (UTF-8), the ratio (bar with an engine: 5 for WordPiece, 4 for byte-level BPE; without:
+0.8), and the peak resident memory of all our processes together (bar: under 1.5 GiB; pages shared by several processes
+count for each). With `--library` the two corpora must hold the same bytes, or it ends with an error.
 """
 
 from __future__ import annotations
 
 import argparse
+import bisect
+import filecmp
+import itertools
 import json
 import os
 import statistics
@@ -23,17 +29,25 @@ from pathlib import Path
 import psutil
 
 BATCH_TEXTS = 1000
+PEER_MEGABYTES = 12
 
 
 def ours(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
     from textssl.commands.prepare import prepare
     from textssl.data.corpus.corpus import Corpus
 
-    start, start_cpu = time.perf_counter(), cpu_seconds()
     corpus = prepare(inputs, tokenizer, out)
-    seconds, cpu = time.perf_counter() - start, cpu_seconds() - start_cpu
     splits = [corpus, Corpus.open(corpus.held_out)]  # duplicates, which are read and not encoded, do not count
-    return {"seconds": seconds, "cpu": cpu, "bytes": sum(split.bytes for split in splits)}
+    seconds = time.time() - psutil.Process().create_time()
+    return {"seconds": seconds, "cpu": cpu_seconds(), "bytes": sum(split.bytes for split in splits)}
+
+
+def library(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
+    from textssl.tokenizer.engines import PACKAGES
+
+    for package in PACKAGES.values():
+        sys.modules[package] = None  # type: ignore[assignment]  # as if it were not installed
+    return ours(inputs, tokenizer, out)
 
 
 def peer(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
@@ -41,6 +55,8 @@ def peer(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
     from textssl.tokenizer import load_backend
 
     texts = [document.text for document in read_documents(inputs, report=DropReport())]
+    sizes = list(itertools.accumulate(len(text.encode()) for text in texts))
+    texts = texts[: 1 + bisect.bisect(sizes, PEER_MEGABYTES * 1e6)]
     backend = load_backend(tokenizer)
     backend.no_truncation()
     backend.no_padding()
@@ -82,17 +98,22 @@ def resident(process: psutil.Process) -> int:
     return total
 
 
+SIDES = {"ours": ours, "peer": peer, "library": library}
+NAMES = {"ours": "prepare", "peer": "encode_batch", "library": "prepare without an engine"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", nargs="+", default=["sample:news"])
     parser.add_argument("--tokenizer", help="a tokenizer folder; without it a BPE of 8,192 is trained on the input")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
+    parser.add_argument("--megabytes", type=float, help="repeat the input up to this size")
+    parser.add_argument("--library", action="store_true", help="prepare without the fast engines too")
+    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        measure = ours if arguments.side == "ours" else peer
-        print(json.dumps(measure(arguments.input, arguments.tokenizer, arguments.out)))
+        print(json.dumps(SIDES[arguments.side](arguments.input, arguments.tokenizer, arguments.out)))
         return
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = arguments.tokenizer
@@ -101,29 +122,62 @@ def main() -> None:
 
             tokenizer = str(Path(folder) / "tokenizer")
             train_tokenizer(arguments.input, tokenizer)
-        compare(arguments.input, tokenizer, arguments.repeats, Path(folder))
+        inputs = arguments.input
+        if arguments.megabytes:
+            inputs = [repeated(inputs, arguments.megabytes, Path(folder) / "repeated.jsonl")]
+        compare(inputs, tokenizer, arguments.repeats, Path(folder), library=arguments.library)
 
 
-def compare(inputs: list[str], tokenizer: str, repeats: int, folder: Path) -> None:
-    ratios, cpu_ratios, peaks = [], [], []
+def repeated(inputs: list[str], megabytes: float, file: Path) -> str:
+    """A file of the input's documents again and again, up to a size; every copy after the first says which it is."""
+    from textssl.data.text.documents import DropReport, read_documents
+
+    texts = [document.text for document in read_documents(inputs, report=DropReport())]
+    missing = megabytes * 1e6
+    with file.open("w") as stream:
+        for copy in itertools.count():
+            for text in texts:
+                text = f"Copy {copy}. {text}" if copy else text
+                stream.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+                missing -= len(text.encode())
+                if missing <= 0:
+                    return str(file)
+    raise AssertionError
+
+
+def compare(inputs: list[str], tokenizer: str, repeats: int, folder: Path, *, library: bool) -> None:
+    sides = ("peer", "ours", "library") if library else ("peer", "ours")
+    ratios: dict[str, list[float]] = {side: [] for side in sides[1:]}
+    cpu_ratios: dict[str, list[float]] = {side: [] for side in sides[1:]}
+    peaks = dict.fromkeys(sides, 0.0)
     for repeat in range(repeats):
         shared = ["--input", *inputs, "--tokenizer", tokenizer, "--out"]
-        results = {side: run(side, [*shared, str(folder / f"{side}-{repeat}")]) for side in ("peer", "ours")}
+        results = {side: run(side, [*shared, str(folder / f"{side}-{repeat}")]) for side in sides}
         speeds = {side: result["bytes"] / result["seconds"] / 1e6 for side, result in results.items()}
-        ratios.append(speeds["ours"] / speeds["peer"])
-        work = {side: result["bytes"] / result["cpu"] for side, result in results.items()}
-        cpu_ratios.append(work["ours"] / work["peer"])
-        peaks.append(results["ours"]["peak"])
+        work = {side: result["bytes"] / result["cpu"] / 1e6 for side, result in results.items()}
+        for side in sides:
+            peaks[side] = max(peaks[side], results[side]["peak"])
+            figures = f"{NAMES[side]} {speeds[side]:.2f} MB/s, {work[side]:.2f} MB a CPU second"
+            if side != "peer":
+                ratios[side].append(speeds[side] / speeds["peer"])
+                cpu_ratios[side].append(work[side] / work["peer"])
+                figures += f", ratio {ratios[side][-1]:.2f}, by CPU seconds {cpu_ratios[side][-1]:.2f}"
+            print(f"round {repeat + 1}: {figures}, peak {peaks[side] / 2**20:,.0f} MiB", flush=True)
+        if library:
+            check_same(folder / f"ours-{repeat}", folder / f"library-{repeat}")
+    for side in sides[1:]:
         print(
-            f"round {repeat + 1}: encode_batch {speeds['peer']:.2f} MB/s, prepare {speeds['ours']:.2f} MB/s, "
-            f"ratio {ratios[-1]:.2f}, by CPU seconds {cpu_ratios[-1]:.2f}, prepare's peak {peaks[-1] / 2**20:,.0f} MiB",
-            flush=True,
+            f"{' '.join(inputs)}, {len(os.sched_getaffinity(0))} cores, {NAMES[side]}: median ratio "
+            f"{statistics.median(ratios[side]):.2f}, by CPU seconds {statistics.median(cpu_ratios[side]):.2f} (what a "
+            f"busy machine still measures), peak resident memory {peaks[side] / 2**30:.2f} GiB"
         )
-    print(
-        f"{' '.join(inputs)}, {len(os.sched_getaffinity(0))} cores: median ratio {statistics.median(ratios):.2f}, "
-        f"by CPU seconds {statistics.median(cpu_ratios):.2f} (what a busy machine still measures), "
-        f"peak resident memory {max(peaks) / 2**30:.2f} GiB"
-    )
+
+
+def check_same(one: Path, other: Path) -> None:
+    """The arrays of two corpora must hold the same bytes."""
+    for file in sorted(one.rglob("*.npy")):
+        if not filecmp.cmp(file, other / file.relative_to(one), shallow=False):
+            sys.exit(f"{file.relative_to(one)} differs with and without the engine")
 
 
 if __name__ == "__main__":

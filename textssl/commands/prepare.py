@@ -12,6 +12,7 @@ from rich.table import Table
 
 from textssl import __version__
 from textssl.data.corpus.corpus import OWN_FILES, Corpus
+from textssl.data.corpus.engine_choice import choose_engine
 from textssl.data.corpus.manifest import MANIFEST
 from textssl.data.corpus.prepare import DUPLICATE, Counts, Prepared, write_corpus
 from textssl.data.samples.cache import without_sample
@@ -59,7 +60,11 @@ def prepare(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
     backend = load_backend(without_sample(tokenizer))
-    Terminal(stderr=True).print(f"preparing with {workers} process{'es' * (workers > 1)}")
+    documents, engine = choose_engine(documents, backend)
+    log = Terminal(stderr=True)
+    if engine.note:
+        log.print(f"{engine.note}, which is used therefore")
+    log.print(f"preparing with {workers} process{'es' * (workers > 1)}, encoding with {engine.name}")
     with written_folder(out) as side, working("preparing", unit="documents") as work:
         prepared = write_corpus(
             documents,
@@ -70,12 +75,14 @@ def prepare(
             workers=workers,
             held_out=held_out,
             language=language,
+            fast=engine.fast,
             block_tokens=block_tokens,
             shard_tokens=shard_tokens,
             provenance={
                 "inputs": [printable(path) for path in inputs],
                 "tokenizer": printable(tokenizer),
                 "options": options,
+                "engine": engine.name,
                 "textssl": __version__,
             },
             on_progress=Shown(work),

@@ -7,6 +7,7 @@ import pytest
 
 from tests.data.corpus.written import write
 from textssl.data.corpus.corpus import Corpus
+from textssl.data.corpus.writer import CorpusWriter
 
 
 @pytest.mark.parametrize("vocab_size, dtype", [(1000, np.uint16), (70_000, np.uint32)])
@@ -45,3 +46,30 @@ def test_the_same_documents_make_the_same_bytes(tmp_path):
         write(tmp_path / name, [5, 9, 30], block_tokens=10)
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize("run", [1, 7, 500])
+def test_runs_of_documents_are_cut_as_single_ones_are(tmp_path, run):
+    rng = np.random.default_rng(4)
+    lengths = np.concatenate([rng.integers(1, 60, 250), [2000, 1, 1000, 1000], rng.integers(1, 60, 50)])
+    ids, marks = rng.integers(0, 900, lengths.sum()), rng.choice([0, 1, 3], lengths.sum()).astype(np.uint8)
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    for name, step in (("single", 1), ("runs", run)):
+        options = {"tokenizer_hash": "h", "vocab_size": 1000, "split": "train"}
+        writer = CorpusWriter(tmp_path / name, block_tokens=100, shard_tokens=1000, **options)
+        for first in range(0, len(lengths), step):
+            part = lengths[first : first + step]
+            tokens = slice(bounds[first], bounds[first + len(part)])
+            if step == 1:
+                writer.add(ids[tokens], marks[tokens], int(2 * part[0]))
+            else:
+                writer.add_documents(ids[tokens], marks[tokens], part, 2 * part)
+        writer.close()
+    for file in (tmp_path / "single").iterdir():
+        assert file.read_bytes() == (tmp_path / "runs" / file.name).read_bytes()
+    corpus = Corpus.open(tmp_path / "runs")
+    held = [shard["tokens"] for shard in corpus.manifest["shards"]]
+    assert len(held) > 10 and all(size <= 1000 or size == 2000 for size in held) and sum(held) == lengths.sum()
+    full = corpus.blocks.tokens >= 100
+    last = np.append(corpus.blocks.shard[1:] != corpus.blocks.shard[:-1], True)
+    assert (full | last).all() and (corpus.blocks.tokens < 160 + 1900).all()

@@ -2,9 +2,11 @@
 
 # ruff: noqa: RUF001 (signs that look like others are the subject)
 
+import random
+
 import pytest
 
-from textssl.data.text.languages import AUTO, KNOWN, UNKNOWN, check_language, language_of, main_language, spoken
+from textssl.data.text.languages import AUTO, KNOWN, LATIN, UNKNOWN, check_language, language_of, main_language, spoken
 from textssl.errors import UserError
 
 TEXTS = {
@@ -59,6 +61,19 @@ def test_the_main_language_is_that_of_most_texts():
 def test_a_corpus_speaks_the_languages_that_are_no_stray_ones():
     assert spoken({"fr": 200, "de": 9000, UNKNOWN: 5000, "cs": 3}) == ["de", "fr"]
     assert spoken({}) == []
+
+
+@pytest.mark.parametrize("corpus", ["en", "de", "da", "fr", "ru", UNKNOWN])
+def test_the_language_with_the_most_words_wins_and_the_main_one_of_equals(corpus):
+    rng = random.Random(1)
+    for _ in range(400):
+        some = rng.sample(sorted(LATIN), 2)
+        words = rng.choices([word for code in some for word in LATIN[code].split()], k=rng.randint(0, 9))
+        hits = {code: len(set(words) & set(known.split())) for code, known in LATIN.items()}
+        most = max(hits.values())
+        fallback = corpus if corpus in LATIN else UNKNOWN
+        best = fallback if most < 2 or hits.get(fallback) == most else next(c for c in LATIN if hits[c] == most)
+        assert language_of(" ".join(words), corpus) == best, words
 
 
 def test_codes():

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
+from textssl.data.corpus.fast_encoding import fast_encoder
+from textssl.data.corpus.segments import OffsetEncoder, Segment, SegmentEncoder
 from textssl.data.text.languages import AUTO, UNKNOWN, language_of
 from textssl.data.text.sentences import sentence_starts
 from textssl.sample_types import SENTENCE_START, WORD_START
-from textssl.tokenizer.words import SPACE_MARKERS, WordFinder
+from textssl.tokenizer.words import SPACE_MARKERS
 
 SEGMENT_CHARACTERS = 2**16  # a longer text is encoded in segments that are at least this long
 LONGEST_SEGMENT = 2**20  # ... and never longer, even where there is no good place to cut
@@ -22,7 +24,6 @@ BATCH_CHARACTERS = 2**18  # what the library encodes at once: it needs some 100 
 SAFE_SPACE = re.compile(r"(?<=\w) (?=\w)")  # one plain space between letters or digits
 PROBES = ("the cat", "Tom 12", "x yz", "7 b")
 START = WORD_START | SENTENCE_START
-LOOK_AHEAD = 16  # characters after a sentence's first one, where the normaliser has dropped that
 
 
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
@@ -40,12 +41,6 @@ class Encoded(NamedTuple):
     languages: list[str]
 
 
-class Segment(NamedTuple):
-    document: int
-    text: str
-    sentences: list[int]  # character offsets in `text`
-
-
 class DocumentEncoder:
     """Encodes documents of any length with a tokenizer, without special tokens.
 
@@ -55,10 +50,13 @@ class DocumentEncoder:
     characters hold no such space is a text cut elsewhere, which may change the few tokens at the cut.
 
     language: by whose rules sentences are cut; `auto` guesses it for every document. main_language: what a document is
-    taken to be written in that is too short for a guess.
+    taken to be written in that is too short for a guess. fast: whether the engine for such tokenizers encodes
+    (textssl.tokenizer.engines), to the same ids and marks.
     """
 
-    def __init__(self, tokenizer: Tokenizer, language: str = AUTO, main_language: str = UNKNOWN):
+    def __init__(
+        self, tokenizer: Tokenizer, language: str = AUTO, main_language: str = UNKNOWN, *, fast: bool = False
+    ) -> None:
         self.language, self.main_language = language, main_language
         state = json.loads(tokenizer.to_str())
         self.form: UnicodeForm | None = unicode_form(state)
@@ -71,7 +69,8 @@ class DocumentEncoder:
         self.tokenizer.encode_special_tokens = True
         size = max(self.tokenizer.get_vocab().values()) + 1
         self.dtype = np.dtype(np.uint16 if size <= 2**16 else np.uint32)
-        self.words = WordFinder(self.tokenizer)
+        slow = OffsetEncoder(self.tokenizer, self.dtype)
+        self.encoder: SegmentEncoder = fast_encoder(self.tokenizer, slow) if fast else slow
         self.special = special_ids(self.tokenizer, size)
         self.blank = np.zeros(size, dtype=bool)  # tokens that are nothing but the space before a word
         self.blank[[i for token, i in self.tokenizer.get_vocab().items() if token in SPACE_MARKERS]] = True
@@ -95,7 +94,8 @@ class DocumentEncoder:
 
     def segments(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[Segment]:
         for document, (text, language) in enumerate(zip(texts, languages, strict=True)):
-            text = self.in_form(text)
+            if self.form is not None:
+                text = self.in_form(text)
             sentences = sentence_starts(text, language)
             if len(text) <= SEGMENT_CHARACTERS:
                 yield Segment(document, text, sentences)
@@ -116,24 +116,10 @@ class DocumentEncoder:
 
     def encode_segments(self, batch: list[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids, marks and the document of every token; (tokens,) each."""
-        encodings = self.tokenizer.encode_batch([segment.text for segment in batch], add_special_tokens=False)
-        flat: list[int] = []
-        sentences: list[int] = []  # tokens at which sentences begin
-        for segment, encoding in zip(batch, encodings, strict=True):
-            first = len(flat)
-            for character in segment.sentences:
-                token = encoding.char_to_token(character)
-                if token is None:
-                    token = token_after(encoding, character)
-                if token is not None:
-                    sentences.append(first + token)
-            flat += encoding.ids
-        ids = np.array(flat, dtype=self.dtype)
-        marks = self.words.starts(encodings, ids).view(np.uint8)  # WORD_START is bit 0
-        places = np.array(sentences, dtype=np.int64)
+        ids, words, places, lengths = self.encoder.encode(batch)
+        marks = words.view(np.uint8)  # WORD_START is bit 0
         places -= (marks[places] == 0) & self.blank[ids[places - 1]]  # the space of a word can be a token of its own
         marks[places] = START  # a sentence begins a word, also where no space is written
-        lengths = [len(encoding) for encoding in encodings]
         owners = np.repeat(np.array([segment.document for segment in batch], dtype=np.int64), lengths)
         kept = ~self.special[ids]
         return (ids, marks, owners) if kept.all() else (ids[kept], marks[kept], owners[kept])
@@ -175,15 +161,6 @@ def cut(text: str, drop_space: bool) -> Iterator[tuple[int, int]]:
 def joined(left: str, right: str) -> bool:
     """Whether a cut between two characters would tear a word, an accent or an emoji sequence."""
     return (left.isalnum() and right.isalnum() and left.isascii()) or unicodedata.category(right)[0] in "MC"
-
-
-def token_after(encoding: Encoding, character: int) -> int | None:
-    """The nearest token after a character that the normaliser dropped."""
-    for place in range(character + 1, character + LOOK_AHEAD):
-        token = encoding.char_to_token(place)
-        if token is not None:
-            return token
-    return None
 
 
 def unicode_form(state: dict[str, Any]) -> UnicodeForm | None:

@@ -14,7 +14,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from textssl.data.corpus.corpus import HELD_OUT
-from textssl.data.corpus.dedup import SeenDigests, digest, unit_interval
+from textssl.data.corpus.dedup import SeenDigests, digest, unit_intervals
 from textssl.data.corpus.workers import EncoderPool
 from textssl.data.corpus.writer import CorpusWriter
 from textssl.data.text.documents import Document, DropReport
@@ -69,13 +69,24 @@ class Piece(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """An encoded document, its place by hash in [0, 1)."""
+    """Encoded documents, each with a token at least, one after another.
 
-    place: float
+    places: (documents,) by hash in [0, 1). lengths, sizes: (documents,) tokens, UTF-8 bytes. ids, marks: (tokens,).
+    """
+
+    places: np.ndarray
+    lengths: np.ndarray
+    sizes: np.ndarray
+    languages: list[str]
     ids: np.ndarray
     marks: np.ndarray
-    num_bytes: int
-    language: str
+
+    def chosen(self, which: np.ndarray) -> Ready:
+        """The documents that are True in which (documents,)."""
+        tokens = np.repeat(which, self.lengths)
+        languages = [language for language, wanted in zip(self.languages, which.tolist(), strict=True) if wanted]
+        arrays = self.places[which], self.lengths[which], self.sizes[which]
+        return Ready(*arrays, languages, self.ids[tokens], self.marks[tokens])
 
 
 def write_corpus(
@@ -88,6 +99,7 @@ def write_corpus(
     workers: int,
     held_out: float = 0.01,
     language: str = AUTO,
+    fast: bool = False,
     block_tokens: int = 2**20,
     shard_tokens: int = 2**27,
     provenance: dict[str, Any] | None = None,
@@ -95,11 +107,12 @@ def write_corpus(
 ) -> Prepared:
     """Fill the folder `out` (a side folder, to be renamed by the caller) from a stream, in bounded memory.
 
-    The bytes written depend on the documents and options alone, not on `workers`. Exact duplicates and documents
-    without tokens are dropped and counted in `report`. A document is held out where its hash falls below the share
-    `held_out`; a corpus of under OPENING_DOCUMENTS gets at least MIN_HELD_OUT (those of the smallest hashes), but not
-    more than a fifth of its documents. The held-out split is left out where it is empty. language: of all documents, or
-    `auto`: each is guessed; those too short for that have the language of most at the beginning of the stream.
+    The bytes written depend on the documents and options alone, not on `workers` or `fast`. Exact duplicates and
+    documents without tokens are dropped and counted in `report`. A document is held out where its hash falls below the
+    share `held_out`; a corpus of under OPENING_DOCUMENTS gets at least MIN_HELD_OUT (those of the smallest hashes), but
+    not more than a fifth of its documents. The held-out split is left out where it is empty. language: of all
+    documents, or `auto`: each is guessed; those too short for that have the language of most at the beginning of the
+    stream. fast: as in DocumentEncoder.
     """
     result = Prepared()
     size = max(tokenizer.get_vocab().values()) + 1
@@ -108,17 +121,19 @@ def write_corpus(
     with ExitStack() as stack:
         seen = stack.enter_context(SeenDigests(out))
         documents, most = with_main_language(documents) if language == AUTO else (documents, language)
-        pool = stack.enter_context(EncoderPool(tokenizer, workers, language, most))
+        pool = stack.enter_context(EncoderPool(tokenizer, workers, language, most, fast=fast))
         train = CorpusWriter(out, split="train", **options)
         aside = CorpusWriter(out / HELD_OUT, split=HELD_OUT, **options)
         encoded = ready_documents(pool, pieces(documents, seen, report), report, on_progress)
         opening, threshold = read_opening(encoded, held_out)
         result.held_out_raised = threshold > held_out
-        for document in chain_freeing(opening, encoded):
-            split, counts = (aside, result.held_out) if document.place < threshold else (train, result.train)
-            split.add(document.ids, document.marks, document.num_bytes)
-            counts.add(Counts(1, len(document.ids), document.num_bytes))
-            result.languages[document.language] += 1
+        for ready in chain_freeing(opening, encoded):
+            held = ready.places < threshold
+            for which, split, counts in ((~held, train, result.train), (held, aside, result.held_out)):
+                part = ready if which.all() else ready.chosen(which)
+                split.add_documents(part.ids, part.marks, part.lengths, part.sizes)
+                counts.add(Counts(len(part.lengths), len(part.ids), int(part.sizes.sum())))
+            result.languages.update(ready.languages)
     languages = {"language": language, "languages": dict(sorted(result.languages.items()))}
     train.close(report.as_dict(), provenance, languages)
     aside.close({}, provenance, languages)
@@ -150,18 +165,17 @@ def pieces(documents: Iterable[Document], seen: SeenDigests, report: DropReport)
 
 
 def unique(documents: list[Document], seen: SeenDigests, report: DropReport) -> Piece:
-    piece = Piece([], [], [], [])
     encoded = [document.text.encode() for document in documents]
     digests = [digest(text) for text in encoded]
-    for document, text, key, fresh in zip(documents, encoded, digests, seen.add(digests), strict=True):
-        if not fresh:
-            report.add(DUPLICATE, document.source)
-            continue
-        piece.texts.append(document.text)
-        piece.sources.append(document.source)
-        piece.digests.append(key)
-        piece.sizes.append(len(text))
-    return piece
+    fresh = seen.add(digests)
+    if not all(fresh):
+        for document, is_new in zip(documents, fresh, strict=True):
+            if not is_new:
+                report.add(DUPLICATE, document.source)
+        kept = [place for place, is_new in enumerate(fresh) if is_new]
+        documents, encoded, digests = ([items[place] for place in kept] for items in (documents, encoded, digests))
+    texts, sources = [document.text for document in documents], [document.source for document in documents]
+    return Piece(texts, sources, digests, [len(text) for text in encoded])
 
 
 def ready_documents(
@@ -169,15 +183,12 @@ def ready_documents(
 ) -> Iterator[Ready]:
     """Encoded documents in the order of the stream."""
     for piece, encoded in pool.map(pieces, lambda piece: piece.texts):
-        stops = np.cumsum(encoded.lengths).tolist()
-        starts = [0, *stops[:-1]]
-        for place, (start, stop) in enumerate(zip(starts, stops, strict=False)):
-            if start == stop:
-                report.add(NO_TOKENS, piece.sources[place])
-                continue
-            ids, marks = encoded.ids[start:stop], encoded.marks[start:stop]
-            hashed, size, language = unit_interval(piece.digests[place]), piece.sizes[place], encoded.languages[place]
-            yield Ready(hashed, ids, marks, size, language)
+        for place in np.flatnonzero(encoded.lengths == 0).tolist():
+            report.add(NO_TOKENS, piece.sources[place])
+        sizes = np.array(piece.sizes, dtype=np.int64)
+        arrays = unit_intervals(piece.digests), encoded.lengths, sizes
+        documents = Ready(*arrays, encoded.languages, encoded.ids, encoded.marks)
+        yield documents if encoded.lengths.all() else documents.chosen(encoded.lengths > 0)
         on_progress(Counts(len(piece.texts), len(encoded.ids), sum(piece.sizes)))
 
 
@@ -189,17 +200,18 @@ def read_opening(documents: Iterator[Ready], held_out: float) -> tuple[list[Read
     opening: list[Ready] = []
     if held_out == 0:
         return opening, 0.0
-    tokens = 0
-    for document in documents:
-        opening.append(document)
-        tokens += len(document.ids)
-        if len(opening) >= OPENING_DOCUMENTS or tokens >= OPENING_TOKENS:
+    count = tokens = 0
+    for part in documents:
+        opening.append(part)
+        count += len(part.lengths)
+        tokens += len(part.ids)
+        if count >= OPENING_DOCUMENTS or tokens >= OPENING_TOKENS:
             return opening, held_out
-    wanted = min(MIN_HELD_OUT, len(opening) // MIN_HELD_OUT_SHARE)
-    places = sorted(document.place for document in opening)
-    if sum(place < held_out for place in places) >= wanted:
+    wanted = min(MIN_HELD_OUT, count // MIN_HELD_OUT_SHARE)
+    places = np.sort(np.concatenate([np.zeros(0), *(part.places for part in opening)]))
+    if np.count_nonzero(places < held_out) >= wanted:
         return opening, held_out
-    return opening, places[wanted]
+    return opening, float(places[wanted])
 
 
 def chain_freeing(opening: list[Ready], rest: Iterator[Ready]) -> Iterator[Ready]:

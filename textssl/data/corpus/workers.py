@@ -25,13 +25,19 @@ ONE_CORE = {
 class EncoderPool(Pool):
     """`num_workers` encoder processes. Results come in the order of the pieces, whatever their number.
 
-    language and main_language: as in DocumentEncoder.
+    language, main_language and fast: as in DocumentEncoder.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, num_workers: int, language: str = AUTO, main_language: str = UNKNOWN
+        self,
+        tokenizer: Tokenizer,
+        num_workers: int,
+        language: str = AUTO,
+        main_language: str = UNKNOWN,
+        *,
+        fast: bool = False,
     ) -> None:
-        state = (tokenizer.to_str(), language, main_language)
+        state = (tokenizer.to_str(), language, main_language, fast)
         super().__init__([Helper("an encoder process", __name__, state, ONE_CORE) for _ in range(num_workers)])
 
     def map(self, pieces: Iterable[Piece], texts: Callable[[Piece], Sequence[str]]) -> Iterator[tuple[Piece, Encoded]]:
@@ -53,5 +59,9 @@ class EncoderPool(Pool):
 
 
 def serve() -> None:
-    """In the subprocess: a tokenizer and the language come, then lists of texts."""
-    answer_requests(lambda state: (None, DocumentEncoder(Tokenizer.from_str(state[0]), *state[1:]).encode))
+    """In the subprocess: a tokenizer, the language and the engine come, then lists of texts."""
+    answer_requests(lambda state: (None, encoder(*state).encode))
+
+
+def encoder(tokenizer: str, language: str, main_language: str, fast: bool) -> DocumentEncoder:
+    return DocumentEncoder(Tokenizer.from_str(tokenizer), language, main_language, fast=fast)

@@ -40,7 +40,7 @@ class CorpusWriter:
 
     def _open_shard(self) -> None:
         self.num_tokens = 0
-        self.documents: list[tuple[int, int]] = []
+        self.documents: list[np.ndarray] = []  # (documents, 2) each, first token and bytes
         self.blocks: dict[str, list[int]] = {key: [] for key in BLOCK_COUNTS}
         self.block_open = False
         index = len(self.shards)
@@ -51,19 +51,40 @@ class CorpusWriter:
 
     def add(self, ids: np.ndarray, marks: np.ndarray, num_bytes: int) -> None:
         """Append one document: ids and marks (tokens,), without special tokens; num_bytes, the size of its UTF-8."""
-        assert len(ids) == len(marks) and len(ids) > 0
-        if self.documents and self.num_tokens + len(ids) > self.shard_tokens:
-            self._close_shard()
-            self._open_shard()
-        if not self.block_open:
-            for counts in self.blocks.values():
-                counts.append(0)
-            self.block_open = True
-        self.documents.append((self.num_tokens, num_bytes))
+        self.add_documents(ids, marks, np.array([len(ids)]), np.array([num_bytes]))
+
+    def add_documents(self, ids: np.ndarray, marks: np.ndarray, lengths: np.ndarray, sizes: np.ndarray) -> None:
+        """Append documents that stand one after another in ids and marks (tokens,).
+
+        lengths: (documents,) tokens of each. sizes: (documents,) bytes of its UTF-8.
+        """
+        assert len(ids) == len(marks) == lengths.sum() and (lengths > 0).all()
+        ends = np.cumsum(lengths)
+        first = start = 0  # document and token
+        while first < len(lengths):
+            room = np.searchsorted(ends, start + self.shard_tokens - self.num_tokens, side="right") - first
+            if room <= 0 and self.num_tokens:
+                self._close_shard()
+                self._open_shard()
+                continue
+            if not self.block_open:
+                for counts in self.blocks.values():
+                    counts.append(0)
+            missing = self.block_tokens - self.blocks["tokens"][-1]
+            to_full = np.searchsorted(ends, start + missing) + 1 - first  # a block ends with the document that fills it
+            stop = min(first + max(int(room), 1), first + int(to_full), len(lengths))
+            end = int(ends[stop - 1])
+            self._write(ids[start:end], marks[start:end], lengths[first:stop], sizes[first:stop])
+            first, start = stop, end
+
+    def _write(self, ids: np.ndarray, marks: np.ndarray, lengths: np.ndarray, sizes: np.ndarray) -> None:
+        """Documents of one block."""
+        starts = self.num_tokens + np.cumsum(lengths) - lengths
+        self.documents.append(np.column_stack([starts, sizes]).astype(np.int64))
         self.streams["tokens"].write(ids)
         self.streams["marks"].write(marks)
         self.num_tokens += len(ids)
-        self.blocks["documents"][-1] += 1
+        self.blocks["documents"][-1] += len(lengths)
         self.blocks["sentences"][-1] += int(np.count_nonzero(marks & SENTENCE_START))
         self.blocks["tokens"][-1] += len(ids)
         self.block_open = self.blocks["tokens"][-1] < self.block_tokens
@@ -71,7 +92,7 @@ class CorpusWriter:
     def _close_shard(self) -> None:
         index = len(self.shards)
         sums = {kind: stream.close() for kind, stream in self.streams.items()}
-        documents = np.array(self.documents, dtype=np.int64).reshape(-1, 2)
+        documents = np.concatenate([np.zeros((0, 2), np.int64), *self.documents])
         file = shard_file(self.out, "documents", index)
         np.save(file, documents)
         sums["documents"] = sha256_of(file)

@@ -1,8 +1,8 @@
 """Documents out of files of any size: one stream of texts with their places, what is broken counted by reason."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from textssl.data.text import drops
 from textssl.data.text.drops import DropReport
@@ -14,8 +14,7 @@ from textssl.errors import UserError, listed
 __all__ = ["Document", "DropReport", "expand_inputs", "read_documents"]
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """One text and where it stands: `path:line` of its first line, or `path#row` counted from 1."""
 
     text: str
@@ -53,11 +52,11 @@ def _source_documents(source: str, column: str, unit: str, drop: drops.Drop) -> 
             if is_usable(text, place, drop):
                 yield Document(text, place)
         return
-    for record in table_records(source, [column], drop):
-        if column not in record.fields:
-            drop(drops.MISSING_COLUMN, record.place, f"{column}; there are {listed(record.columns)}")
-        elif is_usable(record.fields[column], record.place, drop):
-            yield Document(record.fields[column], record.place)
+    for place, fields, columns in table_records(source, [column], drop):
+        if column not in fields:
+            drop(drops.MISSING_COLUMN, place, f"{column}; there are {listed(columns)}")
+        elif is_usable(fields[column], place, drop):
+            yield Document(fields[column], place)
 
 
 def is_usable(text: object, place: str, drop: drops.Drop) -> bool:
@@ -66,7 +65,7 @@ def is_usable(text: object, place: str, drop: drops.Drop) -> bool:
         drop(drops.EMPTY_TEXT, place, "null")
     elif not isinstance(text, str):
         drop(drops.NOT_A_STRING, place, type(text).__name__)
-    elif not text.strip():
+    elif not text or text.isspace():
         drop(drops.EMPTY_TEXT, place, "")
     elif "\0" in text:
         drop(drops.NUL_BYTE, place, "")
@@ -79,6 +78,8 @@ def is_usable(text: object, place: str, drop: drops.Drop) -> bool:
 
 def has_surrogate(text: str) -> bool:
     """Whether a text holds half of a surrogate pair, which no encoding can write."""
+    if text.isascii():
+        return False
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

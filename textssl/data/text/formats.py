@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from textssl.data.text import drops
 from textssl.data.text.csv_files import csv_records
@@ -13,6 +14,7 @@ from textssl.data.text.records import Record
 from textssl.data.text.streams import BrokenFile, lines
 from textssl.errors import UserError
 
+_DECODER = json.JSONDecoder()
 _OPEN_ENDS = (b"[", b"{", b",", b":")  # of a line of JSON that goes on in the next
 
 
@@ -40,11 +42,11 @@ def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iter
 
 
 def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
-    first = True
+    first, name = True, str(path)
     for number, line in lines(path, drop):
-        if not line.strip():
+        if not line or line.isspace():
             continue
-        place = f"{path}:{number}"
+        place = f"{name}:{number}"
         if first:
             _check_one_a_line(place, line)
             first = False
@@ -52,7 +54,7 @@ def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
             drop(drops.NUL_BYTE, place, "")
             continue
         try:
-            value = json.loads(line.decode("utf-8"))
+            value = _value(line.decode("utf-8"))
         except UnicodeDecodeError:
             drop(drops.INVALID_UTF8, place, "")
         except (ValueError, RecursionError) as error:
@@ -62,6 +64,15 @@ def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
                 yield Record(place, value, value.keys())
             else:
                 drop(drops.INVALID_JSON, place, "not an object")
+
+
+def _value(text: str) -> Any:
+    """What json.loads makes of a text; sooner where nothing stands around it."""
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except ValueError:
+        return json.loads(text)
+    return value if end == len(text) else json.loads(text)
 
 
 def _check_one_a_line(place: str, line: bytes) -> None:

@@ -95,13 +95,23 @@ KNOWN = tuple(
 )
 LETTERS = re.compile("|".join(f"([{letters}]+)" for letters in SCRIPTS))
 NOT_LATIN = re.compile(f"[{''.join(SCRIPTS)}]+")
-WORDS_OF = {
-    id(table): {
-        word: tuple(code for code, words in table.items() if word in words.split())
-        for words in table.values()
-        for word in words.split()
-    }
+
+
+def codes_of_words(table: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    """word -> the languages of a table that have it, in its order."""
+    codes: dict[str, tuple[str, ...]] = {}
+    for code, words in table.items():
+        for word in dict.fromkeys(words.split()):
+            codes[word] = (*codes.get(word, ()), code)
+    return codes
+
+
+WORDS_OF = {id(table): codes_of_words(table) for table in TABLES}
+# code -> its words, and those of them that no other language of its script has
+SHARED_WORDS = {
+    code: (frozenset(words.split()), frozenset(w for w in words.split() if WORDS_OF[id(table)][w] == (code,)))
     for table in TABLES
+    for code, words in table.items()
 }
 
 
@@ -119,8 +129,13 @@ def language_of(text: str, corpus: str = UNKNOWN) -> str:
     if isinstance(languages, str):
         return languages
     words = WORDS_OF[id(languages)]
+    common = words.keys() & sample.lower().replace(".", " ").replace(",", " ").split()
+    if corpus in languages:  # most texts: no other language can have more of the words
+        shared, alone = SHARED_WORDS[corpus]
+        if len(common & shared) >= len(common) - len(common & alone):
+            return corpus
     hits = dict.fromkeys(languages, 0)
-    for word in words.keys() & sample.lower().replace(".", " ").replace(",", " ").split():
+    for word in common:
         for code in words[word]:
             hits[code] += 1
     fallback = corpus if corpus in languages else UNKNOWN if languages is LATIN else next(iter(languages))

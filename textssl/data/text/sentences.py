@@ -21,7 +21,8 @@ CLOSING = "\"'”’»)\\]」』）》】›"
 CLOSING_AFTER_LATIN = CLOSING + "“«‘‹"  # right behind a full stop and before a space these close („Ja.“ »Ja.«)
 OPENING = "\"'“‘«([¿¡「『（《【‹„‚»›*_-–—•"
 ANYWHERE = "。！？｡؟۔।॥։።។"
-ASCII_CANDIDATE = re.compile(r"""(?=[.!?\n])(?:(?<![.!?])([.!?]+)["')\]]*\s+|\n[^\S\n]*\n\s*)""")  # the same, faster
+# the same for ASCII; it begins with one set of characters, which the library looks for at the speed of a search
+ASCII_CANDIDATE = re.compile(r"""[.!?\n](?:(?<=\n)[^\S\n]*\n\s*|(?<!\n)([.!?]*)["')\]]*\s+)""")
 MARKS = rf"""(?=[.!?…\n{ANYWHERE}])             # one set first: the scan is twice as fast
         (?:(?<![.!?…])([.!?…]+)[{CLOSING_AFTER_LATIN}]*(?:[^\S\n]+[»›](?!\w))?+\s+  # Latin ones, before whitespace
         |[{ANYWHERE}]+[{CLOSING}]*\s*        # these end a sentence wherever they stand
@@ -30,6 +31,7 @@ CANDIDATE = re.compile(MARKS, re.VERBOSE)
 THAI_LETTER = "[\u0e01-\u0e2e\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e]"  # not ๆ and ฯ, which a space follows anyway
 THAI_CANDIDATE = re.compile(rf"(?:{MARKS}|(?<={THAI_LETTER}{{8}})[ \u200b]+(?={THAI_LETTER}{{8}}))", re.VERBOSE)
 LONGEST_ABBREVIATION = 6
+WHOLE_WORD = LONGEST_ABBREVIATION + 1  # so many letters before a full stop are no abbreviation
 OWN_RULES = ("en", UNKNOWN)
 
 # Chinese and Japanese brackets, closed on the same line and not too far away: no sentence ends inside them
@@ -69,9 +71,10 @@ def sentence_starts(text: str, language: str = AUTO) -> list[int]:
         return []
     language = language_of(text) if language == AUTO else language
     starts = [first]
-    whole = brackets(text, language)
+    ascii_only = text.isascii()
+    whole = [] if ascii_only else brackets(text, language)
     full_stops = None if language in OWN_RULES else FullStops(text, language)
-    for candidate in candidates(text, language).finditer(text, first):
+    for candidate in (ASCII_CANDIDATE if ascii_only else candidates(language)).finditer(text, first):
         following = candidate.end()
         if following == len(text):
             break
@@ -82,16 +85,14 @@ def sentence_starts(text: str, language: str = AUTO) -> list[int]:
     return starts
 
 
-def candidates(text: str, language: str) -> re.Pattern[str]:
+def candidates(language: str) -> re.Pattern[str]:
     """What may end a sentence, with the whitespace after it."""
-    if text.isascii():
-        return ASCII_CANDIDATE
     return THAI_CANDIDATE if language == "th" else CANDIDATE
 
 
 def brackets(text: str, language: str) -> list[tuple[int, int]]:
     """Where Chinese and Japanese quotations and brackets begin and end."""
-    if text.isascii() or not any(left in text for left in "「『（《【“"):
+    if not any(left in text for left in "「『（《【“"):
         return []
     pattern = CHINESE_QUOTES if language in ("zh", "ja") else BRACKETS
     return [bracket.span() for bracket in pattern.finditer(text)]
@@ -112,13 +113,16 @@ def goes_on(text: str, candidate: re.Match[str], sentence: int, whole: list[tupl
 
 def ends_sentence(text: str, candidate: re.Match[str], sentence: int, full_stops: FullStops | None) -> bool:
     """Whether the sentence that began at `sentence` ends at a Latin terminator; full_stops: None for English."""
-    terminator, stop, following = candidate.group(1), candidate.start(), candidate.end()
+    stop, following = candidate.span()
+    long = stop - WHOLE_WORD >= sentence and text[stop - WHOLE_WORD : stop].isalpha()
+    if long and full_stops is None and text[following].isupper():  # the common case
+        return True
     opened, last = following, len(text) - 1
     while opened < last and (text[opened] in OPENING or text[opened].isspace()):  # French: « Oui »
         opened += 1
     if text[opened].islower():
         return text.count("\n", stop, following) > 1
-    if terminator != ".":
+    if text[stop] != "." or candidate.end(1) > stop + 1:
         return True
     words = text[max(sentence, stop - 2 * LONGEST_ABBREVIATION) : stop].split()
     word = words[-1].lstrip(OPENING) if words else ""

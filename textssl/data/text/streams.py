@@ -72,8 +72,11 @@ def lines(path: Path, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
         for piece in _with_newlines(_as_utf8(_bounded(pieces(path)))):
             *ends, rest = piece.split(b"\n")
             for end in ends:
-                yield from _finished(path, number, bytes(pending) + end if pending else end, drop)
-                pending.clear()
+                if pending or number == 1 or len(end) > RECORD_LIMIT:
+                    yield from _finished(path, number, bytes(pending) + end, drop)
+                    pending.clear()
+                else:
+                    yield number, end.removesuffix(b"\r")
                 number += 1
             pending += rest
             del pending[RECORD_LIMIT + 1 :]  # enough to know that it is too large

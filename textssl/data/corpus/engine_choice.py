@@ -1,0 +1,77 @@
+"""What encodes a stream of documents: a fast engine where it is known to give the same corpus, else the library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from textssl.data.corpus.encoding import DocumentEncoder
+from textssl.data.samples.cache import cache_folder
+from textssl.data.text.documents import Document
+from textssl.tokenizer.engines import engine_name, library_name
+from textssl.tokenizer.folder import tokenizer_hash
+from textssl.tokenizer.hard_strings import hard_strings
+from textssl.tokenizer.verdicts import difference
+
+WORTH_CHARACTERS = 2**20  # shorter input is encoded by the library before an engine has been tried
+OWN_CHARACTERS = 2**18  # of the input that an engine is tried on
+
+
+class Choice(NamedTuple):
+    """fast: whether an engine encodes. name: what does, with its version. note: why no engine does that could."""
+
+    fast: bool
+    name: str
+    note: str = ""
+
+
+def choose_engine(documents: Iterable[Document], tokenizer: Tokenizer) -> tuple[Iterator[Document], Choice]:
+    """The stream whole again, and what is to encode it.
+
+    The first time that a tokenizer is met, the engine and the library encode hard strings and the first of the
+    documents; one difference in ids or marks, and the library is taken, now and later.
+    """
+    stream = iter(documents)
+    engine = engine_name(tokenizer)
+    if engine is None:
+        return stream, Choice(False, library_name())
+    opening = list(first_documents(stream, WORTH_CHARACTERS))
+    whole = chain(opening, stream)
+    if sum(len(document.text) for document in opening) < WORTH_CHARACTERS:
+        return whole, Choice(False, library_name())
+
+    def compare() -> str | None:
+        own = [document.text for document in first_documents(iter(opening), OWN_CHARACTERS)]
+        return first_difference(tokenizer, [*hard_strings(), *(text[:OWN_CHARACTERS] for text in own)])
+
+    found = difference(engine, tokenizer_hash(tokenizer), "marks", cache_folder() / "engines", compare)
+    if found is not None:
+        return whole, Choice(False, library_name(), f"{engine} differs from the tokenizers library ({found})")
+    return whole, Choice(True, engine)
+
+
+def first_documents(documents: Iterator[Document], characters: int) -> Iterator[Document]:
+    """Documents until they hold so many characters together."""
+    while characters > 0 and (document := next(documents, None)) is not None:
+        characters -= len(document.text)
+        yield document
+
+
+def first_difference(tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
+    """The first of the texts that the engine and the library encode differently, None where there is none."""
+    slow, fast = DocumentEncoder(tokenizer), DocumentEncoder(tokenizer, fast=True)
+    if same(slow, fast, texts):
+        return None
+    for text in texts:
+        if not same(slow, fast, [text]):
+            return f"on {text[:40]!r}"
+    return "on several texts together"
+
+
+def same(slow: DocumentEncoder, fast: DocumentEncoder, texts: Sequence[str]) -> bool:
+    pairs = zip(slow.encode(texts)[:3], fast.encode(texts)[:3], strict=True)
+    return all(np.array_equal(left, right) for left, right in pairs)

@@ -1,0 +1,133 @@
+"""Stretches of text -> tokens, words and sentences, by engines that give no offsets: the same to the bit."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+from tokenizers import Tokenizer, normalizers
+
+from textssl.data.corpus.segments import OffsetEncoder, Segment, SegmentEncoder, Tokens, joined_tokens
+from textssl.data.text.sentences import ANYWHERE, CLOSING
+from textssl.tokenizer.byte_words import ByteWords
+from textssl.tokenizer.engines import Engine, kind_of, load_engine
+
+# what BERT's rules cut a text at, with nothing of it going on behind
+SURE_ENDS = frozenset(" \t\n\r\u00a0\u2003\u2009\u2028\u202f\u3000" + ANYWHERE + CLOSING.replace("\\", ""))
+
+
+def fast_encoder(tokenizer: Tokenizer, slow: OffsetEncoder) -> SegmentEncoder:
+    """The encoder for a tokenizer that an engine does; what it is not sure of, `slow` encodes."""
+    engine = load_engine(tokenizer, special_in_text=False)
+    return (WordPieceEncoder if kind_of(tokenizer) == "wordpiece" else ByteEncoder)(tokenizer, engine, slow)
+
+
+class WordPieceEncoder:
+    """BERT's WordPiece, one row a sentence: a row begins a sentence, a token without "##" a word.
+
+    A segment in which the ids of a sentence might not be those it has within the text, or its first character might
+    have no token, goes to the library.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, engine: Engine, slow: OffsetEncoder) -> None:
+        self.engine, self.slow = engine, slow
+        prefix = json.loads(tokenizer.to_str())["model"]["continuing_subword_prefix"]
+        vocabulary = tokenizer.get_vocab()
+        self.begins_word = np.ones(max(vocabulary.values()) + 1, dtype=bool)
+        self.begins_word[[place for token, place in vocabulary.items() if token.startswith(prefix)]] = False
+        self.sure = SurePlaces(tokenizer.normalizer)
+
+    def encode(self, segments: Sequence[Segment]) -> Tokens:
+        runs = [(sure, list(run)) for sure, run in groupby(segments, key=self.is_sure)]
+        return joined_tokens([self.rows(run) if sure else self.slow.encode(run) for sure, run in runs])
+
+    def is_sure(self, segment: Segment) -> bool:
+        """Whether every sentence can be encoded apart."""
+        text, sure = segment.text, self.sure
+        return all([sure[text[place - 1 : place + 1] if place else text[:1]] for place in segment.sentences])
+
+    def rows(self, segments: Sequence[Segment]) -> Tokens:
+        rows: list[str] = []
+        opens: list[int] = []  # the first row of each segment
+        leads: list[int] = []  # rows before the first sentence of a segment
+        for _, text, sentences in segments:
+            opens.append(len(rows))
+            if not sentences or sentences[0]:
+                leads.append(len(rows))
+                rows.append(text[: sentences[0]] if sentences else text)
+            if len(sentences) == 1:
+                rows.append(text[sentences[0] :] if sentences[0] else text)
+            elif sentences:
+                rows += [text[a:b] for a, b in zip(sentences, [*sentences[1:], len(text)], strict=True)]
+        ids, lengths = self.engine.encode(rows)
+        begins = lengths > 0
+        begins[leads] = False
+        sentences = (np.cumsum(lengths) - lengths)[begins]
+        return Tokens(ids.astype(self.slow.dtype), self.begins_word[ids], sentences, np.add.reduceat(lengths, opens))
+
+
+class SurePlaces(dict[str, bool]):
+    """The two characters around the beginning of a sentence (or its first, where a text begins) -> whether it is sure.
+
+    The character before is whitespace or a sign that is a word of its own; the first one of the sentence is not
+    dropped, and no accent that could move to another place.
+    """
+
+    def __init__(self, normalizer: normalizers.Normalizer | None) -> None:
+        self.normalizer = normalizer
+
+    def __missing__(self, characters: str) -> bool:
+        first = characters[-1:]
+        kept = unicodedata.category(first)[0] in "LNPS"
+        if kept and self.normalizer is not None:
+            kept = bool(self.normalizer.normalize_str(first).strip())
+        self[characters] = kept and (len(characters) < 2 or characters[0] in SURE_ENDS)
+        return self[characters]
+
+
+class ByteEncoder:
+    """Byte-level BPE: the bytes of the tokens say where each one stands in the text.
+
+    What does not come out even (the bytes of a text, a word that begins in the middle of a token) goes to the library.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, engine: Engine, slow: OffsetEncoder) -> None:
+        self.engine, self.slow = engine, slow
+        self.add_space = json.loads(tokenizer.to_str())["pre_tokenizer"]["add_prefix_space"]
+        vocabulary = tokenizer.get_vocab()
+        self.sizes = np.zeros(max(vocabulary.values()) + 1, dtype=np.int64)  # bytes of each token
+        for token, place in vocabulary.items():
+            self.sizes[place] = len(token)
+        self.words = ByteWords()
+
+    def encode(self, segments: Sequence[Segment]) -> Tokens:
+        ids, lengths = self.engine.encode([segment.text for segment in segments])
+        spaces = [self.add_space and bool(text) and text[0] != " " for _, text, _ in segments]
+        text = "".join([f" {text}" if space else text for space, (_, text, _) in zip(spaces, segments, strict=True)])
+        sizes = np.array([len(text) for _, text, _ in segments], dtype=np.int64) + spaces
+        firsts = np.cumsum(sizes) - sizes
+        first = np.zeros(len(text), dtype=bool)
+        first[firsts[sizes > 0]] = True
+        beginnings = np.repeat(firsts + spaces, [len(sentences) for _, _, sentences in segments])
+        beginnings += np.array([place for _, _, sentences in segments for place in sentences], dtype=np.int64)
+        if text.isascii():
+            begins, num_bytes = self.words.starts(np.frombuffer(text.encode("ascii"), np.uint8), first), len(text)
+        else:
+            codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
+            ends = np.cumsum(1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000))
+            places, num_bytes = np.concatenate([[0], ends[:-1]]), int(ends[-1])
+            begins = np.zeros(num_bytes, dtype=bool)
+            begins[places[self.words.starts(codes, first)]] = True
+            beginnings = places[beginnings]
+        token_ends = np.cumsum(self.sizes[ids])
+        if len(ids) == 0 or token_ends[-1] != num_bytes:
+            return self.slow.encode(segments)
+        token_starts = token_ends - self.sizes[ids]
+        words = begins[token_starts]
+        if np.count_nonzero(words) != np.count_nonzero(begins):
+            return self.slow.encode(segments)
+        sentences = np.searchsorted(token_ends, beginnings, side="right")
+        return Tokens(ids.astype(self.slow.dtype), words, sentences, lengths)

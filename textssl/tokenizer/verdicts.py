@@ -1,0 +1,66 @@
+"""Whether a fast engine gives what the tokenizers library gives: tried once for each tokenizer, then remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import unicodedata
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from textssl import __version__
+from textssl.tokenizer.engines import library_name
+
+REVISION = 1  # raise when the trial changes: verdicts of older ones are forgotten
+
+
+def difference(
+    engine: str, tokenizer_hash: str, purpose: str, memory: Path | None, compare: Callable[[], str | None]
+) -> str | None:
+    """What an engine does differently, None where nothing: as `compare` finds, or as it found before.
+
+    engine: its name with its version. purpose: what was compared ("marks"). memory: a folder that keeps verdicts; one
+    that cannot be read or written costs time alone.
+    """
+    parts = [REVISION, __version__, engine, library_name(), unicodedata.unidata_version, tokenizer_hash, purpose]
+    name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    file = None if memory is None else memory / f"{name}.json"
+    known = None if file is None else recall(file)
+    if known is None:
+        known = {"engine": engine, "tokenizer_hash": tokenizer_hash, "difference": failure(compare)}
+        if file is not None:
+            remember(file, known)
+    return known["difference"]
+
+
+def failure(compare: Callable[[], str | None]) -> str | None:
+    """What `compare` finds, or how the engine failed in it."""
+    try:
+        return compare()
+    except BaseException as error:
+        # a panic in an extension module is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        return f"{type(error).__name__}: {error}"
+
+
+def recall(file: Path) -> dict[str, str | None] | None:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) and "difference" in known else None
+
+
+def remember(file: Path, verdict: dict[str, str | None]) -> None:
+    """Whole or not at all."""
+    side = file.with_name(f".{file.name}-{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        side.write_text(json.dumps(verdict), encoding="utf-8")
+        os.replace(side, file)
+    except OSError:
+        with suppress(OSError):
+            side.unlink()

@@ -1,6 +1,6 @@
 """Run under torchrun: the first steps of every objective in float64, and a short run of it. Not a test itself.
 
-torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH [run]
+torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH SHARDS [run] [NAME...]
 """
 
 import os
@@ -18,6 +18,7 @@ from textssl.assembly.runs import start_accelerator
 from textssl.commands.pretrain import pretrain
 from textssl.objectives import resolve_objective
 from textssl.sections import Config
+from textssl.sharding import whole
 from textssl.training.signals import StopSignals
 from textssl.training.step import StepGradient
 
@@ -27,6 +28,7 @@ CLUSTERING, PREDICTIVE = ("swav", "deepcluster"), ("cpc", "order", "skipgram")
 SENTENCES = ("crops", "static", "moco", *JOINT, *CLUSTERING, *PREDICTIVE, "tsdae", "pairs", "sum")  # simcse: dropout
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
+ALL = (*OBJECTIVES, *SENTENCES, *OWN)
 STEPS = 3  # of a loop in float64, after the gradient of the first step
 
 
@@ -54,27 +56,35 @@ def gradients(config: Config) -> dict[str, torch.Tensor]:
         cache=config.train.micro_batch_size is not None,
     )
     gradient.run(batches)
-    distributed.sum_gradients(trainer.parameters)
-    found = {f"gradient/{name}": p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+    parameters = list(objective.named_parameters())
+    found = {f"gradient/{name}": whole(p.grad).clone() for name, p in parameters if p.grad is not None}
     objective.zero_grad()
     for step in range(STEPS):
         batches = trainer.dataset[step]
         trainer.train_step(batches, trainer.totals(batches))
     state = [*objective.named_parameters(), *objective.named_buffers()]
-    return found | {f"after/{name}": value.detach().clone() for name, value in state}
+    return found | {f"after/{name}": whole(value.detach()).clone() for name, value in state}
 
 
-def main(folder: Path, micro_batch: int, runs: bool) -> None:
+def main(folder: Path, micro_batch: int, shards: int, names: list[str]) -> None:
+    """Names: of objectives, all where there are none; `run` also makes the runs."""
     world = int(os.environ["WORLD_SIZE"])
-    for name in (*OBJECTIVES, *SENTENCES, *OWN):
-        found = gradients(config_of(folder, name, micro_batch, "train.precision=float64", *SMOOTH))
+    runs, names = "run" in names, [name for name in names if name != "run"] or ALL
+    for name in names:
+        config = config_of(folder, name, micro_batch, "train.precision=float64", f"train.shard={shards}", *SMOOTH)
+        found = gradients(config)
         if distributed.rank() == 0:
-            save_file(found, folder / f"{name}-{world}x{micro_batch}.safetensors")
-    if runs:
-        for name in (*OBJECTIVES, *SENTENCES, *OWN):
-            pretrain(config_of(folder, name, micro_batch, out=f"run-{name}-{world}x{micro_batch}"))
+            save_file(found, folder / f"{name}-{label(world, micro_batch, shards)}.safetensors")
+    for name in names if runs else ():
+        out = f"run-{name}-{label(world, micro_batch, shards)}"
+        pretrain(config_of(folder, name, micro_batch, f"train.shard={shards}", out=out))
+
+
+def label(world: int, micro_batch: int, shards: int) -> str:
+    """In the names of files; what is not sharded has no third number."""
+    return f"{world}x{micro_batch}" + (f"x{shards}" if world > 1 else "")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), int(sys.argv[2]), "run" in sys.argv[3:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

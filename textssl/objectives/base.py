@@ -38,6 +38,7 @@ from textssl.tokenizer.vocabulary import Vocabulary
 
 BackboneKind = Literal["masked", "causal", "bare", "seq2seq", "sentence"]
 Deals = Literal["rows", "texts", "samples"]
+FORWARDS = ("batch_loss", "watched", "figures", "trainable_vectors")  # beside `forward`: they may use parameters
 Embed = Callable[[], tuple[Tensor, Tensor]]
 
 
@@ -190,6 +191,10 @@ class Objective(nn.Module):
     def collate(self, views: Sequence[Any], samples: Sequence[int]) -> Batch:
         """Views of the samples of a micro-batch as one batch, where `deals` is "rows"."""
         return stack_rows(views, samples)
+
+    def trainable_vectors(self, batch: Any) -> Tensor:
+        """The sentence model's vectors of texts, for `refresh`: (texts, width)."""
+        return self.backbone.trainable_vectors(batch)
 
     def counts(self, batch: Any) -> Mapping[str, float]:
         """Items of each term (or the sum of their weights), known from the batch alone, while it is on the CPU."""

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from textssl.distributed import rank
 from textssl.errors import UserError
+from textssl.sharding import overwrite, sharded_like, whole
 from textssl.system.checksums import sha256_of
 from textssl.system.files import flush, settle, writing
 
@@ -27,15 +29,14 @@ OLD = ".replaced-"  # prefix of one that another is about to replace
 def save_checkpoint(
     folder: Path,
     step: int,
-    module: nn.Module,
-    optimizers: Sequence[Optimizer],
+    tensors: dict[str, dict[str, Tensor]],
     state: dict[str, Any],
     keep: int,
     best: int | None = None,
 ) -> Path:
     """Write `folder/step-XXXXXXXX` and remove all but the newest `keep` and that of step `best`.
 
-    state: JSON values (step, tokens, seconds, the configuration, ...).
+    tensors: what `whole_state` gave. state: JSON values (step, tokens, seconds, the configuration, ...).
     """
     final = step_folder(folder, step)
     side = folder / f"{SIDE}{final.name}"
@@ -44,7 +45,7 @@ def save_checkpoint(
     with writing(final, side):
         try:
             side.mkdir(parents=True)
-            fill_folder(side, step, module, optimizers, state)
+            fill_folder(side, step, tensors, state)
             settle(side)
             if final.exists():  # a broken one, or the same step saved before the clock ran out
                 final.rename(old)
@@ -60,12 +61,22 @@ def save_checkpoint(
     return final
 
 
-def fill_folder(
-    folder: Path, step: int, module: nn.Module, optimizers: Sequence[Optimizer], state: dict[str, Any]
-) -> None:
+def whole_state(module: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each file of a checkpoint, whole, on the first rank; every rank has to ask."""
+    files = {WEIGHTS: module_tensors(module), OPTIMIZER: optimizer_tensors(module, optimizers)}
+    found: dict[str, dict[str, Tensor]] = {name: {} for name in files}
+    for name, tensors in files.items():
+        for key, tensor in tensors.items():
+            complete = whole(tensor)
+            if rank() == 0:
+                found[name][key] = complete.contiguous()
+    return found
+
+
+def fill_folder(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
     """Write the files of a checkpoint, the manifest last."""
-    for name, tensors in ((WEIGHTS, module_tensors(module)), (OPTIMIZER, optimizer_tensors(module, optimizers))):
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / name)
+    for name, found in tensors.items():
+        save_file(found, folder / name)
     (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     sums = {name: sha256_of(folder / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
     (folder / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}, indent=1) + "\n", encoding="utf-8")
@@ -136,6 +147,8 @@ def restore_checkpoint(path: Path, module: nn.Module, optimizers: Sequence[Optim
                 prefix = f"{number}/{names[parameter]}/"
                 for key in [key for key in saved if key.startswith(prefix)]:
                     value = saved[key].to(parameter.device, copy=True)  # fused AdamW keeps its step count there too
+                    if value.shape == parameter.shape:
+                        value = sharded_like(parameter, value)
                     optimizer.state[parameter][key.removeprefix(prefix)] = value
                     taken += 1
     if taken != len(saved):
@@ -152,7 +165,7 @@ def fill(target: dict[str, Tensor], saved: dict[str, Tensor], source: Path) -> N
         raise UserError(f"{source} belongs to another model: start with train.resume=restart")
     with torch.no_grad():
         for name, tensor in target.items():
-            tensor.copy_(saved[name])
+            overwrite(tensor, saved[name])
 
 
 def parameter_names(module: nn.Module) -> dict[Tensor, str]:

@@ -213,6 +213,7 @@ class Trainer:
         """A checkpoint of this moment, written by rank 0; where that cannot, every rank says why."""
         self.saved_at = self.spent.steps
         book = self.book.state()
+        tensors = checkpoint.whole_state(self.objective, self.optimizers)
 
         def write() -> None:
             if self.book.folder.lost(now=True):
@@ -229,8 +230,7 @@ class Trainer:
             checkpoint.save_checkpoint(
                 self.checkpoints,
                 self.spent.steps,
-                self.objective,
-                self.optimizers,
+                tensors,
                 state,
                 self.config.train.keep_checkpoints,
                 self.book.best.step,

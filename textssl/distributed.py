@@ -178,6 +178,23 @@ def from_first_rank(make: Callable[[], Any]) -> Any:
     return outcome
 
 
+def from_every_rank(make: Callable[[], Any]) -> list[Any]:
+    """What `make` returns on each rank, in their order; a UserError of one rank is raised on every rank."""
+    if world_size() == 1:
+        return [make()]
+    outcome: Any = None
+    try:
+        outcome = make()
+    except UserError as error:
+        outcome = error
+    outcomes: list[Any] = [None] * world_size()
+    dist.all_gather_object(outcomes, outcome)
+    for outcome in outcomes:
+        if isinstance(outcome, UserError):
+            raise outcome
+    return outcomes
+
+
 def broadcast_module(module: torch.nn.Module) -> None:
     """Rank 0's parameters and buffers on every rank: machines round differently, and replicas must start alike."""
     if world_size() > 1:
@@ -209,6 +226,6 @@ def share_out(rows: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
     results = rows.new_zeros(share, *rows.shape[1:])
     if len(own):
         results[: len(own)] = work(own)
-    everything = rows.new_empty(world * share, *rows.shape[1:])
-    dist.all_gather_into_tensor(everything, results)
-    return everything[: len(rows)]
+    received = [torch.empty_like(results) for _ in range(world)]
+    dist.all_gather(received, results)
+    return torch.cat(received)[: len(rows)]

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from textssl.distributed import rank, world_size
@@ -176,22 +176,35 @@ def whole(tensor: Tensor) -> Tensor:
 def own_rows(tensor: Tensor) -> slice:
     """Which rows of a parameter this rank holds."""
     if not isinstance(tensor, DTensor):
-        return slice(0, len(tensor))
+        return slice(None)
     shape, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
     return slice(offset[0], offset[0] + shape[0])
+
+
+def place_of(module: nn.Module) -> tuple[int, int, bool]:
+    """Which part of a module this rank holds, of how many, and whether a rank before it holds the same."""
+    for parameter in module.parameters():
+        if isinstance(parameter, DTensor):
+            *copy, part = parameter.device_mesh.get_coordinate() or [0]
+            return part, parameter.device_mesh.size(parameter.device_mesh.ndim - 1), any(copy)
+    return 0, 1, rank() > 0
+
+
+def held_alone(tensor: Tensor) -> bool:
+    """Whether every rank holds all of a tensor, or this one has no rows of it: then others write it."""
+    return not isinstance(tensor, DTensor) or not len(local(tensor))
 
 
 @torch.no_grad()
 def overwrite(target: Tensor, values: Tensor) -> None:
     """Put whole values into a tensor that may be sharded, in place."""
-    target.copy_(sharded_like(target, values))
+    local(target).copy_(values[own_rows(target)] if isinstance(target, DTensor) else values)
 
 
-def sharded_like(parameter: Tensor, values: Tensor) -> Tensor:
-    """Whole values in the way in which a parameter lies over the processes, on its device."""
+def sharded_like(parameter: Tensor, own: Tensor) -> Tensor:
+    """A tensor that lies over the processes as a parameter does. own: the rows that this rank holds of it."""
     if not isinstance(parameter, DTensor):
-        return values.to(parameter.device, copy=True)
-    own = values[own_rows(parameter)].to(parameter.device, copy=True)
+        return own
     return DTensor.from_local(
         *(own, parameter.device_mesh, parameter.placements),
         run_check=False,
@@ -211,9 +224,9 @@ def whole_stack(parts: Sequence[Tensor], parameters: Sequence[Tensor]) -> Tensor
     most = -(-rows // group.size())  # rows of a rank; the last ones may hold fewer, or none
     padded = stacked.new_zeros(count, most, columns)
     padded[:, : stacked.shape[1]] = stacked
-    gathered = stacked.new_empty(group.size(), count, most, columns)
-    dist.all_gather_into_tensor(gathered.flatten(0, 1), padded, group=group)
-    return gathered.transpose(0, 1).flatten(1, 2)[:, :rows]
+    received = [torch.empty_like(padded) for _ in range(group.size())]
+    dist.all_gather(received, padded, group=group)
+    return torch.cat(received, dim=1)[:, :rows]
 
 
 @contextmanager
@@ -244,11 +257,3 @@ def gathered(module: nn.Module) -> Iterator[None]:
     finally:
         for holder, name, parameter in places:
             holder[name] = parameter
-
-
-def placements_are(parameter: Tensor, shards: int) -> bool:
-    """Whether a parameter lies over the processes in so many parts."""
-    if not isinstance(parameter, DTensor):
-        return False
-    kinds = [Shard(0)] if parameter.device_mesh.ndim == 1 else [Replicate(), Shard(0)]
-    return list(parameter.placements) == kinds and parameter.device_mesh.size(parameter.device_mesh.ndim - 1) == shards

@@ -1,6 +1,6 @@
 """Run under torchrun: the first steps of every objective in float64, and a short run of it. Not a test itself.
 
-torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH SHARDS [run] [NAME...]
+torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH SHARDS,... [run] [NAME...]
 """
 
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from tests.tiny import JOINT, SENTENCE_MODELS, sentence_config, tiny_config
 from textssl import distributed
@@ -18,7 +19,7 @@ from textssl.assembly.runs import start_accelerator
 from textssl.commands.pretrain import pretrain
 from textssl.objectives import resolve_objective
 from textssl.sections import Config
-from textssl.sharding import whole
+from textssl.sharding import count_shards, whole
 from textssl.training.signals import StopSignals
 from textssl.training.step import StepGradient
 
@@ -29,7 +30,7 @@ SENTENCES = ("crops", "static", "moco", *JOINT, *CLUSTERING, *PREDICTIVE, "tsdae
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
 ALL = (*OBJECTIVES, *SENTENCES, *OWN)
-STEPS = 3  # of a loop in float64, after the gradient of the first step
+STEPS = 3  # of a loop in float64, after the gradient of the first step; 1 for further kinds of sharding
 
 
 def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: str = "run") -> Config:
@@ -43,10 +44,13 @@ def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: s
     return sentence_config(folder, objective, *dropout, *static, micro, *overrides, out=out)
 
 
-def gradients(config: Config) -> dict[str, torch.Tensor]:
-    """The summed gradient of the first step; then what STEPS steps make of parameters and buffers."""
+def gradients(config: Config, steps: int = STEPS) -> dict[str, torch.Tensor]:
+    """The summed gradient of the first step; then what the first step makes of parameters and buffers, and `steps`."""
     objective, config.objective = resolve_objective(config.objective)
     trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
+    shards = count_shards(config.train.shard, distributed.world_size())
+    for name, parameter in objective.named_parameters():
+        assert distributed.world_size() == 1 or parameter.ndim == 0 or lies_in(parameter, shards), name
     trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
     trainer.refresh()
     objective.train()
@@ -59,32 +63,43 @@ def gradients(config: Config) -> dict[str, torch.Tensor]:
     parameters = list(objective.named_parameters())
     found = {f"gradient/{name}": whole(p.grad).clone() for name, p in parameters if p.grad is not None}
     objective.zero_grad()
-    for step in range(STEPS):
+    for step in range(steps):
         batches = trainer.dataset[step]
         trainer.train_step(batches, trainer.totals(batches))
-    state = [*objective.named_parameters(), *objective.named_buffers()]
-    return found | {f"after/{name}": whole(value.detach()).clone() for name, value in state}
+        if step in (0, steps - 1):
+            state = [*objective.named_parameters(), *objective.named_buffers()]
+            found |= {f"after-{step + 1}/{name}": whole(value.detach()).clone() for name, value in state}
+    return found
 
 
-def main(folder: Path, micro_batch: int, shards: int, names: list[str]) -> None:
-    """Names: of objectives, all where there are none; `run` also makes the runs."""
+def lies_in(parameter: torch.Tensor, shards: int) -> bool:
+    """Whether a parameter lies over the processes in so many parts."""
+    if not isinstance(parameter, DTensor):
+        return False
+    *copies, kind = parameter.placements
+    parts = parameter.device_mesh.size(parameter.device_mesh.ndim - 1)
+    return copies in ([], [Replicate()]) and kind == Shard(0) and parts == shards
+
+
+def main(folder: Path, micro_batch: int, shards: list[int], names: list[str]) -> None:
+    """names: of objectives, all where there are none; `run` also makes a run of each, sharded as the last one is."""
     world = int(os.environ["WORLD_SIZE"])
     runs, names = "run" in names, [name for name in names if name != "run"] or ALL
     for name in names:
-        config = config_of(folder, name, micro_batch, "train.precision=float64", f"train.shard={shards}", *SMOOTH)
-        found = gradients(config)
-        if distributed.rank() == 0:
-            save_file(found, folder / f"{name}-{label(world, micro_batch, shards)}.safetensors")
+        for number, parts in enumerate(shards):
+            options = "train.precision=float64", f"train.shard={parts}", *SMOOTH
+            found = gradients(config_of(folder, name, micro_batch, *options), steps=1 if number else STEPS)
+            if distributed.rank() == 0:
+                save_file(found, folder / f"{name}-{label(world, micro_batch, parts)}.safetensors")
     for name in names if runs else ():
-        out = f"run-{name}-{label(world, micro_batch, shards)}"
-        pretrain(config_of(folder, name, micro_batch, f"train.shard={shards}", out=out))
+        out = f"run-{name}-{label(world, micro_batch, shards[-1])}"
+        pretrain(config_of(folder, name, micro_batch, f"train.shard={shards[-1]}", "evaluation.every=10", out=out))
 
 
 def label(world: int, micro_batch: int, shards: int) -> str:
-    """In the names of files; what is not sharded has no third number."""
-    return f"{world}x{micro_batch}" + (f"x{shards}" if world > 1 else "")
+    return f"{world}x{micro_batch}x{shards}"
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), [int(parts) for parts in sys.argv[3].split(",")], sys.argv[4:])

@@ -149,7 +149,7 @@ class Muon(Optimizer):
     def _update(self, parameters: list[nn.Parameter], group: dict, finite: Tensor | None = None) -> None:
         """finite: where this truth value on the device is false, nothing changes; None: it is true.
 
-        Each rank orthogonalises some of the matrices, and all get all of them; momentum and weights stay where they lie.
+        Each rank orthogonalises some of the matrices, and all get all; momenta and weights stay where they lie.
         """
         directions = []
         for parameter in parameters:

@@ -1,6 +1,6 @@
 """Run under torchrun: the first steps of every objective in float64, and a short run of it. Not a test itself.
 
-torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH SHARDS,... [run] [NAME...]
+torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH PARTS[:STEPS],... [run[:STEPS]] [NAME...]
 """
 
 import os
@@ -30,7 +30,7 @@ SENTENCES = ("crops", "static", "moco", *JOINT, *CLUSTERING, *PREDICTIVE, "tsdae
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
 ALL = (*OBJECTIVES, *SENTENCES, *OWN)
-STEPS = 3  # of a loop in float64, after the gradient of the first step; 1 for further kinds of sharding
+STEPS = 3  # of a loop in float64, after the gradient of the first step, unless said
 
 
 def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: str = "run") -> Config:
@@ -81,19 +81,26 @@ def lies_in(parameter: torch.Tensor, shards: int) -> bool:
     return copies in ([], [Replicate()]) and kind == Shard(0) and parts == shards
 
 
-def main(folder: Path, micro_batch: int, shards: list[int], names: list[str]) -> None:
-    """names: of objectives, all where there are none; `run` also makes a run of each, sharded as the last one is."""
+def main(folder: Path, micro_batch: int, kinds: list[tuple[int, int]], runs: int, names: list[str]) -> None:
+    """kinds: in how many parts parameters lie, and the steps of each. runs: steps of a run of each objective, sharded
+    as the first kind is; 0: none. names: of objectives; none: all."""
     world = int(os.environ["WORLD_SIZE"])
-    runs, names = "run" in names, [name for name in names if name != "run"] or ALL
-    for name in names:
-        for number, parts in enumerate(shards):
+    for name in names or ALL:
+        for parts, steps in kinds:
             options = "train.precision=float64", f"train.shard={parts}", *SMOOTH
-            found = gradients(config_of(folder, name, micro_batch, *options), steps=1 if number else STEPS)
+            found = gradients(config_of(folder, name, micro_batch, *options), steps)
             if distributed.rank() == 0:
                 save_file(found, folder / f"{name}-{label(world, micro_batch, parts)}.safetensors")
-    for name in names if runs else ():
-        out = f"run-{name}-{label(world, micro_batch, shards[-1])}"
-        pretrain(config_of(folder, name, micro_batch, f"train.shard={shards[-1]}", "evaluation.every=10", out=out))
+    parts = kinds[0][0]
+    for name in names or ALL if runs else ():
+        options = f"train.shard={parts}", f"train.max_steps={runs}", f"evaluation.every={runs // 2}"
+        pretrain(config_of(folder, name, micro_batch, *options, out=f"run-{name}-{label(world, micro_batch, parts)}"))
+
+
+def steps_of(word: str, steps: int = STEPS) -> tuple[str, int]:
+    """ "2:1" is ("2", 1)."""
+    before, colon, after = word.partition(":")
+    return before, int(after) if colon else steps
 
 
 def label(world: int, micro_batch: int, shards: int) -> str:
@@ -102,4 +109,7 @@ def label(world: int, micro_batch: int, shards: int) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), int(sys.argv[2]), [int(parts) for parts in sys.argv[3].split(",")], sys.argv[4:])
+    folder, micro_batch, shards, *words = sys.argv[1:]
+    runs = [steps_of(word, 20)[1] for word in words if word.startswith("run")]
+    kinds = [(int(parts), steps) for parts, steps in map(steps_of, shards.split(","))]
+    main(Path(folder), int(micro_batch), kinds, *(runs or [0]), [word for word in words if not word.startswith("run")])

@@ -238,7 +238,8 @@ class Objective(nn.Module):
     def commit(self, features: dict[str, Tensor], progress: float) -> None:
         """After the optimizer's step, and only then: move the teacher, the queue, the prototypes, running statistics.
 
-        features: gathered, of the whole global batch. progress: how far the run is after this step, in [0, 1].
+        With several processes parameters are the rows that each of them holds (textssl.sharding.local): no forward runs
+        here. features: gathered, of the whole global batch. progress: how far the run is after this step, in [0, 1].
         """
 
     def refresh(self, embed: Embed) -> None:
@@ -246,7 +247,8 @@ class Objective(nn.Module):
 
         embed() gives (document keys, vectors) of the training corpora: (documents,) int64, which `Texts.source` of a
         view of the document holds too, and (documents, width); the same on every rank. What is kept must be buffers.
-        A parameter that is written here begins anew: its state in the optimizer is forgotten.
+        A parameter that is written here (textssl.sharding.overwrite) begins anew: its state in the optimizer is
+        forgotten.
         """
 
     def export(self, path: Path, tokenizer: Any) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from textssl.distributed import share_out
+from textssl.distributed import share_out, world_size
 from textssl.errors import UserError
 from textssl.models.layers import layer_depths
 from textssl.sections import OptimizerConfig
@@ -20,6 +20,7 @@ from textssl.sharding import local, own_rows, whole_stack
 from textssl.training.precision import native_bfloat16
 from textssl.training.step import host_waits
 
+MATRICES_A_RANK = 4  # that are gathered and orthogonalised at once where they are sharded: all may not fit
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
 
 
@@ -144,7 +145,9 @@ class Muon(Optimizer):
                 if parameter.grad is not None:
                     by_shape[(*parameter.shape, parameter.dtype)].append(parameter)
             for same in by_shape.values():
-                self._update(same, group, finite)
+                most = MATRICES_A_RANK * world_size() if isinstance(same[0], DTensor) else len(same)
+                for first in range(0, len(same), most):
+                    self._update(same[first : first + most], group, finite)
 
     def _update(self, parameters: list[nn.Parameter], group: dict, finite: Tensor | None = None) -> None:
         """finite: where this truth value on the device is false, nothing changes; None: it is true.

@@ -165,7 +165,10 @@ class Muon(Optimizer):
             momentum.lerp_(gradient, 1 - group["momentum"])
             directions.append(gradient.lerp(momentum, group["momentum"]))  # Nesterov
         matrices = whole_stack(directions, parameters)
-        updates = share_out(matrices, lambda own: orthogonalize(own, group["steps"]).to(own.dtype))
+        if isinstance(parameters[0], DTensor):
+            updates = share_out(matrices, lambda own: orthogonalize(own, group["steps"]).to(own.dtype))
+        else:  # of a module that this rank alone may have
+            updates = orthogonalize(matrices, group["steps"])
         scale, rows = 0.2 * math.sqrt(max(parameters[0].shape)), own_rows(parameters[0])
         for parameter, update in zip(map(local, parameters), updates, strict=True):
             kept = parameter.clone() if finite is not None else None

@@ -47,7 +47,7 @@ def build_mesh(device: str, shards: int, timeout_seconds: float) -> DeviceMesh:
     if shards == world:
         return DeviceMesh.from_group(dist.group.WORLD, device, mesh_dim_names=("shard",))  # type: ignore[arg-type]
     ranks = torch.arange(world).view(-1, shards)
-    groups = [
+    groups: list[Any] = [
         dist.new_subgroups_by_enumeration(lists, timeout=timedelta(seconds=timeout_seconds))[0]
         for lists in (ranks.T.tolist(), ranks.tolist())
     ]
@@ -146,14 +146,14 @@ def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     owned = [local(gradient) for gradient in gradients if isinstance(gradient, DTensor)]
     whole = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
-    squares = torch.stack([norm.double() for norm in torch._foreach_norm(owned)]).square().sum()
+    squares = torch.stack([norm.double() for norm in torch._foreach_norm(owned)]).square().sum()  # type: ignore[attr-defined]
     group = shard_group(next(parameter for parameter in parameters if isinstance(parameter, DTensor)))
     if group is not None:
         dist.all_reduce(squares, group=group)
     squares = squares + sum(gradient.double().square() for gradient in whole)
     norm = squares.sqrt().to(owned[0].dtype)
     factor = (most / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_([*owned, *whole], factor)
+    torch._foreach_mul_([*owned, *whole], factor)  # type: ignore[attr-defined]
     return norm
 
 
@@ -241,7 +241,7 @@ def gathered(module: nn.Module) -> Iterator[None]:
     copies: dict[Tensor, nn.Parameter] = {}
     for parameter in module.parameters():
         if isinstance(parameter, DTensor):
-            complete = parameter.detach().full_tensor()
+            complete = whole(parameter.detach())
             if rank() == 0:
                 copies[parameter] = nn.Parameter(complete, requires_grad=parameter.requires_grad)
     places = [

@@ -175,7 +175,7 @@ def options_model(target: Callable) -> type[BaseModel]:
 FREE_ON_RESUME = (  # keys that change nothing in the mathematics of the steps already made
     *("name", "out", "evaluation"),
     *(f"train.{key}" for key in ("max_steps", "max_tokens", "max_seconds", "max_epochs", "device", "workers")),
-    "train.threads",
+    *("train.threads", "train.shard"),
     *(f"train.{key}" for key in ("micro_batch_size", "micro_batch_tokens", "stop_on_collapse", "deterministic")),
     *(
         f"train.{key}"

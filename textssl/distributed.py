@@ -1,7 +1,7 @@
 """Sums and gathers over processes; with one process every function is the identity.
 
-Gradients are SUMMED, never averaged: the trainer divides each term by its global count before the backward, so one
-all-reduce of the gradients gives exactly what one process with all the data would have.
+Gradients are SUMMED, never averaged (textssl.sharding): the trainer divides each term by its global count before the
+backward, so their sum is exactly what one process with all the data would have.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,11 +21,9 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor
-from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from textssl.errors import UserError
 
-BUCKET_BYTES = 2**26
 REPORT_SECONDS = 5.0  # in which all ranks have noticed that one is missing
 LOST_PEER = re.compile(r"Timed out waiting|[Cc]onnection (closed|reset)|Broken pipe|Socket closed")  # gloo's words
 
@@ -180,6 +178,23 @@ def from_first_rank(make: Callable[[], Any]) -> Any:
     return outcome
 
 
+def from_every_rank(make: Callable[[], Any]) -> list[Any]:
+    """What `make` returns on each rank, in their order; a UserError of one rank is raised on every rank."""
+    if world_size() == 1:
+        return [make()]
+    outcome: Any = None
+    try:
+        outcome = make()
+    except UserError as error:
+        outcome = error
+    outcomes: list[Any] = [None] * world_size()
+    dist.all_gather_object(outcomes, outcome)
+    for outcome in outcomes:
+        if isinstance(outcome, UserError):
+            raise outcome
+    return outcomes
+
+
 def broadcast_module(module: torch.nn.Module) -> None:
     """Rank 0's parameters and buffers on every rank: machines round differently, and replicas must start alike."""
     if world_size() > 1:
@@ -201,39 +216,16 @@ def gather_rows(tensor: Tensor) -> Tensor:
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
-def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace each gradient by its sum over ranks, in a few flat messages.
-
-    A parameter that took part nowhere keeps None; one that took part somewhere counts as zero elsewhere.
-    """
-    if world_size() == 1:
-        return
-    parameters = [parameter for parameter in parameters if parameter.requires_grad]
-    if not parameters:
-        return
-    present = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
-    dist.all_reduce(present)
-    used = [p for p, count in zip(parameters, present.tolist(), strict=True) if count]
-    for bucket in _buckets(used):
-        for parameter in bucket:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [p.grad for p in bucket if p.grad is not None]
-        flat = _flatten_dense_tensors(gradients)
-        dist.all_reduce(flat)
-        for gradient, summed in zip(gradients, _unflatten_dense_tensors(flat, gradients), strict=True):
-            gradient.copy_(summed)
-
-
-def _buckets(parameters: list[torch.nn.Parameter]) -> Iterable[list[torch.nn.Parameter]]:
-    """Runs of parameters of one type, about BUCKET_BYTES each."""
-    bucket: list[torch.nn.Parameter] = []
-    size = 0
-    for parameter in parameters:
-        if bucket and (size > BUCKET_BYTES or parameter.dtype != bucket[0].dtype):
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(parameter)
-        size += parameter.numel() * parameter.element_size()
-    if bucket:
-        yield bucket
+def share_out(rows: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
+    """`work` on rows, each of which one rank does; all get all results, of the same shape and type, in their order."""
+    world = world_size()
+    if world == 1:
+        return work(rows)
+    share = -(-len(rows) // world)
+    own = rows[rank() * share : (rank() + 1) * share]
+    results = rows.new_zeros(share, *rows.shape[1:])
+    if len(own):
+        results[: len(own)] = work(own)
+    received = [torch.empty_like(results) for _ in range(world)]
+    dist.all_gather(received, results)
+    return torch.cat(received)[: len(rows)]

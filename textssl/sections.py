@@ -156,6 +156,11 @@ class TrainConfig(Section):
         default="auto", description="auto: bfloat16 autocast on GPUs that have it, else float32"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where torch can use one")
+    shard: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        default=1,
+        description="several processes: 1 holds all parameters on each; N shards parameters, gradients and optimizer "
+        "state over groups of N and replicates across groups; all shards them over all processes",
+    )
     deterministic: bool = Field(
         default=False,
         description="GPUs: only kernels whose result is the same each time, so that a resume is exact to the byte",

@@ -121,7 +121,7 @@ def test_mistakes_are_said_before_the_first_step(folder):
 def test_of_two_processes_one_does_the_tasks(folder):
     given = (f"evaluation.suite={folder}/suite.yaml", "train.precision=float64", "model.dropout=0")
     alone = pretrain(tiny_config(folder, "mlm", *given, out="alone"))
-    config = tiny_config(folder, "mlm", *given, out="shared")
+    config = tiny_config(folder, "mlm", *given, "train.shard=all", out="shared")
     (folder / "shared.yaml").write_text(config.to_yaml())
     shared = Ranks(["pretrain", str(folder / "shared.yaml")], 2)
     _, errors = shared.communicate()

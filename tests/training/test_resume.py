@@ -21,7 +21,7 @@ from textssl.training.checkpoint import newest_checkpoint
 DROPOUT = "model.dropout=0.1"  # so that torch's generators matter too
 SCHEDULE = "schedule={name: constant, warmup_steps: 3}"  # the same whatever the length of the run
 CLUSTERED = "tests.objectives.clustered:Clustered"  # whose refresh makes what the next steps learn
-CONSTANT = {"data2vec": ("objective.momentum=0.9",)}  # what else moves with the length of a run
+CONSTANT = dict.fromkeys(("data2vec", "byol"), ("objective.momentum=0.9",))  # what else moves with the length of a run
 WINDOWS = "data.window_tokens=4096"  # so that a run crosses many
 
 
@@ -165,17 +165,28 @@ def test_a_run_goes_on_with_other_micro_batches(folder, objective):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["moco", "sum"])
-def test_a_run_goes_on_with_another_number_of_processes(folder, objective):
-    options = ("model.dropout=0", SCHEDULE)
-    pretrain(sentence_config(folder, objective, *options, out=f"single-{objective}"))
-    for steps, processes in ((7, 2), (14, 1), (20, 3)):
-        config = sentence_config(folder, objective, *options, f"train.max_steps={steps}", out=f"elastic-{objective}")
+@pytest.mark.parametrize(
+    "objective",
+    [
+        *("moco", "sum"),
+        *(pytest.param(name, marks=pytest.mark.campaign) for name in ("byol", "swav", "deepcluster", "data2vec")),
+    ],
+)
+def test_a_run_goes_on_with_another_number_of_processes_and_shards(folder, objective):
+    options = ("model.dropout=0", SCHEDULE, *CONSTANT.get(objective, ()))
+    pretrain(config_of(folder, objective, *options, out=f"single-{objective}"))
+    for steps, processes, shards in ((5, 4, 2), (10, 2, "all"), (14, 1, 1), (20, 3, 3)):
+        changed = (f"train.max_steps={steps}", f"train.shard={shards}")
+        config = config_of(folder, objective, *options, *changed, out=f"elastic-{objective}")
         finish(start(config, processes=processes))
+        parts = json.loads((Path(config.out) / "checkpoints" / f"step-{steps:08}" / "manifest.json").read_text())[
+            "parts"
+        ]
+        assert parts == (processes if shards == "all" else shards)
     single, elastic = (losses(folder / f"{name}-{objective}") for name in ("single", "elastic"))
     assert max(abs(a - b) for (_, a), (_, b) in zip(single, elastic, strict=True)) < 1e-5
     summary = json.loads((folder / f"elastic-{objective}" / "summary.json").read_text())
-    assert summary["resumed_from"] == [7, 14] and summary["num_processes"] == 3
+    assert summary["resumed_from"] == [5, 10, 14] and summary["num_processes"] == 3
 
 
 def test_a_broken_checkpoint_is_named_and_the_one_before_is_used(folder, capsys):

@@ -1,6 +1,6 @@
 """Run under torchrun: the first steps of every objective in float64, and a short run of it. Not a test itself.
 
-torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH [run]
+torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH PARTS[:STEPS],... [run[:STEPS]] [NAME...]
 """
 
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from tests.tiny import JOINT, SENTENCE_MODELS, sentence_config, tiny_config
 from textssl import distributed
@@ -18,6 +19,7 @@ from textssl.assembly.runs import start_accelerator
 from textssl.commands.pretrain import pretrain
 from textssl.objectives import resolve_objective
 from textssl.sections import Config
+from textssl.sharding import count_shards, whole
 from textssl.training.signals import StopSignals
 from textssl.training.step import StepGradient
 
@@ -27,7 +29,8 @@ CLUSTERING, PREDICTIVE = ("swav", "deepcluster"), ("cpc", "order", "skipgram")
 SENTENCES = ("crops", "static", "moco", *JOINT, *CLUSTERING, *PREDICTIVE, "tsdae", "pairs", "sum")  # simcse: dropout
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 SMOOTH = ("optimizer.name=adamw", "optimizer.eps=1e-2")  # or else the sign of a gradient that is nearly 0 decides
-STEPS = 3  # of a loop in float64, after the gradient of the first step
+ALL = (*OBJECTIVES, *SENTENCES, *OWN)
+STEPS = 3  # of a loop in float64, after the gradient of the first step, unless said
 
 
 def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: str = "run") -> Config:
@@ -41,10 +44,13 @@ def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: s
     return sentence_config(folder, objective, *dropout, *static, micro, *overrides, out=out)
 
 
-def gradients(config: Config) -> dict[str, torch.Tensor]:
-    """The summed gradient of the first step; then what STEPS steps make of parameters and buffers."""
+def gradients(config: Config, steps: int = STEPS) -> dict[str, torch.Tensor]:
+    """The summed gradient of the first step; then what the first step makes of parameters and buffers, and `steps`."""
     objective, config.objective = resolve_objective(config.objective)
     trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
+    shards = count_shards(config.train.shard, distributed.world_size())
+    for name, parameter in objective.named_parameters():
+        assert distributed.world_size() == 1 or parameter.ndim == 0 or lies_in(parameter, shards), name
     trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
     trainer.refresh()
     objective.train()
@@ -54,27 +60,56 @@ def gradients(config: Config) -> dict[str, torch.Tensor]:
         cache=config.train.micro_batch_size is not None,
     )
     gradient.run(batches)
-    distributed.sum_gradients(trainer.parameters)
-    found = {f"gradient/{name}": p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+    parameters = list(objective.named_parameters())
+    found = {f"gradient/{name}": whole(p.grad).clone() for name, p in parameters if p.grad is not None}
     objective.zero_grad()
-    for step in range(STEPS):
+    for step in range(steps):
         batches = trainer.dataset[step]
         trainer.train_step(batches, trainer.totals(batches))
-    state = [*objective.named_parameters(), *objective.named_buffers()]
-    return found | {f"after/{name}": value.detach().clone() for name, value in state}
+        if step in (0, steps - 1):
+            state = [*objective.named_parameters(), *objective.named_buffers()]
+            found |= {f"after-{step + 1}/{name}": whole(value.detach()).clone() for name, value in state}
+    return found
 
 
-def main(folder: Path, micro_batch: int, runs: bool) -> None:
+def lies_in(parameter: torch.Tensor, shards: int) -> bool:
+    """Whether a parameter lies over the processes in so many parts."""
+    if not isinstance(parameter, DTensor):
+        return False
+    *copies, kind = parameter.placements
+    parts = parameter.device_mesh.size(parameter.device_mesh.ndim - 1)
+    return copies in ([], [Replicate()]) and kind == Shard(0) and parts == shards
+
+
+def main(folder: Path, micro_batch: int, kinds: list[tuple[int, int]], runs: int, names: list[str]) -> None:
+    """kinds: in how many parts parameters lie, and the steps of each. runs: steps of a run of each objective, sharded
+    as the first kind is; 0: none. names: of objectives; none: all."""
     world = int(os.environ["WORLD_SIZE"])
-    for name in (*OBJECTIVES, *SENTENCES, *OWN):
-        found = gradients(config_of(folder, name, micro_batch, "train.precision=float64", *SMOOTH))
-        if distributed.rank() == 0:
-            save_file(found, folder / f"{name}-{world}x{micro_batch}.safetensors")
-    if runs:
-        for name in (*OBJECTIVES, *SENTENCES, *OWN):
-            pretrain(config_of(folder, name, micro_batch, out=f"run-{name}-{world}x{micro_batch}"))
+    for name in names or ALL:
+        for parts, steps in kinds:
+            options = "train.precision=float64", f"train.shard={parts}", *SMOOTH
+            found = gradients(config_of(folder, name, micro_batch, *options), steps)
+            if distributed.rank() == 0:
+                save_file(found, folder / f"{name}-{label(world, micro_batch, parts)}.safetensors")
+    parts = kinds[0][0]
+    for name in names or ALL if runs else ():
+        options = f"train.shard={parts}", f"train.max_steps={runs}", f"evaluation.every={runs // 2}"
+        pretrain(config_of(folder, name, micro_batch, *options, out=f"run-{name}-{label(world, micro_batch, parts)}"))
+
+
+def steps_of(word: str, steps: int = STEPS) -> tuple[str, int]:
+    """ "2:1" is ("2", 1)."""
+    before, colon, after = word.partition(":")
+    return before, int(after) if colon else steps
+
+
+def label(world: int, micro_batch: int, shards: int) -> str:
+    return f"{world}x{micro_batch}x{shards}"
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), int(sys.argv[2]), "run" in sys.argv[3:])
+    folder, micro_batch, shards, *words = sys.argv[1:]
+    runs = [steps_of(word, 20)[1] for word in words if word.startswith("run")]
+    kinds = [(int(parts), steps) for parts, steps in map(steps_of, shards.split(","))]
+    main(Path(folder), int(micro_batch), kinds, *(runs or [0]), [word for word in words if not word.startswith("run")])

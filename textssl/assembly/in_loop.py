@@ -18,6 +18,7 @@ from textssl.inference.encoders import load_encoder
 from textssl.inference.scorer import Scorer, folder_scorer
 from textssl.objectives.base import Objective
 from textssl.sections import Config, EvaluationConfig
+from textssl.sharding import gathered
 from textssl.system.files import scratch_folder
 from textssl.training.evaluations import Evaluation
 
@@ -55,7 +56,8 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
 
     def run() -> dict[str, float]:
         started = time.perf_counter()
-        figures = distributed.from_first_rank(measure)
+        with gathered(objective):
+            figures = distributed.from_first_rank(measure)
         return {**figures, SECONDS: time.perf_counter() - started}
 
     return [Evaluation(run, config.evaluation.suite_every, SECONDS)]

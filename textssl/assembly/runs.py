@@ -25,8 +25,10 @@ from textssl.config import differing_keys
 from textssl.data.batches.loader import Steps
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
-from textssl.objectives.base import Facts, Objective
+from textssl.models.layers import transformer_layers
+from textssl.objectives.base import FORWARDS, Facts, Objective
 from textssl.sections import Config
+from textssl.sharding import count_shards, shard_module
 from textssl.system.files import check_place, write_text
 from textssl.system.lock import NAME as LOCK
 from textssl.system.lock import check_free, hold
@@ -52,7 +54,9 @@ def start_accelerator(config: Config) -> Accelerator:
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
-    return distributed.join_processes("cpu" if cpu else "cuda", config.train.timeout_seconds)
+    accelerator = distributed.join_processes("cpu" if cpu else "cuda", config.train.timeout_seconds)
+    count_shards(config.train.shard, accelerator.num_processes)
+    return accelerator
 
 
 @contextmanager
@@ -231,6 +235,14 @@ def make_trainer(
         objective.build(backbone, facts)
         objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     distributed.broadcast_module(objective)
+    if accelerator.num_processes > 1:
+        shard_module(
+            *(objective, transformer_layers(objective), FORWARDS),
+            device=accelerator.device,
+            shards=count_shards(config.train.shard, accelerator.num_processes),
+            timeout_seconds=config.train.timeout_seconds,
+            half=cuda and precision == "bfloat16",
+        )
     clock = multiprocessing.Value("d", 0.0)
     own = config.unfrozen()  # whose length becomes steps
     steps = steps_of(StepProgress(own.train, config.train.batch_size * config.data.sequence_length, clock))

@@ -40,6 +40,7 @@ from textssl.objectives.pairs import Pairs
 from textssl.objectives.supervised import Supervised
 from textssl.sample_types import LabelFacts
 from textssl.sections import Config
+from textssl.sharding import gathered
 from textssl.training.evaluations import Evaluation
 from textssl.training.passes import predictions
 from textssl.training.step import Encode
@@ -130,8 +131,9 @@ def fine_tune(
     summary = conduct(trainer, describe(trainer, splits))
     tuned = Tuned(summary, objective, trainer.resolved)
     if summary.stopped_by is None:
-        if distributed.rank() == 0:
-            backbone.export(trainer.run / "model", words)
+        with gathered(objective):
+            if distributed.rank() == 0:
+                backbone.export(trainer.run / "model", words)
         if splits.test is not None:
             with backbone.as_exported():  # and outside of autocast, as users run it
                 tuned.answers, tuned.truth = read(encoded["test"][0], encode=objective)
@@ -235,9 +237,13 @@ def contrast(
         announce(console, f"{TOO_LONG.format(length)} {cut:,} of {len(ids):,} train texts", style="yellow")
     summary = conduct(trainer, describe(trainer, splits))
     tuned = Tuned(summary, objective, trainer.resolved)
-    if summary.stopped_by is None and distributed.rank() == 0:
+    folder = trainer.run / "model"
+    if summary.stopped_by is None:
         objective.backbone.cut_at(length)
-        folder = objective.backbone.export(trainer.run / "model", words)
+        with gathered(objective):
+            if distributed.rank() == 0:
+                objective.backbone.export(folder, words)
+    if summary.stopped_by is None and distributed.rank() == 0:
         head, tuned.temperature, vectors_of = fit_head(folder, splits.learnable, splits.facts, config)
         head.save(folder)
         if splits.test is not None:

@@ -21,6 +21,7 @@ from textssl.objectives import SUPERVISED
 from textssl.objectives.base import Objective
 from textssl.report.card import write_card
 from textssl.report.facts import run_facts
+from textssl.sharding import gathered
 from textssl.system.terminal import Terminal
 from textssl.training.summary import Summary
 from textssl.training.tracking import announce
@@ -55,9 +56,14 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
             announce(console, line, style="yellow" if any_found(overlap) else None)
     summary = conduct(trainer, describe(trainer, data, accelerator))
     summary.overlap = overlap
+    folders: list[Path] = []
+    if summary.stopped_by is None:
+        with gathered(objective):
+            if distributed.rank() == 0:
+                objective.export(run / "model", words)
+                folders = [run / "model", *objective.export_others(run, words)]
     if distributed.rank() == 0:
         if summary.stopped_by is None:
-            objective.export(run / "model", words)
             given = len(data.pairs.pairs) if data.pairs else 0
             facts = run_facts(
                 *(trainer.resolved, objective, asdict(summary)),
@@ -67,7 +73,7 @@ def train(config: Config, objective: Objective, accelerator: Accelerator, consol
                 limits=lines,
                 tokenizer=words,
             )
-            for folder in (run / "model", *objective.export_others(run, words)):
+            for folder in folders:
                 write_card(folder, facts)
         summary.write()
         announce(console, summary.line())

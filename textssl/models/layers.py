@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from textssl.errors import UserError
 
@@ -26,6 +27,12 @@ def layer_depths(module: nn.Module) -> tuple[dict[str, int], int]:
         else:
             depths[name] = count + 1
     return depths, count
+
+
+def transformer_layers(module: nn.Module) -> list[nn.Module]:
+    """The layers of every transformer inside, teachers and decoders too: what is sharded and gathered one by one."""
+    kinds = (GradientCheckpointingLayer, nn.TransformerDecoderLayer)
+    return [part for part in module.modules() if isinstance(part, kinds)]
 
 
 def longest_list(module: nn.Module) -> tuple[list[str], int]:

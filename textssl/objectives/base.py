@@ -38,6 +38,7 @@ from textssl.tokenizer.vocabulary import Vocabulary
 
 BackboneKind = Literal["masked", "causal", "bare", "seq2seq", "sentence"]
 Deals = Literal["rows", "texts", "samples"]
+FORWARDS = ("batch_loss", "watched", "figures", "trainable_vectors")  # beside `forward`: they may use parameters
 Embed = Callable[[], tuple[Tensor, Tensor]]
 
 
@@ -192,6 +193,10 @@ class Objective(nn.Module):
         """Views of the samples of a micro-batch as one batch, where `deals` is "rows"."""
         return stack_rows(views, samples)
 
+    def trainable_vectors(self, batch: Any) -> Tensor:
+        """The sentence model's vectors of texts, for `refresh`: (texts, width)."""
+        return self.backbone.trainable_vectors(batch)
+
     def counts(self, batch: Any) -> Mapping[str, float]:
         """Items of each term (or the sum of their weights), known from the batch alone, while it is on the CPU."""
         return {}
@@ -234,7 +239,8 @@ class Objective(nn.Module):
     def commit(self, features: dict[str, Tensor], progress: float) -> None:
         """After the optimizer's step, and only then: move the teacher, the queue, the prototypes, running statistics.
 
-        features: gathered, of the whole global batch. progress: how far the run is after this step, in [0, 1].
+        With several processes parameters are the rows that each of them holds (textssl.sharding.local): no forward runs
+        here. features: gathered, of the whole global batch. progress: how far the run is after this step, in [0, 1].
         """
 
     def refresh(self, embed: Embed) -> None:
@@ -242,7 +248,8 @@ class Objective(nn.Module):
 
         embed() gives (document keys, vectors) of the training corpora: (documents,) int64, which `Texts.source` of a
         view of the document holds too, and (documents, width); the same on every rank. What is kept must be buffers.
-        A parameter that is written here begins anew: its state in the optimizer is forgotten.
+        A parameter that is written here (textssl.sharding.overwrite) begins anew: its state in the optimizer is
+        forgotten.
         """
 
     def export(self, path: Path, tokenizer: Any) -> None:

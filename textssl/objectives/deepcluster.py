@@ -15,6 +15,7 @@ from textssl.errors import UserError
 from textssl.models.pretext.clusters import entropy_of, matched, spherical_k_means
 from textssl.objectives.base import Embed, Facts
 from textssl.objectives.two_views import Temperature, TwoViews, Width
+from textssl.sharding import overwrite
 from textssl.views.kinds import AnyView, CropsView
 
 
@@ -104,7 +105,7 @@ class DeepCluster(TwoViews):
             found, centroids = matched(before, found, centroids)
         elif again:
             drawn = torch.randn(self.classifier.weight.shape, generator=torch.Generator().manual_seed(again))
-            self.classifier.weight.copy_(drawn / self.width**0.5)
+            overwrite(self.classifier.weight, drawn / self.width**0.5)
             self.classifier.bias.zero_()
         sizes = np.bincount(found, minlength=self.num_clusters)
         agreement = normalized_mutual_info_score(before, found) if again else 0.0

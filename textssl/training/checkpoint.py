@@ -1,4 +1,8 @@
-"""Complete training states on disk: written aside, flushed, renamed; checked by sha256 when read; nothing pickled."""
+"""Complete training states on disk: written aside, flushed, renamed; checked by sha256 when read; nothing pickled.
+
+Where parameters are sharded, each rank writes the rows that it holds into files of its own, all at the same time, and
+reads the rows that it needs, whoever wrote them: so any number of processes, sharded or not, goes on from any.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from textssl.distributed import from_every_rank, from_first_rank, rank
 from textssl.errors import UserError
+from textssl.sharding import held_alone, local, own_rows, place_of, sharded_like
 from textssl.system.checksums import sha256_of
 from textssl.system.files import flush, settle, writing
 
@@ -33,42 +40,72 @@ def save_checkpoint(
     keep: int,
     best: int | None = None,
 ) -> Path:
-    """Write `folder/step-XXXXXXXX` and remove all but the newest `keep` and that of step `best`.
+    """Write `folder/step-XXXXXXXX` and remove all but the newest `keep` and that of step `best`; every rank calls.
 
-    state: JSON values (step, tokens, seconds, the configuration, ...).
+    state: JSON values (step, tokens, seconds, the configuration, ...), which the first rank writes. Raises UserError on
+    every rank where one of them cannot write.
     """
     final = step_folder(folder, step)
     side = folder / f"{SIDE}{final.name}"
-    old = folder / f"{OLD}{final.name}"
-    shutil.rmtree(side, ignore_errors=True)
-    with writing(final, side):
-        try:
-            side.mkdir(parents=True)
-            fill_folder(side, step, module, optimizers, state)
-            settle(side)
-            if final.exists():  # a broken one, or the same step saved before the clock ran out
-                final.rename(old)
-            side.rename(final)
-            flush(folder)
-        finally:
+    try:
+        from_first_rank(lambda: begin(side, final, state))
+        sums = from_every_rank(lambda: write_parts(side, final, module, optimizers))
+        from_first_rank(lambda: complete(side, final, step, {name: one for part in sums for name, one in part.items()}))
+    finally:
+        if rank() == 0:
             shutil.rmtree(side, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    older = [path for path in sorted(folder.glob("step-*")) if path.name <= final.name]  # later ones are broken
-    for old in older[:-keep]:
-        if best is None or old != step_folder(folder, best):
-            shutil.rmtree(old)
+    if rank() == 0:
+        older = [path for path in sorted(folder.glob("step-*")) if path.name <= final.name]  # later ones are broken
+        for old in older[:-keep]:
+            if best is None or old != step_folder(folder, best):
+                shutil.rmtree(old)
     return final
 
 
-def fill_folder(
-    folder: Path, step: int, module: nn.Module, optimizers: Sequence[Optimizer], state: dict[str, Any]
-) -> None:
-    """Write the files of a checkpoint, the manifest last."""
-    for name, tensors in ((WEIGHTS, module_tensors(module)), (OPTIMIZER, optimizer_tensors(module, optimizers))):
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / name)
-    (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-    sums = {name: sha256_of(folder / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
-    (folder / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}, indent=1) + "\n", encoding="utf-8")
+def begin(side: Path, final: Path, state: dict[str, Any]) -> None:
+    shutil.rmtree(side, ignore_errors=True)
+    with writing(final, side):
+        side.mkdir(parents=True)
+        (side / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+
+
+def write_parts(side: Path, final: Path, module: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, str]:
+    """Write what this rank holds, and nobody before it; the sha256 sum of each file. Raises UserError."""
+    part, parts, copy = place_of(module)
+    if copy:
+        return {}
+    if not side.is_dir():
+        raise UserError(f"rank {rank()} does not see {side}, which rank 0 has made: put out on a disk that all share")
+    sums = {}
+    with writing(final, side):
+        for name, tensors in ((WEIGHTS, module_tensors(module)), (OPTIMIZER, optimizer_tensors(module, optimizers))):
+            owned = {key: local(tensor) for key, tensor in tensors.items() if part == 0 or not held_alone(tensor)}
+            file = side / part_name(name, part, parts)
+            save_file({key: rows.contiguous() for key, rows in owned.items()}, file)
+            flush(file)
+            sums[file.name] = sha256_of(file)
+    return sums
+
+
+def complete(side: Path, final: Path, step: int, sums: dict[str, str]) -> None:
+    """Write the manifest, and put the folder into its place."""
+    old = final.with_name(f"{OLD}{final.name}")
+    with writing(final, side):
+        sums = sums | {STATE: sha256_of(side / STATE)}
+        manifest = {"step": step, "parts": len(sums) // 2, "sha256": sums}
+        (side / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        settle(side)
+        if final.exists():  # a broken one, or the same step saved before the clock ran out
+            final.rename(old)
+        side.rename(final)
+        flush(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def part_name(name: str, part: int, parts: int) -> str:
+    """Of the file with a rank's part: the name itself where there is one part, else as stock folders have it."""
+    stem, dot, ending = name.rpartition(".")
+    return name if parts == 1 else f"{stem}-{part + 1:05}-of-{parts:05}{dot}{ending}"
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -94,10 +131,11 @@ def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message
 def broken(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        sums = dict(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["sha256"])
+        sums, parts = dict(read_manifest(path)["sha256"]), parts_of(path)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"no readable {MANIFEST}"
-    missing = {WEIGHTS, OPTIMIZER, STATE} - sums.keys()
+    missing = {STATE, *(part_name(name, part, parts) for name in (WEIGHTS, OPTIMIZER) for part in range(parts))}
+    missing -= sums.keys()
     if missing:
         return f"{MANIFEST} does not name {', '.join(sorted(missing))}"
     for name, expected in sums.items():
@@ -106,6 +144,15 @@ def broken(path: Path) -> str | None:
         if sha256_of(path / name) != expected:
             return f"{name} has another sha256 than its manifest says"
     return None
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    return json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+
+
+def parts_of(path: Path) -> int:
+    """How many ranks wrote a checkpoint; those of older versions had one."""
+    return int(read_manifest(path).get("parts", 1))
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -127,32 +174,67 @@ def read_state(path: Path) -> dict[str, Any]:
 def restore_checkpoint(path: Path, module: nn.Module, optimizers: Sequence[Optimizer]) -> None:
     """Put weights, buffers and optimizer state back, in place. Raises UserError where names or shapes differ."""
     restore_weights(path, module)
-    saved = load_file(path / OPTIMIZER)
+    saved = Saved(path, OPTIMIZER)
     names = parameter_names(module)
     taken = 0
     for number, optimizer in enumerate(optimizers):
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 prefix = f"{number}/{names[parameter]}/"
-                for key in [key for key in saved if key.startswith(prefix)]:
-                    value = saved[key].to(parameter.device, copy=True)  # fused AdamW keeps its step count there too
-                    optimizer.state[parameter][key.removeprefix(prefix)] = value
+                for key in [key for key in saved.shapes if key.startswith(prefix)]:
+                    alike = saved.shapes[key] == tuple(parameter.shape)
+                    value = saved.read(key, own_rows(parameter) if alike else slice(None))
+                    value = value.to(parameter.device, copy=True)  # fused AdamW keeps its step count there too
+                    optimizer.state[parameter][key.removeprefix(prefix)] = (
+                        sharded_like(parameter, value) if alike else value
+                    )
                     taken += 1
-    if taken != len(saved):
+    if taken != len(saved.shapes):
         raise UserError(f"{path / OPTIMIZER} belongs to another optimizer: start with train.resume=restart")
 
 
 def restore_weights(path: Path, module: nn.Module) -> None:
     """Put weights and buffers back, in place. Raises UserError where names or shapes differ."""
-    fill(module_tensors(module), load_file(path / WEIGHTS), path / WEIGHTS)
-
-
-def fill(target: dict[str, Tensor], saved: dict[str, Tensor], source: Path) -> None:
-    if target.keys() != saved.keys() or any(target[name].shape != saved[name].shape for name in target):
-        raise UserError(f"{source} belongs to another model: start with train.resume=restart")
+    target, saved = module_tensors(module), Saved(path, WEIGHTS)
+    if {name: tuple(tensor.shape) for name, tensor in target.items()} != saved.shapes:
+        raise UserError(f"{path / WEIGHTS} belongs to another model: start with train.resume=restart")
     with torch.no_grad():
         for name, tensor in target.items():
-            tensor.copy_(saved[name])
+            local(tensor).copy_(saved.read(name, own_rows(tensor)))
+
+
+class Saved:
+    """The tensors of a file of a checkpoint, which may lie in parts: each file has the next rows of a tensor.
+
+    shapes: whole, by name.
+    """
+
+    def __init__(self, folder: Path, name: str):
+        parts = parts_of(folder)
+        self.files = [safe_open(folder / part_name(name, part, parts), "pt") for part in range(parts)]
+        self.pieces: dict[str, list[tuple[Any, int]]] = {}  # files that have rows of it, and how many
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        for file in self.files:
+            for key in file.keys():  # noqa: SIM118 (no dictionary)
+                shape = file.get_slice(key).get_shape()
+                self.pieces.setdefault(key, []).append((file, shape[0] if shape else 1))
+                total = sum(count for _, count in self.pieces[key])
+                self.shapes[key] = (total, *shape[1:]) if shape else ()
+
+    def read(self, key: str, rows: slice) -> Tensor:
+        """Rows of a tensor, out of the files that have them; of a number the number."""
+        if not self.shapes[key]:
+            return self.pieces[key][0][0].get_tensor(key)
+        begin, end, _ = rows.indices(self.shapes[key][0])
+        wanted, before = [], 0
+        for file, count in self.pieces[key]:
+            first, last = max(begin - before, 0), min(end - before, count)
+            if first < last:
+                wanted.append(file.get_slice(key)[first:last])
+            before += count
+        if not wanted:
+            return self.pieces[key][0][0].get_slice(key)[:0]
+        return wanted[0] if len(wanted) == 1 else torch.cat(wanted)
 
 
 def parameter_names(module: nn.Module) -> dict[Tensor, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from textssl.distributed import broadcast_module, from_first_rank
+from textssl.distributed import from_first_rank
 from textssl.errors import UserError
 from textssl.evaluation.figures.figure import METRICS
 from textssl.training import checkpoint
@@ -116,15 +116,14 @@ def better(figure: str, value: float, than: float) -> bool:
 
 
 def restore_best(best: Best, folder: Path, module: nn.Module) -> str:
-    """The best checkpoint's weights on every rank, read by the first; says so in words. Raises UserError."""
+    """The best checkpoint's weights on every rank, which all read it; says so in words. Raises UserError."""
     path = checkpoint.step_folder(folder, int(best.step or 0))
 
-    def load() -> None:
+    def check() -> None:
         reason = checkpoint.broken(path)
         if reason is not None:
             raise UserError(f"the best checkpoint {path} is broken ({reason}): begin anew with train.resume=restart")
-        checkpoint.restore_weights(path, module)
 
-    from_first_rank(load)
-    broadcast_module(module)
+    from_first_rank(check)
+    checkpoint.restore_weights(path, module)
     return f"taking the weights of step {best.step}, the best by {best.figure} {best.figures[str(best.figure)]:.4f}"

@@ -9,14 +9,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from textssl.distributed import share_out, world_size
 from textssl.errors import UserError
 from textssl.models.layers import layer_depths
 from textssl.sections import OptimizerConfig
+from textssl.sharding import local, own_rows, whole_stack
 from textssl.training.precision import native_bfloat16
 from textssl.training.step import host_waits
 
+MATRICES_A_RANK = 4  # that are gathered and orthogonalised at once where they are sharded: all may not fit
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
 
 
@@ -64,10 +68,10 @@ def by_scale(
     parameters: list[nn.Parameter], scales: dict[int, float], lr: float, **options: Any
 ) -> list[dict[str, Any]]:
     """A group of an optimizer for each rate."""
-    groups: dict[float, list[nn.Parameter]] = defaultdict(list)
-    for parameter in parameters:
-        groups[scales.get(id(parameter), 1.0)].append(parameter)
-    return [{"params": same, "lr": lr * scale, **options} for scale, same in groups.items()]
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+    for parameter in parameters:  # those over the processes by themselves: a fused update takes no mixture
+        groups[scales.get(id(parameter), 1.0), isinstance(parameter, DTensor)].append(parameter)
+    return [{"params": same, "lr": lr * scale, **options} for (scale, _), same in groups.items()]
 
 
 def parameter_groups(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
@@ -141,25 +145,35 @@ class Muon(Optimizer):
                 if parameter.grad is not None:
                     by_shape[(*parameter.shape, parameter.dtype)].append(parameter)
             for same in by_shape.values():
-                self._update(same, group, finite)
+                most = MATRICES_A_RANK * world_size() if isinstance(same[0], DTensor) else len(same)
+                for first in range(0, len(same), most):
+                    self._update(same[first : first + most], group, finite)
 
     def _update(self, parameters: list[nn.Parameter], group: dict, finite: Tensor | None = None) -> None:
-        """finite: where this truth value on the device is false, nothing changes; None: it is true."""
+        """finite: where this truth value on the device is false, nothing changes; None: it is true.
+
+        Each rank orthogonalises some of the matrices, and all get all; momenta and weights stay where they lie.
+        """
         directions = []
         for parameter in parameters:
             state = self.state[parameter]
             if "momentum" not in state:
                 state["momentum"] = torch.zeros_like(parameter)
             assert parameter.grad is not None
-            gradient = parameter.grad if finite is None else torch.where(finite, parameter.grad, state["momentum"])
-            state["momentum"].lerp_(gradient, 1 - group["momentum"])
-            directions.append(gradient.lerp(state["momentum"], group["momentum"]))  # Nesterov
-        updates = orthogonalize(torch.stack(directions), group["steps"])
-        scale = 0.2 * math.sqrt(max(parameters[0].shape))
-        for parameter, update in zip(parameters, updates, strict=True):
+            momentum, gradient = local(state["momentum"]), local(parameter.grad)
+            gradient = gradient if finite is None else torch.where(finite, gradient, momentum)
+            momentum.lerp_(gradient, 1 - group["momentum"])
+            directions.append(gradient.lerp(momentum, group["momentum"]))  # Nesterov
+        matrices = whole_stack(directions, parameters)
+        if isinstance(parameters[0], DTensor):
+            updates = share_out(matrices, lambda own: orthogonalize(own, group["steps"]).to(own.dtype))
+        else:  # of a module that this rank alone may have
+            updates = orthogonalize(matrices, group["steps"])
+        scale, rows = 0.2 * math.sqrt(max(parameters[0].shape)), own_rows(parameters[0])
+        for parameter, update in zip(map(local, parameters), updates, strict=True):
             kept = parameter.clone() if finite is not None else None
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(update.to(parameter.dtype), alpha=-group["lr"] * scale)
+            parameter.add_(update[rows].to(parameter.dtype), alpha=-group["lr"] * scale)
             if finite is not None and kept is not None:
                 parameter.copy_(torch.where(finite, parameter, kept))
 

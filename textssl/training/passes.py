@@ -46,7 +46,7 @@ def corpus_vectors(
 
     def features_of(batch: Any) -> dict[str, Tensor]:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            vectors = objective.backbone.trainable_vectors(batch)
+            vectors = objective.trainable_vectors(batch)
         return {"vectors": widened(vectors), "keys": batch.source}
 
     found = [read_once(objective, dataset, device, features_of) for dataset in passes]

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from textssl.batch import Batch
-from textssl.distributed import gather_rows, rank, sum_gradients, sum_over_ranks, sum_tensor, world_size
+from textssl.distributed import gather_rows, rank, sum_over_ranks, sum_tensor, world_size
 from textssl.objectives.base import Encoded, Objective
+from textssl.sharding import clip_gradients, exchange_gradients, finish_gradients
 
 Encode = Callable[[Batch], Encoded]
 BATCH_LOSS = 2**20  # the number of the batch loss among the micro-batches' random streams
@@ -90,8 +91,7 @@ def train_step(
     """
     gradient = StepGradient(objective, encode, counts, seed, step, cache=cache)
     gradient.run(batches)
-    sum_gradients(parameters)
-    norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm or math.inf)
+    norm = clip_gradients(parameters, max_grad_norm or math.inf)
     names = sorted(gradient.totals)
     losses = sum_tensor(torch.stack([gradient.totals[name].double() for name in names]))
     finite = losses.isfinite().all() & norm.isfinite()
@@ -126,8 +126,8 @@ class StepGradient:
     """The gradient of one global step on this rank.
 
     cache: encode twice, and hold the activations of one micro-batch at a time; else encode once and hold all. After
-    `run`, gradients (of this rank's share; the caller sums them over ranks) are in `.grad`; `totals` holds the
-    weighted sum of each term on this rank, over its global count; `features` what `commit` gets.
+    `run`, gradients are in `.grad`, summed over ranks by the last backward; `totals` holds the weighted sum of each
+    term on this rank, over its global count; `features` what `commit` gets.
     """
 
     def __init__(
@@ -153,6 +153,7 @@ class StepGradient:
             self.cached(batches)
         else:
             self.live(batches)
+        finish_gradients(self.objective)
         changed = [name for name, buffer, version in buffers if buffer._version != version]
         assert not changed, f"forward or batch_loss changed the buffer {changed[0]}: only commit may"
 
@@ -182,12 +183,17 @@ class StepGradient:
             self.totals[name] = loss.detach() if rank() == 0 else torch.zeros_like(loss)
         return torch.stack(list(losses.values())).sum()
 
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """last: of the step, after which gradients are those of all ranks."""
+        exchange_gradients(self.objective, now=last)
+        loss.backward()
+
     def terms_alone(self, batches: Sequence[Batch]) -> None:
         """No loss over the batch: each micro-batch by itself; features are gathered where somebody reads them."""
         features = []
         for number, batch in enumerate(batches):
             encoded = self.seeded_encode(batch, number)
-            self.add_terms(encoded).backward()
+            self.backward(self.add_terms(encoded), last=number == len(batches) - 1)
             features.append({name: feature.detach() for name, feature in encoded.features.items()})
         if self.objective.reads_features:
             self.features = gather(features, batches).features
@@ -197,7 +203,7 @@ class StepGradient:
         encoded = [self.seeded_encode(batch, number) for number, batch in enumerate(batches)]
         slopes = self.feature_gradients([found.features for found in encoded], batches)
         parts = [self.add_terms(found) + slopes(found, batch) for found, batch in zip(encoded, batches, strict=True)]
-        torch.stack(parts).sum().backward()
+        self.backward(torch.stack(parts).sum(), last=True)
 
     def cached(self, batches: Sequence[Batch]) -> None:
         """A forward without gradient, then one micro-batch after another again."""
@@ -209,7 +215,7 @@ class StepGradient:
         slopes = self.feature_gradients(encoded, batches)
         for number, batch in enumerate(batches):
             again = self.seeded_encode(batch, number)
-            (self.add_terms(again) + slopes(again, batch)).backward()
+            self.backward(self.add_terms(again) + slopes(again, batch), last=number == len(batches) - 1)
 
     def feature_gradients(
         self, encoded: Sequence[dict[str, Tensor]], batches: Sequence[Batch]
@@ -227,7 +233,7 @@ class StepGradient:
             for name, feature in self.features.items()
         }
         loss = self.batch_loss(leaves)
-        (loss / world_size()).backward()
+        self.backward(loss / world_size(), last=False)
         slopes = {name: leaf.grad * world_size() for name, leaf in leaves.items() if leaf.grad is not None}
 
         def push(again: Encoded, batch: Batch) -> Tensor:

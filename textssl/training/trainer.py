@@ -210,15 +210,15 @@ class Trainer:
         return self.seconds_before + time.perf_counter() - self.clock_started
 
     def save(self) -> None:
-        """A checkpoint of this moment, written by rank 0; where that cannot, every rank says why."""
+        """A checkpoint of this moment; where a rank cannot write its part, every rank says why."""
         self.saved_at = self.spent.steps
         book = self.book.state()
 
-        def write() -> None:
+        def state() -> dict[str, Any]:
             if self.book.folder.lost(now=True):
                 raise UserError(self.book.folder.words())
             self.spent = replace(self.spent, seconds=round(self.training_seconds(), 3))
-            state = {
+            return {
                 **position(self.spent, self.spent.seconds),
                 **book,
                 "resumed_from": self.resumed_from,
@@ -226,17 +226,12 @@ class Trainer:
                 "threads": torch.get_num_threads(),
                 "identity": self.identity,
             }
-            checkpoint.save_checkpoint(
-                self.checkpoints,
-                self.spent.steps,
-                self.objective,
-                self.optimizers,
-                state,
-                self.config.train.keep_checkpoints,
-                self.book.best.step,
-            )
 
-        from_first_rank(write)
+        checkpoint.save_checkpoint(
+            *(self.checkpoints, self.spent.steps, self.objective, self.optimizers, from_first_rank(state)),
+            keep=self.config.train.keep_checkpoints,
+            best=self.book.best.step,
+        )
 
     def restore(self) -> None:
         """Go on from the newest complete checkpoint, if there is one."""

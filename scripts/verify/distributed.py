@@ -1,0 +1,109 @@
+"""Processes: every objective on 1, 2, 4 processes, replicated, sharded and hybrid, against one process (40 minutes).
+
+For each it prints the largest difference of the gradients of the first step and of weights and buffers after three
+steps (float64, at most 1e-9), of the losses of 20 float32 steps with in-loop evaluation and refresh (at most 1e-5), and
+of the exported weights; the other files of the exported folders must be equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from safetensors.torch import load_file  # noqa: E402
+
+from tests.forked import Ranks  # noqa: E402
+from tests.tiny import make_corpus  # noqa: E402
+from tests.training.worlds import ALL, label  # noqa: E402
+
+KINDS = {  # (processes, micro-batch, parts of a parameter); eight samples a step
+    (1, 8, 1): "one process",
+    (1, 2, 1): "4 micro-batches",
+    (2, 2, 1): "replicated",
+    (2, 2, 2): "sharded",
+    (4, 2, 1): "replicated",
+    (4, 2, 4): "sharded",
+    (4, 2, 2): "hybrid",
+}
+ONE, *OTHERS = KINDS
+MOST_GRADIENT, MOST_LOSS, MOST_WEIGHT = 1e-9, 1e-5, 1e-3
+
+
+def difference(one: Path, other: Path, kinds: tuple[str, ...] = ("",)) -> float:
+    """The largest between the tensors of two files whose names begin in one of these ways; infinite for other names."""
+    first, second = load_file(one), load_file(other)
+    if first.keys() != second.keys():
+        return float("inf")
+    chosen = [name for name in first if name.startswith(kinds) and first[name].numel()]
+    return max((first[name].double() - second[name].double()).abs().max().item() for name in chosen)
+
+
+def losses(run: Path) -> list[float]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [value for line in lines for name, value in line.items() if name in ("train/loss", "eval/loss")]
+
+
+def exported(run: Path) -> dict[str, bytes]:
+    """The files of the exported folder but for weights and the card, which has times in it."""
+    files = (path for path in sorted((run / "model").rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(run)): path.read_bytes()
+        for path in files
+        if path.suffix != ".safetensors" and path.name != "README.md"
+    }
+
+
+def compare(folder: Path, objective: str, kind: tuple[int, int, int]) -> bool:
+    """Print a line of the table; whether all bounds hold."""
+    first, second = (folder / f"{objective}-{label(*one)}.safetensors" for one in (ONE, kind))
+    gradient, after = (difference(first, second, (name,)) for name in ("gradient/", "after-"))
+    runs = [folder / f"run-{objective}-{label(*one)}" for one in (ONE, kind)]
+    curves = [losses(run) for run in runs]
+    loss = max(abs(a - b) for a, b in zip(*curves, strict=True))
+    weights = [sorted((run / "model").rglob("*.safetensors")) for run in runs]
+    weight = max(difference(one, other) for one, other in zip(*weights, strict=True))
+    same = exported(runs[0]) == exported(runs[1])
+    good = max(gradient, after) <= MOST_GRADIENT and loss <= MOST_LOSS and weight <= MOST_WEIGHT and same
+    print(
+        f"{objective:16}{kind[0]:>10}  {KINDS[kind]:16}{gradient:>10.1e}{after:>10.1e}{loss:>10.1e}{weight:>10.1e}"
+        f"  {'same' if same else 'DIFFERENT':10}{'' if good else 'FAILED'}",
+        flush=True,
+    )
+    return good
+
+
+def main(folder: Path, objectives: list[str]) -> int:
+    make_corpus(folder)
+    for processes, micro_batch, shards in KINDS:
+        began = time.monotonic()
+        arguments = [str(folder), str(micro_batch), str(shards), "run", *objectives]
+        ranks = Ranks(["-m", "tests.training.worlds", *arguments], processes)
+        _, errors = ranks.communicate()
+        if ranks.returncode:
+            print(errors[-5000:])
+            return 1
+        print(f"{processes} x {micro_batch} in {shards}: {time.monotonic() - began:.0f} seconds", flush=True)
+    names = ("objective", "processes", "kind", "gradient", "weights", "losses", "exported", "files")
+    print("{:16}{:>10}  {:16}{:>10}{:>10}{:>10}{:>10}  {}".format(*names))
+    results = [compare(folder, objective, kind) for objective in objectives for kind in OTHERS]
+    print(f"{sum(results)} of {len(results)} hold")
+    return int(not all(results))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="a new folder that keeps what was made")
+    parser.add_argument("objectives", nargs="*", help=f"of {', '.join(ALL)}; none: all")
+    arguments = parser.parse_args()
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True)
+        sys.exit(main(arguments.out, arguments.objectives or list(ALL)))
+    with tempfile.TemporaryDirectory() as name:
+        sys.exit(main(Path(name), arguments.objectives or list(ALL)))

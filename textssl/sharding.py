@@ -1,0 +1,259 @@
+"""Parameters over processes by torch's FSDP2: replicated, sharded, or both. One process needs none of it.
+
+Every layer of a transformer is a unit of its own, gathered while it is at work, and what remains belongs to the root,
+the objective. A forward enters through the root, or through one of its methods that `shard_module` was told of: outside
+of these a parameter is a DTensor, of which a rank holds some rows. Parameters without a dimension (a learned
+temperature) have no rows: they are whole on every rank, and `finish_gradients` sums their gradients.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+from textssl.distributed import rank, world_size
+from textssl.errors import UserError
+
+REACHED = "reached_parameters"  # attribute of a sharded module
+
+
+def count_shards(wanted: int | Literal["all"], world: int) -> int:
+    """How many parts the parameters have. Raises UserError where the processes cannot form such groups."""
+    if wanted == "all":
+        return world
+    if world % wanted:
+        raise UserError(
+            f"train.shard is {wanted}, which does not divide the {world} process{'es' * (world > 1)} of this run: "
+            "choose a divisor, 1 to replicate the parameters, or all to shard them over all processes"
+        )
+    return wanted
+
+
+@functools.cache
+def build_mesh(device: str, shards: int, timeout_seconds: float) -> DeviceMesh:
+    """Processes in groups of `shards` neighbours, as (replicate, shard); (shard,) where there is one group."""
+    world = world_size()
+    if shards == world:
+        return DeviceMesh.from_group(dist.group.WORLD, device, mesh_dim_names=("shard",))  # type: ignore[arg-type]
+    ranks = torch.arange(world).view(-1, shards)
+    groups: list[Any] = [
+        dist.new_subgroups_by_enumeration(lists, timeout=timedelta(seconds=timeout_seconds))[0]
+        for lists in (ranks.T.tolist(), ranks.tolist())
+    ]
+    return DeviceMesh.from_group(groups, device, mesh=ranks.int(), mesh_dim_names=("replicate", "shard"))
+
+
+def shard_module(
+    module: nn.Module,
+    blocks: Iterable[nn.Module],
+    methods: Iterable[str],
+    *,
+    device: torch.device,
+    shards: int,
+    timeout_seconds: float,
+    half: bool = False,
+) -> None:
+    """Put a module's parameters over all processes, in place; gradients are summed over them.
+
+    blocks: modules within it that are gathered one at a time. methods: of the module, beside `forward`, that use
+    parameters. shards: parts of a parameter; as many copies of all parts as there are groups of so many processes.
+    half: GPUs: blocks are gathered and compute in bfloat16; gradients are summed in float32.
+    """
+    mesh = build_mesh(device.type, shards, timeout_seconds)
+    scalars = {parameter for parameter in module.parameters() if parameter.ndim == 0}
+    options: dict[str, Any] = {"mesh": mesh, "ignored_params": scalars, "reshard_after_forward": True}
+    policy = MixedPrecisionPolicy()
+    if half:
+        policy = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for block in blocks:
+        fully_shard(block, mp_policy=policy, **options)
+    fully_shard(module, **options)
+    assert isinstance(module, FSDPModule)
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.set_gradient_divide_factor(1.0)
+            part.set_force_sum_reduction_for_comms(True)
+    module.set_reduce_scatter_unused_params(True)  # a rank may have no sample for a layer that others use
+    note_gradients(module)
+    for name in methods:
+        register_fsdp_forward_method(module, name)
+    for name, parameter in module.named_parameters():
+        assert isinstance(parameter, DTensor) or parameter.ndim == 0, f"{name} is not sharded"
+
+
+def exchange_gradients(module: nn.Module, now: bool) -> None:
+    """Whether the backward that comes sums gradients over the processes: the last one of a step does."""
+    if isinstance(module, FSDPModule):
+        module.set_requires_gradient_sync(now)
+        module.set_is_last_backward(now)
+
+
+def note_gradients(module: nn.Module) -> None:
+    """Let a sharded module note by name, in a set of its own, which parameters a backward on this rank reached."""
+    reached: set[str] = set()
+    units = [part for part in module.modules() if isinstance(part, FSDPModule)]  # the root is the first
+    for unit in units:
+        unit.unshard()
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(functools.partial(note, reached, name))
+    for unit in units:
+        unit.reshard()
+    setattr(module, REACHED, reached)
+
+
+def note(reached: set[str], name: str, parameter: Tensor) -> None:
+    reached.add(name)
+
+
+def finish_gradients(module: nn.Module) -> None:
+    """After the last backward of a step: sum the gradients of parameters without a dimension, in one message, and give
+    None to those that took part on no rank, as one process would; on some, the others count as zero."""
+    reached = getattr(module, REACHED, None)
+    if reached is None:
+        return
+    named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+    scalars = [parameter for _, parameter in named if parameter.ndim == 0]
+    flags = torch.tensor([float(name in reached) for name, _ in named], dtype=torch.float64)
+    parts = [torch.zeros((), dtype=torch.float64) if p.grad is None else p.grad.double() for p in scalars]
+    device = named[0][1].device
+    message = torch.cat([flags.to(device), *(part.to(device).view(1) for part in parts)])
+    dist.all_reduce(message)
+    reached.clear()
+    for parameter, total in zip(scalars, message[len(named) :].unbind(), strict=True):
+        parameter.grad = total.to(parameter.dtype)
+    for (_, parameter), count in zip(named, message[: len(named)].tolist(), strict=True):
+        if not count:
+            parameter.grad = None
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+    """Scale gradients down so that the norm of all of them, over all ranks, is at most `most`; returns the norm."""
+    if not any(isinstance(parameter, DTensor) for parameter in parameters):
+        return nn.utils.clip_grad_norm_(parameters, most)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    owned = [local(gradient) for gradient in gradients if isinstance(gradient, DTensor)]
+    whole = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
+    squares = torch.stack([norm.double() for norm in torch._foreach_norm(owned)]).square().sum()  # type: ignore[attr-defined]
+    group = shard_group(next(parameter for parameter in parameters if isinstance(parameter, DTensor)))
+    if group is not None:
+        dist.all_reduce(squares, group=group)
+    squares = squares + sum(gradient.double().square() for gradient in whole)
+    norm = squares.sqrt().to(owned[0].dtype)
+    factor = (most / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_([*owned, *whole], factor)  # type: ignore[attr-defined]
+    return norm
+
+
+def shard_group(tensor: DTensor) -> dist.ProcessGroup | None:
+    """The processes that hold the parts of a tensor; None where one holds all of it."""
+    mesh = tensor.device_mesh
+    return mesh.get_group("shard") if mesh.size(mesh.ndim - 1) > 1 else None
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The rows that this rank holds, as a view; of a tensor that is not sharded all of it."""
+    return tensor._local_tensor if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All rows, on every rank, which all have to ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def own_rows(tensor: Tensor) -> slice:
+    """Which rows of a parameter this rank holds."""
+    if not isinstance(tensor, DTensor):
+        return slice(None)
+    shape, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
+    return slice(offset[0], offset[0] + shape[0])
+
+
+def place_of(module: nn.Module) -> tuple[int, int, bool]:
+    """Which part of a module this rank holds, of how many, and whether a rank before it holds the same."""
+    for parameter in module.parameters():
+        if isinstance(parameter, DTensor):
+            *copy, part = parameter.device_mesh.get_coordinate() or [0]
+            return part, parameter.device_mesh.size(parameter.device_mesh.ndim - 1), any(copy)
+    return 0, 1, rank() > 0
+
+
+def held_alone(tensor: Tensor) -> bool:
+    """Whether every rank holds all of a tensor, or this one has no rows of it: then others write it."""
+    return not isinstance(tensor, DTensor) or not len(local(tensor))
+
+
+@torch.no_grad()
+def overwrite(target: Tensor, values: Tensor) -> None:
+    """Put whole values into a tensor that may be sharded, in place."""
+    local(target).copy_(values[own_rows(target)] if isinstance(target, DTensor) else values)
+
+
+def sharded_like(parameter: Tensor, own: Tensor) -> Tensor:
+    """A tensor that lies over the processes as a parameter does. own: the rows that this rank holds of it."""
+    if not isinstance(parameter, DTensor):
+        return own
+    return DTensor.from_local(
+        *(own, parameter.device_mesh, parameter.placements),
+        run_check=False,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+    )
+
+
+def whole_stack(parts: Sequence[Tensor], parameters: Sequence[Tensor]) -> Tensor:
+    """Matrices of one shape, (count, rows, columns), from the rows of each that the ranks hold, in one message."""
+    stacked = torch.stack(list(parts))
+    first = parameters[0]
+    group = shard_group(first) if isinstance(first, DTensor) else None
+    if group is None:
+        return stacked
+    count, rows, columns = len(parts), *first.shape
+    most = -(-rows // group.size())  # rows of a rank; the last ones may hold fewer, or none
+    padded = stacked.new_zeros(count, most, columns)
+    padded[:, : stacked.shape[1]] = stacked
+    received = [torch.empty_like(padded) for _ in range(group.size())]
+    dist.all_gather(received, padded, group=group)
+    return torch.cat(received, dim=1)[:, :rows]
+
+
+@contextmanager
+def gathered(module: nn.Module) -> Iterator[None]:
+    """Meanwhile the first rank's parameters are whole, plain copies, to be exported; every rank has to enter.
+
+    The other ranks keep their parts, and nothing may run a forward.
+    """
+    if not isinstance(module, FSDPModule):
+        yield
+        return
+    copies: dict[Tensor, nn.Parameter] = {}
+    for parameter in module.parameters():
+        if isinstance(parameter, DTensor):
+            complete = whole(parameter.detach())
+            if rank() == 0:
+                copies[parameter] = nn.Parameter(complete, requires_grad=parameter.requires_grad)
+    places = [
+        (part._parameters, name, parameter)
+        for part in module.modules()
+        for name, parameter in part._parameters.items()
+        if parameter in copies
+    ]
+    for holder, name, parameter in places:
+        holder[name] = copies[parameter]  # type: ignore[index]
+    try:
+        yield
+    finally:
+        for holder, name, parameter in places:
+            holder[name] = parameter

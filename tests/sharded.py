@@ -72,6 +72,7 @@ def compare(module: nn.Module, reference: nn.Module, what: str, *, gradients: bo
             assert (found.grad is None) == (expected.grad is None), (what, name)
             if expected.grad is None:
                 continue
+            assert found.grad is not None
             found, expected = whole(found.grad), expected.grad
         assert torch.allclose(whole(found.detach()), expected, rtol=0, atol=1e-12), (what, name)
 

@@ -64,12 +64,14 @@ def shard_module(
     timeout_seconds: float,
     half: bool = False,
 ) -> None:
-    """Put a module's parameters over all processes, in place; gradients are summed over them.
+    """Put a module's parameters over all processes, in place; gradients are summed over them. Raises UserError where
+    torch is too old for that.
 
     blocks: modules within it that are gathered one at a time. methods: of the module, beside `forward`, that use
     parameters. shards: parts of a parameter; as many copies of all parts as there are groups of so many processes.
     half: GPUs: blocks are gathered and compute in bfloat16; gradients are summed in float32.
     """
+    check_torch()
     mesh = build_mesh(device.type, shards, timeout_seconds)
     scalars = {parameter for parameter in module.parameters() if parameter.ndim == 0}
     options: dict[str, Any] = {"mesh": mesh, "ignored_params": scalars, "reshard_after_forward": True}
@@ -90,6 +92,12 @@ def shard_module(
         register_fsdp_forward_method(module, name)
     for name, parameter in module.named_parameters():
         assert isinstance(parameter, DTensor) or parameter.ndim == 0, f"{name} is not sharded"
+
+
+def check_torch() -> None:
+    """Refuse a torch in which ranks that use different parameters would wait for each other for ever."""
+    if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+        raise UserError(f"training in several processes needs torch 2.13 or newer, and this is {torch.__version__}")
 
 
 def exchange_gradients(module: nn.Module, now: bool) -> None:

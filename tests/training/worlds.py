@@ -112,4 +112,5 @@ if __name__ == "__main__":
     folder, micro_batch, shards, *words = sys.argv[1:]
     runs = [steps_of(word, 20)[1] for word in words if word.startswith("run")]
     kinds = [(int(parts), steps) for parts, steps in map(steps_of, shards.split(","))]
-    main(Path(folder), int(micro_batch), kinds, *(runs or [0]), [word for word in words if not word.startswith("run")])
+    steps = runs[0] if runs else 0
+    main(Path(folder), int(micro_batch), kinds, steps, [word for word in words if not word.startswith("run")])

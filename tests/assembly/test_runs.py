@@ -14,7 +14,7 @@ from tests.labelled import finetune_config
 from tests.tiny import make_corpus, tiny_config
 from tests.training.kills import checkpoints, finish, start
 from textssl.assembly.computing import deterministic
-from textssl.assembly.runs import held_run
+from textssl.assembly.runs import check_shared, held_run
 from textssl.commands.finetune import finetune
 from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
@@ -117,3 +117,12 @@ def test_a_resumed_run_keeps_its_number_of_threads(tmp_path, monkeypatch, capsys
         assert run(5)[0] == 1, "as in the last start"
     finally:
         threads.use(threads.Threads(before, "as before"))
+
+
+def test_a_rank_that_does_not_see_the_first_ones_lock_says_so(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / NAME).touch()
+    check_shared(run)
+    with pytest.raises(UserError, match=r"rank 0 on .* does not see .*elsewhere.*: put out on a file system that all"):
+        check_shared(tmp_path / "elsewhere")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -68,7 +69,17 @@ def held_run(config: Config) -> Iterator[None]:
     """
     with ExitStack() as stack, distributed.naming_absent(config.train.timeout_seconds):
         distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
+        distributed.from_every_rank(lambda: check_shared(Path(config.out)))
         yield
+
+
+def check_shared(run: Path) -> None:
+    """UserError where this rank does not see the lock that the first one holds: their disks are two."""
+    if not (run / LOCK).exists():
+        raise UserError(
+            f"rank {distributed.rank()} on {platform.node()} does not see {run / LOCK}, which rank 0 has made: put out "
+            "on a file system that all hosts share"
+        )
 
 
 def take_run(run: Path, stack: ExitStack) -> None:

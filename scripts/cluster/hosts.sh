@@ -1,5 +1,7 @@
+#!/usr/bin/env bash
 # Hosts on one machine, for two_hosts.sh and three_hosts.sh: network namespaces with names and addresses of their own,
 # joined by veth pairs to a switch in a namespace of its own. Sourced, and needs root and Debian's iproute2.
+set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 python="$root/.venv/bin/python"
 prefix="textssl-$$"

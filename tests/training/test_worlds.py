@@ -1,6 +1,7 @@
 """One process x 4 micro-batches = 4 x 1 = 2 x 2, replicated or sharded, for terms and features: gradients, curves."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -38,19 +39,25 @@ def words(kind: tuple[int, int, int]) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return made_once(tmp_path_factory, "worlds", run_worlds)
+    """What all launches left. Of two processes of pytest-xdist one begins with the first launch, one with the last."""
+    folder = made_once(tmp_path_factory, "worlds", make_corpus)
+    launches = [(world, kinds, ()) for world, kinds in WORLDS.items()]
+    launches += [(world, kinds, FEW) for world, kinds in MORE.items()]
+    numbered = list(enumerate(launches))
+    for number, launch in reversed(numbered) if os.environ.get("PYTEST_XDIST_WORKER") == "gw1" else numbered:
+        made_once(tmp_path_factory, f"worlds-{number}", lambda _, launch=launch: run_world(folder, *launch))
+    return folder
 
 
-def run_worlds(folder: Path) -> None:
-    make_corpus(folder)
-    launches = [(world, kinds, []) for world, kinds in WORLDS.items()]
-    for (processes, micro_batch), kinds, names in [*launches, *((world, kinds, FEW) for world, kinds in MORE.items())]:
-        run = [f"run:{RUN_STEPS}"] if (processes, micro_batch, next(iter(kinds))) in RUNS else []
-        parts = ",".join(f"{parts}:{steps}" for parts, steps in kinds.items())
-        arguments = [str(folder), str(micro_batch), parts, *run, *names]
-        ranks = Ranks(["-m", "tests.training.worlds", *arguments], processes)
-        _, errors = ranks.communicate()
-        assert ranks.returncode == 0, errors[-3000:]
+def run_world(folder: Path, world: tuple[int, int], kinds: dict[int, int], names: tuple[str, ...]) -> None:
+    """One launch. kinds: parts of a parameter, and the steps of each. names: of objectives; none: all."""
+    processes, micro_batch = world
+    run = [f"run:{RUN_STEPS}"] if (*world, next(iter(kinds))) in RUNS else []
+    parts = ",".join(f"{parts}:{steps}" for parts, steps in kinds.items())
+    arguments = [str(folder), str(micro_batch), parts, *run, *names]
+    ranks = Ranks(["-m", "tests.training.worlds", *arguments], processes)
+    _, errors = ranks.communicate()
+    assert ranks.returncode == 0, errors[-3000:]
 
 
 def test_every_objective_is_proved():

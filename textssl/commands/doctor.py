@@ -29,11 +29,12 @@ REQUIRED = (
 )
 EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "eval": (("mteb", "lm-eval"), "standard benchmarks"),
+    "fast": (("gigatoken", "nanotoken"), "prepare with engines that tokenize many times faster"),
     "track": (("tensorboard",), "live curves (train.tensorboard)"),
     "notebooks": (("matplotlib", "nbformat", "nbclient", "ipykernel"), "notebooks and their pictures"),
     "dev": (
         ("pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard"),
-        "work on textssl itself, with eval and notebooks",
+        "work on textssl itself, with eval, fast and notebooks",
     ),
 }
 GIB = 2**30

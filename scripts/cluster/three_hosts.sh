@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lose one of three hosts in the middle of a run: the others name it and end, or go on. Takes about four minutes.
+# Lose one of three hosts in the middle of a run: the others name it and end, or go on. Takes about five minutes.
 # usage: scripts/cluster/three_hosts.sh --out DIR
 # As root; the hosts are network namespaces of this machine. (1) The third host's link goes down, so that nothing says it
 # is gone: the others name its rank and end within train.timeout_seconds (20) and 60 more. (2) The third host is killed

@@ -13,6 +13,24 @@ fail() {
     exit 1
 }
 
+begin() { # ARGUMENTS of the script: out, steps (the script's own unless given) and the settings of its runs
+    out=''
+    while (($#)); do
+        case "$1" in
+        --out) out="${2:?--out needs a folder}" && shift 2 ;;
+        --steps) steps="${2:?--steps needs a number}" && shift 2 ;;
+        -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "$0" && exit 0 ;;
+        *) fail "$1 is unknown; see --help" ;;
+        esac
+    done
+    [[ -n "$out" ]] || fail "--out DIR is missing: the folder of the runs"
+    ready
+    mkdir -p "$out/logs"
+    out="$(cd "$out" && pwd)"
+    make_data "$out"
+    settings+=("train.max_steps=$steps")
+}
+
 ready() { # root, the programs, and textssl with its packages
     [[ "$(id -u)" == 0 ]] || fail "network namespaces are made by root: start it with sudo"
     for program in ip nsenter unshare; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lose one of three hosts in the middle of a run: the others name it and end, or go on. Takes about five minutes.
-# usage: scripts/cluster/three_hosts.sh --out DIR
+# usage: scripts/cluster/three_hosts.sh --out DIR [--steps N]
 # As root; the hosts are network namespaces of this machine. (1) The third host's link goes down, so that nothing says it
 # is gone: the others name its rank and end within train.timeout_seconds (20) and 60 more. (2) The third host is killed
 # under torchrun's elastic launch (--nnodes 2:3): the other two go on from the newest checkpoint, and the losses are those
@@ -9,20 +9,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
 
 steps=120 timeout_seconds=20
-out=''
-while (($#)); do
-    case "$1" in
-    --out) out="${2:?--out needs a folder}" && shift 2 ;;
-    -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}" && exit 0 ;;
-    *) fail "$1 is unknown; see --help" ;;
-    esac
-done
-[[ -n "$out" ]] || fail "--out DIR is missing: the folder of the runs"
-ready
-mkdir -p "$out/logs"
-out="$(cd "$out" && pwd)"
-make_data "$out"
-settings+=("train.max_steps=$steps" train.checkpoint_every=10 "train.timeout_seconds=$timeout_seconds")
+begin "$@"
+settings+=(train.checkpoint_every=10 "train.timeout_seconds=$timeout_seconds")
 rm -rf "$out/unplugged" "$out/elastic" "$out/whole"
 
 wait_for_step() { # RUN STEP

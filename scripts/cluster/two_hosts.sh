@@ -6,21 +6,8 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
 
-out='' steps=20
-while (($#)); do
-    case "$1" in
-    --out) out="${2:?--out needs a folder}" && shift 2 ;;
-    --steps) steps="${2:?--steps needs a number}" && shift 2 ;;
-    -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}" && exit 0 ;;
-    *) fail "$1 is unknown; see --help" ;;
-    esac
-done
-[[ -n "$out" ]] || fail "--out DIR is missing: the folder of both runs"
-ready
-mkdir -p "$out/logs"
-out="$(cd "$out" && pwd)"
-make_data "$out"
-settings+=("train.max_steps=$steps")
+steps=20
+begin "$@"
 rm -rf "$out/one" "$out/two"
 
 echo "one host ..."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from textssl import __version__
+from textssl.errors import UserError
+from textssl.system.files import write_text
 from textssl.tokenizer.engines import library_name
 
 REVISION = 1  # raise when the trial changes: verdicts of older ones are forgotten
@@ -55,12 +56,7 @@ def recall(file: Path) -> dict[str, str | None] | None:
 
 
 def remember(file: Path, verdict: dict[str, str | None]) -> None:
-    """Whole or not at all."""
-    side = file.with_name(f".{file.name}-{os.getpid()}")
-    try:
+    """Whole or not at all; where it cannot be written, the next trial costs its time again."""
+    with suppress(UserError, OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        side.write_text(json.dumps(verdict), encoding="utf-8")
-        os.replace(side, file)
-    except OSError:
-        with suppress(OSError):
-            side.unlink()
+        write_text(file, json.dumps(verdict))

@@ -27,18 +27,18 @@ def beside_best(rows: Sequence[dict[str, Any]], outcomes: Mapping[tuple[str, str
             continue
         sign = -1 if less_is_better(key) else 1
         best = max(figures, key=lambda row: sign * figures[row]["mean"])
-        found = {
-            row: over_seeds(outcomes[best], outcomes[row], figures[best]["mean"] - figure["mean"], key)
-            for row, figure in figures.items()
-            if row != best
-        }
-        known = {row: p for row, p in found.items() if p is not None}
-        for row, p in zip(known, holm(np.array(list(known.values()))).tolist(), strict=True):
-            difference = figures[best]["mean"] - figures[row]["mean"]
-            figures[row]["beside_best"] = {"best": best[0], "difference": difference, "p": p}
+        tested = []  # (figure, difference, p) each
+        for row, figure in figures.items():
+            difference = figures[best]["mean"] - figure["mean"]
+            p = None if row == best else least_sure(outcomes[best], outcomes[row], difference, key)
+            if p is not None:
+                tested.append((figure, difference, p))
+        adjusted = holm(np.array([p for _, _, p in tested])).tolist()
+        for (figure, difference, _), p in zip(tested, adjusted, strict=True):
+            figure["beside_best"] = {"best": best[0], "difference": difference, "p": p}
 
 
-def over_seeds(best: Seeds, other: Seeds, difference: float, key: str) -> float | None:
+def least_sure(best: Seeds, other: Seeds, difference: float, key: str) -> float | None:
     """p of the least sure of the seeds that both have; None where there is none."""
     pairs = [(best[seed].get(key), other[seed].get(key)) for seed in best if seed in other]
     found = [

@@ -20,12 +20,13 @@ def digest(text: bytes) -> bytes:
 
 def unit_interval(digest: bytes) -> float:
     """A document's place in [0, 1) by its hash; documents below the held-out share are held out."""
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+    return float(unit_intervals([digest])[0])
 
 
 def unit_intervals(digests: Sequence[bytes]) -> np.ndarray:
     """(digests,) float64, as `unit_interval` has them."""
-    return (np.frombuffer(b"".join(digests), dtype=">u8")[::2] >> 11) / 2**53
+    words = np.frombuffer(b"".join(digests), dtype=">u8").reshape(-1, DIGEST_BYTES // 8)
+    return (words[:, 0] >> 11) / 2**53
 
 
 class SeenDigests:

@@ -97,9 +97,10 @@ def outcome_difference(ours: Outcomes, theirs: Outcomes, difference: float, seed
     def found(low: float, high: float, p: float, test: str) -> Difference:
         return Difference(difference=difference, low=low, high=high, p=p, test=test)
 
-    if ours.repeated is not None and theirs.repeated is not None:
-        of_both = repeated_bootstrap(ours.repeated, theirs.repeated, ours.examples, ours.repetitions, seed)
-        return found(*of_both, "paired bootstrap")
+    of_draws = ours.repeated, theirs.repeated
+    if of_draws[0] is not None and of_draws[1] is not None:
+        both = repeated_bootstrap(of_draws[0], of_draws[1], ours.examples, ours.repetitions, seed)
+        return found(*both, "paired bootstrap")
     if ours.values is not None and theirs.values is not None:
         gaps = ours.values.astype(np.float64) - theirs.values
         low, high, p = paired_bootstrap(lambda drawn: float(gaps[drawn].mean()), len(gaps), seed)

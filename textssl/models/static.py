@@ -151,6 +151,17 @@ def is_static(spec: ModelConfig) -> bool:
     return spec.pretrained is None and spec.preset in STATIC_PRESETS
 
 
+def begins_with_analysis(spec: ModelConfig) -> bool:
+    """Whether spec asks for a new static encoder that begins with latent semantic analysis, not with random numbers."""
+    return is_static(spec) and static_config(spec).init == "lsa"
+
+
+def static_config(spec: ModelConfig) -> StaticConfig:
+    """The shape that spec asks for a new static encoder. Raises UserError."""
+    options = spec.config if spec.config is not None else STATIC_PRESETS[str(spec.preset)]
+    return StaticConfig(**validate_options(StaticConfig, dict(options), "model.config"))
+
+
 def build_static(
     spec: ModelConfig,
     tokenizer: PreTrainedTokenizerBase,
@@ -166,9 +177,7 @@ def build_static(
         weights: Tensor = stock[0].embedding.weight.detach()  # type: ignore[operator, union-attr]
         table = StaticTable(StaticConfig(hidden_size=weights.shape[1], sif=None), torch.ones(len(weights)), weights)
     elif is_static(spec):
-        options = spec.config if spec.config is not None else STATIC_PRESETS[str(spec.preset)]
-        fields = validate_options(StaticConfig, dict(options), "model.config")
-        config = StaticConfig(**fields)
+        config = static_config(spec)
         if counts is None:
             counts = sparse.csr_matrix((len(tokenizer), 1), dtype=np.int64)
         start = None

@@ -42,3 +42,12 @@ def test_each_backbone_has_its_random_weights_once(entries):
         ("random initialisation, modernbert-nano", "mlm"),
         ("random initialisation, llama-nano", "clm"),
     ]
+
+
+def test_what_a_run_starts_from_stands_beside_it_where_there_is_more_than_random_weights(entries):
+    record = {"random": {"figures": {}, "map": []}, "start": {"figures": {"a/knn": 1}, "map": []}}
+    found = measured_baselines({}, [(entries[0], record), (entries[1], {})])
+    assert {name: record["words"] for name, record in found.items()} == {
+        "random_1": "random initialisation, modernbert-nano",
+        "start_1": "as it starts, modernbert-nano",
+    }

@@ -72,7 +72,7 @@ def comparison() -> dict[str, Any]:
     records = runs()
     baselines = {
         "tfidf": {"words": "TF-IDF", "figures": {key: figure(mean) for key, mean in FIGURES.items()}, "map": places(7)},
-        "untrained_1": {"words": "random initialisation", **records[0][2]["random"]},
+        "random_1": {"words": "random initialisation", **records[0][2]["random"]},
     }
     return {
         "settings": {"budget": "120s", "suite": "quick", "models": ["nano"], "overrides": ["tokenizer=words"]},

@@ -32,7 +32,9 @@ def test_seeds_have_students_interval_and_the_least_sure_test():
     assert (found["low"], found["high"]) == (pytest.approx(max(0.0, 0.6 - half)), pytest.approx(min(1.0, 0.6 + half)))
     assert found["above_random"] == {"difference": pytest.approx(0.15), "p": 0.2}
     assert row["seeds"] == 2 and row["cost"]["seconds"] == 121.0
-    assert mark(found) == ".600" and mark({**found, "above_random": {"difference": 0.1, "p": 0.01}}) == ".600*"
+    surely = {**found, "above_random": {"difference": 0.1, "p": 0.01}}
+    assert mark({**surely, "above_start": {"difference": 0.1, "p": 0.3}}) == ".600"  # not beyond what it began with
+    assert mark(found) == ".600" and mark(surely) == ".600*"
     assert mark({**found, "above_random": {"difference": -0.1, "p": 0.01}}) == ".600"
     tied, below = ({**found, "beside_best": {"best": "x", "difference": 0.01, "p": p}} for p in (0.2, 0.01))
     assert (mark(tied), mark(below)) == (".600=", ".600")

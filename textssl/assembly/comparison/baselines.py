@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,16 +72,18 @@ def has_layers(entry: Entry) -> bool:
 
 
 def measured_baselines(jobs: dict[str, Job], records: Sequence[tuple[Entry, Record]]) -> dict[str, Record]:
-    """{name: {"words", "figures", ...}} of those that are done, and the random weights of each backbone."""
+    """{name: {"words", "figures", ...}} of those that are done; the random weights of each backbone, and what it starts
+    from where that is more."""
     found = {name: record for name, job in jobs.items() if (record := read_record(job.file)) is not None}
-    untrained: dict[str, Record] = {}
-    for entry, record in records:
-        if "random" in record and entry.backbone not in untrained:
-            untrained[entry.backbone] = {"words": f"random initialisation, {entry.model}", **record["random"]}
-    seen: dict[str, int] = {}
-    for number, record in enumerate(untrained.values(), 1):
-        seen[record["words"]] = seen.get(record["words"], 0) + 1
-        if seen[record["words"]] > 1:
-            record["words"] += f" ({seen[record['words']]})"
-        found[f"untrained_{number}"] = record
+    for kind, words in {"random": "random initialisation", "start": "as it starts"}.items():
+        untrained: dict[str, Record] = {}
+        for entry, record in records:
+            if kind in record and entry.backbone not in untrained:
+                untrained[entry.backbone] = {"words": f"{words}, {entry.model}", **record[kind]}
+        seen: Counter[str] = Counter()
+        for number, record in enumerate(untrained.values(), 1):
+            seen[record["words"]] += 1
+            if seen[record["words"]] > 1:
+                record["words"] += f" ({seen[record['words']]})"
+            found[f"{kind}_{number}"] = record
     return found

@@ -1,4 +1,4 @@
-"""What is measured of an entry: figures, how surely they beat two baselines, curves, and a map of the same texts."""
+"""What is measured of an entry: figures, how surely they beat what stands beside, curves, a map of the same texts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from textssl.assembly.comparison.entries import Entry
+from textssl.assembly.comparison.start import begins_learned, export_start
 from textssl.assembly.measured import Side
 from textssl.assembly.tuner import folder_tuner
 from textssl.evaluation.baselines import Tfidf, lsa
@@ -57,19 +60,24 @@ def named(tasks: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
     }
 
 
+Measured = tuple[dict[str, Figures], list[list[float]]]  # figures and map
+
+
 class References:
-    """What entries are measured beside, made once in a program: TF-IDF, and the random weights of each backbone."""
+    """What entries are measured beside, made once in a program: TF-IDF, the random weights of each backbone, and what
+    it starts from where that is more."""
 
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
-        self.untrained: dict[str, tuple[dict[str, Figures], list[list[float]]]] = {}
+        self.untrained: dict[str, Measured] = {}
+        self.starts: dict[tuple[str, int], Measured] = {}
 
     @cached_property
     def tfidf(self) -> dict[str, Figures]:
         return counted(self.suite, lambda task: task.run)
 
-    def random(self, backbone: str, model: Path, suite: Suite) -> tuple[dict[str, Figures], list[list[float]]]:
-        """Figures and the map of the architecture in a model folder, with fresh weights."""
+    def random(self, backbone: str, model: Path, suite: Suite) -> Measured:
+        """The architecture in a model folder, with fresh weights."""
         key = f"{backbone} {sorted(task.name for task in suite.tasks)}"
         if key not in self.untrained:
             encoder = Remembered(random_encoder(model, seed=suite.seed, max_tokens=suite.max_tokens))
@@ -78,6 +86,19 @@ class References:
             self.untrained[key] = figures, drawn(encoder.embed, suite)
         return self.untrained[key]
 
+    def start(self, entry: Entry) -> Measured | None:
+        """The model before the first step of an entry; None where that is random weights."""
+        if not begins_learned(entry.config.model):
+            return None
+        key = entry.backbone, entry.seed
+        if key not in self.starts:
+            with TemporaryDirectory() as folder:
+                export_start(entry, Path(folder))
+                side = Side.of(Path(folder), self.suite)
+                figures = {name: side.measure(name)[0] for name in side.tasks}
+                self.starts[key] = figures, drawn(side.encoder.embed, self.suite)
+        return self.starts[key]
+
 
 def counted(suite: Suite, act: Callable[[Any], Callable[[Any], Any]]) -> dict[str, Figures]:
     """The figures of TF-IDF in the tasks that it is defined for."""
@@ -85,23 +106,27 @@ def counted(suite: Suite, act: Callable[[Any], Callable[[Any], Any]]) -> dict[st
     return {task.name: dict(act(task)(Tfidf(**(task.tfidf or {}), seed=suite.seed))) for task in tasks}
 
 
-def measure(model: Path, backbone: str, references: References, outcomes: Path) -> dict[str, Any]:
-    """Figures of a model folder, their differences to its random weights and to TF-IDF, and its map.
-
-    outcomes: the file in which to keep what the figures are made of, to set them beside those of other runs.
-    """
+def measure(entry: Entry, references: References) -> dict[str, Any]:
+    """Figures of an entry that is trained, their differences to its random weights, to what it started from where that
+    is more, and to TF-IDF, and its map. Keeps what the figures are made of, to set them beside those of other runs."""
+    model = entry.run / "model"
     side = Side.of(model, references.suite)
     found = {name: side.measure(name)[0] for name in side.tasks}
-    store(outcomes, outcomes_of(found))
-    random, random_map = references.random(backbone, model, side.plan)
-    return {
+    store(entry.outcomes, outcomes_of(found))
+    record = {
         "figures": named(found),
-        "above_random": differences(found, random),
         "above_tfidf": differences(found, references.tfidf),
-        "random": {"figures": named(random), "map": random_map},
         "skipped": side.skipped,
         "map": drawn(side.encoder.embed, references.suite),
     }
+    for name, beside in {
+        "random": references.random(entry.backbone, model, side.plan),
+        "start": references.start(entry),
+    }.items():
+        if beside is not None:
+            record[f"above_{name}"] = differences(found, beside[0])
+            record[name] = {"figures": named(beside[0]), "map": beside[1]}
+    return record
 
 
 def outcomes_of(found: Mapping[str, Figures]) -> dict[str, Outcomes]:

@@ -103,6 +103,6 @@ def run_entry(entry: Entry, references: References, console: Console) -> dict[st
     record |= {key: summary[key] for key in COSTS}
     return {
         **record,
-        **measure(entry.run / "model", entry.backbone, references, entry.outcomes),
+        **measure(entry, references),
         "curves": curves(entry.run),
     }

@@ -15,7 +15,12 @@ from textssl.evaluation.figures.intervals import over_draws
 
 NARROW = {"clusters": "clus-\nters", "recall@1": "recall\n@1", "bits/byte": "bits/\nbyte"}  # headings in the terminal
 NAME_WIDTH, FIGURE_WIDTH = 13, 6  # characters in the terminal: of .123*=
-TESTS = ("above_random", "above_tfidf", "beside_best")  # paired, of a figure
+TESTS = {  # paired, of a figure -> the heading of its p
+    "above_random": "p above random",
+    "above_start": "p above start",
+    "above_tfidf": "p above TF-IDF",
+    "beside_best": "p below best",
+}
 COST = ("tokens", "parameters", "seconds", "peak_bytes")  # what a machine decides comes last
 SHORT = {  # last part of a figure's name -> heading; the first figure of each is in the short table
     "probe_8": "8 labels",
@@ -83,15 +88,15 @@ def objective_row(name: str, model: str, records: list[dict[str, Any]]) -> dict[
 
 
 def over_seeds(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
-    """Mean and interval of a figure; the least sure of its differences to random weights and to TF-IDF."""
+    """Mean and interval of a figure; the least sure of its differences to random weights, its start and TF-IDF."""
     each = [record["figures"][key] for record in records]
     if len(each) == 1:
         figure: dict[str, Any] = dict(each[0])
     else:
         score = over_draws([one["mean"] for one in each], bounds(key.partition("/")[2]))
         figure = {"mean": score.mean, "low": score.low, "high": score.high}
-    for against in ("above_random", "above_tfidf"):
-        found = [record[against][key] for record in records if key in record[against]]
+    for against in ("above_random", "above_start", "above_tfidf"):
+        found = [record[against][key] for record in records if key in record.get(against, ())]
         if found:
             least = max(found, key=lambda one: one["p"])
             figure[against] = {"difference": sum(one["difference"] for one in found) / len(found), "p": least["p"]}
@@ -143,11 +148,11 @@ def terminal_table(rows: Sequence[dict[str, Any]], width: int) -> Table:
 
 
 def mark(figure: dict[str, Any] | None) -> str:
-    """A mean, with * where it is better than the same model with random weights, and = where it is not
-    distinguishable from the best of its column."""
+    """A mean, with * where it is better than the same model as it starts, and = where it is not distinguishable from
+    the best of its column."""
     if figure is None:
         return ""
-    above = figure.get("above_random")
+    above = figure.get("above_start") or figure.get("above_random")
     star = "*" if above and above["p"] < 0.05 and above["difference"] > 0 else ""
     beside = figure.get("beside_best")
     tied = "=" if beside and beside["p"] > 0.05 else ""
@@ -158,8 +163,8 @@ def mark(figure: dict[str, Any] | None) -> str:
 def caption(chosen: dict[str, str]) -> str:
     tasks = ", ".join(f"{heading}: {key.partition('/')[0]}" for key, heading in chosen.items())
     return (
-        f"{tasks}. * above the same model untrained, = not distinguishable from the best of its column (paired tests, "
-        "Holm, p < 0.05); intervals are in the files."
+        f"{tasks}. * above the same model as it starts, = not distinguishable from the best of its column (paired "
+        "tests, Holm, p < 0.05); intervals are in the files."
     )
 
 
@@ -168,8 +173,8 @@ def csv_text(rows: Sequence[dict[str, Any]]) -> str:
     keys = list(dict.fromkeys(key for row in rows for key in row["figures"]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    parts = ("", " low", " high", " p above random", " p above TF-IDF", " p below best")
-    headings = [f"{key}{part}" for key in keys for part in parts]
+    parts = ("", "low", "high", *TESTS.values())
+    headings = [f"{key} {part}".rstrip() for key in keys for part in parts]
     writer.writerow(["name", "kind", "model", "seeds", "state", *headings, *COST])
     for row in rows:
         state = row["failed"] or ("not run yet" if row["pending"] else "")

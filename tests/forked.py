@@ -49,6 +49,11 @@ def server(action: str) -> str:
     return str(address)
 
 
+def quick_interpreter() -> list[str]:
+    """In the place of subprocesses.interpreter: the code runs in a process that need not import everything."""
+    return [sys.executable, "-S", str(SERVER), "run", server("serve")]
+
+
 def start_server(action: str, address: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, str(SERVER), action, str(address)],

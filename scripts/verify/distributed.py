@@ -1,4 +1,4 @@
-"""Processes: every objective on 1, 2, 4 processes, replicated, sharded and hybrid, against one process (40 minutes).
+"""Processes: every objective on 1 to 4 processes, replicated, sharded and hybrid, against one process (40 minutes).
 
 For each it prints the largest difference of the gradients of the first step and of weights and buffers after three
 steps (float64, at most 1e-9), of the losses of 20 float32 steps with in-loop evaluation and refresh (at most 1e-5), and
@@ -28,11 +28,13 @@ KINDS = {  # (processes, micro-batch, parts of a parameter); eight samples a ste
     (1, 2, 1): "4 micro-batches",
     (2, 2, 1): "replicated",
     (2, 2, 2): "sharded",
+    (3, 2, 3): "sharded, uneven",
     (4, 2, 1): "replicated",
     (4, 2, 4): "sharded",
     (4, 2, 2): "hybrid",
 }
 ONE, *OTHERS = KINDS
+STEPS = 20  # of the float32 runs
 MOST_GRADIENT, MOST_LOSS, MOST_WEIGHT = 1e-9, 1e-5, 1e-3
 
 
@@ -83,7 +85,7 @@ def main(folder: Path, objectives: list[str]) -> int:
     make_corpus(folder)
     for processes, micro_batch, shards in KINDS:
         began = time.monotonic()
-        arguments = [str(folder), str(micro_batch), str(shards), "run", *objectives]
+        arguments = [str(folder), str(micro_batch), str(shards), f"run:{STEPS}:{','.join(objectives)}", *objectives]
         ranks = Ranks(["-m", "tests.training.worlds", *arguments], processes)
         _, errors = ranks.communicate()
         if ranks.returncode:

@@ -17,10 +17,11 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 import textssl
 from tests.evaluation.folders import save_model
-from tests.forked import Forked
+from tests.forked import Forked, quick_interpreter
 from tests.tiny import texts, tiny_tokenizer
 from textssl.commands import embed as workflow
 from textssl.errors import UserError
+from textssl.system import subprocesses
 
 DOCUMENTS = [text[:300] for text in texts()[:60]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -268,7 +269,8 @@ def test_a_full_disk_is_one_sentence_and_the_job_goes_on_later(model, text, tmp_
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_cut_that_leaves_no_text_is_refused(model, text, tmp_path, workers):
+def test_a_cut_that_leaves_no_text_is_refused(model, text, tmp_path, workers, monkeypatch):
+    monkeypatch.setattr(subprocesses, "interpreter", quick_interpreter)
     with pytest.raises(UserError, match=r"max_tokens is 2, but 2 special tokens .* give 3 or more"):
         textssl.embed(model, text, tmp_path / "v.npy", max_tokens=2, workers=workers)
     assert not (tmp_path / "v.npy.partial").exists()

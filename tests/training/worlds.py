@@ -1,6 +1,6 @@
 """Run under torchrun: the first steps of every objective in float64, and a short run of it. Not a test itself.
 
-torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH PARTS[:STEPS],... [run[:STEPS]] [NAME...]
+torchrun --nproc_per_node N tests/training/worlds.py FOLDER MICRO_BATCH PARTS[:STEPS],... [run:STEPS:NAME,...] [NAME...]
 """
 
 import os
@@ -81,19 +81,21 @@ def lies_in(parameter: torch.Tensor, shards: int) -> bool:
     return copies in ([], [Replicate()]) and kind == Shard(0) and parts == shards
 
 
-def main(folder: Path, micro_batch: int, kinds: list[tuple[int, int]], runs: int, names: list[str]) -> None:
-    """kinds: in how many parts parameters lie, and the steps of each. runs: steps of a run of each objective, sharded
-    as the first kind is; 0: none. names: of objectives; none: all."""
+def main(
+    folder: Path, micro_batch: int, kinds: list[tuple[int, int]], names: list[str], steps: int, runs: list[str]
+) -> None:
+    """kinds: in how many parts parameters lie, and the steps of each. names: of objectives. runs: of those that also
+    make a run of so many steps, sharded as the first kind is."""
     world = int(os.environ["WORLD_SIZE"])
-    for name in names or ALL:
+    for name in names:
         for parts, steps in kinds:
             options = "train.precision=float64", f"train.shard={parts}", *SMOOTH
             found = gradients(config_of(folder, name, micro_batch, *options), steps)
             if distributed.rank() == 0:
                 save_file(found, folder / f"{name}-{label(world, micro_batch, parts)}.safetensors")
     parts = kinds[0][0]
-    for name in names or ALL if runs else ():
-        options = f"train.shard={parts}", f"train.max_steps={runs}", f"evaluation.every={runs // 2}"
+    for name in runs:
+        options = f"train.shard={parts}", f"train.max_steps={steps}", f"evaluation.every={steps // 2}"
         pretrain(config_of(folder, name, micro_batch, *options, out=f"run-{name}-{label(world, micro_batch, parts)}"))
 
 
@@ -110,7 +112,7 @@ def label(world: int, micro_batch: int, shards: int) -> str:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, micro_batch, shards, *words = sys.argv[1:]
-    runs = [steps_of(word, 20)[1] for word in words if word.startswith("run")]
     kinds = [(int(parts), steps) for parts, steps in map(steps_of, shards.split(","))]
-    steps = runs[0] if runs else 0
-    main(Path(folder), int(micro_batch), kinds, steps, [word for word in words if not word.startswith("run")])
+    names = [word for word in words if not word.startswith("run")] or list(ALL)
+    _, steps, chosen = ([word for word in words if word.startswith("run")] or ["::"])[0].split(":")
+    main(Path(folder), int(micro_batch), kinds, names, int(steps or 0), chosen.split(",") if chosen else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator
@@ -157,10 +158,12 @@ def _merge(runs: list[dict[str, Figures]]) -> dict[str, Figures]:
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that the figures depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return {"python": platform.python_version(), **{package: installed_version(package) for package in PACKAGES}}
+
+
+@functools.cache
+def installed_version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

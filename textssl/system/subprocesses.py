@@ -29,6 +29,11 @@ PARENT_SECONDS = 0.5  # between two looks at whether it is there
 END_SECONDS = 10  # from a broken answer to the end of a process that dies
 
 
+def interpreter() -> list[str]:
+    """A command that runs the code which follows as `-c CODE`, with nothing of the current folder in its way."""
+    return [sys.executable, "-P"]
+
+
 class Helper:
     """One subprocess.
 
@@ -40,7 +45,7 @@ class Helper:
         self.what = what
         paths = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH", "")) if path)
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", f"from {module} import serve; serve()"],
+            [*interpreter(), "-c", f"from {module} import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **environment, "PYTHONPATH": paths},

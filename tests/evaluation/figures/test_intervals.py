@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from textssl.evaluation.figures.intervals import Score, bootstrap, jackknife, over_draws, without_parts
+from textssl.evaluation.figures.resampling import mean_of
 
 
 def test_interval_over_draws_is_students():
@@ -19,10 +20,10 @@ def test_interval_over_draws_is_students():
 
 def test_bootstrap_of_a_mean_is_the_normal_interval():
     values = np.random.default_rng(0).normal(3, 2, 400)
-    low, high = bootstrap(lambda drawn: float(values[drawn].mean()), 400, seed=0)
+    low, high = bootstrap(mean_of(values), 400, seed=0)
     half = 1.96 * values.std(ddof=1) / 20
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=half / 5)
-    assert bootstrap(lambda drawn: float(values[drawn].mean()), 400, seed=0) == (low, high)
+    assert bootstrap(mean_of(values), 400, seed=0) == (low, high)
 
 
 def test_jackknife_of_a_mean_is_students_interval_of_the_parts():

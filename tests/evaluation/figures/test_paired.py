@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, v_measure_score
 
+from textssl.evaluation.figures import paired
 from textssl.evaluation.figures.figure import Figure, exact, measured, trained_once, trained_repeatedly
 from textssl.evaluation.figures.intervals import Score
 from textssl.evaluation.figures.outcomes import Outcomes
@@ -17,7 +18,8 @@ from textssl.evaluation.figures.paired import (
     paired_jackknife,
     repeated_bootstrap,
 )
-from textssl.evaluation.figures.repeated import drawn_counts, macro_f1_of, of_tables, shares, v_measure_of
+from textssl.evaluation.figures.repeated import macro_f1_of, of_tables, shares, v_measure_of
+from textssl.evaluation.figures.resampling import drawn_counts
 
 
 def answers(accuracy: float, seed: int, examples: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -44,8 +46,9 @@ def draws_of(skill: np.ndarray, seed: int, examples: int = 300) -> Figure:
     return trained_repeatedly(truth, list(np.where(right, truth, (truth + 1) % 3)), 9, 0)
 
 
-def test_equally_good_models_differ_as_rarely_as_p_says():
+def test_equally_good_models_differ_as_rarely_as_p_says(monkeypatch):
     """Draws share their test examples: over draws alone, most such pairs of models would differ."""
+    monkeypatch.setattr(paired, "RESAMPLES", 1_000)
     found, by_draws = [], []
     for place in range(60):
         skills = np.random.default_rng(place).beta(0.3, 0.3, (2, 300))  # each model is good at examples of its own
@@ -127,7 +130,7 @@ def test_bootstrap_draws_the_same_examples_of_both():
 
 
 def test_smallest_p_of_a_bootstrap_survives_many_comparisons():
-    *_, p = paired_bootstrap(lambda drawn: 1.0, 5, seed=0)
+    *_, p = paired_bootstrap(lambda counts: np.ones(len(counts)), 5, seed=0)
     assert 100 * p < 0.05
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn import metrics
 
 from textssl.evaluation.figures import intervals
-from textssl.evaluation.figures.supervised import answer_figures, answer_values, calibration_error, cells
+from textssl.evaluation.figures.supervised import answer_figures, answer_values, calibration_error
 
 
 def some_answers(examples: int = 200, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +25,6 @@ def test_classification_figures_are_those_of_scikit_learn():
     assert values["macro_f1"] == pytest.approx(metrics.f1_score(truth, predicted, average="macro"))
     assert values["mcc"] == pytest.approx(metrics.matthews_corrcoef(truth, predicted))
     assert values["loss"] == pytest.approx(metrics.log_loss(truth, probabilities))
-    assert (cells(truth, probabilities) == metrics.confusion_matrix(truth, predicted)).all()
 
 
 def test_calibration_error_is_the_weighted_gap_of_the_bins():
@@ -60,15 +59,16 @@ def test_intervals_hold_the_value_and_narrow_with_more_examples():
         assert figure.high - figure.low < few[name].high - few[name].low, name
 
 
-def test_resamples_use_the_same_formulas(monkeypatch):
+@pytest.mark.parametrize("kind", ["classes", "scores"])
+def test_resamples_use_the_same_formulas(kind, monkeypatch):
     monkeypatch.setattr(intervals, "RESAMPLES", 200)
-    truth, probabilities = some_answers(60, 3)
-    figures = answer_figures(truth, probabilities, seed=3)
+    truth, answers = some_answers(60, 3)
+    if kind == "scores":
+        answers = answers[:, 0]
+    figures = answer_figures(truth, answers, seed=3)
     rng = np.random.default_rng(3)
     drawn = [rng.integers(60, size=60) for _ in range(200)]
-    for name, of in (
-        ("mcc", metrics.matthews_corrcoef),
-        ("macro_f1", lambda a, b: metrics.f1_score(a, b, average="macro")),
-    ):
-        sampled = [of(truth[places], probabilities[places].argmax(1)) for places in drawn]
-        assert figures[name].low == pytest.approx(np.percentile(sampled, 2.5), abs=1e-9)
+    sampled = [answer_values(truth[places], answers[places]) for places in drawn]
+    for name, figure in figures.items():
+        expected = np.percentile([values[name] for values in sampled], [2.5, 97.5])
+        assert (figure.low, figure.high) == pytest.approx(tuple(expected), abs=1e-9), name

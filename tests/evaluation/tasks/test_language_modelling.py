@@ -62,8 +62,10 @@ def test_the_interval_is_a_bootstrap_of_a_ratio_of_sums(source):
     drawn = [rng.integers(len(scored), size=len(scored)) for _ in range(1_000)]
     expected = np.percentile([bits[places].sum() / sizes[places].sum() for places in drawn], [2.5, 97.5])
     np.testing.assert_allclose([figure.low, figure.high], expected, rtol=1e-5)
-    places = np.array([0, 0, 1])
-    assert figure.outcomes.statistic(places) == pytest.approx(bits[places].sum() / sizes[places].sum(), rel=1e-5)
+    counts = np.zeros((1, len(scored)))
+    counts[0, :2] = 2, 1
+    expected = (counts @ bits) / (counts @ sizes)
+    assert figure.outcomes.statistic(counts) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "prefix"), [("causal", ""), ("masked", "pseudo_")])

@@ -5,16 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tests.evaluation.folders import model, topics
 from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.baselines import RandomWords, Tfidf
-from textssl.evaluation.figures.outcomes import mean_ranks, spearman
 from textssl.evaluation.tasks.similarity import Similarity, WordSimilarity, row_cosines
 from textssl.inference.features import TransformerEncoder
 
@@ -46,14 +43,6 @@ def test_figure_is_that_of_scipy_on_the_features(tmp_path):
     products = (vectorizer.transform(left).toarray() * vectorizer.transform(right).toarray()).sum(1)
     assert counted.mean == pytest.approx(spearmanr(products, scores)[0], abs=1e-3)
     assert counted.mean > 0.2 and dict(task.run_floor())["spearman"].mean == 0
-
-
-def test_rank_correlation_is_that_of_scipy_with_ties_and_collapse():
-    rng = np.random.default_rng(0)
-    left, right = rng.integers(0, 5, 40), rng.integers(0, 5, 40)
-    assert spearman(left, right) == pytest.approx(spearmanr(left, right)[0])
-    assert spearman(np.exp(left), right) == pytest.approx(spearman(left, right))
-    assert spearman(np.ones(40), right) == 0
 
 
 def test_sparse_and_dense_cosines_agree(tmp_path):
@@ -102,8 +91,3 @@ def test_a_cap_that_leaves_one_score(tmp_path):
     (tmp_path / "p.csv").write_text("text_a,text_b,score\na,b,1\nc,d,1\ne,f,2\n")
     with pytest.raises(UserError, match="p: all 2 pairs have one score"):
         Similarity("p", str(tmp_path / "p.csv"), max_pairs=2).facts()
-
-
-@given(st.lists(st.sampled_from([-1.5, 0.0, -0.0, 0.1, 2.0, float("inf"), float("nan")]) | st.floats(width=32)))
-def test_ranks_are_those_of_scipy(values):
-    np.testing.assert_array_equal(mean_ranks(np.array(values)), rankdata(np.array(values)))

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from textssl.assembly.comparison.entries import Entry, patient_lock
+from textssl.system import subprocesses
 from textssl.system.interrupts import ENDING
 from textssl.system.lock import NAME as RUN_LOCK
 from textssl.system.progress import working
@@ -41,7 +42,7 @@ class Trained:
 
 def train(entry: Entry) -> Trained:
     """Train an entry, or go on where an earlier start was interrupted; what it says goes into its log.txt."""
-    command = [sys.executable, "-P", "-c", CHILD, str(os.getpid()), "pretrain", entry.source, *entry.given]
+    command = [*subprocesses.interpreter(), "-c", CHILD, str(os.getpid()), "pretrain", entry.source, *entry.given]
     command += [f"out={entry.run}", f"seed={entry.seed}"]
     paths = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH", "")) if path)
     log = entry.folder / "log.txt"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from textssl.evaluation.figures.resampling import Statistic, resampled
+
 RESAMPLES = 1_000
 PARTS = 10
 
@@ -31,13 +33,9 @@ def over_draws(scores: Sequence[float], bounds: tuple[float, float] = (0.0, 1.0)
     return Score(mean, max(mean - half, bounds[0]), min(mean + half, bounds[1]))
 
 
-def bootstrap(statistic: Callable[[np.ndarray], float], examples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of a statistic of examples drawn with replacement, RESAMPLES times.
-
-    statistic: takes the places of the drawn examples, (examples,) numbers below `examples`.
-    """
-    rng = np.random.default_rng(seed)
-    return percentiles(np.array([statistic(rng.integers(examples, size=examples)) for _ in range(RESAMPLES)]))
+def bootstrap(statistic: Statistic, examples: int, seed: int) -> tuple[float, float]:
+    """95 % percentile interval of a statistic of examples drawn with replacement, RESAMPLES times."""
+    return percentiles(resampled(statistic, examples, RESAMPLES, seed))
 
 
 def jackknife(value: float, left_out: np.ndarray, bounds: tuple[float, float]) -> Score:

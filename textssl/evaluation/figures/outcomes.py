@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,12 +12,12 @@ from zipfile import BadZipFile
 import numpy as np
 
 from textssl.evaluation.figures.repeated import Repeated, macro_f1_of, of_tables, shares, v_measure_of
+from textssl.evaluation.figures.resampling import Statistic, ratio_of, spearman_of
 from textssl.system.files import written_file
 
 Measure = Literal["mean", "ratio", "spearman", "parts", "share", "macro_f1", "v_measure"]
 FACTS = "facts"
 REPEATED = ("share", "macro_f1", "v_measure")
-Statistic = Callable[[np.ndarray], float]  # (drawn,) places of the examples drawn -> the figure
 
 
 @dataclass(frozen=True)
@@ -66,39 +66,12 @@ class Outcomes:
 
     @property
     def statistic(self) -> Statistic | None:
-        """The figure of examples drawn by their places; None of another measure."""
+        """The figure on examples drawn many times; None of another measure."""
         if self.measure == "ratio":
             return ratio_of(*self.arrays)
         if self.measure == "spearman":
-            left, right = self.arrays
-            return lambda drawn: spearman(left[drawn], right[drawn])
+            return spearman_of(*self.arrays)
         return None
-
-
-def ratio_of(above: np.ndarray, below: np.ndarray) -> Statistic:
-    """The sum of some examples over that of others, such as bits over bytes."""
-    return lambda drawn: float(above[drawn].sum() / max(below[drawn].sum(), 1))
-
-
-def spearman(left: np.ndarray, right: np.ndarray) -> float:
-    """Pearson's correlation of the ranks, ties at their mean; 0 where one side has one value only."""
-    ranks = np.stack([mean_ranks(left), mean_ranks(right)])
-    ranks -= ranks.mean(1, keepdims=True)
-    lengths = np.sqrt((ranks * ranks).sum(1))
-    if not lengths.all():  # one vector for all texts orders nothing
-        return 0.0
-    return float(ranks[0] @ ranks[1] / (lengths[0] * lengths[1]))
-
-
-def mean_ranks(values: np.ndarray) -> np.ndarray:
-    """(values,) ranks from 1 on, ties at their mean; NaN everywhere where one value is NaN.
-
-    As scipy.stats.rankdata, which takes ten times as long for the few values of a small resample.
-    """
-    ordered = np.sort(values)  # NaN last
-    if np.isnan(ordered[-1:]).any():
-        return np.full(len(values), np.nan)
-    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") + 1) / 2
 
 
 def store(path: Path, outcomes: Mapping[str, Outcomes]) -> None:

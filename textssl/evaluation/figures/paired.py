@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,7 +12,8 @@ from scipy import stats
 from textssl.evaluation.figures.figure import Accuracy, Figure
 from textssl.evaluation.figures.intervals import jackknife_error, percentiles
 from textssl.evaluation.figures.outcomes import Outcomes
-from textssl.evaluation.figures.repeated import Repeated, drawn_counts
+from textssl.evaluation.figures.repeated import Repeated
+from textssl.evaluation.figures.resampling import Statistic, drawn_counts, mean_of, resampled
 
 AT_ONCE = 100  # resamples of figures with repetitions
 FEWEST = 10  # examples from which two models are compared
@@ -103,7 +104,7 @@ def outcome_difference(ours: Outcomes, theirs: Outcomes, difference: float, seed
         return found(*both, "paired bootstrap")
     if ours.values is not None and theirs.values is not None:
         gaps = ours.values.astype(np.float64) - theirs.values
-        low, high, p = paired_bootstrap(lambda drawn: float(gaps[drawn].mean()), len(gaps), seed)
+        low, high, p = paired_bootstrap(mean_of(gaps), len(gaps), seed)
         if ours.values.dtype == theirs.values.dtype == bool:
             return found(low, high, mcnemar(ours.values, theirs.values), "McNemar")
         return found(low, high, p, "paired bootstrap")
@@ -111,7 +112,8 @@ def outcome_difference(ours: Outcomes, theirs: Outcomes, difference: float, seed
         return found(*paired_jackknife(difference, ours.left_out - theirs.left_out), "paired jackknife")
     first, second = ours.statistic, theirs.statistic
     assert first is not None and second is not None, "figures of one kind"
-    return found(*paired_bootstrap(lambda drawn: first(drawn) - second(drawn), ours.examples, seed), "paired bootstrap")
+    both = paired_bootstrap(lambda counts: first(counts) - second(counts), ours.examples, seed)
+    return found(*both, "paired bootstrap")
 
 
 def paired_jackknife(difference: float, gaps: np.ndarray) -> tuple[float, float, float]:
@@ -125,13 +127,10 @@ def paired_jackknife(difference: float, gaps: np.ndarray) -> tuple[float, float,
     return difference - half, difference + half, float(2 * stats.t.sf(abs(difference) / error, freedom))
 
 
-def paired_bootstrap(gap: Callable[[np.ndarray], float], examples: int, seed: int) -> tuple[float, float, float]:
-    """95 % percentile interval of a difference of examples drawn with replacement, and p from the share beyond 0.
-
-    gap: takes the places of the drawn examples, the same for both models.
-    """
-    rng = np.random.default_rng(seed)
-    return _from_resamples(np.array([gap(rng.integers(examples, size=examples)) for _ in range(RESAMPLES)]))
+def paired_bootstrap(gap: Statistic, examples: int, seed: int) -> tuple[float, float, float]:
+    """95 % percentile interval of a difference on examples drawn with replacement, the same for both models, and p from
+    the share beyond 0."""
+    return _from_resamples(resampled(gap, examples, RESAMPLES, seed))
 
 
 def repeated_bootstrap(

@@ -39,13 +39,29 @@ def of_tables(truth: np.ndarray, found: Sequence[np.ndarray], figure: Callable[[
 
 def macro_f1_of(tables: np.ndarray) -> np.ndarray:
     """(tables, truth, predicted) counts -> (tables,); a class that is neither there nor predicted does not count."""
-    size = max(tables.shape[1:])
-    square = np.zeros((len(tables), size, size))
-    square[:, : tables.shape[1], : tables.shape[2]] = tables
+    square = squares(tables)
     hits = np.diagonal(square, axis1=1, axis2=2)
     present = square.sum(1) + square.sum(2)  # (tables, classes): true + predicted
     scores = 2 * hits / np.maximum(present, 1)
     return scores.sum(1) / np.maximum((present > 0).sum(1), 1)
+
+
+def mcc_of(tables: np.ndarray) -> np.ndarray:
+    """(tables, truth, predicted) counts -> (tables,): Matthews correlation of several classes (Gorodkin 2004, eq. 8); 0
+    where a side is constant."""
+    square = squares(tables)
+    true, predicted, total = square.sum(2), square.sum(1), square.sum((1, 2))
+    shared = np.trace(square, axis1=1, axis2=2) * total - (true * predicted).sum(1)
+    spread = (total**2 - (predicted**2).sum(1)) * (total**2 - (true**2).sum(1))
+    return np.where(spread > 0, shared / np.sqrt(np.where(spread > 0, spread, 1)), 0.0)
+
+
+def squares(tables: np.ndarray) -> np.ndarray:
+    """The same with as many predicted classes as true ones."""
+    size = max(tables.shape[1:])
+    square = np.zeros((len(tables), size, size))
+    square[:, : tables.shape[1], : tables.shape[2]] = tables
+    return square
 
 
 def v_measure_of(tables: np.ndarray) -> np.ndarray:
@@ -62,9 +78,3 @@ def v_measure_of(tables: np.ndarray) -> np.ndarray:
 def _entropy(shares: np.ndarray) -> np.ndarray:
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     return -(shares * logs).sum(1)
-
-
-def drawn_counts(rng: np.random.Generator, resamples: int, size: int, draws: int) -> np.ndarray:
-    """(resamples, size): how often each of `size` things was drawn in `draws` draws with replacement."""
-    drawn = rng.integers(size, size=(resamples, draws)) + size * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)

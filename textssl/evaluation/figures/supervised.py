@@ -10,9 +10,11 @@ from sklearn.metrics import matthews_corrcoef
 
 from textssl.evaluation.figures.figure import Figure, macro_f1, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
+from textssl.evaluation.figures.repeated import macro_f1_of, mcc_of, of_tables
+from textssl.evaluation.figures.resampling import Statistic, mean_of, pearson_of, spearman_of
 
 CALIBRATION_BINS = 15
-Statistic = Callable[[np.ndarray, np.ndarray], float]  # (truth, answers) -> figure
+Value = Callable[[np.ndarray, np.ndarray], float]  # (truth, answers) -> figure
 
 
 def accuracy(truth: np.ndarray, probabilities: np.ndarray) -> float:
@@ -27,18 +29,26 @@ def calibration_error(truth: np.ndarray, probabilities: np.ndarray) -> float:
     """
     confidence = probabilities.max(1)
     hits = probabilities.argmax(1) == truth
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=hits - confidence, minlength=CALIBRATION_BINS)  # per bin: n * (acc - conf)
+    gaps = np.bincount(confidence_bins(confidence), weights=hits - confidence)  # per bin: n * (acc - conf)
     return float(np.abs(gaps).sum() / len(truth))
+
+
+def confidence_bins(confidence: np.ndarray) -> np.ndarray:
+    return np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
 
 
 def cross_entropy(truth: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean negative log-probability of the true class, in nats."""
+    return float(losses(truth, probabilities).mean())
+
+
+def losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """(examples,) negative log-probabilities of the true class."""
     chosen = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
+    return -np.log(np.maximum(chosen, np.finfo(np.float64).tiny))
 
 
-CLASSIFICATION: dict[str, Statistic] = {
+CLASSIFICATION: dict[str, Value] = {
     "accuracy": accuracy,
     "macro_f1": lambda truth, probabilities: macro_f1(truth, probabilities.argmax(1)),
     "mcc": lambda truth, probabilities: float(matthews_corrcoef(truth, probabilities.argmax(1))),
@@ -47,7 +57,7 @@ CLASSIFICATION: dict[str, Statistic] = {
 }
 
 
-def correlation(measure: Callable) -> Statistic:
+def correlation(measure: Callable) -> Value:
     """A correlation that is 0 where one side does not vary."""
 
     def value(truth: np.ndarray, scores: np.ndarray) -> float:
@@ -58,7 +68,7 @@ def correlation(measure: Callable) -> Statistic:
     return value
 
 
-REGRESSION: dict[str, Statistic] = {
+REGRESSION: dict[str, Value] = {
     "pearson": correlation(stats.pearsonr),
     "spearman": correlation(stats.spearmanr),
     "mse": lambda truth, scores: float(((truth - scores) ** 2).mean()),
@@ -74,34 +84,34 @@ def answer_values(truth: np.ndarray, answers: np.ndarray) -> dict[str, float]:
 
 def answer_figures(truth: np.ndarray, answers: np.ndarray, seed: int) -> dict[str, Figure]:
     """Every figure with its 95 % bootstrap interval over the examples."""
-    values = answer_values(truth, answers)
-    statistics = {**CLASSIFICATION, **FROM_COUNTS} if answers.ndim == 2 else REGRESSION
+    statistics = of_classes(truth, answers) if answers.ndim == 2 else of_scores(truth, answers)
     figures = {}
-    for name, statistic in statistics.items():
-        low, high = bootstrap(lambda drawn, of=statistic: of(truth[drawn], answers[drawn]), len(truth), seed)
-        figures[name] = measured(Score(values[name], low, high), "test examples", len(truth))
+    for name, value in answer_values(truth, answers).items():
+        low, high = bootstrap(statistics[name], len(truth), seed)
+        figures[name] = measured(Score(value, low, high), "test examples", len(truth))
     return figures
 
 
-def macro_f1_of_counts(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Macro F1 a hundred times as fast as scikit-learn's, for resamples."""
-    counts = cells(truth, probabilities)
-    present = counts.sum(0) + counts.sum(1)
-    return float((2 * counts.diagonal()[present > 0] / present[present > 0]).mean())
+def of_scores(truth: np.ndarray, scores: np.ndarray) -> dict[str, Statistic]:
+    """The figures of REGRESSION for resamples."""
+    return {
+        "pearson": pearson_of(truth, scores),
+        "spearman": spearman_of(truth, scores),
+        "mse": mean_of((truth - scores) ** 2),
+        "mae": mean_of(np.abs(truth - scores)),
+    }
 
 
-def mcc_of_counts(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Matthews correlation of several classes (Gorodkin 2004, eq. 8), for resamples; 0 where a side is constant."""
-    counts = cells(truth, probabilities).astype(np.float64)
-    true, predicted, total = counts.sum(1), counts.sum(0), counts.sum()
-    spread = (total**2 - (predicted**2).sum()) * (total**2 - (true**2).sum())
-    return float((counts.trace() * total - (true * predicted).sum()) / np.sqrt(spread)) if spread else 0.0
-
-
-FROM_COUNTS: dict[str, Statistic] = {"macro_f1": macro_f1_of_counts, "mcc": mcc_of_counts}
-
-
-def cells(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(true, predicted) counts, (classes, classes)."""
-    classes = probabilities.shape[1]
-    return np.bincount(truth * classes + probabilities.argmax(1), minlength=classes**2).reshape(classes, classes)
+def of_classes(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Statistic]:
+    """The figures of CLASSIFICATION for resamples."""
+    predicted = probabilities.argmax(1)
+    hits, confidence = predicted == truth, probabilities.max(1)
+    in_bins = np.eye(CALIBRATION_BINS)[confidence_bins(confidence)] * (hits - confidence)[:, None]
+    f1, mcc = (of_tables(truth, [predicted], figure) for figure in (macro_f1_of, mcc_of))
+    return {
+        "accuracy": mean_of(hits),
+        "macro_f1": lambda counts: f1(counts)[:, 0],
+        "mcc": lambda counts: mcc(counts)[:, 0],
+        "calibration_error": lambda counts: np.abs(counts @ in_bins).sum(1) / counts.sum(1),
+        "loss": mean_of(losses(truth, probabilities)),
+    }

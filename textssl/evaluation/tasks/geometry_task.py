@@ -12,6 +12,7 @@ from textssl.evaluation.figures.figure import Figure, bounds, measured
 from textssl.evaluation.figures.geometry import mean_cosine, normalised_std, pair_distances, rankme, uniformity
 from textssl.evaluation.figures.intervals import Score, bootstrap, jackknife, without_parts
 from textssl.evaluation.figures.outcomes import Outcomes
+from textssl.evaluation.figures.resampling import mean_of
 from textssl.evaluation.text_pairs import PairTask
 
 FIGURES: dict[str, Callable[[np.ndarray], float]] = {
@@ -49,7 +50,7 @@ class Geometry(PairTask):
         queries = encoder.embed(texts.queries, progress=progress)
         documents = encoder.embed(texts.documents, progress=progress)
         distances = pair_distances(queries[texts.pairs[:, 0]], documents[texts.pairs[:, 1]])
-        low, high = bootstrap(lambda drawn: float(distances[drawn].mean()), len(distances), self.seed)
+        low, high = bootstrap(mean_of(distances), len(distances), self.seed)
         value = float(distances.mean())
         outcomes = Outcomes.of("mean", distances)
         yield "alignment", measured(Score(value, low, high), "pairs", len(distances), outcomes=outcomes)

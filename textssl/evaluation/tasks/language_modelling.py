@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from textssl.data.text.documents import DropReport, expand_inputs
 from textssl.errors import UserError
 from textssl.evaluation.figures.figure import Figure, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
-from textssl.evaluation.figures.outcomes import Outcomes, ratio_of
+from textssl.evaluation.figures.outcomes import Outcomes
+from textssl.evaluation.figures.resampling import on_all, ratio_of
 from textssl.evaluation.running_text import drawn_bytes, is_corpus, pieces, running_texts, share_of
 from textssl.evaluation.tasks.bits_per_byte import bytes_of
 from textssl.inference.scorer import LANGUAGE_MODEL, Scorer
@@ -81,7 +80,7 @@ class Language:
         units = size if keeps else found.tokens
 
         ratio = ratio_of(nats, units)
-        value = ratio(np.arange(len(texts)))
+        value = on_all(ratio, len(texts))
         low, high = bootstrap(ratio, len(texts), self.seed) if len(texts) > 1 else (value, value)
         settings = {
             "texts": len(texts),

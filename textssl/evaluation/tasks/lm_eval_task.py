@@ -20,6 +20,7 @@ from textssl.errors import UserError
 from textssl.evaluation.figures.figure import Figure, exact, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
 from textssl.evaluation.figures.outcomes import Outcomes
+from textssl.evaluation.figures.resampling import mean_of
 from textssl.explanations import nearest
 from textssl.inference.features import evaluation_mode
 from textssl.inference.loading import context_limit, first_line
@@ -128,7 +129,7 @@ class LmEval:
         each = np.array(numbers, dtype=np.float64)
         if len(each) < 2 or not np.isclose(each.mean(), value):
             return exact(value, len(each))
-        low, high = bootstrap(lambda drawn: float(each[drawn].mean()), len(each), self.seed)
+        low, high = bootstrap(mean_of(each), len(each), self.seed)
         right = each == 1 if np.isin(each, (0, 1)).all() else each
         return measured(Score(value, low, high), "test examples", len(each), outcomes=Outcomes.of("mean", right))
 

@@ -17,6 +17,7 @@ from textssl.errors import UserError
 from textssl.evaluation.figures.figure import Figure, exact, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
 from textssl.evaluation.figures.outcomes import Outcomes
+from textssl.evaluation.figures.resampling import mean_of
 from textssl.evaluation.tasks.agreement import Pair, agreement_pairs
 from textssl.inference.scorer import LANGUAGE_MODEL, Scorer
 
@@ -92,7 +93,7 @@ class MinimalPairs:
 
     def _share(self, right: np.ndarray) -> Figure:
         """right: (pairs,) 1, 0, or 1/2."""
-        low, high = bootstrap(lambda drawn: float(right[drawn].mean()), len(right), self.seed)
+        low, high = bootstrap(mean_of(right), len(right), self.seed)
         outcomes = Outcomes.of("mean", right if (right == 0.5).any() else right == 1)
         return measured(Score(float(right.mean()), low, high), "pairs", len(right), outcomes=outcomes)
 

@@ -10,6 +10,7 @@ import numpy as np
 from textssl.evaluation.figures.figure import Figure, exact, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
 from textssl.evaluation.figures.outcomes import Outcomes
+from textssl.evaluation.figures.resampling import mean_of
 from textssl.evaluation.text_pairs import PairTask
 
 DEPTH = 10
@@ -33,7 +34,7 @@ class Retrieval(PairTask):
         queries = encoder.embed(texts.queries, progress=progress)
         documents = encoder.embed(texts.documents, progress=progress)
         for name, values in query_scores(ranks(queries, documents, texts.pairs), texts.pairs[:, 0]).items():
-            low, high = bootstrap(lambda drawn, values=values: float(values[drawn].mean()), len(values), self.seed)
+            low, high = bootstrap(mean_of(values), len(values), self.seed)
             value = float(values.mean())
             yield (
                 name,

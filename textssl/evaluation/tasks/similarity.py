@@ -12,7 +12,8 @@ from textssl.data.labelled.labelled_set import Labeled, read_labeled
 from textssl.errors import UserError
 from textssl.evaluation.figures.figure import Figure, exact, measured
 from textssl.evaluation.figures.intervals import Score, bootstrap
-from textssl.evaluation.figures.outcomes import Outcomes, spearman
+from textssl.evaluation.figures.outcomes import Outcomes
+from textssl.evaluation.figures.resampling import on_all
 
 
 class Similarity:
@@ -71,7 +72,7 @@ class Similarity:
         outcomes = Outcomes.of("spearman", cosines, scores)
         assert outcomes.statistic is not None
         low, high = bootstrap(outcomes.statistic, len(scores), self.seed)
-        value = spearman(cosines, scores)
+        value = on_all(outcomes.statistic, len(scores))
         yield "spearman", measured(Score(value, low, high), "pairs", len(scores), outcomes=outcomes)
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.gpu_check import __main__ as check
 from scripts.gpu_check.__main__ import PARTS, Runner, chosen_parts, table
 from scripts.gpu_check.part import finding
 
@@ -36,13 +37,14 @@ def alive(process: int) -> bool:
         return False
 
 
-def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path):
+def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "PRELOADED", ())  # what the real parts need
     runner = Runner(tmp_path, tmp_path, False, 120, act)
-    limits = {"good": 60, "fails": 60, "hangs": 10, "later": 60}
+    limits = {"good": 60, "fails": 60, "hangs": 6, "later": 60}
     found = {name: runner.run(name, limit) for name, limit in limits.items()}
     assert found["good"]["outcome"] == found["later"]["outcome"] == "done"
     assert found["fails"]["outcome"] == "failed, exit code 3"
-    assert found["hangs"]["outcome"] == "ended after 10 s"
+    assert found["hangs"]["outcome"] == "ended after 6 s"
     assert all([row["check"] for row in part["rows"]] == ["begins"] for part in found.values())
     deadline = time.monotonic() + 10
     child = int((tmp_path / "child").read_text())
@@ -71,8 +73,14 @@ def test_parts_are_found_by_the_beginning_of_their_names():
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_parts_pass_on_a_cpu_and_leave_their_figures(tmp_path):
-    names = "smoke-mlm,numerics,exactness-resumed,exactness-caching,exactness-loader,speed-mlm"
+@pytest.mark.parametrize(
+    "names",
+    [
+        "smoke-mlm,exactness-resumed,speed-mlm",
+        pytest.param("smoke,numerics,exactness", marks=pytest.mark.campaign),
+    ],
+)
+def test_parts_pass_on_a_cpu_and_leave_their_figures(names, tmp_path):
     command = [ROOT / "scripts" / "gpu_check.sh", "--dry-run", "--out", tmp_path, "--only", names]
     environment = {**os.environ, "PYTHON": sys.executable}
     finished = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
@@ -80,7 +88,8 @@ def test_parts_pass_on_a_cpu_and_leave_their_figures(tmp_path):
     written = json.loads((tmp_path / "gpu.json").read_text())
     assert written["card"] == "CPU" and written["dry_run"] and written["versions"]["torch"]
     rows = {row["check"]: row for part in written["parts"] for row in part["rows"]}
-    assert rows["muon: resumed equals unbroken"]["passed"] and rows["mlm, varlen"]["figure"] > 0
+    assert rows["muon: resumed equals unbroken"]["passed"]
+    assert "speed" not in names or rows["mlm, varlen"]["figure"] > 0
     assert all(row["passed"] is not False for row in rows.values())
     assert (tmp_path / "table.txt").read_text() in finished.stdout
     assert len(list((tmp_path / "logs").iterdir())) == len(written["parts"])

@@ -31,14 +31,15 @@ def run(start: list[str], arguments: list[str], folder: Path) -> subprocess.Comp
     )
 
 
-@pytest.mark.parametrize("start", [CONSOLE_SCRIPT, pytest.param(TORCHRUN, marks=pytest.mark.slow)])
-def test_an_objective_of_the_current_folder_trains(start, tmp_path):
+@pytest.mark.slow
+def test_an_objective_of_the_current_folder_trains(tmp_path):
+    """Under torchrun, from which the processes inherit nothing; tests/objectives/test_own.py has one without."""
     make_corpus(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "byol.py").write_text(BYOL)
     (tmp_path / "tiny.yaml").write_text(tiny_config(tmp_path, "mlm", "train.max_steps=2").to_yaml())
     overrides = ["objective={name: 'mine.byol:BYOL'}", "train.workers=2", "train.device=cpu", "out=run"]
-    finished = run(start, ["pretrain", "tiny.yaml", *overrides], tmp_path)
+    finished = run(TORCHRUN, ["pretrain", "tiny.yaml", *overrides], tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["objective"]["name"] == "mine.byol:BYOL"
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from itertools import islice
 from pathlib import Path
 
 import nbformat
@@ -16,9 +15,8 @@ import pytest
 
 from scripts import notebooks
 from scripts.notebooks import Cell, parse
+from tests.few_news import few_news
 from tests.forked import Forked
-from textssl.data.samples.cache import cache_folder, sample_path
-from textssl.system.checksums import sha256_of
 
 SOURCES = sorted(notebooks.SOURCES.glob("*.py"))
 RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
@@ -49,31 +47,11 @@ def test_stored_notebook_is_up_to_date_and_fit_to_be_published(source: Path):
         assert place not in words
 
 
-@pytest.fixture(scope="module")
-def few_articles(tmp_path_factory) -> Path:
-    """A cache of samples in which the news are the first articles alone."""
-    cache, articles = tmp_path_factory.mktemp("cache"), 400
-    for sample in ("news", "bbc", "trec"):
-        sample_path(sample)
-    ready = cache_folder() / "samples"
-    (cache / "samples" / "news").mkdir(parents=True)
-    for folder in ready.iterdir():
-        if folder.name != "news":
-            (cache / "samples" / folder.name).symlink_to(folder)
-    news = cache / "samples" / "news" / "news.jsonl"
-    with (ready / "news" / news.name).open("rb") as file:
-        news.write_bytes(b"".join(islice(file, articles)))
-    manifest = json.loads((ready / "news" / "sample.json").read_text())
-    manifest["files"] = {news.name: sha256_of(news)}
-    (news.parent / "sample.json").write_text(json.dumps(manifest))
-    return cache
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=name)
-def test_source_runs_on_a_small_budget(source: Path, few_articles: Path, tmp_path: Path):
-    environment = {**os.environ, "TEXTSSL_NOTEBOOK_BUDGET": "small", "MPLBACKEND": "Agg"}
-    environment["TEXTSSL_CACHE"] = str(few_articles)
+def test_source_runs_on_a_small_budget(source: Path, tmp_path: Path, tmp_path_factory):
+    small = {"TEXTSSL_NOTEBOOK_BUDGET": "small", "TEXTSSL_CACHE": str(few_news(tmp_path_factory))}
+    environment = {**os.environ, **small, "MPLBACKEND": "Agg"}
     ran = Forked(["-c", RUN, str(source)], env=environment, cwd=tmp_path)
     _, errors = ran.communicate()
     assert ran.returncode == 0, errors[-3000:]

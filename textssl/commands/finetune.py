@@ -23,7 +23,7 @@ from textssl.data.labelled.splits import Splits, read_splits
 from textssl.distributed import Accelerator
 from textssl.evaluation.figures.figure import Figure
 from textssl.evaluation.figures.intervals import over_draws
-from textssl.evaluation.figures.supervised import answer_figures, cells
+from textssl.evaluation.figures.supervised import answer_figures, confusion
 from textssl.inference.predictor import answer_fields
 from textssl.report.card import write_card
 from textssl.report.facts import Labelled, run_facts
@@ -152,7 +152,7 @@ def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, oth
         result.baselines = {name: plain(figures) for name, figures in found.items()}
         result.terms = others.terms
         if result.labels:
-            result.confusion = cells(truth, tuned.answers).tolist()
+            result.confusion = confusion(truth, tuned.answers).tolist()
         write_predictions(Path(result.run) / "predictions.jsonl", splits.test, result.labels, tuned.answers)
     labelled = Labelled(
         source=str(config.data.train),

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn import metrics
 
 from textssl.evaluation.figures import intervals
-from textssl.evaluation.figures.supervised import answer_figures, answer_values, calibration_error
+from textssl.evaluation.figures.supervised import answer_figures, answer_values, calibration_error, confusion
 
 
 def some_answers(examples: int = 200, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -25,6 +25,7 @@ def test_classification_figures_are_those_of_scikit_learn():
     assert values["macro_f1"] == pytest.approx(metrics.f1_score(truth, predicted, average="macro"))
     assert values["mcc"] == pytest.approx(metrics.matthews_corrcoef(truth, predicted))
     assert values["loss"] == pytest.approx(metrics.log_loss(truth, probabilities))
+    assert (confusion(truth, probabilities) == metrics.confusion_matrix(truth, predicted)).all()
 
 
 def test_calibration_error_is_the_weighted_gap_of_the_bins():

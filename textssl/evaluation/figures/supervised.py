@@ -48,6 +48,12 @@ def losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(chosen, np.finfo(np.float64).tiny))
 
 
+def confusion(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """(true, predicted) counts, (classes, classes)."""
+    classes = probabilities.shape[1]
+    return np.bincount(truth * classes + probabilities.argmax(1), minlength=classes**2).reshape(classes, classes)
+
+
 CLASSIFICATION: dict[str, Value] = {
     "accuracy": accuracy,
     "macro_f1": lambda truth, probabilities: macro_f1(truth, probabilities.argmax(1)),

@@ -93,10 +93,31 @@ def prepare(
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished corpus.")] = False,
+    near_duplicates: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Drop documents that share so much with an earlier one: 0.8 is usual."),
+    ] = None,
+    min_characters: Annotated[int | None, typer.Option(metavar="N", help="Drop shorter documents.")] = None,
+    max_characters: Annotated[int | None, typer.Option(metavar="N", help="Drop longer documents.")] = None,
+    keep_languages: Annotated[
+        str | None, typer.Option(metavar="CODES", help="Drop documents in other languages (guessed), such as en,de.")
+    ] = None,
+    drop_repetitive: Annotated[
+        bool,
+        typer.Option("--drop-repetitive", help="Drop documents that repeat their lines or words (Gopher's limits)."),
+    ] = False,
+    keep_matching: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Drop documents in which this matches nowhere.")
+    ] = None,
+    drop_matching: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Drop documents in which this matches anywhere.")
+    ] = None,
 ) -> None:
     """Turn text into token shards, with exact duplicates dropped and a held-out split set aside.
 
-    Example: `textssl prepare --input notes/*.txt --tokenizer tokenizer --out corpus`
+    What is dropped is counted by reason and shown with examples, also in corpus.json.
+
+    Example: `textssl prepare --input notes/*.txt --tokenizer tokenizer --out corpus --near-duplicates 0.8`
     """
     call("prepare", locals())
 

@@ -25,7 +25,7 @@ from textssl.training.precision import NATIVE_BFLOAT16, choose_precision, native
 REQUIRED = (
     *("torch", "transformers", "tokenizers", "huggingface_hub", "datasets", "accelerate", "sentence-transformers"),
     *("safetensors", "numpy", "scikit-learn", "scipy", "psutil", "pydantic", "typer", "rich", "PyYAML", "pyarrow"),
-    *("zstandard", "sentencex"),
+    *("zstandard", "sentencex", "rensa"),
 )
 EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "eval": (("mteb", "lm-eval"), "standard benchmarks"),

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from textssl import __version__
+from textssl.data.corpus.cleaning.filters import NEAR_DUPLICATE, Cleaning
+from textssl.data.corpus.cleaning.near_duplicates import MOST_SHARING
 from textssl.data.corpus.corpus import OWN_FILES, Corpus
 from textssl.data.corpus.engine_choice import choose_engine
 from textssl.data.corpus.manifest import MANIFEST
@@ -41,20 +43,38 @@ def prepare(
     block_tokens: int = 2**20,
     shard_tokens: int = 2**27,
     overwrite: bool = False,
+    near_duplicates: float | None = None,
+    min_characters: int | None = None,
+    max_characters: int | None = None,
+    keep_languages: Sequence[str] | str | None = None,
+    drop_repetitive: bool = False,
+    keep_matching: str | None = None,
+    drop_matching: str | None = None,
 ) -> Corpus:
     """Tokenize documents into the folder `out`, print what became of them, and return the train split.
 
     workers: encoder processes, by default one a free core; the bytes written do not depend on it. held_out: share of
     the documents, by hash of their text. language: by whose rules sentences are cut, a code such as `de`, or `auto`:
-    the language of each document is guessed. overwrite: replace a finished corpus in `out`. Raises UserError for what
+    the language of each document is guessed. overwrite: replace a finished corpus in `out`. The other options say what
+    is kept out of the corpus, as in Cleaning; keep_languages may be one string with commas. Raises UserError for what
     is wrong with the input or options; an interrupted run leaves `out` as it was.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     workers = workers if workers is not None else free_threads().count
     check_language(language)
+    cleaning = Cleaning(
+        min_characters=min_characters,
+        max_characters=max_characters,
+        keep_languages=codes_of(keep_languages),
+        drop_repetitive=drop_repetitive,
+        keep_matching=keep_matching,
+        drop_matching=drop_matching,
+        near_duplicates=near_duplicates,
+    )
     check_options(Path(out), workers, held_out, block_tokens, shard_tokens, overwrite)
     options: dict[str, Any] = {"strict": strict, "held_out": held_out, "text_column": text_column}
     options |= {"one_document_per": one_document_per, "shard_tokens": shard_tokens, "language": language}
+    options |= cleaning.given()
     report, console = DropReport(), Terminal()
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
@@ -76,6 +96,7 @@ def prepare(
             held_out=held_out,
             language=language,
             fast=engine.fast,
+            cleaning=cleaning,
             block_tokens=block_tokens,
             shard_tokens=shard_tokens,
             provenance={
@@ -92,6 +113,13 @@ def prepare(
             raise UserError(f"no document is left to train on in {', '.join(inputs)}{dropped}")
     print_summary(console, Path(out), prepared, report, held_out)
     return Corpus.open(out)
+
+
+def codes_of(languages: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """Codes of languages as a tuple, from one string with commas too."""
+    if languages is None:
+        return None
+    return tuple(code.strip() for code in (languages.split(",") if isinstance(languages, str) else languages))
 
 
 def check_options(
@@ -137,6 +165,15 @@ def print_summary(console: Console, out: Path, prepared: Prepared, report: DropR
         console.print(report.table())
     if report.counts[DUPLICATE]:
         console.print(f"{report.counts[DUPLICATE]:,} exact duplicates were dropped; the first of each was kept.")
+    if report.counts[NEAR_DUPLICATE]:
+        console.print(
+            f"{report.counts[NEAR_DUPLICATE]:,} near-duplicates were dropped; the first of each group was kept."
+        )
+    if prepared.crowded:
+        console.print(
+            f"{prepared.crowded:,} documents have much in common with more than {MOST_SHARING} others: some of their "
+            "near-duplicates may have been kept."
+        )
     if prepared.held_out_raised:
         share = prepared.held_out.documents / (prepared.held_out.documents + prepared.train.documents)
         console.print(

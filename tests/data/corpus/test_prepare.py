@@ -55,6 +55,16 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def cleaned(folder) -> Path:
+    """The corpus of near.jsonl, in which texts come a second time with one more word, without the near-duplicates."""
+    both = [value for text in TEXTS for value in (text, f"{text} again")]
+    write_lines(folder / "near.jsonl", both)
+    corpus = prepare(folder / "near.jsonl", folder / "bpe", folder / "cleaned", workers=1, near_duplicates=0.6)
+    assert corpus.manifest["dropped"]["near-duplicate"] > 300
+    return corpus.path
+
+
 def files(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
 
@@ -188,14 +198,14 @@ def test_finished_and_foreign_folders_are_not_overwritten(folder, tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_run_leaves_nothing_that_looks_finished(folder, tmp_path, how):
+def test_a_killed_run_leaves_nothing_that_looks_finished(folder, cleaned, tmp_path, how):
     fifo, out = tmp_path / "docs.jsonl", tmp_path / "out"
-    fifo.write_bytes((folder / "docs.jsonl").read_bytes() * 60)
+    fifo.write_bytes((folder / "near.jsonl").read_bytes() * 30)
     code = (
         "import signal, sys; from textssl.commands.prepare import prepare\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs begin with it ignored
         "from textssl.data.corpus import prepare as module; module.PIECE_CHARACTERS = 500\n"
-        "prepare(sys.argv[1], sys.argv[2], sys.argv[3], workers=2)"
+        "prepare(sys.argv[1], sys.argv[2], sys.argv[3], workers=2, near_duplicates=0.6)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(fifo), str(folder / "bpe"), str(out)], cwd=ROOT, stderr=subprocess.DEVNULL
@@ -212,14 +222,54 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(folder, tmp_path, how):
     while any(Path(f"/proc/{pid}/exe").exists() for pid in workers):
         assert time.monotonic() < deadline, "encoder processes outlive the run"
         time.sleep(0.05)
-    prepare(folder / "docs.jsonl", folder / "bpe", out, workers=1)
+    again = prepare(folder / "near.jsonl", folder / "bpe", out, workers=1, near_duplicates=0.6)
     assert sorted(os.listdir(tmp_path)) == ["docs.jsonl", "out"]
+    assert files(again.path) == files(cleaned)
 
 
 def children(pid: int) -> list[int]:
     """Processes that any thread of this one started."""
     lists = [(task / "children").read_text().split() for task in Path(f"/proc/{pid}/task").iterdir()]
     return [int(child) for one in lists for child in one]
+
+
+def test_what_is_kept_out_is_counted_and_the_same_whatever_the_workers(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("textssl.data.corpus.prepare.PIECE_CHARACTERS", 2000)
+    text, longer = (next(text for text in TEXTS if len(text) > size) for size in (200, 500))
+    words = [*text.split(), "and", "no", "further"]
+    near, shouted = " ".join([*words[:-1], "farther"]), " ".join(words).upper()
+    odd = ["short", "Lorem ipsum dolor sit amet", "x" * 40 + "123", "日本語 " * 20, "river " * 30]
+    lines = [*odd, " ".join(words), near, shouted, " ".join(words), *TEXTS]
+    source = write_lines(tmp_path / "docs.jsonl", lines)
+    rules = {
+        "min_characters": 20,
+        "max_characters": len(longer) - 1,
+        "drop_matching": "Lorem",
+        "keep_matching": "[A-z] ",
+    }
+    options = {**rules, "near_duplicates": 0.8, "drop_repetitive": True}
+    made = [
+        prepare(source, folder / "bpe", tmp_path / str(n), workers=n, keep_languages="en, de", **options)
+        for n in (1, 2, 3)
+    ]
+    first = files(made[0].path)
+    assert all(files(corpus.path) == first for corpus in made[1:])
+    manifest = made[0].manifest
+    dropped, shown = manifest["dropped"], manifest["dropped_examples"]
+    assert shown["too short"][0] == f"{source}:1 (5 characters)"
+    assert shown["matches --drop-matching"] == [f"{source}:2 ('Lorem')"]
+    assert shown["no match of --keep-matching"][0].startswith(f"{source}:3 ('xxxxxx")
+    assert shown["repetition"][0].startswith(f"{source}:5 (1.93 of the characters in the commonest run of 2 words")
+    assert shown["too long"][0] == f"{source}:{lines.index(longer) + 1} ({len(longer)} characters)"
+    assert shown["duplicate"][0] == f"{source}:9"
+    near_places = [one.split(": ")[0] for one in shown["near-duplicate"][:2]]
+    like = len(words) - 4 - 1
+    assert near_places == [f"{source}:7 ({like / (like + 2):.2f} like {source}:6", f"{source}:8 (1.00 like {source}:6"]
+    kept = made[0].documents + Corpus.open(made[0].held_out).documents
+    assert kept == len(lines) - sum(dropped.values()) and made[0].languages.keys() == {"en"}
+    assert manifest["provenance"]["options"].items() >= options.items()
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{dropped['near-duplicate']} near-duplicates were dropped; the first of each group was kept." in said
 
 
 def test_a_failing_worker_is_reported(folder):

@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from textssl.data.corpus.cleaning.filters import NEAR_DUPLICATE, Cleaning, shown
+from textssl.data.corpus.cleaning.near_duplicates import NearDuplicates
+from textssl.data.corpus.cleaning.shingles import Shingled
 from textssl.data.corpus.corpus import HELD_OUT
 from textssl.data.corpus.dedup import SeenDigests, digest, unit_intervals
-from textssl.data.corpus.workers import EncoderPool
+from textssl.data.corpus.workers import EncoderPool, Worked
 from textssl.data.corpus.writer import CorpusWriter
 from textssl.data.text.documents import Document, DropReport
 from textssl.data.text.drops import NO_TOKENS
@@ -50,13 +53,15 @@ class Counts:
 class Prepared:
     """What `write_corpus` made. held_out_raised: whether a small corpus got more held-out documents than the share.
 
-    languages: code -> documents of both splits whose sentences were cut by the rules of that language.
+    languages: code -> documents of both splits whose sentences were cut by the rules of that language. crowded: as in
+    NearDuplicates.
     """
 
     train: Counts = field(default_factory=Counts)
     held_out: Counts = field(default_factory=Counts)
     held_out_raised: bool = False
     languages: Counter[str] = field(default_factory=Counter)
+    crowded: int = 0
 
 
 class Piece(NamedTuple):
@@ -100,6 +105,7 @@ def write_corpus(
     held_out: float = 0.01,
     language: str = AUTO,
     fast: bool = False,
+    cleaning: Cleaning = Cleaning(),  # noqa: B008 (immutable)
     block_tokens: int = 2**20,
     shard_tokens: int = 2**27,
     provenance: dict[str, Any] | None = None,
@@ -107,12 +113,12 @@ def write_corpus(
 ) -> Prepared:
     """Fill the folder `out` (a side folder, to be renamed by the caller) from a stream, in bounded memory.
 
-    The bytes written depend on the documents and options alone, not on `workers` or `fast`. Exact duplicates and
-    documents without tokens are dropped and counted in `report`. A document is held out where its hash falls below the
-    share `held_out`; a corpus of under OPENING_DOCUMENTS gets at least MIN_HELD_OUT (those of the smallest hashes), but
-    not more than a fifth of its documents. The held-out split is left out where it is empty. language: of all
-    documents, or `auto`: each is guessed; those too short for that have the language of most at the beginning of the
-    stream. fast: as in DocumentEncoder.
+    The bytes written depend on the documents and options alone, not on `workers` or `fast`. Exact duplicates, documents
+    that break a rule of `cleaning`, those without tokens and then near-duplicates are dropped and counted in `report`.
+    A document is held out where its hash falls below the share `held_out`; a corpus of under OPENING_DOCUMENTS gets at
+    least MIN_HELD_OUT (those of the smallest hashes), but not more than a fifth of its documents. The held-out split is
+    left out where it is empty. language: of all documents, or `auto`: each is guessed; those too short for that have
+    the language of most at the beginning of the stream. fast: as in DocumentEncoder.
     """
     result = Prepared()
     size = max(tokenizer.get_vocab().values()) + 1
@@ -121,10 +127,13 @@ def write_corpus(
     with ExitStack() as stack:
         seen = stack.enter_context(SeenDigests(out))
         documents, most = with_main_language(documents) if language == AUTO else (documents, language)
-        pool = stack.enter_context(EncoderPool(tokenizer, workers, language, most, fast=fast))
+        pool = stack.enter_context(EncoderPool(tokenizer, workers, language, most, fast=fast, cleaning=cleaning))
+        near = None
+        if cleaning.near_duplicates is not None:
+            near = stack.enter_context(NearDuplicates(out, cleaning.near_duplicates))
         train = CorpusWriter(out, split="train", **options)
         aside = CorpusWriter(out / HELD_OUT, split=HELD_OUT, **options)
-        encoded = ready_documents(pool, pieces(documents, seen, report), report, on_progress)
+        encoded = ready_documents(pool, pieces(documents, seen, report), near, report, on_progress)
         opening, threshold = read_opening(encoded, held_out)
         result.held_out_raised = threshold > held_out
         for ready in chain_freeing(opening, encoded):
@@ -134,8 +143,9 @@ def write_corpus(
                 split.add_documents(part.ids, part.marks, part.lengths, part.sizes)
                 counts.add(Counts(len(part.lengths), len(part.ids), int(part.sizes.sum())))
             result.languages.update(ready.languages)
+        result.crowded = near.crowded if near else 0
     languages = {"language": language, "languages": dict(sorted(result.languages.items()))}
-    train.close(report.as_dict(), provenance, languages)
+    train.close(report.as_dict(), provenance, languages, report.examples())
     aside.close({}, provenance, languages)
     return result
 
@@ -179,17 +189,53 @@ def unique(documents: list[Document], seen: SeenDigests, report: DropReport) -> 
 
 
 def ready_documents(
-    pool: EncoderPool, pieces: Iterable[Piece], report: DropReport, on_progress: Callable[[Counts], None]
+    pool: EncoderPool,
+    pieces: Iterable[Piece],
+    near: NearDuplicates | None,
+    report: DropReport,
+    on_progress: Callable[[Counts], None],
 ) -> Iterator[Ready]:
-    """Encoded documents in the order of the stream."""
-    for piece, encoded in pool.map(pieces, lambda piece: piece.texts):
-        for place in np.flatnonzero(encoded.lengths == 0).tolist():
-            report.add(NO_TOKENS, piece.sources[place])
-        sizes = np.array(piece.sizes, dtype=np.int64)
-        arrays = unit_intervals(piece.digests), encoded.lengths, sizes
+    """Encoded documents in the order of the stream, without those that are to be dropped."""
+    for piece, worked in pool.map(pieces, lambda piece: piece.texts):
+        encoded = worked.encoded
+        kept = without_faults(piece, worked, report)
+        sizes = np.array(kept.sizes, dtype=np.int64)
+        arrays = unit_intervals(kept.digests), encoded.lengths, sizes
         documents = Ready(*arrays, encoded.languages, encoded.ids, encoded.marks)
-        yield documents if encoded.lengths.all() else documents.chosen(encoded.lengths > 0)
+        wanted = encoded.lengths > 0
+        for place in np.flatnonzero(~wanted).tolist():
+            report.add(NO_TOKENS, kept.sources[place])
+        if near is not None and worked.shingled is not None:
+            wanted[drop_near_duplicates(kept, worked.shingled, wanted, near, report)] = False
+        yield documents if wanted.all() else documents.chosen(wanted)
         on_progress(Counts(len(piece.texts), len(encoded.ids), sum(piece.sizes)))
+
+
+def without_faults(piece: Piece, worked: Worked, report: DropReport) -> Piece:
+    """The documents of a piece that break no rule."""
+    if not any(worked.faults):
+        return piece
+    for source, fault in zip(piece.sources, worked.faults, strict=True):
+        if fault is not None:
+            report.add(fault.reason, source, fault.detail)
+    kept = [fault is None for fault in worked.faults]
+    columns: list[list[Any]] = [list(compress(items, kept)) for items in piece]
+    return Piece(*columns)
+
+
+def drop_near_duplicates(
+    piece: Piece, shingled: Shingled, wanted: np.ndarray, near: NearDuplicates, report: DropReport
+) -> list[int]:
+    """Indices of the near-duplicates among the documents that are True in wanted (documents,)."""
+    indices = np.flatnonzero(wanted).tolist()
+    matches = near.add(shingled.chosen(wanted), [piece.sources[index] for index in indices])
+    dropped = []
+    for index, match in zip(indices, matches, strict=True):
+        if match is not None:
+            like = f"{match.similarity:.2f} like {match.source}: {shown(piece.texts[index])}"
+            report.add(NEAR_DUPLICATE, piece.sources[index], like)
+            dropped.append(index)
+    return dropped
 
 
 def read_opening(documents: Iterator[Ready], held_out: float) -> tuple[list[Ready], float]:

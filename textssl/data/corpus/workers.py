@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from tokenizers import Tokenizer
 
+from textssl.data.corpus.cleaning.filters import Cleaning, Fault
+from textssl.data.corpus.cleaning.shingles import Shingled, rows_of, shingled
 from textssl.data.corpus.encoding import DocumentEncoder, Encoded
 from textssl.data.text.languages import AUTO, UNKNOWN
 from textssl.system.subprocesses import Helper, Pool, answer_requests
@@ -22,10 +24,21 @@ ONE_CORE = {
 }
 
 
+class Worked(NamedTuple):
+    """Of a piece's texts: which break a rule and why, and of the others all that is needed to write them.
+
+    faults: (texts). encoded, shingled: of those without a fault; shingled where near-duplicates are looked for.
+    """
+
+    faults: list[Fault | None]
+    encoded: Encoded
+    shingled: Shingled | None
+
+
 class EncoderPool(Pool):
     """`num_workers` encoder processes. Results come in the order of the pieces, whatever their number.
 
-    language, main_language and fast: as in DocumentEncoder.
+    language, main_language and fast: as in DocumentEncoder. cleaning: the rules that texts must keep.
     """
 
     def __init__(
@@ -36,13 +49,14 @@ class EncoderPool(Pool):
         main_language: str = UNKNOWN,
         *,
         fast: bool = False,
+        cleaning: Cleaning = Cleaning(),  # noqa: B008 (immutable)
     ) -> None:
-        state = (tokenizer.to_str(), language, main_language, fast)
+        state = (tokenizer.to_str(), language, main_language, fast, cleaning)
         super().__init__([Helper("an encoder process", __name__, state, ONE_CORE) for _ in range(num_workers)])
 
-    def map(self, pieces: Iterable[Piece], texts: Callable[[Piece], Sequence[str]]) -> Iterator[tuple[Piece, Encoded]]:
-        """Each piece with its encoded texts; a bounded number of pieces and characters is under way at a time."""
-        flying: deque[tuple[Piece, int, Future[Encoded]]] = deque()
+    def map(self, pieces: Iterable[Piece], texts: Callable[[Piece], Sequence[str]]) -> Iterator[tuple[Piece, Worked]]:
+        """Each piece with what came of its texts; a bounded number of pieces and characters is under way at a time."""
+        flying: deque[tuple[Piece, int, Future[Worked]]] = deque()
         most, characters = IN_FLIGHT * len(self.helpers), 0
         for piece in pieces:
             work = list(texts(piece))
@@ -59,9 +73,20 @@ class EncoderPool(Pool):
 
 
 def serve() -> None:
-    """In the subprocess: a tokenizer, the language and the engine come, then lists of texts."""
-    answer_requests(lambda state: (None, encoder(*state).encode))
+    """In the subprocess: a tokenizer, the language, the engine and the rules come, then lists of texts."""
+    answer_requests(lambda state: (None, worker(*state)))
 
 
-def encoder(tokenizer: str, language: str, main_language: str, fast: bool) -> DocumentEncoder:
-    return DocumentEncoder(Tokenizer.from_str(tokenizer), language, main_language, fast=fast)
+def worker(
+    tokenizer: str, language: str, main_language: str, fast: bool, cleaning: Cleaning
+) -> Callable[[list[str]], Worked]:
+    """The function that does the work on a piece's texts."""
+    encoder = DocumentEncoder(Tokenizer.from_str(tokenizer), language, main_language, fast=fast)
+    rows = None if cleaning.near_duplicates is None else rows_of(cleaning.near_duplicates)
+
+    def work(texts: list[str]) -> Worked:
+        faults = cleaning.faults(texts, main_language)
+        kept = [text for text, fault in zip(texts, faults, strict=True) if fault is None]
+        return Worked(faults, encoder.encode(kept), None if rows is None else shingled(kept, rows))
+
+    return work

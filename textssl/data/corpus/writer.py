@@ -109,11 +109,12 @@ class CorpusWriter:
         dropped: dict[str, int] | None = None,
         provenance: dict[str, Any] | None = None,
         languages: dict[str, Any] | None = None,
+        dropped_examples: dict[str, list[str]] | None = None,
     ) -> None:
         """Finish the last shard and write corpus.json.
 
-        dropped: records left out, by reason. languages: `language`, as it was asked for, and `languages`, how many
-        documents of the whole corpus are taken to be in which.
+        dropped: records left out, by reason; dropped_examples: places of some. languages: `language`, as it was asked
+        for, and `languages`, how many documents of the whole corpus are taken to be in which.
         """
         self._close_shard()
         totals = {key: sum(shard[key] for shard in self.shards) for key in ("documents", "tokens", "bytes")}
@@ -123,6 +124,7 @@ class CorpusWriter:
             **totals,
             **(languages or {}),
             "dropped": dropped or {},
+            "dropped_examples": dropped_examples or {},
             "provenance": provenance or {},
             "block_tokens": self.block_tokens,
             "shards": self.shards,

@@ -73,6 +73,10 @@ class DropReport:
         """Counts by reason, in the order of the reasons' names."""
         return dict(sorted(self.counts.items()))
 
+    def examples(self) -> dict[str, list[str]]:
+        """The first few places of each reason, with what there is to say of them, in the order of the reasons."""
+        return dict(sorted(self.places.items()))
+
     def summary(self) -> str:
         """One line: each reason with its count and its first place."""
         return "; ".join(f"{reason}: {count:,}, first {self.places[reason][0]}" for reason, count in self._ranked())

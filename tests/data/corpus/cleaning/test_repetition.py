@@ -1,0 +1,78 @@
+"""Repetition as Gopher measures it, beside a plain reading of its table A1."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tiny import texts
+from textssl.data.corpus.cleaning.repetition import (
+    MOST_COVERED,
+    MOST_TOP,
+    in_commonest,
+    in_repeated,
+    repeated_parts,
+    repetitions,
+)
+from textssl.data.corpus.cleaning.words import words_of
+
+
+def plain_runs(text: str, length: int) -> tuple[int, int]:
+    """Characters in the commonest run of words, and in the words that a repeated run covers."""
+    words = text.split()
+    runs = Counter(tuple(words[start : start + length]) for start in range(len(words) - length + 1))
+    most = max(runs.values(), default=0)
+    top = max((len("".join(run)) for run, count in runs.items() if count == most), default=0)
+    covered = {
+        place
+        for start in range(len(words) - length + 1)
+        if runs[tuple(words[start : start + length])] > 1
+        for place in range(start, start + length)
+    }
+    return (most * top if most > 1 else 0), sum(len(words[place]) for place in covered)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.sampled_from(["a", "bb", "ccc", "dd"]), max_size=25).map(" ".join), min_size=1, max_size=4))
+def test_runs_are_counted_as_in_a_plain_reading(documents):
+    words = words_of(documents)
+    for length in (2, 3, 5):
+        expected = [plain_runs(text, length) for text in documents]
+        assert in_commonest(words, length, len(documents)).tolist() == [top for top, _ in expected]
+        assert in_repeated(words, length, len(documents)).tolist() == [covered for _, covered in expected]
+
+
+def numbered(count: int) -> str:
+    return " ".join(f"word{place:03d}" for place in range(count))
+
+
+@pytest.mark.parametrize("length", MOST_TOP | MOST_COVERED)
+def test_each_limit_holds(length):
+    """A run of `length` words twice or more often, among as many others as bring its share just below and above."""
+    most = (MOST_TOP | MOST_COVERED)[length]
+    run, times = " ".join(f"same{place:03d}" for place in range(length)), 8 if length in MOST_TOP else 2
+    for share, expected in ((most - 0.004, False), (most + 0.004, True)):
+        rest = numbered(round(length * times * (1 / share - 1))).split()
+        parts = [" ".join([run, *rest[place::times]]) for place in range(times)]
+        fault = repetitions([" ".join(parts)])[0]
+        assert (fault is not None) == expected
+        assert fault is None or (f"at most {most:.2f}" in fault and f"{length} words" in fault)
+
+
+def test_repeated_lines_and_paragraphs():
+    lines, short = [numbered(30 + place) for place in range(4)], ["a", "b", "c"]
+    assert repeated_parts("\n".join([*lines, *short, *short])) is None  # 3 of 10 lines
+    assert repeated_parts("\n".join([*lines[:3], "", *short, *short])) == "0.33 of the lines came before, at most 0.30"
+    assert repeated_parts("\n".join([*lines, lines[0]])) is None  # 30 of 156 words
+    more = repeated_parts("\n".join([*lines, lines[3]]))  # 33 of 159
+    assert more == "0.21 of the characters in lines that came before, at most 0.20"
+    pages = repeated_parts("\n\n".join(["x", "x", "\n".join(lines)]))
+    assert pages == "0.33 of the paragraphs came before, at most 0.30"
+    assert repeated_parts("") is None and repeated_parts("\n\n") is None
+
+
+def test_most_real_text_is_not_repetitive():
+    found = repetitions(texts())
+    assert 0 < sum(fault is not None for fault in found) < 0.6 * len(found)
+    assert found == [repetitions([text])[0] for text in texts()]

@@ -8,7 +8,8 @@ encodes, texts already in memory, in batches of 1,000 through all cores (rayon),
 Each runs in a process of its own. `--megabytes` repeats the input, each copy with another beginning, since duplicates
 are dropped. Prints MB/s of text (UTF-8), the ratio (bar with an engine: 5 for WordPiece, 4 for byte-level BPE; without:
 0.8), and the peak resident memory of all our processes together (bar: under 1.5 GiB; pages shared by several processes
-count for each). With `--library` the two corpora must hold the same bytes, or it ends with an error.
+count for each). With `--library` the two corpora must hold the same bytes, or it ends with an error. With `--clean` there
+is a side that leaves out near-duplicates and repetitive documents too; its MB are those that it reads.
 """
 
 from __future__ import annotations
@@ -48,6 +49,16 @@ def library(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
     for package in PACKAGES.values():
         sys.modules[package] = None  # type: ignore[assignment]  # as if it were not installed
     return ours(inputs, tokenizer, out)
+
+
+def clean(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
+    from textssl.commands.prepare import prepare
+    from textssl.data.text.documents import DropReport, read_documents
+
+    prepare(inputs, tokenizer, out, near_duplicates=0.8, drop_repetitive=True)
+    seconds, cpu = time.time() - psutil.Process().create_time(), cpu_seconds()
+    read = sum(len(document.text.encode()) for document in read_documents(inputs, report=DropReport()))
+    return {"seconds": seconds, "cpu": cpu, "bytes": read}
 
 
 def peer(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
@@ -98,8 +109,13 @@ def resident(process: psutil.Process) -> int:
     return total
 
 
-SIDES = {"ours": ours, "peer": peer, "library": library}
-NAMES = {"ours": "prepare", "peer": "encode_batch", "library": "prepare without an engine"}
+SIDES = {"ours": ours, "peer": peer, "library": library, "clean": clean}
+NAMES = {
+    "ours": "prepare",
+    "peer": "encode_batch",
+    "library": "prepare without an engine",
+    "clean": "prepare --near-duplicates 0.8 --drop-repetitive",
+}
 
 
 def main() -> None:
@@ -109,6 +125,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--megabytes", type=float, help="repeat the input up to this size")
     parser.add_argument("--library", action="store_true", help="prepare without the fast engines too")
+    parser.add_argument("--clean", action="store_true", help="prepare with near-duplicates and repetition left out too")
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -125,7 +142,8 @@ def main() -> None:
         inputs = arguments.input
         if arguments.megabytes:
             inputs = [repeated(inputs, arguments.megabytes, Path(folder) / "repeated.jsonl")]
-        compare(inputs, tokenizer, arguments.repeats, Path(folder), library=arguments.library)
+        sides = ["peer", "ours", *(["library"] * arguments.library), *(["clean"] * arguments.clean)]
+        compare(inputs, tokenizer, arguments.repeats, Path(folder), sides)
 
 
 def repeated(inputs: list[str], megabytes: float, file: Path) -> str:
@@ -145,8 +163,7 @@ def repeated(inputs: list[str], megabytes: float, file: Path) -> str:
     raise AssertionError
 
 
-def compare(inputs: list[str], tokenizer: str, repeats: int, folder: Path, *, library: bool) -> None:
-    sides = ("peer", "ours", "library") if library else ("peer", "ours")
+def compare(inputs: list[str], tokenizer: str, repeats: int, folder: Path, sides: list[str]) -> None:
     ratios: dict[str, list[float]] = {side: [] for side in sides[1:]}
     cpu_ratios: dict[str, list[float]] = {side: [] for side in sides[1:]}
     peaks = dict.fromkeys(sides, 0.0)
@@ -163,7 +180,7 @@ def compare(inputs: list[str], tokenizer: str, repeats: int, folder: Path, *, li
                 cpu_ratios[side].append(work[side] / work["peer"])
                 figures += f", ratio {ratios[side][-1]:.2f}, by CPU seconds {cpu_ratios[side][-1]:.2f}"
             print(f"round {repeat + 1}: {figures}, peak {peaks[side] / 2**20:,.0f} MiB", flush=True)
-        if library:
+        if "library" in sides:
             check_same(folder / f"ours-{repeat}", folder / f"library-{repeat}")
     for side in sides[1:]:
         print(

@@ -7,7 +7,7 @@ from tests.data.corpus.cleaning.test_shingles import plain_shingles
 from tests.tiny import texts
 from textssl.data.corpus.cleaning import near_duplicates
 from textssl.data.corpus.cleaning.near_duplicates import Match, NearDuplicates, jaccard
-from textssl.data.corpus.cleaning.shingles import rows_of, shingled
+from textssl.data.corpus.cleaning.shingles import Shingled, rows_of, shingled
 
 
 def planted() -> list[str]:
@@ -74,8 +74,31 @@ def test_pieces_and_what_is_on_disk_make_no_difference(tmp_path, monkeypatch, mo
     assert told(tmp_path, documents, 0.7, 1) == told(tmp_path, documents, 0.7, 7) == whole
 
 
-def test_texts_without_words_are_kept(tmp_path):
-    found, _ = told(tmp_path, ["...", "!!", "", "one two", "One; two!", "...", "one three"], 0.8, 3)
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_of_several_the_first_is_named(tmp_path, size):
+    words = [f"w{place}" for place in range(100)]
+    one, other = [*words[:30], "x", *words[31:]], [*words[:60], "y", *words[61:]]  # 0.90 like words, 0.81 like another
+    found, _ = told(tmp_path, [*map(" ".join, (one, other, words))], 0.85, size)
+    assert found == [None, None, Match("docs:0", 91 / 101)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_a_band_finds_no_more_than_the_first_documents(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(near_duplicates, "MOST_SHARING", 2)
+    sets, band = np.array([1, 2, 3, 3, 1], dtype=np.uint64), np.full((5, 1), 7, dtype=np.uint64)
+    documents, found = Shingled(np.ones(5, dtype=np.int64), sets, band), []
+    with NearDuplicates(tmp_path, 0.8) as near:
+        for start in range(0, 5, size):
+            part = documents.chosen((np.arange(5) >= start) & (np.arange(5) < start + size))
+            found += near.add(part, list("abcde")[start : start + size])
+        assert near.crowded == 2
+    assert found == [None, None, None, None, Match("a", 1.0)]
+
+
+def test_texts_without_words_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(near_duplicates, "MOST_SHARING", 1)
+    found, crowded = told(tmp_path, ["...", "!!", "", "one two", "One; two!", "...", "one three"], 0.8, 3)
+    assert crowded == 0
     assert [match is not None for match in found] == [False, False, False, False, True, False, False]
 
 

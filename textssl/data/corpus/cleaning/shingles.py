@@ -75,9 +75,9 @@ def signatures(counts: np.ndarray, shingles: np.ndarray) -> np.ndarray:
 
 
 def bands_of(signatures: np.ndarray, rows: int) -> np.ndarray:
-    """(documents, SIGNATURE_VALUES // rows) uint64: the hash of each band and its place."""
+    """(documents, SIGNATURE_VALUES // rows) uint64: the hash of each band."""
     bands = SIGNATURE_VALUES // rows
-    total = np.tile(np.arange(bands, dtype=np.uint64), (len(signatures), 1))
+    total = np.zeros((len(signatures), bands), dtype=np.uint64)
     for row in range(rows):
         total = mixed(total * MIXERS[0] + signatures[:, row : bands * rows : rows])
     return total

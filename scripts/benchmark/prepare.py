@@ -8,8 +8,8 @@ encodes, texts already in memory, in batches of 1,000 through all cores (rayon),
 Each runs in a process of its own. `--megabytes` repeats the input, each copy with another beginning, since duplicates
 are dropped. Prints MB/s of text (UTF-8), the ratio (bar with an engine: 5 for WordPiece, 4 for byte-level BPE; without:
 0.8), and the peak resident memory of all our processes together (bar: under 1.5 GiB; pages shared by several processes
-count for each). With `--library` the two corpora must hold the same bytes, or it ends with an error. With `--clean` there
-is a side that leaves out near-duplicates and repetitive documents too; its MB are those that it reads.
+count for each). With `--library` the two corpora must hold the same bytes, or it ends with an error. With `--clean`
+there is a side that leaves out near-duplicates and repetitive documents too; its MB are those that it reads.
 """
 
 from __future__ import annotations

@@ -63,6 +63,9 @@ def train_tokenizer(
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,
     threads: Threads = None,
+    max_word_types: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Leave out words met after so many different ones: bounds memory.")
+    ] = 2_000_000,
 ) -> None:
     """Train a tokenizer and report how well it fits held-out text.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from textssl import tokenizer as tokenizers
 from textssl.data.corpus.dedup import digest, unit_interval
 from textssl.data.text.documents import Document, DropReport, read_documents
+from textssl.errors import UserError
 from textssl.system.files import check_folder, written_folder
 from textssl.system.progress import Work, working
 from textssl.system.terminal import Terminal
@@ -40,17 +41,22 @@ def train_tokenizer(
     one_document_per: str = "blank-line",
     strict: bool = False,
     threads: int | None = None,
+    max_word_types: int = tokenizers.MOST_WORD_TYPES,
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer on documents, write the folder `out`, print and write (report.json) how it fits held-out ones.
 
     The options are those of textssl.tokenizer.train_tokenizer and textssl.data.text.documents.read_documents. A
     tokenizer that is in `out` already is replaced; any other folder with files in it raises UserError. Words longer
     than textssl.tokenizer.LONGEST_WORD are cut for training; the report counts them. threads: that compute; by default
-    as many as are free.
+    as many as are free. max_word_types: different words that it is trained on, which bounds the memory; the report
+    counts what was left out.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
+    if max_word_types < 1:
+        raise UserError(f"--max-word-types is {max_word_types}, it must be at least 1")
     check_folder(out, OWN_FILES, REPORT)
     drops, long_words, console = DropReport(), tokenizers.LongWords(), Terminal()
+    word_types = tokenizers.WordTypes(max_word_types)
     chosen = use_rayon(choose_threads(threads))
     Terminal(stderr=True).print(f"training a tokenizer with {chosen}")
     documents = read_documents(
@@ -68,12 +74,14 @@ def train_tokenizer(
                 normalization=normalization,
                 byte_fallback=byte_fallback,
                 long_words=long_words,
+                word_types=word_types,
             )
         with working("measuring the tokenizer"):
             report = tokenizers.report(tokenizer, texts.held_out or texts.examples())
         tokenizers.save(tokenizer, side)
         figures = {"algorithm": algorithm, "held_out": bool(texts.held_out), **report.as_dict()}
         figures["long_words"] = {"longer_than": tokenizers.LONGEST_WORD[algorithm], **asdict(long_words)}
+        figures["word_types"] = word_types.as_dict()
         (side / REPORT).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     measured = "held-out text" if texts.held_out else "its own training text"
     console.print(report.table(f"{algorithm} tokenizer {out}, measured on {measured}"))
@@ -82,6 +90,8 @@ def train_tokenizer(
     notes = warnings(tokenizer, report, vocab_size, bool(texts.held_out))
     if long_words.words:
         notes.append(long_words.note(algorithm))
+    if word_types.left_out:
+        notes.append(word_types.note())
     for warning in notes:
         console.print(f"Note: {warning}.", style="yellow")
     return tokenizer

@@ -9,15 +9,18 @@ from textssl.tokenizer.folder import for_causal, framed_hash, load, load_backend
 from textssl.tokenizer.long_words import LONGEST_WORD, LongWords
 from textssl.tokenizer.report import TokenizerReport, report
 from textssl.tokenizer.train import ALGORITHMS, SPECIAL_TOKENS, train_tokenizer
+from textssl.tokenizer.word_types import MOST_WORD_TYPES, WordTypes
 from textssl.tokenizer.words import WordFinder, word_starts
 
 __all__ = [
     "ALGORITHMS",
     "LONGEST_WORD",
+    "MOST_WORD_TYPES",
     "SPECIAL_TOKENS",
     "LongWords",
     "TokenizerReport",
     "WordFinder",
+    "WordTypes",
     "check_family",
     "covers_all_bytes",
     "for_causal",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from textssl.errors import UserError
 from textssl.tokenizer.fitting import PRINTABLE_ASCII, SPECIAL_TOKENS, Task, fit, too_small
 from textssl.tokenizer.long_words import LongWords
+from textssl.tokenizer.word_types import WordTypes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -38,6 +40,7 @@ def train_tokenizer(
     byte_fallback: bool = True,
     min_frequency: int = 2,
     long_words: LongWords | None = None,
+    word_types: WordTypes | None = None,
 ) -> PreTrainedTokenizerFast:
     """A tokenizer of at most `vocab_size` tokens, special ones included, fitted to `texts`.
 
@@ -48,8 +51,9 @@ def train_tokenizer(
 
     normalization: None, NFC, NFD, NFKC or NFKD. min_frequency: how often a pair occurs to be merged (bpe, wordpiece).
     Words of more than LONGEST_WORD characters are cut for training, and counted in `long_words`
-    (textssl.tokenizer.long_words has the limits). More than a little text is trained on in a subprocess, which ends
-    with any exception here, such as KeyboardInterrupt.
+    (textssl.tokenizer.long_words has the limits). Of more different words than `word_types.limit` those met last are
+    left out, and counted there. More than a little text is trained on in a subprocess, which ends with any exception
+    here, such as KeyboardInterrupt.
     Raises UserError for an unknown option, no text, or a vocabulary too small for the alphabet.
     """
     if algorithm not in ALGORITHMS:
@@ -63,11 +67,15 @@ def train_tokenizer(
 
     tokenizer = untrained(algorithm)
     normalizer = build_normalizer(algorithm, normalization, lowercase, strip_accents)
-    if normalizer is not None:
+    by_python = normalization if normalizer is not None and steps_of(normalizer) == [normalization] else None
+    if normalizer is not None and by_python is None:
         tokenizer.normalizer = normalizer
     counted = CountedTexts(texts)
+    kept = (word_types or WordTypes()).bound((long_words or LongWords()).cut(counted, algorithm), algorithm)
     task = Task(tokenizer.to_str(), algorithm, vocab_size, len(BYTE_TOKENS) * byte_fallback, min_frequency)
-    tokenizer = fit(task, (long_words or LongWords()).cut(counted, algorithm))
+    tokenizer = fit(task, kept if by_python is None else in_form(kept, by_python))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
     if not counted.characters:
         raise UserError("the input holds no text to train a tokenizer on")
     if tokenizer.get_vocab_size() > vocab_size:
@@ -76,6 +84,18 @@ def train_tokenizer(
         tokenizer = finish_unigram(tokenizer, byte_fallback)
     assert [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS] == [0, 1, 2, 3, 4]
     return as_fast(tokenizer, algorithm)
+
+
+def in_form(texts: Iterable[str], form: Any) -> Iterator[str]:
+    """The texts in a Unicode normal form: Python sees at once whether a text is, which takes the library long."""
+    for text in texts:
+        yield text if unicodedata.is_normalized(form, text) else unicodedata.normalize(form, text)
+
+
+def steps_of(normalizer: normalizers.Normalizer) -> list[str]:
+    """The types of the steps of a normalizer that `build_normalizer` made."""
+    state = json.loads(normalizer.__getstate__())
+    return [step["type"] for step in state["normalizers"]]
 
 
 class CountedTexts:

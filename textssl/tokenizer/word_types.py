@@ -1,0 +1,71 @@
+"""How many different words a tokenizer is trained on: a trainer's memory grows with their number, not with the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+MOST_WORD_TYPES = 2_000_000
+KNOWN_PIECES = 2**20  # pieces between spaces that are remembered to hold known words alone
+# what the pre-tokenizers leave whole, about; WordPiece's cuts at every Chinese character
+IDEOGRAPH = "\u3400-\u9fff\uf900-\ufaff"
+WORD = {
+    "bpe": re.compile(r"\w+|[^\w\s]+"),
+    "wordpiece": re.compile(rf"[{IDEOGRAPH}]|[^\W{IDEOGRAPH}]+|[^\w\s]"),
+    "unigram": re.compile(r"\S+"),
+}
+
+
+@dataclass
+class WordTypes:
+    """The different words met so far, `limit` at most; how often others came that were left out for that."""
+
+    limit: int = MOST_WORD_TYPES
+    left_out: int = 0
+    known: set[str] = field(default_factory=set, repr=False)
+    pieces: set[str] = field(default_factory=set, repr=False)
+
+    def bound(self, texts: Iterable[str], algorithm: str) -> Iterator[str]:
+        """The texts without words that are new when `limit` others are known.
+
+        Between two spaces such a word goes with one of them; elsewhere a line break takes its place, so that what is
+        left makes no new words.
+        """
+        word = WORD[algorithm]
+        spaced = re.compile(rf"( ?)({word.pattern})(?=(\s|\Z)?)")
+
+        def kept(match: re.Match[str]) -> str:
+            if match[2] in self.known:
+                return match[0]
+            self.left_out += 1
+            return "" if match[1] and match[3] is not None else "\n"
+
+        for text in texts:
+            new = set(text.split()) - self.pieces
+            if new and not self.learn(new, word):
+                text = spaced.sub(kept, text)
+            yield text
+
+    def learn(self, pieces: set[str], word: re.Pattern[str]) -> bool:
+        """Whether all words of the pieces are known now."""
+        words = set(word.findall("\n".join(pieces))) - self.known
+        if len(words) + len(self.known) > self.limit:
+            room = self.limit - len(self.known)
+            self.known.update(sorted(words)[:room])  # sorted: a set's order differs between runs
+            return False
+        self.known |= words
+        if len(self.pieces) + len(pieces) > KNOWN_PIECES:
+            self.pieces.clear()
+        self.pieces |= pieces
+        return True
+
+    def as_dict(self) -> dict[str, int]:
+        return {"limit": self.limit, "known": len(self.known), "left_out": self.left_out}
+
+    def note(self) -> str:
+        """One sentence for people, without a full stop."""
+        return (
+            f"{self.left_out:,} times a word was left out of training, since the text has more than {self.limit:,} "
+            "different ones; they are the ones met last, and --max-word-types allows more, for more memory"
+        )

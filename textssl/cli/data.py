@@ -65,7 +65,7 @@ def train_tokenizer(
     threads: Threads = None,
     max_word_types: Annotated[
         int, typer.Option(min=1, metavar="N", help="Leave out words met after so many different ones: bounds memory.")
-    ] = 2_000_000,
+    ] = 1_000_000,
 ) -> None:
     """Train a tokenizer and report how well it fits held-out text.
 

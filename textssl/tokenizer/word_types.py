@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-MOST_WORD_TYPES = 2_000_000
+MOST_WORD_TYPES = 1_000_000
 KNOWN_PIECES = 2**20  # pieces between spaces that are remembered to hold known words alone
 # what the pre-tokenizers leave whole, about; WordPiece's cuts at every Chinese character
 IDEOGRAPH = "\u3400-\u9fff\uf900-\ufaff"

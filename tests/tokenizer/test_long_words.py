@@ -19,6 +19,7 @@ def test_words_are_cut_at_the_limit(algorithm):
     assert "".join(found.split()) == "".join(text.split())
     assert found.split("\n")[0] == f"start {'x' * limit} {'y' * limit}"
     assert (counts.words, counts.characters, counts.left_out) == (2, 3 * limit + 4, 0)
+    assert list(LongWords().cut(["z" * (limit + 1)], algorithm)) == [f"{'z' * limit}\nz"]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -18,6 +18,7 @@ from textssl.data.batches.batching import Limits, TextDealing
 from textssl.data.batches.labelled_examples import LabelPairs
 from textssl.data.batches.loader import JoinedSteps, StepDataset, Steps
 from textssl.data.batches.standalone import StandaloneTokens
+from textssl.data.batches.token_reader import TokenReader
 from textssl.data.corpus.corpus import Corpus
 from textssl.data.labelled.given_pairs import PairOrder, read_pairs
 from textssl.data.plan.plan import Order, Plan
@@ -141,10 +142,10 @@ def given_pairs(
     if config.data.pairs is None:
         return None
     taker = next((part for part in objective.leaves if part.takes_pairs), objective)
-    report = DropReport()
+    report, reader = DropReport(), TokenReader(words, special_tokens=False)
     pairs = read_pairs(
         config.data.pairs,
-        lambda texts: words(list(texts), add_special_tokens=False, verbose=False)["input_ids"],  # type: ignore[arg-type]
+        lambda texts: reader.read(texts).rows,
         seed=config.seed,
         length=config.data.sequence_length,
         score_range=getattr(taker, "score_range", (0.0, 1.0)),

@@ -21,6 +21,7 @@ from textssl.assembly.tokenizers import open_tokenizer
 from textssl.data.batches.batching import Limits
 from textssl.data.batches.labelled_examples import ExampleDealing, LabelPairs, encode_examples
 from textssl.data.batches.loader import StepDataset
+from textssl.data.batches.token_reader import TokenReader
 from textssl.data.keyed_random import LABELLED
 from textssl.data.labelled.labelled_set import Labeled
 from textssl.data.labelled.splits import Splits
@@ -213,7 +214,7 @@ def contrast(
     if config.evaluation.best or config.evaluation.patience:
         raise UserError("evaluation.best is not for objective.name=pairs, which makes no figures on the way")
     length = config.data.sequence_length
-    ids: Any = words(splits.train.texts, add_special_tokens=False, verbose=False)["input_ids"]
+    ids = TokenReader(words, special_tokens=False).read(splits.train.texts).rows
     order = LabelPairs(
         [np.array(one[:length], np.int64) for one in ids],
         splits.train.labels,

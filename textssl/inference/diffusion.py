@@ -16,9 +16,9 @@ from textssl.inference.likelihood import (
     Likelihood,
     batches_of,
     context_of,
-    encoded_texts,
     parts_of,
     summed_nats,
+    token_ids,
 )
 from textssl.models.configuration import read_pretext
 from textssl.sample_types import content_key
@@ -64,7 +64,7 @@ def diffusion_bound(
         raise UserError("the tokenizer has no mask token: the bound of a diffusion model needs one")
     context = context_of(model, tokenizer, context, DEFAULT_PSEUDO_CONTEXT)
     before, after = (list(part) for part in frame_of(tokenizer))
-    ids = encoded_texts(tokenizer, texts)["input_ids"]
+    ids = token_ids(tokenizer, texts)
     rows, owners, plan = [], [], []
     for text, row in enumerate(ids):
         rng = np.random.default_rng([seed, content_key(np.array(row))])  # the same whatever stands beside it

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from textssl.data.batches.token_reader import TokenReader
 from textssl.errors import UserError
 from textssl.inference.cpu_threads import Lanes
 from textssl.inference.loading import context_limit
-from textssl.inference.tokenized import TokenReader, padded
 from textssl.system.progress import working
 from textssl.tokenizer.vocabulary import padding_id
 
@@ -216,6 +216,18 @@ class TransformerEncoder(Encoder):
         with torch.inference_mode():
             hidden = self.backbone(input_ids=ids, attention_mask=mask, **self.options).last_hidden_state
             return mean_pool(hidden, mask).cpu().numpy()
+
+
+def padded(rows: Sequence[np.ndarray], pad_id: int, left: bool = False) -> tuple[Tensor, Tensor]:
+    """(rows, longest) int64 ids and mask, 1 where a token is, from the ids of each text."""
+    length = max(map(len, rows))
+    ids = np.full((len(rows), length), pad_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for place, row in enumerate(rows):
+        span = slice(length - len(row), length) if left else slice(0, len(row))
+        ids[place, span] = row
+        mask[place, span] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:

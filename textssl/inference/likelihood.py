@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from textssl.data.batches.token_reader import TokenReader
 from textssl.errors import UserError
 from textssl.inference.features import evaluation_mode
 from textssl.inference.loading import context_limit
@@ -97,7 +98,7 @@ def causal_likelihood(
     if not 1 <= stride <= context:
         raise UserError(f"stride is {stride}, it must be between 1 and the context, {context}")
     start_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    sequences = ids = encoded_texts(tokenizer, texts)["input_ids"]
+    sequences = ids = token_ids(tokenizer, texts)
     nats = np.zeros(len(texts))
     if start_id is None:
         nats += [bool(row) * math.log(model.config.vocab_size) for row in ids]
@@ -146,9 +147,8 @@ def pseudo_likelihood(
     before, after = (list(part) for part in frame_of(tokenizer))
     if prediction_offset(model.config) > len(before):
         raise UserError("the model predicts a token at the place before it, and the tokenizer puts none before a text")
-    encoded = encoded_texts(tokenizer, texts)
-    ids = encoded["input_ids"]
-    ends = _word_ends(tokenizer, encoded) if hide_rest else [list(range(1, len(row) + 1)) for row in ids]
+    ids = token_ids(tokenizer, texts)
+    ends = _word_ends(tokenizer, texts) if hide_rest else [list(range(1, len(row) + 1)) for row in ids]
     rows, owners, plan = [], [], []
     for text, row in enumerate(ids):
         for start, stop in parts_of(len(row), context - len(before) - len(after)):
@@ -197,12 +197,12 @@ def _logits(model: Any, inputs: Tensor, mask: Tensor, scored: Tensor) -> Tensor:
     return model.get_output_embeddings()(transform(model, hidden[scored]))
 
 
-def _word_ends(tokenizer: Any, encoded: Any) -> list[list[int]]:
+def _word_ends(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """For each token of each text the place after the last token of its word."""
     if not getattr(tokenizer, "is_fast", False):
         raise UserError("this tokenizer does not tell where words end: set hide_rest to false")
     finder, ends = WordFinder(tokenizer.backend_tokenizer), []
-    for encoding in encoded.encodings:
+    for encoding in tokenizer(list(texts), add_special_tokens=False, verbose=False).encodings:
         starts = np.flatnonzero(finder.starts([encoding], np.array(encoding.ids, dtype=np.int64)))
         bounds = [*starts.tolist(), len(encoding.ids)]
         ends.append([stop for start, stop in pairwise(bounds) for _ in range(start, stop)])
@@ -226,10 +226,11 @@ def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, conte
     return context
 
 
-def encoded_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Any:
+def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Of each text whole, without special tokens. Raises UserError where there is no text."""
     if not any(texts):
         raise UserError("there is no text to score")
-    return tokenizer(list(texts), add_special_tokens=False, verbose=False)
+    return [row.tolist() for row in TokenReader(tokenizer, special_tokens=False).read(texts).rows]
 
 
 def batches_of(model: PreTrainedModel, lengths: Sequence[int], progress: str | None) -> Iterator[list[int]]:

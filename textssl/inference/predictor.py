@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.data.batches.labelled_examples import read_rows
+from textssl.data.batches.labelled_examples import ExampleReader
 from textssl.errors import UserError
 from textssl.inference.cpu_threads import pack_linears
 from textssl.inference.encoders import load_encoder
-from textssl.inference.features import Encoder, Tokenized, evaluation_mode
+from textssl.inference.features import Encoder, Tokenized, evaluation_mode, padded
 from textssl.inference.loading import (
     context_limit,
     find_model,
@@ -22,7 +22,6 @@ from textssl.inference.loading import (
     load_tokenizer,
     load_weights,
 )
-from textssl.inference.tokenized import padded
 from textssl.models.linear_head import LABELS, LinearHead, softmax
 from textssl.models.static import is_static_folder
 from textssl.tokenizer.vocabulary import padding_id
@@ -54,6 +53,7 @@ class Logits(Encoder):
         if model.config.pad_token_id is None:  # decoders find a text's last token by it
             model.config.pad_token_id = padding_id(tokenizer)
         self.pad_id: Any = model.config.pad_token_id
+        self.reader = ExampleReader(tokenizer, self.limit)
         self.takes_types = "token_type_ids" in tokenizer.model_input_names
         self.left = tokenizer.padding_side == "left"
 
@@ -67,10 +67,8 @@ class Logits(Encoder):
     def tokenize(self, texts: Sequence[Any]) -> Tokenized:
         pairs = bool(texts) and not isinstance(texts[0], str)
         sides = zip(*texts, strict=True) if pairs else [texts]
-        rows, _ = read_rows(self.tokenizer, self.limit, *sides)
-        lengths = np.array([len(ids) for ids, _ in rows], np.int64)
-        at_limit = int(np.count_nonzero(lengths == self.limit))
-        return Tokenized(rows, lengths, at_limit)
+        rows, cut = self.reader.read(*sides)
+        return Tokenized(rows, np.array([len(ids) for ids, _ in rows], np.int64), cut)
 
     def forward(self, items: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         ids, mask = padded([ids for ids, _ in items], self.pad_id, left=self.left)

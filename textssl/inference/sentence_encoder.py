@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding
 from transformers import PreTrainedTokenizerBase
 
+from textssl.data.batches.token_reader import TokenReader
 from textssl.errors import UserError
-from textssl.inference.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized
-from textssl.inference.tokenized import TokenReader, fast_ids, padded
+from textssl.inference.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized, padded
 from textssl.tokenizer.vocabulary import padding_id
 
 STATIC_BATCH_TEXTS = 256  # a lookup and a mean: the batch only has to be large against its overhead
@@ -105,11 +106,15 @@ class SentenceEncoder(Encoder):
     def device(self) -> torch.device:
         return self.model.device
 
-    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+    @cached_property
+    def reader(self) -> TokenReader | None:
+        """Of a tokenizer of its own, since the next texts are read while the model is at work."""
         tokenizer = copy.deepcopy(self.model.tokenizer)
-        if isinstance(tokenizer, PreTrainedTokenizerBase):
-            reader = TokenReader(tokenizer, self.max_tokens)
-            _, lengths, truncated = reader.read([self.prompt + text for text in texts])
+        return TokenReader(tokenizer, self.max_tokens) if isinstance(tokenizer, PreTrainedTokenizerBase) else None
+
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        if self.reader is not None:
+            _, lengths, truncated = self.reader.read([self.prompt + text for text in texts])
             return Tokenized(texts, lengths, truncated)
         return Tokenized(texts, np.array([1 + len(text) // 4 for text in texts], dtype=np.int64), 0)
 
@@ -133,12 +138,12 @@ class PaddedEncoder(SentenceEncoder):
 
     def __init__(self, model: Any, **options: Any) -> None:
         super().__init__(model, **options)
-        self.tokenizer: PreTrainedTokenizerBase = copy.deepcopy(model.tokenizer)
-        self.reader = TokenReader(self.tokenizer, self.max_tokens)
+        self.tokenizer: PreTrainedTokenizerBase = model.tokenizer
         self.pad_id = padding_id(self.tokenizer)
         self.takes_types = "token_type_ids" in self.tokenizer.model_input_names
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        assert self.reader is not None
         return Tokenized(*self.reader.read([self.prompt + text for text in texts] if self.prompt else texts))
 
     def forward(self, items: Sequence[np.ndarray]) -> np.ndarray:
@@ -155,9 +160,12 @@ class StaticEncoder(SentenceEncoder):
     parallel = False  # tokenizing is nearly all of the work, and has its own threads
     slice_texts = STATIC_BATCH_TEXTS  # nothing to sort: small slices let the lookup overlap with tokenizing
 
+    @cached_property
+    def reader(self) -> TokenReader:
+        return TokenReader(self.model.tokenizer, special_tokens=False)
+
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
-        whole = [self.prompt + text for text in texts] if self.prompt else texts
-        return Tokenized(*fast_ids(self.model.tokenizer, whole, add_special_tokens=False))
+        return Tokenized(*self.reader.read([self.prompt + text for text in texts] if self.prompt else texts))
 
     def batches(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
         places = np.arange(len(lengths))  # texts without a token too: modules behind may have a bias

@@ -23,6 +23,7 @@ WAIT_SECONDS = 1.0  # between two looks
 _works: list[Work] = []  # that are under way, the innermost last
 _speaker: Speaker | None = None
 _spoken = 0.0  # when something was said last, by the monotonic clock
+_lines: set[str] = set()  # that were said once
 
 
 class Work:
@@ -113,6 +114,16 @@ def said() -> None:
     """Something was printed: the next line is not due for EVERY_SECONDS."""
     global _spoken
     _spoken = time.monotonic()
+
+
+def say_once(line: str) -> None:
+    """A line on standard error, where the first process has not said it before."""
+    from textssl.system.terminal import Terminal  # here, as `textssl --help` needs none of it
+
+    if line not in _lines and not _silent():
+        _lines.add(line)
+        Terminal(stderr=True).print(line, soft_wrap=True)
+        said()
 
 
 def begin(work: Work) -> None:

@@ -8,6 +8,8 @@ import random
 import unicodedata
 from collections.abc import Callable, Iterator
 
+from tokenizers import Tokenizer
+
 SEED = 20
 DRAWN = 300  # strings of each kind that is drawn
 # fmt: off
@@ -46,6 +48,14 @@ def hard_strings() -> list[str]:
         *drawn,
         *blocks(),
     ]
+
+
+def around_special(tokenizer: Tokenizer) -> list[str]:
+    """Strings that hold the special tokens of a tokenizer, between letters, spaces and each other."""
+    tokens = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    forms = ("{}", " {} ", "a{}b", "a {} b", "{}{}", "\n{}\n", "é {}.", "x  {}  y")
+    cases = [case for token in tokens for case in dict.fromkeys((token, token.lower(), token.upper(), token[:-1]))]
+    return [form.replace("{}", case) for case in cases for form in forms]
 
 
 def blocks() -> Iterator[str]:

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textssl.batch import Examples, stack_examples
 from textssl.data.batches.batching import Limits, deal_by_length
+from textssl.data.batches.token_reader import TokenReader
 from textssl.data.keyed_random import PAIRS
 from textssl.data.labelled.labelled_set import Labeled
 from textssl.data.labelled.splits import by_class
@@ -26,27 +27,43 @@ def encode_examples(
 
     A pair is cut where it is longer at the time, as the tokenizer does.
     """
-    rows, encoded = read_rows(tokenizer, length, labeled.texts, labeled.text_b)
+    rows, cut = ExampleReader(tokenizer, length).read(labeled.texts, labeled.text_b)
     targets = labeled.scores if labeled.scores is not None else [facts.classes.index(one) for one in labeled.labels]
     examples = [Example(ids, types, float(target)) for (ids, types), target in zip(rows, targets, strict=True)]
-    return examples, sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+    return examples, cut
 
 
-def read_rows(
-    tokenizer: PreTrainedTokenizerBase, length: int, texts: Sequence[str], second: Sequence[str] | None = None
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], Any]:
-    """Token ids and token types of each text, or pair with `second`, cut at `length`; and what the tokenizer returned.
+class ExampleReader:
+    """Texts, or pairs of them, as a classifier reads them: cut at `length` tokens, special ones included.
 
     A text without tokens is one padding token, so that every text has an answer.
     """
-    sides: list[Any] = [list(texts)] if second is None else [list(texts), list(second)]
-    encoded: Any = tokenizer(*sides, truncation=True, max_length=length, return_token_type_ids=True, verbose=False)
-    pad = padding_id(tokenizer)
-    rows = [
-        (np.array(ids or [pad], np.int64), np.array(types or [0], np.int64))
-        for ids, types in zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)
-    ]
-    return rows, encoded
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
+        self.tokenizer, self.length, self.pad = tokenizer, length, padding_id(tokenizer)
+        self.texts = TokenReader(tokenizer, length)
+
+    def read(
+        self, texts: Sequence[str], second: Sequence[str] | None = None
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+        """Token ids and token types of each text, or pair with `second`, (tokens,) int64; and how many were cut."""
+        frame = self.texts.frame
+        if second is None and frame is not None and frame.plain:
+            rows, lengths, cut = self.texts.read(texts)
+            types = np.zeros(max(1, int(lengths.max(initial=0))), np.int64)
+            pad = np.array([self.pad], np.int64)
+            return [(row, types[: len(row)]) if len(row) else (pad, types[:1]) for row in rows], cut
+        sides: list[Any] = [list(texts)] if second is None else [list(texts), list(second)]
+        options: Any = {"truncation": True, "max_length": self.length, "return_token_type_ids": True}
+        encoded: Any = self.tokenizer(*sides, **options, verbose=False)
+        pairs = [
+            (np.array(ids or [self.pad], np.int64), np.array(types or [0], np.int64))
+            for ids, types in zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)
+        ]
+        if encoded.encodings is not None:
+            return pairs, sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+        # a tokenizer in Python does not tell what it cut; a text of just that length counts too
+        return pairs, sum(len(ids) == self.length for ids, _ in pairs)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ COLUMNS = ("text_a", "text_b", "label", "score")
 NEGATIVES = ("negative", *(f"negative_{number}" for number in range(1, 101)))
 _NEGATIVE_NAMES = frozenset(NEGATIVES)
 WANTED = "a pair file has the columns text_a and text_b, and where known negative, negative_1, ..., label, score"
-Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+Encode = Callable[[Sequence[str]], Sequence[Sequence[int]] | Sequence[np.ndarray]]
 
 
 class PairOrder(InMemory):

@@ -121,7 +121,7 @@ class Encoder(ABC):
         vectors = np.zeros((len(tokenized.items), self.width), dtype=np.float32)
 
         def compute(places: np.ndarray) -> np.ndarray:
-            return self.forward([tokenized.items[place] for place in places])
+            return self.forward(self.taken(tokenized.items, places))
 
         for places, values in lanes.map(compute, self.batches(tokenized.lengths)):
             vectors[places] = unit_rows(values) if self.unit_length else values
@@ -135,6 +135,10 @@ class Encoder(ABC):
         """Places of the texts of each forward pass. lengths: (texts,) tokens."""
         kind = "cpu" if self.device.type == "cpu" else "gpu"
         return batches_by_length(lengths, self.batch_tokens or BATCH_TOKENS[kind])
+
+    def taken(self, items: Sequence[Any], places: np.ndarray) -> Sequence[Any]:
+        """The items of a batch."""
+        return [items[place] for place in places.tolist()]
 
     def running(self) -> AbstractContextManager[object]:
         """Entered around all forward passes of a stream."""

@@ -14,6 +14,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding
 from transformers import PreTrainedTokenizerBase
 
+from textssl.data.batches.id_readers import Rows
 from textssl.data.batches.token_reader import TokenReader
 from textssl.errors import UserError
 from textssl.inference.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized, padded
@@ -171,8 +172,9 @@ class StaticEncoder(SentenceEncoder):
         places = np.arange(len(lengths))  # texts without a token too: modules behind may have a bias
         return iter(np.split(places, range(STATIC_BATCH_TEXTS, len(places), STATIC_BATCH_TEXTS)))
 
-    def forward(self, items: Sequence[np.ndarray]) -> np.ndarray:
-        ends = np.cumsum([len(item) for item in items])
-        ids = torch.from_numpy(np.concatenate(items)).to(self.device)
-        offsets = torch.from_numpy(np.concatenate([[0], ends[:-1]]).astype(np.int64)).to(self.device)
-        return self.pooled({"input_ids": ids, "offsets": offsets})
+    def taken(self, items: Rows, places: np.ndarray) -> Rows:
+        return items[int(places[0]) : int(places[-1]) + 1]
+
+    def forward(self, items: Rows) -> np.ndarray:
+        ids = torch.from_numpy(items.flat).to(self.device)
+        return self.pooled({"input_ids": ids, "offsets": torch.from_numpy(items.bounds[:-1]).to(self.device)})

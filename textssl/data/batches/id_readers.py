@@ -18,7 +18,7 @@ class Rows(Sequence[np.ndarray]):
     """Rows of different lengths in one array. flat: (tokens,); bounds: (rows + 1,) where each begins and ends in it."""
 
     def __init__(self, flat: np.ndarray, lengths: np.ndarray) -> None:
-        self.flat, self.bounds = flat, np.concatenate([[0], np.cumsum(lengths)])
+        self.flat, self.bounds = flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
@@ -26,18 +26,21 @@ class Rows(Sequence[np.ndarray]):
     @overload
     def __getitem__(self, index: int) -> np.ndarray: ...
     @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: slice) -> Rows: ...
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
-        return self.flat[self.bounds[place] : self.bounds[place + 1]]
+        """A row, or rows one after another, without a copy."""
+        if not isinstance(index, slice):
+            place = index if index >= 0 else index + len(self)
+            return self.flat[self.bounds[place] : self.bounds[place + 1]]
+        start, stop, step = index.indices(len(self))
+        assert step == 1 and start <= stop
+        return Rows(self.flat[self.bounds[start] : self.bounds[stop]], np.diff(self.bounds[start : stop + 1]))
 
 
 class Read(NamedTuple):
     """rows: (tokens,) int64 ids of each text. lengths: (texts,) int64. cut: how many texts were longer."""
 
-    rows: Sequence[np.ndarray]
+    rows: Rows
     lengths: np.ndarray
     cut: int
 
@@ -151,4 +154,5 @@ def spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def read_of(rows: list[np.ndarray]) -> Read:
-    return Read(rows, np.array([len(row) for row in rows], dtype=np.int64), 0)
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    return Read(Rows(np.concatenate(rows) if rows else np.zeros(0, np.int64), lengths), lengths, 0)

@@ -9,7 +9,7 @@ its tokenizer. The peer runs with its default batch_size of 32 and with the best
 is `load_encoder(...).embed`, which `textssl embed` writes down. The sides take turns; ratios are medians over rounds of
 a round's own ratio, so that a busy machine troubles both alike; beside them stands the ratio of processor time, which
 other programs hardly change (with --threads 1 it says the same; with more, threads that wait for each other count).
-Vectors have to agree to 1e-5.
+Vectors have to agree to 1e-5. On the static model model2vec runs too, where it is installed, one process as ours.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 BATCH_SIZES = (1, 4, 8, 16, 64, 128, 512)
@@ -61,6 +62,18 @@ def model_folder(name: str, folder: Path) -> Path:
     return folder / name
 
 
+def model2vec_of(peer):
+    """The same table under the same tokenizer, without what model2vec leaves out of texts: unknown words."""
+    from model2vec import StaticModel
+    from tokenizers import Tokenizer
+
+    table = peer[0].embedding.weight.detach().numpy()
+    words = Tokenizer.from_str(peer.tokenizer.to_str())
+    model = StaticModel(table, words, normalize=False, max_length=None)
+    model.unk_token_id = None
+    return model
+
+
 def seconds(function: Callable[[], object]) -> tuple[float, float]:
     """By the clock, and of processor time."""
     start, used = time.perf_counter(), time.process_time()
@@ -90,6 +103,12 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
     probe = texts[:PROBE_TEXTS] if name == "minilm" else texts
     best = min(sizes, key=lambda size: min(seconds(lambda: encode(size, probe)) for _ in range(2)))
     sides = {"ours": lambda: ours.embed(texts), "peer, 32": lambda: encode(32), f"peer, {best}": lambda: encode(best)}
+    if name == "static" and find_spec("model2vec"):
+        other = model2vec_of(peer)
+        sides["model2vec"] = lambda: other.encode(texts, max_length=None, use_multiprocessing=False)
+        apart = np.abs(ours.embed(texts[:PROBE_TEXTS]) - other.encode(texts[:PROBE_TEXTS], max_length=None)).max()
+        if apart > 1e-5:
+            sys.exit(f"the vectors of model2vec differ by {apart:.1e}")
     taken: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
     for _ in range(arguments.rounds):
         for side, function in sides.items():

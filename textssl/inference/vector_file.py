@@ -18,6 +18,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,11 @@ class VectorWriter:
 
     def _append(self, vectors: np.ndarray, sources: Sequence[str], truncated: int, tokens: int) -> None:
         first = self.progress["rows"]
-        rows = vectors.astype(self.stored).tobytes()
+        rows = vectors.astype(self.stored, copy=False).tobytes()
         self.vectors.write(rows)
-        lines = (
-            json.dumps({"row": first + row, "source": source}, ensure_ascii=False) for row, source in enumerate(sources)
-        )
-        places = "".join(f"{line}\n" for line in lines).encode()
+        # as json.dumps writes it, several times faster
+        lines = [f'{{"row": {row}, "source": {quoted(source)}}}\n' for row, source in enumerate(sources, first)]
+        places = "".join(lines).encode()
         self.ids.write(places)
         for name, written in zip(GROWING, (rows, places), strict=True):
             self.sums[name].update(written)

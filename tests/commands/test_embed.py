@@ -21,6 +21,7 @@ from tests.forked import Forked, quick_interpreter
 from tests.tiny import texts, tiny_tokenizer
 from textssl.commands import embed as workflow
 from textssl.errors import UserError
+from textssl.inference.compute import Compute, worst_cosine
 from textssl.system import subprocesses
 
 DOCUMENTS = [text[:300] for text in texts()[:60]]
@@ -189,6 +190,7 @@ def test_a_killed_command_goes_on(kill, model, tmp_path, monkeypatch):
         ({"out": "v.txt"}, "must end in .npy or .parquet"),
         ({"out": "folder.npy"}, "is the folder"),
         ({"precision": "int4"}, "--precision is 'int4'"),
+        ({"compute": "int8"}, "--compute is 'int8', it must be one of auto, float32, bfloat16"),
         ({"truncate_dim": 33}, "--truncate-dim is 33, but the vectors of .* have 32"),
         ({"workers": 0}, "--workers is 0"),
         ({"model": "nowhere"}, "no model folder"),
@@ -303,3 +305,38 @@ def test_a_length_that_the_folder_does_not_say_is_printed(model, text, tmp_path,
     assert "does not say at how many tokens" in capsys.readouterr().out
     textssl.embed(bare, text, tmp_path / "v.npy", max_tokens=16)
     assert "does not say" not in capsys.readouterr().out
+
+
+def test_the_format_of_the_model_is_chosen_said_and_written(model, text, tmp_path, monkeypatch, capsys):
+    exact = textssl.embed(model, text, tmp_path / "exact.parquet")
+    assert exact.compute == "float32" and "computing in float32 (no native" in capsys.readouterr().err
+    monkeypatch.setattr(workflow, "fast_format", lambda: Compute("bfloat16", "native"))
+    chosen = textssl.embed(model, text, tmp_path / "auto.parquet")
+    said = capsys.readouterr().err
+    assert chosen.compute == "bfloat16" and "computing in bfloat16 (native; worst cosine to float32 0.99" in said
+    given = textssl.embed(model, text, tmp_path / "given.parquet", compute="bfloat16")
+    asked = textssl.embed(model, text, tmp_path / "asked.parquet", compute="float32")
+    tables = [pyarrow.parquet.read_table(result.out) for result in (exact, chosen, given, asked)]
+    formats = [json.loads(table.schema.metadata[b"textssl"])["compute"] for table in tables]
+    assert formats == ["float32", "bfloat16", "bfloat16", "float32"]
+    vectors = [np.array(table["embedding"].to_pylist(), np.float32) for table in tables]
+    assert np.array_equal(vectors[0], vectors[3]) and np.array_equal(vectors[1], vectors[2])
+    assert not np.array_equal(vectors[0], vectors[1]) and worst_cosine(vectors[0], vectors[1]) > 0.999
+
+
+@pytest.mark.parametrize("first", ["float32", "bfloat16"])
+def test_an_interrupted_job_keeps_its_format_on_another_processor(first, model, text, tmp_path, monkeypatch, capsys):
+    for name in ("float32", "bfloat16"):
+        textssl.embed(model, text, tmp_path / f"{name}.npy", compute=name)
+    monkeypatch.setattr(workflow, "fast_format", lambda: Compute(first, "here"))
+    stop = interrupt(monkeypatch, windows=2)
+    with pytest.raises(Interrupted):
+        textssl.embed(model, text, tmp_path / "v.npy")
+    stop()
+    capsys.readouterr()
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[first]
+    monkeypatch.setattr(workflow, "fast_format", lambda: Compute(other, "there"))
+    result = textssl.embed(model, text, tmp_path / "v.npy")
+    assert result.resumed > 0 and result.compute == first
+    assert f"computing in {first} (as in the start before)" in capsys.readouterr().err
+    assert (tmp_path / "v.npy").read_bytes() == (tmp_path / f"{first}.npy").read_bytes()

@@ -31,12 +31,13 @@ from textssl.objectives.base import FORWARDS, Facts, Objective
 from textssl.sections import Config
 from textssl.sharding import count_shards, shard_module
 from textssl.system.files import check_place, write_text
+from textssl.system.hardware import native_bfloat16
 from textssl.system.lock import NAME as LOCK
 from textssl.system.lock import check_free, hold
 from textssl.system.threads import choose_threads, use
 from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
-from textssl.training.precision import choose_precision, native_bfloat16
+from textssl.training.precision import choose_precision
 from textssl.training.schedule import StepProgress
 from textssl.training.summary import Summary, summarize
 from textssl.training.tracking import METRICS, announce, check_tensorboard

@@ -48,6 +48,12 @@ class Precision(StrEnum):
     int8 = "int8"
 
 
+class Compute(StrEnum):
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 ConfigFile = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file, or a name of `textssl configs list`, such as crops.")
 ]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from textssl.cli.arguments import (
+    Compute,
     DocumentUnit,
     Input,
     Model,
@@ -82,6 +83,12 @@ def embed(
     prompt: Annotated[
         str | None, typer.Option(metavar="NAME|TEXT", help="Text to put before each input, for models with prompts.")
     ] = None,
+    compute: Annotated[
+        Compute,
+        typer.Option(
+            help="Format inside the model; auto: bfloat16 where it is native and a sample keeps its direction."
+        ),
+    ] = Compute.auto,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes; the output is the same for any number.")] = 1,
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,

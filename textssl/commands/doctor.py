@@ -20,7 +20,8 @@ from textssl.data.samples.cache import cache_folder
 from textssl.errors import printable
 from textssl.models.varlen import COMPUTE_CAPABILITY, VARLEN
 from textssl.named_configs import repository
-from textssl.training.precision import NATIVE_BFLOAT16, choose_precision, native_bfloat16
+from textssl.system.hardware import bfloat16_feature, native_bfloat16
+from textssl.training.precision import choose_precision
 
 REQUIRED = (
     *("torch", "transformers", "tokenizers", "huggingface_hub", "datasets", "accelerate", "sentence-transformers"),
@@ -29,7 +30,7 @@ REQUIRED = (
 )
 EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "eval": (("mteb", "lm-eval"), "standard benchmarks"),
-    "fast": (("gigatoken", "nanotoken"), "prepare with engines that tokenize many times faster"),
+    "fast": (("gigatoken", "nanotoken"), "engines that tokenize many times faster"),
     "track": (("tensorboard",), "live curves (train.tensorboard)"),
     "notebooks": (("matplotlib", "nbformat", "nbclient", "ipykernel"), "notebooks and their pictures"),
     "dev": (
@@ -110,7 +111,7 @@ def cpu_device() -> dict[str, Any]:
     """float32, and whether bfloat16 may be asked for: without native arithmetic it is 50 to 100 times slower."""
     abilities = torch.cpu.get_capabilities()
     processor = abilities.get("cpu_name") or platform.processor() or platform.machine()
-    feature = next((name for name in NATIVE_BFLOAT16 if abilities.get(name)), None)
+    feature = bfloat16_feature()
     asked = f"native bfloat16 here ({feature}): try train.precision=bfloat16"
     return {
         "device": "cpu",

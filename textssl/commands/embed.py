@@ -5,26 +5,30 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from functools import cache
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 
 from textssl import __version__
+from textssl.data.corpus.engine_choice import first_documents
 from textssl.data.text.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.text.inputs import HUB
 from textssl.errors import UserError, printable
 from textssl.explanations import shortened
+from textssl.inference.compute import COMPUTES, SAMPLE_CHARACTERS, Compute, fast_format, proved_format
 from textssl.inference.embedding_processes import EmbedderPool
 from textssl.inference.encoders import load_encoder
 from textssl.inference.features import Encoder, unit_rows
 from textssl.inference.loading import default_device, find_model, length_note, model_hash
-from textssl.inference.vector_file import PRECISIONS, SUFFIXES, VectorWriter, written_files
+from textssl.inference.vector_file import PRECISIONS, SUFFIXES, VectorWriter, unfinished_settings, written_files
 from textssl.sections import MOST_WORKERS
 from textssl.system.files import check_output
 from textssl.system.interrupts import Interrupted
@@ -40,7 +44,8 @@ WINDOW_CHARACTERS = 2**20
 @dataclass(frozen=True)
 class Embedded:
     """What became of a job. texts: rows of the file, or saved so far. width: size of a vector. tokens: after the cut.
-    truncated: texts that were cut. resumed: texts that an earlier start had done. stopped_by: the signal, if any."""
+    truncated: texts that were cut. resumed: texts that an earlier start had done. compute: the format that vectors were
+    computed in. stopped_by: the signal, if any."""
 
     out: Path
     texts: int
@@ -49,6 +54,7 @@ class Embedded:
     truncated: int
     dropped: int
     resumed: int
+    compute: str
     stopped_by: str | None = None
 
 
@@ -66,6 +72,7 @@ def embed(
     one_document_per: str = "blank-line",
     strict: bool = False,
     threads: int | None = None,
+    compute: str = "auto",
 ) -> Embedded:
     """Write the vectors of all texts to `out`, in the order of the input, and print what became of them.
 
@@ -76,13 +83,15 @@ def embed(
     length again. normalize: True or False; None: as the modules of the model say, which for a plain transformers
     folder is the mean over its tokens. max_tokens: where longer texts are cut, special tokens counted, which a static
     encoder cannot; None: where the model ends. prompt: name or text of a sentence-transformers prompt. workers:
-    processes; threads: that compute, by default as many as are free; the bytes written do not depend on them.
+    processes; threads: that compute, by default as many as are free; the bytes written do not depend on them. compute:
+    float32 or bfloat16 in the model, auto for bfloat16 where the hardware has it and a sample of the texts keeps the
+    direction of its vectors; the numbers written are of `precision`.
 
     An interrupted job goes on when it is started again with the same settings. Raises UserError.
     """
     out, console, report = Path(out), Terminal(), DropReport()
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
-    check_options(out, precision, truncate_dim, max_tokens, workers)
+    check_options(out, precision, truncate_dim, max_tokens, workers, compute)
     folder = find_model(model)
     sources = [source for source in expand_inputs(inputs) if not source.startswith(HUB)]
     for file in written_files(out, precision):
@@ -90,16 +99,24 @@ def embed(
     documents = read_documents(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
-    choices = {"max_tokens": max_tokens, "normalize": normalize, "prompt": prompt}
+    choices: dict[str, Any] = {"max_tokens": max_tokens, "normalize": normalize, "prompt": prompt}
     settings = {"model": model_hash(folder), "input": fingerprint(inputs), "precision": precision}
     settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
     settings |= {"one_document_per": one_document_per, "device": default_device().type}
     settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
     tell(Terminal(stderr=True), f"embedding with {use(choose_threads(threads))}")
+    load = cache(lambda format: load_encoder(folder, **{**choices, "compute": format}))
+    if compute == "auto":
+        documents, chosen = choose_compute(documents, out, settings, load)
+    else:
+        chosen = Compute(compute, "--compute")
+    tell(Terminal(stderr=True), str(chosen))
+    settings["compute"] = choices["compute"] = chosen.format
     with ExitStack() as stack:
-        encoder = load_encoder(folder, **choices) if workers == 1 else stack.enter_context(
+        encoder = load(chosen.format) if workers == 1 else stack.enter_context(
             EmbedderPool({"model": str(folder), **choices}, workers)
         )  # fmt: skip
+        load.cache_clear()  # of two formats that were compared, one goes
         if max_tokens is not None and encoder.max_tokens is None:
             raise UserError(
                 f"--max-tokens is {max_tokens}, but {model} cuts no text (a static encoder reads every token): "
@@ -125,17 +142,44 @@ def embed(
             stopped_by = signal.name
     done = writer.progress
     result = Embedded(
-        out, done["rows"], width, done["tokens"], done["truncated"], report.total, writer.resumed, stopped_by
+        out,
+        texts=done["rows"],
+        width=width,
+        tokens=done["tokens"],
+        truncated=done["truncated"],
+        dropped=report.total,
+        resumed=writer.resumed,
+        compute=chosen.format,
+        stopped_by=stopped_by,
     )
     show(console, result, files, precision, encoder.max_tokens, report)
     return result
 
 
-def check_options(out: Path, precision: str, truncate_dim: int | None, max_tokens: int | None, workers: int) -> None:
+def choose_compute(
+    documents: Iterator[Document], out: Path, settings: dict[str, Any], load: Callable[[str], Encoder]
+) -> tuple[Iterator[Document], Compute]:
+    """The format that an interrupted job of the same settings began with, else what hardware and texts allow; and the
+    documents, whole again."""
+    before = unfinished_settings(out) or {}
+    if before == {**settings, "compute": before.get("compute")} and before["compute"] in COMPUTES:
+        return documents, Compute(before["compute"], "as in the start before")
+    wanted = fast_format()
+    if wanted.format == "float32":
+        return documents, wanted
+    sample = list(first_documents(documents, SAMPLE_CHARACTERS))
+    return chain(sample, documents), proved_format(wanted, load, [document.text for document in sample])
+
+
+def check_options(
+    out: Path, precision: str, truncate_dim: int | None, max_tokens: int | None, workers: int, compute: str
+) -> None:
     if out.suffix not in SUFFIXES:
         raise UserError(f"--out {out} must end in {' or '.join(SUFFIXES)}")
     if precision not in PRECISIONS:
         raise UserError(f"--precision is {precision!r}, it must be one of {', '.join(PRECISIONS)}")
+    if compute not in COMPUTES:
+        raise UserError(f"--compute is {shortened(compute)!r}, it must be one of {', '.join(COMPUTES)}")
     for name, value in (("--truncate-dim", truncate_dim), ("--max-tokens", max_tokens), ("--workers", workers)):
         if value is not None and value < 1:
             raise UserError(f"{name} is {value}, it must be at least 1")

@@ -34,21 +34,26 @@ def load_encoder(
     device: torch.device | None = None,
     normalize: bool | None = True,
     prompt: str | None = None,
+    compute: str = "float32",
 ) -> Encoder:
     """The encoder of a model folder (or run folder, `sample:NAME`, hub name).
 
     max_tokens: where longer texts are cut, at most what the model takes; None: there. normalize: vectors of length 1
     or, with False, as they are before any normalizing; None: as the folder's modules say. prompt: for
-    sentence-transformers folders, the name of one of its prompts or the text itself. Raises UserError.
+    sentence-transformers folders, the name of one of its prompts or the text itself. compute: bfloat16 for the weights
+    and activations of the transformer; pooling and what follows is in float32 always. Raises UserError.
     """
-    folder = find_model(model)
+    folder, dtype = find_model(model), {"float32": torch.float32, "bfloat16": torch.bfloat16}[compute]
     if is_sentence_model(folder):
-        return _sentence_encoder(
-            load_sentence_model(folder, device), max_tokens=max_tokens, normalize=normalize, prompt=prompt
+        encoder = _sentence_encoder(
+            load_sentence_model(folder, device, dtype), max_tokens=max_tokens, normalize=normalize, prompt=prompt
         )
+        if dtype != torch.float32 and not encoder.narrows:
+            raise UserError(f"{folder} is a static encoder, which computes in float32 alone: leave bfloat16 out")
+        return encoder
     if prompt is not None:
         raise UserError(f"--prompt is for sentence-transformers models, which {folder} is not: leave it out")
-    weights = load_weights(folder, AutoModel, device)
+    weights = load_weights(folder, AutoModel, device, dtype)
     pack_linears(weights)
     return TransformerEncoder(weights, load_tokenizer(folder), max_tokens=max_tokens, unit_length=bool(normalize))
 
@@ -81,21 +86,35 @@ def _sentence_encoder(
     return sentence_encoder(model, max_tokens=max_tokens, unit_length=bool(normalize), prompt=prompt)
 
 
-def load_sentence_model(folder: Path, device: torch.device | None = None) -> Any:
-    """A SentenceTransformer from a folder, float32, without running code from it. Raises UserError."""
+def load_sentence_model(folder: Path, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Any:
+    """A SentenceTransformer from a folder, without running code from it. Raises UserError.
+
+    dtype: of its transformer; the modules behind that are in float32.
+    """
     from sentence_transformers import SentenceTransformer  # a second to import, needed for such folders only
 
     try:
         with quiet():
-            return SentenceTransformer(
+            model = SentenceTransformer(
                 str(folder),
                 device=str(device or default_device()),
                 local_files_only=True,
                 trust_remote_code=False,
-                model_kwargs={"dtype": torch.float32},
+                model_kwargs={"dtype": dtype},
             ).eval()
     except BROKEN_FOLDER as error:
         raise UserError(f"{folder} could not be loaded by sentence-transformers: {first_line(error)}") from error
+    if dtype != torch.float32:
+        for module in list(model)[1:]:
+            module.float()
+        model[0].register_forward_hook(_widen)
+    return model
+
+
+def _widen(module: nn.Module, inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
+    """What a transformer gives in float32."""
+    floating = {name: value for name, value in features.items() if torch.is_tensor(value) and value.is_floating_point()}
+    return {**features, **{name: value.float() for name, value in floating.items()}}
 
 
 def reinitialise(sentence_model: nn.Module) -> None:

@@ -67,6 +67,7 @@ class Encoder(ABC):
     batch_tokens: int | None = None  # None: BATCH_TOKENS of the device
     slice_texts: int = SLICE_TEXTS
     parallel: bool = True  # whether several threads may call `forward` at once
+    narrows: bool = True  # whether it may compute in bfloat16
 
     def __init__(self, *, unit_length: bool = True) -> None:
         self.unit_length = unit_length

@@ -177,8 +177,10 @@ def length_note(folder: Path, taken: int | None) -> str | None:
     )
 
 
-def load_weights(folder: Path, auto_class: Any, device: torch.device | None = None) -> PreTrainedModel:
-    """The model of a folder in float32 and evaluation mode.
+def load_weights(
+    folder: Path, auto_class: Any, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """The model of a folder in float32 (or another dtype) and evaluation mode.
 
     auto_class: transformers' AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, ...
     Raises UserError where the weights do not fill the model (AutoModel may lack its pooler).
@@ -186,7 +188,7 @@ def load_weights(folder: Path, auto_class: Any, device: torch.device | None = No
     try:
         with quiet():
             model, info = auto_class.from_pretrained(
-                folder, trust_remote_code=False, local_files_only=True, dtype=torch.float32, output_loading_info=True
+                folder, trust_remote_code=False, local_files_only=True, dtype=dtype, output_loading_info=True
             )
     except BROKEN_FOLDER as error:
         raise UserError(f"{folder} could not be loaded as {auto_class.__name__}: {first_line(error)}") from error

@@ -158,7 +158,8 @@ class PaddedEncoder(SentenceEncoder):
 class StaticEncoder(SentenceEncoder):
     """A table of word vectors: texts go in as they come, end to end, without padding."""
 
-    parallel = False  # tokenizing is nearly all of the work, and has its own threads
+    parallel = False  # a lookup, bound by memory
+    narrows = False  # rows of a table are read and added up, as they are
     slice_texts = STATIC_BATCH_TEXTS  # nothing to sort: small slices let the lookup overlap with tokenizing
 
     @cached_property

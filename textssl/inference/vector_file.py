@@ -44,6 +44,22 @@ def written_files(out: Path, precision: str) -> list[Path]:
     return [out, *ids, *([out.with_suffix(".scale.npy")] if precision == "int8" else [])]
 
 
+def unfinished_settings(out: Path) -> dict[str, Any] | None:
+    """The settings of the job that was interrupted before it finished `out`; None where there is none."""
+    out = Path(os.path.realpath(out)) if os.path.islink(out) else out
+    return whole_progress(out.parent / f".{out.name}.partial")[0]
+
+
+def whole_progress(side: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Settings and progress that a side folder holds; None and None where they are missing or damaged."""
+    try:
+        left = json.loads((side / "progress.json").read_text(encoding="utf-8"))
+        whole = left["sha256"] == sum_of(left["settings"], left["progress"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None, None
+    return (left["settings"], left["progress"]) if whole else (None, None)
+
+
 class VectorWriter:
     """Rows of one result file; `with` holds the side folder against a second writer.
 
@@ -86,20 +102,14 @@ class VectorWriter:
 
     def _take_up(self) -> None:
         """Find what an earlier job of the same settings left, or begin an empty one."""
-        file = self.side / "progress.json"
-        try:
-            left = json.loads(file.read_text(encoding="utf-8"))
-            whole = left["sha256"] == sum_of(left["settings"], left["progress"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            left, whole = {}, False
-        before, progress = (left["settings"], left["progress"]) if whole else (None, None)
+        before, progress = whole_progress(self.side)
         if progress is not None and before == self.settings and self._holds(progress):
             self.progress, self.resumed = progress, progress["rows"]
             return
         if before is not None:
             self.differing = [key for key in {**before, **self.settings} if before.get(key) != self.settings.get(key)]
         self.sums = {name: hashlib.sha256() for name in GROWING}
-        file.unlink(missing_ok=True)
+        (self.side / "progress.json").unlink(missing_ok=True)
         (self.side / "vectors.npy").write_bytes(b" " * HEADER_BYTES)
         (self.side / "ids.jsonl").write_bytes(b"")
 

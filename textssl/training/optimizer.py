@@ -17,7 +17,7 @@ from textssl.errors import UserError
 from textssl.models.layers import layer_depths
 from textssl.sections import OptimizerConfig
 from textssl.sharding import local, own_rows, whole_stack
-from textssl.training.precision import native_bfloat16
+from textssl.system.hardware import native_bfloat16
 from textssl.training.step import host_waits
 
 MATRICES_A_RANK = 4  # that are gathered and orthogonalised at once where they are sharded: all may not fit

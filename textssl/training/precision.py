@@ -6,15 +6,7 @@ from typing import Literal
 
 import torch
 
-NATIVE_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # processor features, as torch names them
-
-
-def native_bfloat16(cuda: bool) -> bool:
-    """Whether bfloat16 arithmetic is native; emulated on a CPU it is 50 to 100 times slower than float32."""
-    if cuda:
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    abilities = torch.cpu.get_capabilities()
-    return any(abilities.get(name) for name in NATIVE_BFLOAT16)
+from textssl.system.hardware import native_bfloat16
 
 
 def choose_precision(cuda: bool) -> Literal["bfloat16", "float32"]:

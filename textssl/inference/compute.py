@@ -1,0 +1,60 @@
+"""Which number format vectors are computed in: bfloat16 where the hardware has it and the vectors stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from textssl.inference.features import Encoder
+from textssl.inference.loading import default_device
+from textssl.system.hardware import bfloat16_feature, native_bfloat16
+
+COMPUTES = ("auto", "float32", "bfloat16")
+LEAST_COSINE = 0.9995  # of any text of the sample, between its vectors in both formats
+SAMPLE_CHARACTERS = 2**16  # of the texts that are computed in both
+
+
+class Compute(NamedTuple):
+    """A format, and why."""
+
+    format: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"computing in {self.format} ({self.why})"
+
+
+def fast_format() -> Compute:
+    """What the hardware is fast in, whatever the vectors lose."""
+    cuda = default_device().type == "cuda"
+    if native_bfloat16(cuda):
+        return Compute("bfloat16", "native on this GPU" if cuda else f"{bfloat16_feature()} of this processor")
+    return Compute("float32", f"no native bfloat16 on this {'GPU' if cuda else 'processor'}")
+
+
+def proved_format(wanted: Compute, load: Callable[[str], Encoder], texts: Sequence[str]) -> Compute:
+    """bfloat16 if it is wanted and every text keeps its direction in it, else float32.
+
+    load: a format -> the encoder in it.
+    """
+    if wanted.format == "float32":
+        return wanted
+    exact = load("float32")
+    if not exact.narrows:
+        return Compute("float32", "a static encoder gains nothing from bfloat16")
+    worst = worst_cosine(exact.embed(texts), load("bfloat16").embed(texts))
+    seen = f"worst cosine to float32 {worst:.5f} in a sample of {len(texts):,}"
+    if worst > LEAST_COSINE:
+        return Compute("bfloat16", f"{wanted.why}; {seen}")
+    return Compute("float32", f"bfloat16 loses too much: {seen}, which has to be above {LEAST_COSINE}")
+
+
+def worst_cosine(left: np.ndarray, right: np.ndarray) -> float:
+    """The least cosine of two rows, (rows, width) each; rows that are zero in both are alike."""
+    left, right = left.astype(np.float64), right.astype(np.float64)
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    either = left.any(axis=1) | right.any(axis=1)
+    cosines = np.where(either, (left * right).sum(axis=1) / np.where(lengths > 0, lengths, 1), 1.0)
+    return float(cosines.min(initial=1.0))

@@ -16,8 +16,10 @@ from tokenizers import Tokenizer
 
 from textssl.data.corpus.corpus import Corpus
 from textssl.data.corpus.encoding import DocumentEncoder
+from textssl.data.corpus.engine_choice import choose_engine
 from textssl.data.corpus.shards import Shard
 from textssl.data.keyed_random import philox
+from textssl.data.text.documents import Document
 from textssl.errors import UserError
 from textssl.sample_types import WORD_START
 
@@ -91,7 +93,8 @@ def overlaps(
 
 
 def bounded_texts(texts: Sequence[str], tokenizer: Tokenizer) -> list[Bounded]:
-    encoded = DocumentEncoder(tokenizer).encode(texts)
+    _, engine = choose_engine([Document(text, "") for text in texts], tokenizer)
+    encoded = DocumentEncoder(tokenizer, fast=engine.fast).encode(texts)
     found, end = [], 0
     for length in encoded.lengths.tolist():
         start, end = end, end + length

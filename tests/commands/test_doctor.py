@@ -53,14 +53,20 @@ def test_an_installed_wheel_names_no_file_of_the_repository(capsys, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("abilities", "native"), [({"avx2": True}, False), ({"amx_bf16": True}, True), ({"avx512_bf16": True}, True)]
+    ("abilities", "native", "precision"),
+    [
+        ({"avx2": True}, False, "float32"),
+        ({"amx_bf16": True}, True, "bfloat16"),
+        ({"avx512_bf16": True}, True, "float32"),
+    ],
 )
-def test_bfloat16_is_offered_only_where_the_processor_has_it(monkeypatch, abilities, native):
+def test_bfloat16_is_offered_only_where_the_processor_has_it(monkeypatch, abilities, native, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
     found = doctor.cpu_device()
     assert found["native_bfloat16"] == native
-    assert ("train.precision=bfloat16" in found["why"]) == native
-    assert found["precision"] == "float32"  # what train.precision=auto takes on every CPU
+    assert ("train.precision=bfloat16" in found["why"]) == (native and precision == "float32")
+    assert found["precision"] == precision  # what train.precision=auto takes
+    assert found["attention"][0] == ("eager" if precision == "bfloat16" else "sdpa")
 
 
 def test_cache_folder_need_not_exist(tmp_path):

@@ -1,4 +1,4 @@
-"""How a run computes: with how many threads, and by which kernels."""
+"""How a run computes: in which precision, by which attention and kernels, with how many threads."""
 
 from __future__ import annotations
 
@@ -6,15 +6,77 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from textssl import distributed
-from textssl.sections import Config
+from textssl.models.sentence import SentenceModel
+from textssl.models.static import is_static, is_static_folder
+from textssl.sections import Config, ModelConfig
+from textssl.system.hardware import bfloat16_matrices
 from textssl.system.threads import choose_threads, use
 from textssl.training.checkpoint import read_state
+from textssl.training.precision import choose_precision
 from textssl.training.tracking import announce
+
+ATTENTIONS = set(get_args(ModelConfig.model_fields["attention"].annotation)) - {"auto"}
+
+
+def for_hardware(config: Config, device: torch.device, before: dict[str, Any] | None, console: Console) -> Config:
+    """A frozen copy in which `auto` of precision and attention is what the run began with, or what the hardware is fast
+    in, as the first rank sees it: bfloat16 on GPUs that have it, bfloat16 with eager attention on CPUs with AMX, else
+    float32. Attention that depends on the model stays `auto` until that is built.
+
+    before: the configuration in the checkpoint to go on from. Where that has `auto`, of an older version, so has this.
+    """
+    whole = config.unfrozen()
+    sections = (("train", "precision"), ("model", "attention"))
+    keys = [(section, key) for section, key in sections if getattr(getattr(whole, section), key) == "auto"]
+    if before is not None:
+        taken, why = {(section, key): before[section].get(key, "auto") for section, key in keys}, "as this run began"
+    else:
+        taken, why = distributed.from_first_rank(lambda: hardware_values(whole, device.type == "cuda"))
+    taken = {place: value for place, value in taken.items() if place in keys and value != "auto"}
+    for (section, key), value in taken.items():
+        setattr(getattr(whole, section), key, value)
+    if taken and distributed.rank() == 0:
+        values = ", ".join(f"{section}.{key}={value}" for (section, key), value in taken.items())
+        announce(console, f"auto is {values} ({why})")
+    return whole.freeze()
+
+
+def hardware_values(config: Config, cuda: bool) -> tuple[dict[tuple[str, str], str], str]:
+    """What a new run takes for `auto`, by section and key, and why."""
+    pretrained = config.model.pretrained
+    if not cuda and (is_static(config.model) or (pretrained is not None and is_static_folder(Path(pretrained)))):
+        return {("train", "precision"): "float32"}, "a static encoder multiplies no matrices"
+    precision = choose_precision(cuda)
+    values = {("train", "precision"): precision}
+    if cuda:
+        return values, f"{'' if precision == 'bfloat16' else 'no '}native bfloat16 on this GPU"
+    computed = precision if config.train.precision == "auto" else config.train.precision
+    if bfloat16_matrices() and computed == "bfloat16":
+        values["model", "attention"] = "eager"
+    return values, f"{'' if bfloat16_matrices() else 'no '}amx_bf16 on this processor"
+
+
+def run_precision(config: Config, cuda: bool) -> str:
+    """Of a configuration that `for_hardware` gave; `auto` is of an older version, which took bfloat16 on GPUs alone."""
+    chosen = config.train.precision
+    return chosen if chosen != "auto" else choose_precision(cuda) if cuda else "float32"
+
+
+def with_attention(config: Config, backbone: nn.Module) -> Config:
+    """A frozen copy with the attention that the model was built with; `auto` for one that has none."""
+    whole = config.unfrozen()
+    reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
+    name = getattr(getattr(getattr(reader, "model", None), "config", None), "_attn_implementation", None)
+    if whole.model.attention == "auto" and name in ATTENTIONS:
+        setattr(whole.model, "attention", name)  # noqa: B010 (one of the literals, which is checked)
+    return whole.freeze()
 
 
 def take_threads(config: Config, newest: Path | None, console: Console) -> list[str]:

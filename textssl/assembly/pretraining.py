@@ -39,7 +39,7 @@ def assemble(
     """Every object that a run needs, checked against each other; nothing is written."""
     words, source = open_tokenizer(config)
     data = open_data(config, objective, words, source, console)
-    found = choose_run(config, words, data.fingerprints(config), console)
+    config, found = choose_run(config, words, data.fingerprints(config), console, accelerator.device)
     backbone = build_backbone(config, objective, words, data)
     trainer = make_trainer(
         *(config, objective, backbone),

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
-from textssl.assembly.computing import deterministic, take_threads
+from textssl.assembly.computing import deterministic, for_hardware, run_precision, take_threads, with_attention
 from textssl.assembly.fitting import check_masks, fit_attention, telling_of_memory
 from textssl.assembly.resolution import located
 from textssl.config import differing_keys
@@ -37,7 +37,6 @@ from textssl.system.lock import check_free, hold
 from textssl.system.threads import choose_threads, use
 from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
-from textssl.training.precision import choose_precision
 from textssl.training.schedule import StepProgress
 from textssl.training.summary import Summary, summarize
 from textssl.training.tracking import METRICS, announce, check_tensorboard
@@ -92,33 +91,34 @@ def take_run(run: Path, stack: ExitStack) -> None:
         check_free(file, f"out={file.parent}", "out")
 
 
+Found = tuple[Path, Path | None, dict[str, Any]]  # run folder, checkpoint to go on from, facts of a run to be shared
+
+
 def choose_run(
-    config: Config, words: PreTrainedTokenizerFast, fingerprints: dict[str, str], console: Console
-) -> tuple[Path, Path | None, dict[str, Any]]:
-    """The run folder after `train.resume`, the checkpoint to go on from, and the facts that a resumed run must share.
+    config: Config, words: PreTrainedTokenizerFast, fingerprints: dict[str, str], console: Console, device: torch.device
+) -> tuple[Config, Found]:
+    """The configuration with what follows from the hardware, and where and from what the run goes on.
 
     fingerprints: of the data, by name. Raises UserError naming the keys in which a run to be continued differs;
     tokenizer and data are compared by what they hold, however their paths are written.
     """
+    run, newest = distributed.from_first_rank(lambda: find_run(config, console))
+    before = None if newest is None else read_state(newest)["identity"]
+    config = for_hardware(config, device, before and before["config"], console)
     identity = {
         "config": config.model_dump(mode="json"),
         "corpora": fingerprints,
         "tokenizer": tokenizer.framed_hash(words),
         "paths": absolute_paths(config),
     }
-    run, newest = distributed.from_first_rank(lambda: find_run(config, console))
-    if newest is None:
-        return run, None, identity
-    before = read_state(newest)["identity"]
-    changed = changed_keys(before, identity)
-    if changed:
+    if changed := changed_keys(before, identity) if before else []:
         raise UserError(
             f"{run} was trained with another configuration; these keys differ: {', '.join(changed)}. "
             "Put them back, choose another out, or begin anew with train.resume=restart"
         )
-    if list(before["corpora"].values()) != list(identity["corpora"].values()):
+    if before and list(before["corpora"].values()) != list(identity["corpora"].values()):
         raise UserError(f"{run} was trained on other text than {', '.join(identity['corpora'])} holds now")
-    return run, newest, identity
+    return config, (run, newest, identity)
 
 
 BY_CONTENT = ("data.pairs", "data.train", "data.validation", "data.test")  # `fingerprints` covers these and the corpora
@@ -213,7 +213,7 @@ def make_trainer(
     accelerator: Accelerator,
     console: Console,
     *,
-    found: tuple[Path, Path | None, dict[str, Any]],
+    found: Found,
     samples_an_epoch: Callable[[Steps], int],
     num_documents: int,
     frequencies: np.ndarray | None = None,
@@ -229,11 +229,12 @@ def make_trainer(
     cuda = accelerator.device.type == "cuda"
     if not cuda:
         warnings = [*warnings, *take_threads(config, found[1], console)]
-    precision = choose_precision(cuda) if config.train.precision == "auto" else config.train.precision
+    precision = run_precision(config, cuda)
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
-    sets_direction = any(part.sets_direction for part in objective.leaves)
-    fit_attention(config, backbone, accelerator.device, precision, sets_direction)
+    directed = any(part.sets_direction for part in objective.leaves)
+    fit_attention(config, backbone, accelerator.device, precision, directed)
+    config = with_attention(config, backbone)
     check_masks(config, backbone, accelerator.device)
     for warning in warnings if distributed.rank() == 0 else ():
         announce(console, warning, style="yellow")
@@ -262,6 +263,7 @@ def make_trainer(
         in_steps = math.ceil(own.train.max_epochs * samples_an_epoch(steps) / own.train.batch_size)
         own.train.max_steps = max(1, min(in_steps, own.train.max_steps or in_steps))
     run, newest, identity = found
+    identity["config"]["model"]["attention"] = config.model.attention
     return Trainer(
         *(objective, steps, own.freeze(), run, accelerator),
         resolved=located(config, run),

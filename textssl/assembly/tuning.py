@@ -109,7 +109,7 @@ def fine_tune(
             "evaluation.best chooses by validation texts, and there are none: "
             "give data.validation, or evaluation.best=null"
         )
-    found = choose_run(config, words, {"labels": splits.fingerprint}, console)
+    config, found = choose_run(config, words, {"labels": splits.fingerprint}, console, accelerator.device)
     backbone = build_classifier(config.model, words, facts, sequence_length=length, seed=config.seed)
     if config.train.gradient_checkpointing:
         backbone.checkpoint_gradients()
@@ -224,7 +224,7 @@ def contrast(
     )
     objective.take_pairs(order.facts)
     data = Data([], order)
-    found = choose_run(config, words, {"labels": splits.fingerprint}, console)
+    config, found = choose_run(config, words, {"labels": splits.fingerprint}, console, accelerator.device)
     trainer = make_trainer(
         *(config, objective, build_backbone(config, objective, words, data)),
         lambda progress: training_steps(config, objective, data, progress),

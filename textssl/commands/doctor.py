@@ -20,7 +20,7 @@ from textssl.data.samples.cache import cache_folder
 from textssl.errors import printable
 from textssl.models.varlen import COMPUTE_CAPABILITY, VARLEN
 from textssl.named_configs import repository
-from textssl.system.hardware import bfloat16_feature, native_bfloat16
+from textssl.system.hardware import bfloat16_feature, bfloat16_matrices, native_bfloat16
 from textssl.training.precision import choose_precision
 
 REQUIRED = (
@@ -112,7 +112,8 @@ def cpu_device() -> dict[str, Any]:
     abilities = torch.cpu.get_capabilities()
     processor = abilities.get("cpu_name") or platform.processor() or platform.machine()
     feature = bfloat16_feature()
-    asked = f"native bfloat16 here ({feature}): try train.precision=bfloat16"
+    asked = f"native bfloat16 here ({feature})"
+    asked += ", with eager attention" if bfloat16_matrices() else ": try train.precision=bfloat16"
     return {
         "device": "cpu",
         "name": f"{processor}, {torch.get_num_threads()} threads",
@@ -120,7 +121,7 @@ def cpu_device() -> dict[str, Any]:
         "precision": choose_precision(cuda=False),
         "native_bfloat16": feature is not None,
         "why": asked if feature else "no native bfloat16 on this processor",
-        "attention": ["sdpa", "eager"],
+        "attention": ["eager", "sdpa"] if bfloat16_matrices() else ["sdpa", "eager"],
         "attention_note": "documents isolated by a block mask",
     }
 

@@ -13,6 +13,11 @@ def bfloat16_feature() -> str | None:
     return next((name for name in NATIVE_BFLOAT16 if abilities.get(name)), None)
 
 
+def bfloat16_matrices() -> bool:
+    """Whether the processor multiplies matrices in bfloat16 several times faster than in float32 (Intel's AMX)."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
 def native_bfloat16(cuda: bool) -> bool:
     """Whether bfloat16 arithmetic is native on the GPU, or on the processor."""
     return torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bfloat16_feature() is not None

@@ -6,12 +6,13 @@ from typing import Literal
 
 import torch
 
-from textssl.system.hardware import native_bfloat16
+from textssl.system.hardware import bfloat16_matrices, native_bfloat16
 
 
 def choose_precision(cuda: bool) -> Literal["bfloat16", "float32"]:
-    """bfloat16 on GPUs that have it, float32 elsewhere; CPUs that have it too must be asked to use it."""
-    return "bfloat16" if cuda and native_bfloat16(cuda) else "float32"
+    """bfloat16 on GPUs that have it and on CPUs that multiply matrices in it, float32 elsewhere."""
+    fast = native_bfloat16(cuda) if cuda else bfloat16_matrices()
+    return "bfloat16" if fast else "float32"
 
 
 def widened(features: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from textssl.inference.features import Reading
+from textssl.system import progress
 from textssl.system.subprocesses import Helper, Pool, answer_requests
 
 WAITING = 2  # windows a process: one being computed, one ready
@@ -29,7 +30,7 @@ class EmbedderPool(Pool):
         counts: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
         gpus = torch.cuda.device_count()
         devices = [f"cuda:{place % gpus}" if gpus else "cpu" for place in range(num_workers)]
-        firsts = [{**options, "device": device} for device in devices]
+        firsts = [{**options, "device": device, "speaks": not place} for place, device in enumerate(devices)]
         super().__init__([Helper("an embedding process", __name__, first, counts) for first in firsts])
         self.width, self.max_tokens = self.prepared[0]
 
@@ -65,6 +66,8 @@ def serve() -> None:
     def prepare(options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], Any]]:
         from textssl.inference.encoders import load_encoder  # what it prints must not mix with the answers
 
+        if not options.pop("speaks"):  # what one of them says is true of all
+            progress.silence()
         encoder = load_encoder(**{**options, "device": torch.device(options["device"])})
         return (encoder.width, encoder.max_tokens), lambda window: next(encoder.embed_windows([window]))
 

@@ -24,6 +24,7 @@ _works: list[Work] = []  # that are under way, the innermost last
 _speaker: Speaker | None = None
 _spoken = 0.0  # when something was said last, by the monotonic clock
 _lines: set[str] = set()  # that were said once
+_quiet = False
 
 
 class Work:
@@ -143,9 +144,15 @@ def end(work: Work) -> None:
         _speaker = None
 
 
+def silence() -> None:
+    """From now on this process says nothing: another one does."""
+    global _quiet
+    _quiet = True
+
+
 def _silent() -> bool:
     """Whether this is one of several processes and not the first."""
-    return os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1"
+    return _quiet or (os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1")
 
 
 class Speaker:

@@ -168,9 +168,16 @@ def test_a_cut_without_room_for_text_is_refused():
         TokenReader(TRAINED["wordpiece"], 2)
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_examples_are_the_same_by_an_engine(causal, monkeypatch):
-    words: Any = for_causal(TRAINED["wordpiece"]) if causal else TRAINED["wordpiece"]
+def bare() -> Any:
+    """A tokenizer that puts nothing around a text."""
+    words = PreTrainedTokenizerFast(tokenizer_object=TRAINED["wordpiece"].backend_tokenizer, pad_token="[PAD]")
+    words.backend_tokenizer.post_processor = processors.Sequence([])
+    return words
+
+
+@pytest.mark.parametrize("form", ["as BERT", "causal", "bare"])
+def test_examples_are_the_same_by_an_engine(form, monkeypatch):
+    words: Any = {"as BERT": TRAINED["wordpiece"], "causal": for_causal(TRAINED["wordpiece"]), "bare": bare()}[form]
     reader = ExampleReader(words, 9)
     fast, cut = reader.read(TEXTS)
     assert reader.texts.fast is not None and cut > 0

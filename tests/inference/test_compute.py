@@ -1,5 +1,7 @@
 """bfloat16 in the model: near float32, pooled and written in float32, and chosen where hardware and texts allow."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,7 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize("kind", ["plain", "sentence"])
 def test_only_the_transformer_is_narrow(folders, kind):
     exact = load_encoder(folders[kind], normalize=None)
-    narrow = load_encoder(folders[kind], normalize=None, compute="bfloat16")
+    narrow: Any = load_encoder(folders[kind], normalize=None, compute="bfloat16")
     left, right = exact.embed(TEXTS), narrow.embed(TEXTS)
     assert right.dtype == np.float32 and not np.array_equal(left, right)
     assert worst_cosine(left, right) > 0.999

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from textssl.distributed import join_processes, rank, world_size
+from textssl.distributed import agree, from_every_rank, join_processes, most_over_ranks, rank, world_size
+from textssl.errors import UserError
 from textssl.sections import OptimizerConfig
 from textssl.sharding import (
     clip_gradients,
@@ -77,12 +78,31 @@ def compare(module: nn.Module, reference: nn.Module, what: str, *, gradients: bo
         assert torch.allclose(whole(found.detach()), expected, rtol=0, atol=1e-12), (what, name)
 
 
+def check_agreement() -> None:
+    """The ranks after the first one fail, each in its own words: all hear the first of them; then all get on."""
+
+    def fail() -> None:
+        if rank() > 0:
+            raise UserError(f"rank {rank()} cannot")
+
+    try:
+        agree(fail)
+        raise AssertionError("an error of other ranks went unheard")
+    except UserError as error:
+        assert str(error) == "rank 1 cannot"
+    assert agree(lambda: rank() * 7) == rank() * 7
+    everyone = list(range(world_size()))
+    assert from_every_rank(rank) == (everyone if rank() == 0 else [rank()])
+    assert most_over_ranks([rank(), 5, -rank()]) == [world_size() - 1, 5, 0]
+
+
 def check(folder: Path, shards: int) -> None:
     torch.manual_seed(0)
     reference = Small().double()
     fresh = copy.deepcopy(reference)
     module = copy.deepcopy(reference)
     accelerator = join_processes("cpu", 60)
+    check_agreement()
     shard_module(*(module, module.layers, ["scaled"]), device=accelerator.device, shards=shards, timeout_seconds=60)
     assert isinstance(module.last.weight, DTensor) and not isinstance(module.scale, DTensor)
     assert len(local(module.last.weight)) <= -(-2 // shards)

@@ -251,6 +251,8 @@ class Part(Batch):
 
 def empty_like(batch: Batch) -> Any:
     """A batch of no samples with the shapes of another (a rank that has nothing left in a micro-batch)."""
+    if isinstance(batch, Part):
+        return Part(batch.name, empty_like(batch.batch))
     emptied = {}
     for entry in fields(batch):  # type: ignore[arg-type]
         value = getattr(batch, entry.name)

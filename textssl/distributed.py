@@ -149,6 +149,15 @@ def sum_over_ranks(values: Sequence[float], device: torch.device | str = "cpu") 
     return total.tolist()
 
 
+def most_over_ranks(values: Sequence[int], device: torch.device | str = "cpu") -> list[int]:
+    """Element-wise maximum, the same on every rank."""
+    if world_size() == 1 or not values:
+        return list(values)
+    most = torch.tensor(values, dtype=torch.int64, device=device)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return most.tolist()
+
+
 def sum_tensor(values: Tensor) -> Tensor:
     """Element-wise sum, the same on every rank, on its device: the host need not wait for it."""
     if world_size() > 1:
@@ -179,20 +188,38 @@ def from_first_rank(make: Callable[[], Any]) -> Any:
 
 
 def from_every_rank(make: Callable[[], Any]) -> list[Any]:
-    """What `make` returns on each rank, in their order; a UserError of one rank is raised on every rank."""
+    """What `make` returns on each rank, in their order, for the first rank; the others get their own alone.
+
+    A UserError of one rank is raised on every rank.
+    """
+    outcomes: list[Any] = [agree(make)]
+    if world_size() > 1:
+        gathered = [None] * world_size() if rank() == 0 else None
+        dist.gather_object(outcomes[0], gathered)
+        outcomes = gathered or outcomes
+    return outcomes
+
+
+def agree(make: Callable[[], Any]) -> Any:
+    """What `make` returns, on each rank its own; a UserError of one rank is raised on every rank.
+
+    One small message, whatever the number of ranks, where all goes well.
+    """
     if world_size() == 1:
-        return [make()]
-    outcome: Any = None
+        return make()
+    outcome = error = None
     try:
         outcome = make()
-    except UserError as error:
-        outcome = error
-    outcomes: list[Any] = [None] * world_size()
-    dist.all_gather_object(outcomes, outcome)
-    for outcome in outcomes:
-        if isinstance(outcome, UserError):
-            raise outcome
-    return outcomes
+    except UserError as wrong:
+        error = wrong
+    device = dist.distributed_c10d._get_object_coll_device()  # NCCL sends nothing from the host
+    (failed,) = most_over_ranks([0 if error is None else world_size() - rank()], device)
+    if failed:  # of several errors that of the first rank
+        box = [error]
+        dist.broadcast_object_list(box, src=world_size() - failed)
+        assert box[0] is not None
+        raise box[0]
+    return outcome
 
 
 def broadcast_module(module: torch.nn.Module) -> None:
@@ -208,7 +235,7 @@ def gather_rows(tensor: Tensor) -> Tensor:
         return tensor
     counts = [torch.zeros(1, dtype=torch.int64, device=tensor.device) for _ in range(world_size())]
     dist.all_gather(counts, torch.tensor([len(tensor)], device=tensor.device))
-    sizes = [int(count) for count in counts]
+    sizes = torch.cat(counts).tolist()  # together: each would be waited for
     padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])
     padded[: len(tensor)] = tensor
     parts = [torch.empty_like(padded) for _ in sizes]

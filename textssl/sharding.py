@@ -47,9 +47,11 @@ def build_mesh(device: str, shards: int, timeout_seconds: float) -> DeviceMesh:
     if shards == world:
         return DeviceMesh.from_group(dist.group.WORLD, device, mesh_dim_names=("shard",))  # type: ignore[arg-type]
     ranks = torch.arange(world).view(-1, shards)
-    groups: list[Any] = [
-        dist.new_subgroups_by_enumeration(lists, timeout=timedelta(seconds=timeout_seconds))[0]
-        for lists in (ranks.T.tolist(), ranks.tolist())
+    copy, part = divmod(rank(), shards)
+    timeout = timedelta(seconds=timeout_seconds)
+    groups: list[Any] = [  # its own two: with those of all ranks, start-up would grow with their number
+        dist.new_group(members.tolist(), timeout=timeout, use_local_synchronization=True)
+        for members in (ranks[:, part], ranks[copy])
     ]
     return DeviceMesh.from_group(groups, device, mesh=ranks.int(), mesh_dim_names=("replicate", "shard"))
 

@@ -60,7 +60,7 @@ def batch_of(model: SentenceModel, written: list[str]) -> Texts:
     form = RowFormat() if model.static else RowFormat(vocabulary.prefix, vocabulary.suffix)
     ids = words(written, add_special_tokens=False)["input_ids"]
     views = [Views([np.array(one)], source=place) for place, one in enumerate(ids)]
-    (batch,) = TextDealing(form, 10_000, Limits(slack=0.0)).deal(views, 1, 0)
+    (batch,) = TextDealing(form, 10_000, Limits(slack=0.0)).deal(views)
     order = torch.argsort(batch.samples)
     pieces = batch.ids.split(batch.lengths.tolist())
     sorted_ids = torch.cat([pieces[at] for at in order])

@@ -63,7 +63,7 @@ def test_two_samples_of_equal_content_have_nothing_to_learn():
 
 def batch_of(objective, *documents):
     views = [objective.make_view(Document(np.array(ids), np.ones(len(ids), np.uint8)), None, 0.0) for ids in documents]
-    (batch,) = TextDealing(RowFormat((1,), (2,)), 32, Limits()).deal(views, 1, 0)
+    (batch,) = TextDealing(RowFormat((1,), (2,)), 32, Limits()).deal(views)
     return batch
 
 

@@ -24,7 +24,7 @@ def texts(objective, part, documents=3):
     one = objective.parts[part].objective
     samples = [Document(rng.integers(5, 99, 30), np.ones(30, np.uint8)) for _ in range(documents)]
     views = [one.make_view(sample, rng, 0.0) for sample in samples]
-    (batch,) = TextDealing(one.row_format(), 32, Limits()).deal(views, 1, 0)
+    (batch,) = TextDealing(one.row_format(), 32, Limits()).deal(views)
     return Part(part, batch)
 
 

@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -9,12 +10,38 @@ from tests.objectives.contrastive import TwoCrops
 from tests.tiny import WHOLE_BATCH, make_corpus, sentence_config, tiny_config
 from textssl.assembly.pretraining import assemble
 from textssl.assembly.runs import start_accelerator
+from textssl.batch import Part, stack_texts
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Encoded, Term
+from textssl.training import step
 from textssl.training.signals import StopSignals
-from textssl.training.step import StepGradient, seed_torch
+from textssl.training.step import StepGradient, even_out, seed_torch
 
 CROPS = "tests.objectives.contrastive:TwoCrops"
+
+
+def texts_of(count):
+    return stack_texts([(place, np.arange(3), place, float("nan")) for place in range(count)])
+
+
+@pytest.mark.parametrize("mixture", [False, True])
+def test_every_rank_has_the_micro_batches_of_the_one_with_most_in_each_part(monkeypatch, mixture):
+    asked = []
+    monkeypatch.setattr(step, "most_over_ranks", lambda counts, device: asked.append(counts) or [3, 2][: len(counts)])
+    first, second = [texts_of(4), texts_of(2)], [texts_of(1)]
+    batches = [*(Part("a", one) for one in first), *(Part("b", one) for one in second)] if mixture else first
+    evened = even_out(batches, torch.device("cpu"))
+    assert asked == ([[2, 1]] if mixture else [[2]])
+    assert [len(one) for one in evened] == ([4, 2, 0, 1, 0] if mixture else [4, 2, 0])
+    if mixture:
+        assert [one.name for one in evened if isinstance(one, Part)] == [*"aaabb"]
+    assert all(one.tokens == one.padded_tokens == 0 for one in evened if not len(one))
+
+
+def test_rows_are_dealt_evenly_and_need_no_message(monkeypatch, trainer_of_rows):
+    monkeypatch.setattr(step, "most_over_ranks", lambda *_: pytest.fail("a message"))
+    batches = trainer_of_rows.dataset[0]
+    assert even_out(batches, torch.device("cpu")) == batches
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +56,11 @@ def made(config):
     found, _, _ = assemble(config, objective, start_accelerator(config), Console())
     objective.train()
     return found
+
+
+@pytest.fixture(scope="module")
+def trainer_of_rows(folder):
+    return made(tiny_config(folder, "mlm"))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from textssl.objectives import resolve_objective
 from textssl.sections import Config
 from textssl.sharding import count_shards, whole
 from textssl.training.signals import StopSignals
-from textssl.training.step import StepGradient
+from textssl.training.step import StepGradient, even_out
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
 OBJECTIVES |= {name: name for name in ("infilling", "replaced_token", "diffusion", "data2vec", "hybrid")}
@@ -54,7 +54,7 @@ def gradients(config: Config, steps: int = STEPS) -> dict[str, torch.Tensor]:
     trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
     trainer.refresh()
     objective.train()
-    batches = trainer.dataset[0]
+    batches = even_out(trainer.dataset[0], trainer.device)
     gradient = StepGradient(
         *(objective, trainer.encode, trainer.totals(batches).counts, config.seed, 0),
         cache=config.train.micro_batch_size is not None,
@@ -64,7 +64,7 @@ def gradients(config: Config, steps: int = STEPS) -> dict[str, torch.Tensor]:
     found = {f"gradient/{name}": whole(p.grad).clone() for name, p in parameters if p.grad is not None}
     objective.zero_grad()
     for step in range(steps):
-        batches = trainer.dataset[step]
+        batches = even_out(trainer.dataset[step], trainer.device)
         trainer.train_step(batches, trainer.totals(batches))
         if step in (0, steps - 1):
             state = [*objective.named_parameters(), *objective.named_buffers()]

@@ -30,7 +30,7 @@ from textssl.sections import Config
 from textssl.training.tracking import announce
 
 COUNTED_TOKENS = 2**25
-DOCUMENTS_AT_ONCE = 1_024  # of a pass over the corpus
+DOCUMENTS_AT_ONCE = 1_024  # of a rank, in a pass over the corpus
 SHOWN_SECONDS = 2.0  # of checking a corpus, from which it is said
 
 
@@ -236,7 +236,7 @@ def document_passes(config: Config, objective: Objective, data: Data) -> list[St
         passes.append(
             StepDataset(
                 *(order, first_text, objective.collate),
-                batch_size=DOCUMENTS_AT_ONCE,
+                batch_size=DOCUMENTS_AT_ONCE * distributed.world_size(),
                 world_size=distributed.world_size(),
                 rank=distributed.rank(),
                 num_samples=len(order),

@@ -69,7 +69,7 @@ def held_run(config: Config) -> Iterator[None]:
     """
     with ExitStack() as stack, distributed.naming_absent(config.train.timeout_seconds):
         distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
-        distributed.from_every_rank(lambda: check_shared(Path(config.out)))
+        distributed.agree(lambda: check_shared(Path(config.out)))
         yield
 
 

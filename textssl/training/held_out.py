@@ -12,7 +12,7 @@ from textssl.batch import Batch
 from textssl.data.batches.loader import Steps
 from textssl.distributed import rank, sum_over_ranks
 from textssl.objectives.base import Encoded, Objective
-from textssl.training.step import gather, seed_torch
+from textssl.training.step import even_out, gather, seed_torch
 
 HELD_OUT_SEED = 0  # the same masks whatever the run's seed, so that runs compare
 
@@ -36,7 +36,7 @@ def held_out_loss(
     batch_losses: dict[str, list[float]] = defaultdict(list)
     weights: dict[str, float] = {}
     for step in range(len(dataset)):
-        batches = [batch.to(device) for batch in dataset[step]]
+        batches = [batch.to(device) for batch in even_out(dataset[step], device)]
         features = []
         for number, batch in enumerate(batches):
             seed_torch(HELD_OUT_SEED, step, rank(), number)

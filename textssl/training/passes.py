@@ -15,7 +15,7 @@ from textssl.data.batches.loader import Steps
 from textssl.distributed import rank
 from textssl.objectives.base import Encoded, Objective
 from textssl.training.precision import widened
-from textssl.training.step import gather, seed_torch
+from textssl.training.step import even_out, gather, seed_torch
 
 
 @torch.no_grad()
@@ -61,7 +61,7 @@ def read_once(
     objective.eval()
     parts: dict[str, list[Tensor]] = defaultdict(list)
     for step in range(len(dataset)):
-        batches = [batch.to(device) for batch in dataset[step]]
+        batches = [batch.to(device) for batch in even_out(dataset[step], device)]
         features = []
         for number, batch in enumerate(batches):
             seed_torch(0, step, rank(), number)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from textssl.batch import Batch
-from textssl.distributed import gather_rows, rank, sum_over_ranks, sum_tensor, world_size
+from textssl.batch import Batch, Part, Ragged, empty_like
+from textssl.distributed import gather_rows, most_over_ranks, rank, sum_over_ranks, sum_tensor, world_size
 from textssl.objectives.base import Encoded, Objective
 from textssl.sharding import clip_gradients, exchange_gradients, finish_gradients
 
@@ -52,6 +52,22 @@ def sum_totals(mine: StepTotals, device: torch.device) -> StepTotals:
     return StepTotals(
         dict(zip(names, counts, strict=True)), int(tokens), int(padded_tokens), seconds, stop > 0, lost > 0
     )
+
+
+def even_out(batches: Sequence[Batch], device: torch.device) -> list[Batch]:
+    """The same number of micro-batches on every rank, where texts were dealt by length: empty ones join the others of
+    their part of a mixture. Batches are still on the CPU; device: of the message."""
+    if not any(isinstance(batch.batch if isinstance(batch, Part) else batch, Ragged) for batch in batches):
+        return list(batches)  # rows are dealt evenly
+    parts: dict[str, list[Batch]] = {}
+    for batch in batches:
+        parts.setdefault(batch.name if isinstance(batch, Part) else "", []).append(batch)
+    most = most_over_ranks([len(part) for part in parts.values()], device)
+    return [
+        batch
+        for part, count in zip(parts.values(), most, strict=True)
+        for batch in [*part, *(empty_like(part[0]) for _ in range(count - len(part)))]
+    ]
 
 
 @dataclass

@@ -26,7 +26,7 @@ from textssl.training.optimizer import build_optimizer, forget, set_lr
 from textssl.training.precision import widened
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
-from textssl.training.step import StepTotals, sum_totals, train_step
+from textssl.training.step import StepTotals, even_out, sum_totals, train_step
 from textssl.training.tracking import announce, cut_metrics
 
 
@@ -101,6 +101,7 @@ class Trainer:
         if first == 0:
             self.refresh()
         for batches in load_steps(self.dataset, itertools.count(first), self.workers, pin=pin):
+            batches = even_out(batches, self.device)
             totals = self.totals(batches)  # counted here: on a GPU, every count would be waited for
             batches = [batch.to(self.device) for batch in batches]
             if totals.lost:

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textssl.data.batches.batching import SMALLEST_GROUP_TOKENS, Limits, TextDealing, cut, deal, deal_by_length, frame
+from textssl.data.batches.batching import (
+    SMALLEST_GROUP_TOKENS,
+    Limits,
+    TextDealing,
+    cut,
+    deal,
+    deal_by_length,
+    frame,
+    own_share,
+)
 from textssl.sample_types import RowFormat, Views, content_key
 
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=80)
@@ -24,26 +33,23 @@ def realistic(count=512, seed=0):
     return np.clip(lengths, 3, 128)
 
 
-@given(LENGTHS, WORLDS, LIMITS)
-def test_every_text_is_dealt_once_and_ranks_have_equal_numbers_of_micro_batches(lengths, world, limits):
+@given(LENGTHS, LIMITS)
+def test_every_text_is_dealt_once_and_the_largest_micro_batch_comes_first(lengths, limits):
     lengths = np.array(lengths)
-    shares = [deal_by_length(lengths, world, rank, limits) for rank in range(world)]
-    dealt = np.concatenate([group for share in shares for group in share])
-    assert sorted(dealt.tolist()) == list(range(len(lengths)))
-    assert len({len(share) for share in shares}) == 1 and len(shares[0]) >= 1
-    again = [deal_by_length(lengths, world, rank, limits) for rank in range(world)]
-    assert [[g.tolist() for g in share] for share in again] == [[g.tolist() for g in share] for share in shares]
+    groups = deal_by_length(lengths, limits)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(len(lengths)))
+    sizes = [int(lengths[group].sum()) for group in groups]
+    assert sizes == sorted(sizes, reverse=True) and min(sizes) > 0
 
 
-@given(LENGTHS, WORLDS, LIMITS)
-def test_limits_hold_for_every_micro_batch(lengths, world, limits):
+@given(LENGTHS, LIMITS)
+def test_limits_hold_for_every_micro_batch(lengths, limits):
     lengths = np.array(lengths)
-    for rank in range(world):
-        for group in deal_by_length(lengths, world, rank, limits):
-            if limits.texts is not None:
-                assert len(group) <= limits.texts
-            if limits.tokens is not None and len(group) > 1:
-                assert len(group) * lengths[group].max() <= limits.tokens
+    for group in deal_by_length(lengths, limits):
+        if limits.texts is not None:
+            assert len(group) <= limits.texts
+        if limits.tokens is not None and len(group) > 1:
+            assert len(group) * lengths[group].max() <= limits.tokens
 
 
 @given(LENGTHS, LIMITS)
@@ -53,41 +59,37 @@ def test_runs_cover_the_texts_in_order_and_are_never_empty(lengths, limits):
     assert bounds[-1][1] == len(lengths) and all(start < stop for start, stop in bounds)
 
 
-@pytest.mark.parametrize("world", [1, 2, 4])
 @pytest.mark.parametrize("tokens", [None, 4096])
 @pytest.mark.parametrize("count, most", [(512, 0.12), (2048, 0.08)])
-def test_little_is_padding_where_lengths_are_those_of_sentences(world, tokens, count, most):
+def test_little_is_padding_where_lengths_are_those_of_sentences(tokens, count, most):
     lengths = realistic(count)
-    groups = [g for rank in range(world) for g in deal_by_length(lengths, world, rank, Limits(tokens=tokens))]
+    groups = deal_by_length(lengths, Limits(tokens=tokens))
     places = sum(len(group) * int(lengths[group].max()) for group in groups if len(group))
     assert 1 - lengths.sum() / places < most
     assert 1 - lengths.sum() / (len(lengths) * lengths.max()) > 0.8  # all in one rectangle
-    assert len(groups) <= 2 * lengths.sum() / SMALLEST_GROUP_TOKENS + world  # and not in crumbs
-
-
-@pytest.mark.parametrize("world", [2, 3, 4])
-def test_ranks_have_about_equal_work(world):
-    lengths = realistic(2048)
-    work = [
-        sum(int(lengths[group].sum()) for group in deal_by_length(lengths, world, rank, Limits()))
-        for rank in range(world)
-    ]
-    assert max(work) < 1.25 * min(work)
+    assert len(groups) <= 2 * lengths.sum() / SMALLEST_GROUP_TOKENS + 1  # and not in crumbs
 
 
 def test_without_padding_there_is_one_group_whatever_the_lengths():
     lengths = realistic()
-    (group,) = deal_by_length(lengths, 1, 0, Limits(slack=0.0))
+    (group,) = deal_by_length(lengths, Limits(slack=0.0))
     assert len(group) == len(lengths)
-    assert len(deal_by_length(lengths, 1, 0, Limits())) > 1
+    assert len(deal_by_length(lengths, Limits())) > 1
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_fewer_texts_than_ranks_leave_some_ranks_empty(count):
-    shares = [deal_by_length(np.full(count, 7), 4, rank, Limits()) for rank in range(4)]
-    assert [len(share) for share in shares] == [1] * 4
-    assert sorted(len(share[0]) for share in shares) == [0] * (4 - count) + [1] * count
-    assert all(share[0].dtype == np.int64 for share in shares)
+@pytest.mark.parametrize("together", [False, True])
+def test_without_texts_there_is_one_micro_batch_of_none(together):
+    (group,) = deal_by_length(np.zeros(0, np.int64), Limits())
+    assert len(group) == 0 and group.dtype == np.int64
+    (batch,) = TextDealing(FORM, 16, Limits(), together=together).deal([])
+    assert len(batch) == batch.tokens == 0
+
+
+@given(st.integers(1, 60), WORLDS)
+def test_shares_are_neighbours_of_about_one_size(count, world):
+    shares = [own_share(count, world, rank) for rank in range(world)]
+    assert [place for share in shares for place in share] == list(range(count))
+    assert max(map(len, shares)) == -(-count // world)
 
 
 @given(st.integers(1, 60), WORLDS, st.none() | st.integers(1, 20))
@@ -115,7 +117,8 @@ def test_framed_texts_keep_their_places_sources_and_tokens(world, texts):
     dealing = TextDealing(FORM, 16, Limits(texts=texts))
     found = {}
     for rank in range(world):
-        for batch in dealing.deal(samples, world, rank):
+        own = own_share(len(samples), world, rank)
+        for batch in dealing.deal(samples[own.start : own.stop], own.start):
             starts = np.cumsum([0, *batch.lengths.tolist()])
             assert starts[-1] == len(batch.ids) == batch.tokens
             for at, place in enumerate(batch.samples.tolist()):

@@ -15,14 +15,19 @@ SMALLEST_GROUP_TOKENS = 512  # below this a forward on a CPU costs more than the
 
 
 def deal(count: int, world_size: int, rank: int, micro_batch_size: int | None) -> list[range]:
-    """Contiguous shares of `count` samples: the places in the step of each micro-batch of this rank.
+    """The share of this rank, cut into micro-batches: the places in the step of each.
 
     Every rank gets the same number of micro-batches, the last ones possibly empty.
     """
-    share = -(-count // world_size)
-    micro = min(micro_batch_size or share, share)
-    first, last = min(rank * share, count), min((rank + 1) * share, count)
-    return [range(min(first + at, last), min(first + at + micro, last)) for at in range(0, share, micro)]
+    most, own = -(-count // world_size), own_share(count, world_size, rank)
+    micro = min(micro_batch_size or most, most)
+    return [own[at : at + micro] for at in range(0, most, micro)]
+
+
+def own_share(count: int, world_size: int, rank: int) -> range:
+    """Which of the `count` samples of a step are this rank's: neighbours, as many on each rank until they run out."""
+    most = -(-count // world_size)
+    return range(min(rank * most, count), min((rank + 1) * most, count))
 
 
 @dataclass(frozen=True)
@@ -39,19 +44,14 @@ class Limits:
     slack: float = 0.85
 
 
-def deal_by_length(lengths: np.ndarray, world_size: int, rank: int, limits: Limits) -> list[np.ndarray]:
-    """Texts of similar length together: the places in the step of each micro-batch of this rank.
+def deal_by_length(lengths: np.ndarray, limits: Limits) -> list[np.ndarray]:
+    """Texts of similar length together: which ones each micro-batch holds, that with most tokens first.
 
-    lengths: (texts,) tokens. Every rank gets the same number of micro-batches, of about as many tokens together; with
-    fewer texts than ranks some are empty. A pure function, so every rank finds the same dealing.
+    lengths: (texts,) tokens. There is one micro-batch at least, which is empty where there are no texts.
     """
     order = np.argsort(-lengths, kind="stable")
     groups = [order[start:stop] for start, stop in cut(lengths[order], limits)]
-    while len(groups) % world_size or not groups:
-        groups = split_largest(groups, lengths)
-    groups.sort(key=lambda group: -int(lengths[group].sum()))
-    rounds = [groups[at : at + world_size] for at in range(0, len(groups), world_size)]
-    return [same[rank if number % 2 == 0 else -1 - rank] for number, same in enumerate(rounds)]
+    return sorted(groups, key=lambda group: -int(lengths[group].sum())) or [order]
 
 
 def cut(lengths: np.ndarray, limits: Limits) -> list[tuple[int, int]]:
@@ -71,27 +71,18 @@ def cut(lengths: np.ndarray, limits: Limits) -> list[tuple[int, int]]:
     return bounds
 
 
-def split_largest(groups: list[np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
-    """One group more: the one with most tokens in two halves, or an empty one where nothing can be split."""
-    sizes = [int(lengths[group].sum()) if len(group) > 1 else 0 for group in groups]
-    if not any(sizes):
-        return [*groups, np.zeros(0, np.int64)]
-    place = int(np.argmax(sizes))
-    group = groups[place]
-    half = int(np.searchsorted(np.cumsum(lengths[group]), sizes[place] / 2))
-    half = min(max(half, 1), len(group) - 1)
-    return [*groups[:place], group[:half], group[half:], *groups[place + 1 :]]
-
-
 class Dealing(Protocol):
-    """How the views of a step become the micro-batches of a rank."""
+    """How the views of a rank become its micro-batches, whose number may differ from rank to rank.
 
-    def deal(self, views: Sequence[Any], world_size: int, rank: int, /) -> Sequence[Batch]: ...
+    first: the place in the step of the first of these samples.
+    """
+
+    def deal(self, views: Sequence[Any], first: int, /) -> Sequence[Batch]: ...
 
 
 @dataclass(frozen=True)
 class TextDealing:
-    """How the texts of a step are framed and dealt.
+    """How the texts of a rank are framed and dealt.
 
     form: the special tokens around a text. length: tokens at which a text is cut, special ones included. limits: of a
     micro-batch, its texts those of two views a sample. standalone: tokens of a piece of a document -> those of its text
@@ -105,24 +96,22 @@ class TextDealing:
     standalone: Callable[[np.ndarray], np.ndarray] | None = None
     together: bool = False
 
-    def deal(self, views: Sequence[Views], world_size: int, rank: int) -> list[Texts]:
-        """The micro-batches of this rank, from the views of all samples of the step in their order."""
-        num_views = len(views[0].texts)
+    def deal(self, views: Sequence[Views], first: int = 0) -> list[Texts]:
+        """The micro-batches, from the views of this rank's samples in their order. first: the place of the first."""
+        num_views = len(views[0].texts) if views else 1
         texts = [
             (sample * num_views + view, self.framed(ids), one.source, one.target)
-            for sample, one in enumerate(views)
+            for sample, one in enumerate(views, start=first)
             for view, ids in enumerate(one.texts)
             if ids is not None
         ]
         lengths = np.array([len(ids) for _, ids, _, _ in texts], dtype=np.int64)
-        if self.together:
-            return self.deal_samples(texts, lengths, num_views, world_size, rank)
-        dealt = deal_by_length(lengths, world_size, rank, self.limits)
+        if self.together and texts:
+            return self.deal_samples(texts, lengths, num_views)
+        dealt = deal_by_length(lengths, self.limits)
         return [stack_texts([texts[number] for number in numbers]) for numbers in dealt]
 
-    def deal_samples(
-        self, texts: list[Any], lengths: np.ndarray, num_views: int, world_size: int, rank: int
-    ) -> list[Texts]:
+    def deal_samples(self, texts: list[Any], lengths: np.ndarray, num_views: int) -> list[Texts]:
         """As `deal`, by the longest text of each sample."""
         samples = np.array([number // num_views for number, *_ in texts], dtype=np.int64)
         _, starts = np.unique(samples, return_index=True)
@@ -132,7 +121,7 @@ class TextDealing:
             texts=None if self.limits.texts is None else max(1, self.limits.texts // 2),
             tokens=None if self.limits.tokens is None else max(1, self.limits.tokens // num_views),
         )
-        dealt = deal_by_length(np.maximum.reduceat(lengths, starts), world_size, rank, limits)
+        dealt = deal_by_length(np.maximum.reduceat(lengths, starts), limits)
         return [
             stack_texts([texts[number] for sample in sorted(group) for number in texts_of[sample]]) for group in dealt
         ]

@@ -68,15 +68,15 @@ class ExampleReader:
 
 @dataclass(frozen=True)
 class ExampleDealing:
-    """How the examples of a step are dealt: of similar length together, within limits."""
+    """How the examples of a rank are dealt: of similar length together, within limits."""
 
     limits: Limits
 
-    def deal(self, views: Sequence[Example], world_size: int, rank: int) -> list[Examples]:
-        """The micro-batches of this rank, from all examples of the step in their order."""
+    def deal(self, views: Sequence[Example], first: int = 0) -> list[Examples]:
+        """The micro-batches, from this rank's examples in their order. first: the place in the step of the first."""
         lengths = np.array([len(one.ids) for one in views], dtype=np.int64)
-        dealt = deal_by_length(lengths, world_size, rank, self.limits)
-        return [stack_examples(places.tolist(), [views[place] for place in places]) for places in dealt]
+        dealt = deal_by_length(lengths, self.limits)
+        return [stack_examples((first + places).tolist(), [views[place] for place in places]) for places in dealt]
 
 
 class LabelPairs(InMemory):

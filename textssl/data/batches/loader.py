@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from textssl.batch import Batch, Part, empty_like
-from textssl.data.batches.batching import Dealing, deal
+from textssl.data.batches.batching import Dealing, deal, own_share
 from textssl.data.plan.plan import Order
 
 MakeView = Callable[[Any, np.random.Generator, float], Any]
@@ -21,6 +21,9 @@ Collate = Callable[[Sequence[Any], Sequence[int]], Batch]
 
 class StepDataset(Dataset):
     """The micro-batches of this rank for any step; a pure function, so a resume has nothing to skip.
+
+    A rank reads and shows its own samples alone, so that its work does not grow with the number of ranks. Where texts
+    are dealt by length, ranks may have different numbers of micro-batches (training.step.even_out).
 
     plan: the order of all samples. batch_size: samples of a global step. num_samples: where the data ends (held-out
     data are read once); None goes on for ever. progress: step -> how far the run is, in [0, 1]. dealing: how views of
@@ -58,8 +61,9 @@ class StepDataset(Dataset):
 
     def __getitem__(self, step: int) -> list[Batch]:
         samples, progress = self.sample_range(step), self.progress(step)
-        if self.dealing is not None:  # every rank makes all views: their lengths decide who gets them
-            return list(self.dealing.deal(self.views(samples, progress), self.world_size, self.rank))
+        if self.dealing is not None:
+            own = own_share(len(samples), self.world_size, self.rank)
+            return list(self.dealing.deal(self.views(samples[own.start : own.stop], progress), own.start))
         return [
             self.batch(samples, places, progress)
             for places in deal(len(samples), self.world_size, self.rank, self.micro_batch_size)

@@ -23,6 +23,7 @@ from accelerate import PartialState
 from torch import Tensor
 
 from textssl.errors import UserError
+from textssl.system.launch_settings import PREFIXES
 
 REPORT_SECONDS = 5.0  # in which all ranks have noticed that one is missing
 LOST_PEER = re.compile(r"Timed out waiting|[Cc]onnection (closed|reset)|Broken pipe|Socket closed")  # gloo's words
@@ -59,7 +60,7 @@ def join_processes(device: Literal["cpu", "cuda"], timeout_seconds: float) -> Ac
 @contextmanager
 def without_settings() -> Iterator[None]:
     """Hide the environment variables by which Accelerate would change a run: its configuration alone decides."""
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")}
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIXES)}
     try:
         yield
     finally:
@@ -130,8 +131,9 @@ def absent_ranks() -> list[int] | None:
             found.append(absent)
 
     asking = threading.Thread(target=ask, daemon=True)  # whoever keeps the store may stand still, and never answer
-    asking.start()
-    asking.join(2 * REPORT_SECONDS)
+    with suppress(RuntimeError):  # no thread can start where memory has run out
+        asking.start()
+        asking.join(2 * REPORT_SECONDS)
     return (found[0] or None) if found else None
 
 

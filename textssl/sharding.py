@@ -112,13 +112,13 @@ def exchange_gradients(module: nn.Module, now: bool) -> None:
 def note_gradients(module: nn.Module) -> None:
     """Let a sharded module note by name, in a set of its own, which parameters a backward on this rank reached."""
     reached: set[str] = set()
-    units = [part for part in module.modules() if isinstance(part, FSDPModule)]  # the root is the first
-    for unit in units:
-        unit.unshard()
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            parameter.register_post_accumulate_grad_hook(functools.partial(note, reached, name))
-    for unit in units:
+    hooked: set[str] = set()
+    for unit in [part for part in module.modules() if isinstance(part, FSDPModule)]:
+        unit.unshard()  # one after another: the whole of the module may not fit
+        for name, parameter in module.named_parameters():
+            if name not in hooked and not isinstance(parameter, DTensor) and parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(functools.partial(note, reached, name))
+                hooked.add(name)
         unit.reshard()
     setattr(module, REACHED, reached)
 

@@ -12,17 +12,21 @@ import torch
 from torch import nn
 
 from textssl import distributed
+from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.models import varlen
 from textssl.models.attention import MASKING, dense_mask_bytes
 from textssl.models.heads import LanguageModel
+from textssl.models.layers import transformer_layers
 from textssl.models.sentence import SentenceModel
 from textssl.models.varlen import VARLEN
+from textssl.objectives.base import FORWARDS, Objective
 from textssl.sections import Config
+from textssl.sharding import count_shards, shard_module
 
 log = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
 
 
 def fit_attention(
@@ -86,6 +90,23 @@ def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> No
     )
 
 
+def spread(objective: Objective, config: Config, accelerator: Accelerator, *, half: bool) -> None:
+    """Put an objective that is built over the processes, in place, its weights those of the first one.
+
+    half: layers are gathered and compute in bfloat16. Raises UserError where memory does not suffice.
+    """
+    with telling_of_memory():
+        distributed.broadcast_module(objective)
+        if accelerator.num_processes > 1:
+            shard_module(
+                *(objective, transformer_layers(objective), FORWARDS),
+                device=accelerator.device,
+                shards=count_shards(config.train.shard, accelerator.num_processes),
+                timeout_seconds=config.train.timeout_seconds,
+                half=half,
+            )
+
+
 @contextmanager
 def telling_of_memory() -> Iterator[None]:
     """Turn a refusal of memory by torch, on any device, into a UserError with what helps."""
@@ -97,6 +118,6 @@ def telling_of_memory() -> Iterator[None]:
             raise
         raise UserError(
             f"there is not enough memory ({lines[0] if lines else 'MemoryError'}): lower train.micro_batch_size (the "
-            "result stays the same), data.sequence_length or what the objective keeps (queue_size), or "
-            "choose a smaller model"
+            "result stays the same), data.sequence_length or what the objective keeps (queue_size), shard the model "
+            "over several processes (train.shard), or choose a smaller one"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from textssl.data.labelled.splits import Splits
@@ -11,6 +12,8 @@ from textssl.inference.loading import find_model
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
 from textssl.sections import Config
+from textssl.sharding import count_shards
+from textssl.system.launch_settings import asked_shard
 
 BEST = {"classification": "eval/macro_f1", "regression": "eval/spearman"}  # what the checkpoint is chosen by
 
@@ -22,8 +25,23 @@ def resolve(config: Config) -> tuple[Config, Objective]:
         whole.tokenizer = str(without_sample(whole.tokenizer))
     if whole.model.pretrained is not None and whole.model.pretrained.startswith("sample:"):
         whole.model.pretrained = str(find_model(whole.model.pretrained))
+    take_launch(whole)
     objective, whole.objective = resolve_objective(whole.objective)
     return whole.freeze(), objective
+
+
+def take_launch(config: Config) -> None:
+    """Let Accelerate's configuration choose train.shard, in place. UserError where the key says another thing."""
+    asked, world = asked_shard(), int(os.environ.get("WORLD_SIZE", "1"))
+    if asked is None:
+        return
+    given = config.train.shard
+    if "shard" in config.train.model_fields_set and count_shards(given, world) != count_shards(asked, world):
+        raise UserError(
+            f"train.shard is {given}, but Accelerate's configuration shards parameters as train.shard={asked} would "
+            f"(of {world} processes): leave one of them out"
+        )
+    config.train.shard = asked
 
 
 def located(config: Config, run: Path) -> Config:

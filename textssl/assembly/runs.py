@@ -20,18 +20,18 @@ from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
 from textssl.assembly.computing import deterministic, for_hardware, run_precision, take_threads, with_attention
-from textssl.assembly.fitting import check_masks, fit_attention, telling_of_memory
+from textssl.assembly.fitting import check_masks, fit_attention, spread, telling_of_memory
 from textssl.assembly.resolution import located
 from textssl.config import differing_keys
 from textssl.data.batches.loader import Steps
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
-from textssl.models.layers import transformer_layers
-from textssl.objectives.base import FORWARDS, Facts, Objective
+from textssl.objectives.base import Facts, Objective
 from textssl.sections import Config
-from textssl.sharding import count_shards, shard_module
+from textssl.sharding import count_shards
 from textssl.system.files import check_place, write_text
 from textssl.system.hardware import native_bfloat16
+from textssl.system.launch_settings import asked_shard, unused_settings
 from textssl.system.lock import NAME as LOCK
 from textssl.system.lock import check_free, hold
 from textssl.system.threads import choose_threads, use
@@ -236,7 +236,9 @@ def make_trainer(
     fit_attention(config, backbone, accelerator.device, precision, directed)
     config = with_attention(config, backbone)
     check_masks(config, backbone, accelerator.device)
-    for warning in warnings if distributed.rank() == 0 else ():
+    if asked_shard() is not None:
+        warnings = [*warnings, f"train.shard={config.train.shard}, as Accelerate's configuration says"]
+    for warning in [*warnings, *unused_settings()] if distributed.rank() == 0 else ():
         announce(console, warning, style="yellow")
     with torch.random.fork_rng(devices=[]), telling_of_memory():  # the same heads on every rank and run of a seed
         torch.manual_seed(config.seed)
@@ -247,15 +249,7 @@ def make_trainer(
         )
         objective.build(backbone, facts)
         objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
-    distributed.broadcast_module(objective)
-    if accelerator.num_processes > 1:
-        shard_module(
-            *(objective, transformer_layers(objective), FORWARDS),
-            device=accelerator.device,
-            shards=count_shards(config.train.shard, accelerator.num_processes),
-            timeout_seconds=config.train.timeout_seconds,
-            half=cuda and precision == "bfloat16",
-        )
+    spread(objective, config, accelerator, half=cuda and precision == "bfloat16")
     clock = multiprocessing.Value("d", 0.0)
     own = config.unfrozen()  # whose length becomes steps
     steps = steps_of(StepProgress(own.train, config.train.batch_size * config.data.sequence_length, clock))

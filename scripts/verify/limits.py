@@ -1,4 +1,4 @@
-"""Memory: a model too large for one process's limit trains sharded over 4, and not replicated (4 minutes).
+"""Memory: a model too large for one process's limit trains sharded over 4, and not replicated (5 minutes).
 
 Each process gets a limit on its data (RLIMIT_DATA: heap and private mappings), so much above what it has once all is
 imported: less than parameters, gradients and AdamW's state of the whole model, more than a quarter of them with what is

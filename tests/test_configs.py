@@ -30,6 +30,7 @@ def test_configurations_are_valid_and_say_what_they_are(path):
     assert set(yaml.safe_load(text)) <= set(type(config).model_fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINETUNED)
 def test_every_configuration_of_fine_tuning_runs_with_only_model_and_labels_given(name, tmp_path):
     save_model(tmp_path / "model", "bert")

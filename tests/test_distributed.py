@@ -82,6 +82,7 @@ except UserError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("absent", "number", "named"),
     [(1, signal.SIGSTOP, "rank 1"), (2, signal.SIGKILL, "rank 2"), (0, signal.SIGSTOP, "another rank")],

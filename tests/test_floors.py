@@ -103,6 +103,7 @@ def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=ids)
 def test_imports_go_only_downward(path: Path):
     module = module_of(path)

@@ -37,6 +37,7 @@ def alive(process: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path, monkeypatch):
     monkeypatch.setattr(check, "PRELOADED", ())  # what the real parts need
     runner = Runner(tmp_path, tmp_path, False, 120, act)

@@ -20,6 +20,7 @@ def test_other_groups_are_refused(wanted, world):
         count_shards(wanted, world)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes, shards", [(3, 3), (4, 2), (2, 1)], ids=["sharded", "hybrid", "replicated"])
 def test_a_sharded_module_learns_as_a_whole_one_and_is_restored(tmp_path, processes, shards):
     ranks = Ranks(["-m", "tests.sharded", str(tmp_path), str(shards)], processes)

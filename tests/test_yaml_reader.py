@@ -44,6 +44,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [load_config, load_suite])
 @pytest.mark.parametrize("name", BROKEN)
 def test_every_broken_file_gets_one_message_soon(read, name, tmp_path: Path):
@@ -58,6 +59,7 @@ def test_every_broken_file_gets_one_message_soon(read, name, tmp_path: Path):
     assert time.process_time() - started < 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [load_config, load_suite])
 def test_thousands_of_unknown_keys_are_told_in_a_few_words(read, tmp_path):
     path = tmp_path / "file.yaml"

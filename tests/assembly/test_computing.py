@@ -61,6 +61,7 @@ def test_flags_decide(monkeypatch):
         assert hardware_values(own, cuda=True)[0] == {precision: name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", CHOICES)
 def test_a_run_keeps_what_it_began_with(machine, corpus, tmp_path, monkeypatch, capsys):
     flags, chosen = CHOICES[machine]

@@ -42,6 +42,7 @@ def assembled(config) -> tuple[Any, Data]:
     return trainer, data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file, width", [("pairs", 3), ("labelled", 3), ("scored", 3)])
 def test_given_pairs_need_no_corpus_and_bring_their_loss(folder, file, width):
     given = (f"data.pairs={folder}/{file}.jsonl", "data.corpus=[]", "objective.score_range=[0,4]")
@@ -118,6 +119,7 @@ def test_a_default_split_without_such_samples_is_said_and_a_named_one_refused(fo
         held_out_steps(config, trainer.objective, data, pytest.fail)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "override", "message"),
     [

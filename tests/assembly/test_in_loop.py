@@ -36,6 +36,7 @@ def metrics(run: str) -> list[dict]:
     return [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_evaluate_and_their_cost_is_apart(folder):
     given = (f"evaluation.suite={folder}/suite.yaml", "evaluation.suite_every=10", "evaluation.every=5")
     summary = pretrain(tiny_config(folder, "mlm", *given))
@@ -61,6 +62,7 @@ def test_figures_of_fine_tuning_are_left_out_and_said_to_be(folder, caplog):
     ]
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_by_a_figure_of_the_suite_is_exported(folder):
     given = (f"evaluation.suite={folder}/suite.yaml", "evaluation.suite_every=5", "evaluation.tasks=[topics]")
     config = sentence_config(folder, "crops", *given, "evaluation.best=eval/topics/probe_all")
@@ -73,6 +75,7 @@ def test_the_best_checkpoint_by_a_figure_of_the_suite_is_exported(folder):
     assert found == pytest.approx(max(values), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_summary_and_card_have_the_figures_of_the_exported_weights(folder):
     """Whether the loss was measured at that step or not."""
     given = (f"evaluation.suite={folder}/suite.yaml", "evaluation.tasks=[topics]", "evaluation.suite_every=4")
@@ -88,6 +91,7 @@ def test_summary_and_card_have_the_figures_of_the_exported_weights(folder):
     assert ("held-out loss" in card) == (losses[0]["step"] == summary.best["step"])
 
 
+@pytest.mark.slow
 def test_times_of_all_lines_go_on(folder):
     given = (f"evaluation.suite={folder}/suite.yaml", "evaluation.suite_every=3", "evaluation.every=2")
     summary = pretrain(tiny_config(folder, "mlm", *given, "train.log_every=1"))

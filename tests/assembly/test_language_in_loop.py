@@ -13,6 +13,7 @@ from textssl.evaluation.tasks.agreement import PHENOMENA
 from textssl.inference.scorer import folder_scorer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["clm", "mlm"])
 def test_a_run_writes_down_how_its_language_model_does(objective: str, tmp_path, caplog):
     make_corpus(tmp_path)

@@ -94,6 +94,7 @@ def test_every_rank_is_told_of_a_refusal(tmp_path):
     assert finish(start(config, processes=2)) == 0
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_number_of_threads(tmp_path, monkeypatch, capsys):
     """Whatever is free now; who asks for another number is told what that changes."""
     make_corpus(tmp_path)

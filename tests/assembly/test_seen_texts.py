@@ -37,6 +37,7 @@ def run(tmp_path_factory) -> Path:
 LINE = "8 of 16 texts of pairs stand in the training corpus (8 whole, 0 with a passage of 32 tokens or more)."
 
 
+@pytest.mark.slow
 def test_a_run_says_it_once_and_keeps_it(run, capfd):
     summary = json.loads((run / "run" / "summary.json").read_text())
     assert summary["overlap"]["tasks"] == {"pairs": {"texts": 16, "whole": 8, "passage": 0}}

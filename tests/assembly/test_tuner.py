@@ -47,6 +47,7 @@ def numbered(count: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
     return texts, np.array([{"kitchen": 0, "music": 2, "sea": 5}[name] for name in names])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["finetune", "contrast"])
 def test_answers_are_class_numbers_of_the_training_labels(method, quick, bert, tmp_path, capfd):
     before = weights_hash(bert)
@@ -60,6 +61,7 @@ def test_answers_are_class_numbers_of_the_training_labels(method, quick, bert, t
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_few_labels_and_many_are_set_aside_differently(quick, bert, monkeypatch):
     taken, stock = [], workflow.tune
     monkeypatch.setattr(
@@ -75,6 +77,7 @@ def test_few_labels_and_many_are_set_aside_differently(quick, bert, monkeypatch)
     assert taken[3].validation is None and len(taken[3].train) == workflow.FEW + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [(1e-9, 5e-3), (5e-3, 1e-9)])
 def test_validation_texts_choose_the_rate(rates, bert, monkeypatch):
     monkeypatch.setitem(workflow.RATES, "finetune", rates)
@@ -84,6 +87,7 @@ def test_validation_texts_choose_the_rate(rates, bert, monkeypatch):
     assert (found == truth).mean() > 0.5, "1e-9 learns nothing"
 
 
+@pytest.mark.slow
 def test_from_scratch_is_the_same_training_of_other_weights(quick, bert, monkeypatch):
     found, stock = [], workflow.tune
 
@@ -169,6 +173,7 @@ def test_a_static_encoder_keeps_contrast_alone_and_says_so(tmp_path):
     assert skipped == {"mine, fine-tuned": "a static encoder has no layers to fine-tune"}
 
 
+@pytest.mark.slow
 def test_evaluate_trains_what_the_suite_asks_for(quick, bert, tmp_path, capfd, monkeypatch):
     answered, stock = [], workflow.tune
 
@@ -195,6 +200,7 @@ def test_evaluate_trains_what_the_suite_asks_for(quick, bert, tmp_path, capfd, m
     assert "fine-tuned, all 60" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_evaluate_says_what_a_static_encoder_is_spared(quick, tmp_path, capfd):
     results = evaluate(save_headed(tmp_path, static=True), suite_file(tmp_path, "finetune_all, contrast_4"))
     assert "contrast_4" in results["tasks"]["mine"] and "finetune_all" not in results["tasks"]["mine"]

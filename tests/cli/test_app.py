@@ -105,6 +105,7 @@ def test_every_command_is_listed_here():
     assert {*textssl.COMMANDS, "UserError", "__version__"} == set(textssl.__all__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS)
 def test_help_of_every_command_has_an_example(words: str):
     text = inspect.cleandoc(command(words).help or "")
@@ -112,6 +113,7 @@ def test_help_of_every_command_has_an_example(words: str):
     assert all(word in textssl.cli.app.ORDER for word in words.split()[:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "name"), COMMANDS.items())
 def test_function_has_the_arguments_of_the_command(words: str, name: str):
     function = getattr(textssl, name)
@@ -221,6 +223,7 @@ def test_spread(given: list[str], expected: list[str]):
     assert spread(given) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [["no-such-command"], ["prepare"], ["tokenizer", "train", "--algorithm", "x"], ["pretrain"], ["evaluate"]],
@@ -231,6 +234,7 @@ def test_wrong_usage_is_code_2_without_traceback(arguments: list[str]):
     assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["pretrain", "finetune"])
 def test_missing_configuration_is_code_2_before_the_libraries_load(verb):
     code = (

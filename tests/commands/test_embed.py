@@ -123,6 +123,7 @@ def interrupt(monkeypatch, windows: int) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(workflow.VectorWriter, "add", real)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["v.npy", "v.parquet"])
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_an_interrupted_job_goes_on_to_the_same_bytes(name, precision, model, text, tmp_path, monkeypatch, capsys):
@@ -324,6 +325,7 @@ def test_the_format_of_the_model_is_chosen_said_and_written(model, text, tmp_pat
     assert not np.array_equal(vectors[0], vectors[1]) and worst_cosine(vectors[0], vectors[1]) > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["float32", "bfloat16"])
 def test_an_interrupted_job_keeps_its_format_on_another_processor(first, model, text, tmp_path, monkeypatch, capsys):
     for name in ("float32", "bfloat16"):

@@ -34,6 +34,7 @@ def suite(tmp_path):
     return tmp_path / "own.yaml"
 
 
+@pytest.mark.slow
 def test_results_are_written_shown_and_repeat(suite, tmp_path, capfd):
     folder, out = save_model(tmp_path / "model", "modernbert"), tmp_path / "new" / "evaluation.json"
     results = evaluate(folder, suite, baselines=True, out=out)
@@ -62,6 +63,7 @@ def test_held_out_text_is_scored(family: str, words: str, suite, tmp_path, capfd
     assert words in capfd.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "bert", "t5"])
 def test_language_tasks_are_measured_or_left_out_with_the_reason(family: str, tmp_path, capfd):
     write_pairs(tmp_path / "pairs.csv", 20)
@@ -134,6 +136,7 @@ def test_card_of_a_model_that_is_not_the_users_own_is_refused_at_once(suite, tmp
     assert not (folder / "README.md").exists()
 
 
+@pytest.mark.slow
 def test_a_model_against_itself_and_against_a_better_one(suite, tmp_path, capfd):
     folder, out = save_model(tmp_path / "model", "modernbert"), tmp_path / "evaluation.json"
     results = evaluate(folder, suite, against=folder, out=out)
@@ -219,6 +222,7 @@ def stopped(monkeypatch):
     return dying
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("against", [False, True])
 def test_a_killed_evaluation_goes_on_with_the_tasks_that_are_left(
     against, suite, tmp_path, capfd, monkeypatch, stopped
@@ -253,6 +257,7 @@ def test_a_killed_evaluation_goes_on_with_the_tasks_that_are_left(
     assert "mine: accuracy" in shown.out and not list((tmp_path / "cache" / "evaluations").iterdir())
 
 
+@pytest.mark.slow
 def test_kept_tasks_of_other_weights_or_data_are_not_taken(suite, tmp_path, capfd, monkeypatch, stopped):
     monkeypatch.setenv("TEXTSSL_CACHE", str(tmp_path / "cache"))
     folder = save_model(tmp_path / "model", "bert")
@@ -274,6 +279,7 @@ def test_kept_tasks_of_other_weights_or_data_are_not_taken(suite, tmp_path, capf
     assert "taken from" not in killed(folder)
 
 
+@pytest.mark.slow
 def test_baselines_are_kept_too(suite, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("TEXTSSL_CACHE", str(tmp_path / "cache"))
     folder, stock = save_model(tmp_path / "model", "bert"), measure.random_encoder

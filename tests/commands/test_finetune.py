@@ -35,6 +35,7 @@ def digest(run: Path) -> str:
     return hashlib.sha256((run / "model" / "model.safetensors").read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "modernbert", "llama", "gpt2"])
 def test_every_family_learns_and_transformers_loads_what_comes_out(family, tmp_path):
     result = finetune(finetune_config(tmp_path, "train.max_steps=60", "optimizer.lr=5e-3", family=family))
@@ -138,6 +139,7 @@ def both(one: Any, other: Any) -> tuple[list[Any], list[Any]]:
     return list(one.baselines.values()), [other.baselines[name] for name in one.baselines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "llama", "gpt2"])
 def test_figures_on_the_way_and_at_the_end_are_of_raw_scores(family, tmp_path):
     given = write_scores(tmp_path / "given.jsonl", 40, factor=10.0, offset=5.0, seed=7)
@@ -233,6 +235,7 @@ def test_processes_and_micro_batches_change_nothing(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_exported_and_patience_ends_a_run(tmp_path):
     result = finetune(
         finetune_config(
@@ -265,6 +268,7 @@ def test_frozen_layers_stay_and_the_head_learns(tmp_path):
         finetune(finetune_config(tmp_path, "model.frozen_layers=9", out="other"))
 
 
+@pytest.mark.slow
 def test_several_seeds_give_an_interval_and_the_best_by_validation(tmp_path):
     result = finetune(finetune_config(tmp_path, "train.num_seeds=2", "evaluation.baselines=[tfidf,scratch]"))
     own = [seed["test"]["accuracy"]["mean"] for seed in result.seeds]
@@ -275,6 +279,7 @@ def test_several_seeds_give_an_interval_and_the_best_by_validation(tmp_path):
     assert digest(tmp_path / "run") == digest(tmp_path / "run" / f"seed-{int(np.argmax(values))}")
 
 
+@pytest.mark.slow
 def test_few_labels_contrast_beside_probe_and_plain_fine_tuning(tmp_path):
     overrides = ("data.shots=4", "objective={name: pairs, temperature: 0.1}", "evaluation.every=null")
     baselines = "evaluation.baselines=[majority,tfidf,probe,finetune]"

@@ -138,6 +138,7 @@ def test_a_signal_while_a_baseline_trains_stops_the_run(tmp_path, monkeypatch):
     assert again.stopped_by is None and set(again.baselines) == {"scratch"}
 
 
+@pytest.mark.slow
 def test_seeds_go_on_begin_anew_and_do_not_mix_with_one_seed(tmp_path):
     few = ("train.num_seeds=2", "train.max_steps=4", "data.shots=9", "evaluation.baselines=[tfidf]")
     first = finetune(finetune_config(tmp_path, *few))
@@ -174,6 +175,7 @@ def test_an_ended_run_does_not_change_what_it_chose_by(tmp_path):
     assert (tmp_path / "run" / "summary.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_few_labels_stay_few_beside_a_file_of_validation_texts(tmp_path):
     config = finetune_config(tmp_path, "evaluation.baselines=[tfidf,probe]")
     more = write_topics(tmp_path / "more.jsonl", 60, seed=1)

@@ -52,6 +52,7 @@ CASES = [(kind, damage) for kind in MAKERS for damage in DAMAGES]
 VALID = {("an empty object", "tokenizer_config.json")}  # a configuration that says nothing, which no check could tell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "damage"), CASES)
 def test_damage_is_named_or_harmless(kind, damage, tmp_path):
     folder = MAKERS[kind](tmp_path / "model")

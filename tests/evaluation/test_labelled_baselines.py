@@ -25,6 +25,7 @@ def test_a_constant_is_the_shares_of_the_classes_or_the_mean_score():
     assert constant(np.array([1.0, 2.0, 6.0]), 0, 2).tolist() == [3.0, 3.0]
 
 
+@pytest.mark.slow
 def test_words_tell_topics_apart():
     texts, labels = labelled_topics(150)
     test, truth = labelled_topics(60, seed=1)

@@ -65,6 +65,7 @@ def test_texts_of_several_tasks_are_read_once(suite, monkeypatch):
     assert len(read) == len(set(read)) == 5
 
 
+@pytest.mark.slow
 def test_baselines_where_they_are_defined(suite, tmp_path):
     baselines = dict(run_baselines(save_model(tmp_path / "model", "bert"), suite, progress=False))
     found = {name: {task: list(figures) for task, figures in tasks.items()} for name, tasks in baselines.items()}
@@ -87,6 +88,7 @@ def test_baselines_where_they_are_defined(suite, tmp_path):
     assert baselines["random_words"]["shape"]["rankme"].mean > baselines["random_init"]["shape"]["rankme"].mean
 
 
+@pytest.mark.slow
 def test_the_tuner_is_asked_where_tasks_want_it_and_stands_beside_baselines(suite, tmp_path):
     task = suite.tasks[0]
     task.tuned, task.tuned_draws = ("finetune_all", "contrast_4"), 2
@@ -132,6 +134,7 @@ def language_suite(tmp_path):
 AGREEMENT = ["accuracy", *PHENOMENA]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "kind", "name"), [("llama", "causal", "bits_per_byte"), ("bert", "masked", "pseudo_bits_per_byte")]
 )

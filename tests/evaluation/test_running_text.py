@@ -33,6 +33,7 @@ def test_records_that_cannot_be_used_are_counted(tmp_path):
     assert report.as_dict() == {"empty text": 1}
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=100), max_size=40), st.integers(1, 900), st.randoms())
 def test_drawn_bytes_are_a_prefix_of_the_order_of_hashes_whatever_the_order_of_the_source(given, limit, random):
     found = drawn_bytes(given, limit, 4)

@@ -36,24 +36,28 @@ def judged(started, judge, name, *arguments):
     return outcome
 
 
+@pytest.mark.slow
 @FEW
 @given(name=COMMAND, kilobytes=st.sampled_from([0, 2, 8, 24]))
 def test_a_full_disk(started, name, kilobytes):
     judged(started, cases.full_disk, name, kilobytes * 1024)
 
 
+@pytest.mark.slow
 @FEW
 @given(name=COMMAND, number=st.sampled_from(cases.SIGNALS), moment=MOMENT)
 def test_a_signal_at_any_moment(started, name, number, moment):
     judged(started, cases.stopped, name, number, moment)
 
 
+@pytest.mark.slow
 @FEW
 @given(name=COMMAND, moment=MOMENT)
 def test_two_jobs(started, name, moment):
     judged(started, cases.two_jobs, name, moment)
 
 
+@pytest.mark.slow
 @FEW
 @given(name=COMMAND, damage=st.sampled_from(sorted(cases.DAMAGES)), place=MOMENT)
 def test_damaged_inputs(started, name, damage, place):

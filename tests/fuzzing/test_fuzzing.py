@@ -29,6 +29,7 @@ CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 sparingly = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=CHECKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
 def test_no_input_is_read_wrongly_or_ends_in_a_traceback(kind):
     @sparingly

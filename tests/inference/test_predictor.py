@@ -62,6 +62,7 @@ def by_transformers(folder: Path, items: list) -> np.ndarray:
     return np.concatenate([stock(**words(*pair, truncation=True, return_tensors="pt")).logits for pair in pairs])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "modernbert", "llama", "gpt2"])
 @pytest.mark.parametrize("pairs", [False, True])
 def test_probabilities_are_those_of_transformers_in_the_order_of_the_texts(family, pairs, tmp_path):

@@ -38,6 +38,7 @@ def test_packed_equals_separate(name, implementation):
             start += size
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")  # compiled only where it is fast
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own compiler uses it
 @pytest.mark.parametrize("name", ["modernbert", "bert", "llama", "mistral", "qwen3"])

@@ -75,6 +75,7 @@ def test_gradients_equal_the_stock_model(name):
             torch.testing.assert_close(found.grad, expected.grad, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_an_empty_micro_batch_gives_zero_and_zero_gradients(name):
     language_model = LanguageModel(small_model(name)).train()
@@ -111,6 +112,7 @@ def test_other_families_give_full_logits_and_say_so(name, other_families, caplog
     language_model.cross_entropy(*predicted(language_model, empty)).backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "albert"])
 def test_gradient_checkpointing_changes_nothing(name):
     batch = make_rows([[6, 4], [9]], 10)
@@ -133,6 +135,7 @@ def test_a_family_that_cannot_recompute_activations_is_refused():
         LanguageModel(small_model("albert")).checkpoint_gradients()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["modernbert", "llama"])
 def test_compile_touches_the_backbone_alone(name):
     language_model = LanguageModel(small_model(name))
@@ -144,6 +147,7 @@ def test_compile_touches_the_backbone_alone(name):
     assert list(language_model.state_dict()) == names
 
 
+@pytest.mark.slow
 def test_another_number_of_documents_compiles_nothing_again(monkeypatch):
     """The flat layout's kernels on a GPU, in whose place one operation stands here that a compiler cannot look into."""
 

@@ -42,6 +42,7 @@ def regressor(family: str) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # in transformers 5.17
 @pytest.mark.parametrize("family", [*WITH_BIAS, *LAST_NORM])
 @torch.no_grad()

@@ -127,6 +127,7 @@ def test_the_exported_folder_gives_the_vectors_that_were_trained(name, tmp_path)
     assert capacity != LENGTH and loaded(tmp_path / "model").max_seq_length == capacity
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pooling"),
     [("bert", pooling) for pooling in POOLINGS] + [("llama", pooling) for pooling in POOLINGS if pooling != "cls"],
@@ -185,6 +186,7 @@ def test_the_same_seed_gives_the_same_weights(name):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bert", "gpt2", "static"])
 def test_training_goes_on_from_an_exported_sentence_encoder(name, tmp_path):
     pooling = {} if name == "static" else {"pooling": "weightedmean"}

@@ -115,6 +115,7 @@ def alarm_of(folder, capsys, rate, momentum):
     return "have collapsed" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_the_student_collapses_and_the_monitor_says_so(tmp_path, capsys):
     make_corpus(tmp_path)
     assert alarm_of(tmp_path, capsys, 3e-2, 0.0)

@@ -93,6 +93,7 @@ def test_the_number_hidden_is_uniform():
     assert not chosen.any() and weight == 0
 
 
+@pytest.mark.slow
 def test_the_bound_falls_below_the_entropy_of_words():
     """In documents of one word, over and over, one shown token tells all others."""
     objective = row_objective("diffusion", {**BERT, "hidden_size": 32}).float()

@@ -148,6 +148,7 @@ def test_a_family_that_classifies_no_tokens_is_named():
         Detector.token_classifier(MambaConfig())
 
 
+@pytest.mark.slow
 def test_the_detector_learns_to_find_what_does_not_fit():
     """In documents of one word, over and over, a token that was drawn shows."""
     objective = row_objective("replaced_token", {**ELECTRA, "hidden_size": 32, "embedding_size": 32}, mask_rate=0.15)

@@ -122,6 +122,7 @@ def alarm_of(folder, capsys, *overrides):
     return "have collapsed" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_without_negatives_all_vectors_become_one_and_the_monitor_says_so(folder, capsys):
     assert alarm_of(folder, capsys, "objective.negatives=0")
     assert not alarm_of(folder, capsys)

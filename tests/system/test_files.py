@@ -223,6 +223,7 @@ def test_a_folder_that_does_not_get_into_its_place_leaves_the_old_one(tmp_path, 
     assert below(tmp_path) == ["model", "model/old"], "it came back"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["exchanging", "renaming"])
 def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one_whole(tmp_path, how):
     """Where names cannot be exchanged there is a moment without; a next writer, who fails, brings the old one back."""

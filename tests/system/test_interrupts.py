@@ -57,6 +57,7 @@ def stop(process: subprocess.Popen[str], number: int) -> tuple[int, float, str]:
     return process.returncode, time.monotonic() - started, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("waiting", ["ready(); time.sleep(60)", "stuck()"])
 def test_a_signal_ends_within_two_seconds_and_leaves_nothing(number: signal.Signals, waiting: str, tmp_path):
@@ -98,6 +99,7 @@ end(work)
     assert code == 143 and seconds < 2 and errors.split() == ["stopped", "by", "SIGTERM"]
 
 
+@pytest.mark.slow
 def test_whoever_takes_the_signals_has_them(tmp_path):
     taking = """
 from textssl.training.signals import StopSignals, left_alone
@@ -119,6 +121,7 @@ end(work)
     assert (output, process.returncode) == ("SIGHUP\n", 143)
 
 
+@pytest.mark.slow
 def test_a_forked_child_ends_alone(tmp_path):
     forking = """
 def work():
@@ -138,6 +141,7 @@ with ending_on_signals():
     assert (done.stdout, done.returncode) == ("ready 15\n", 0)
 
 
+@pytest.mark.slow
 def test_what_nohup_keeps_away_stays_away(tmp_path):
     waiting = "end(lambda: (ready(), time.sleep(2), print('done')))"
     process = start(waiting, tmp_path, "nohup")

@@ -31,6 +31,7 @@ def shell(command: str, folder: Path, *words: str, **environment: str) -> subpro
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("command", "refusals"),
@@ -77,6 +78,7 @@ def test_no_file_takes_the_number_of_a_closed_stream(tmp_path):
     assert int((tmp_path / "number").read_text()) > 2 and (tmp_path / "lock").read_text() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
@@ -90,6 +92,7 @@ def test_the_command_line_says_in_one_line_that_nothing_arrived(tmp_path, comman
     assert finished.returncode == code and finished.stderr == said
 
 
+@pytest.mark.slow
 def test_a_wrong_command_keeps_its_code_where_no_message_arrives(tmp_path):
     for command in ('"$@" 2>/dev/full', '"$@" 2>&-'):
         assert shell(command, tmp_path, "-m", "textssl", "pretrain", "nosuch.yaml", "--nosuch").returncode == 2

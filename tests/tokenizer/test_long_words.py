@@ -44,6 +44,7 @@ def test_long_words_together_are_limited(algorithm, monkeypatch):
     assert "3 words" in counts.note(algorithm) and "700 of these characters were left out" in counts.note(algorithm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_training_on_one_letter_a_million_times_takes_a_moment_and_is_reported(algorithm, tmp_path, capsys):
     (tmp_path / "text.txt").write_text("The cat sat on the mat. " * 300 + "\n\n" + "A" * 1_000_000)

@@ -36,6 +36,7 @@ CASES = [
 CASES += [pytest.param(name, "static") for name in ("crops", "moco", "pairs")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective, kind", CASES)
 def test_one_batch_is_learnt_by_heart(folder, objective, kind, monkeypatch, capsys):
     """The queue of moco fills with these very texts, which must not repel themselves."""
@@ -56,6 +57,7 @@ def test_one_batch_is_learnt_by_heart(folder, objective, kind, monkeypatch, caps
     assert "COLLAPSE" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_neighbours_are_found_among_sentences_never_seen_before(folder):
     """Every step brings other pairs of the corpus, so that nothing is learnt by heart."""
     batch = 16

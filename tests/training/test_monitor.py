@@ -146,6 +146,7 @@ def fast(names, *chosen):
     return [pytest.param(name, marks=() if name in chosen else pytest.mark.slow) for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", fast(KNOWN, "byol", "swav"))
 def test_what_holds_a_method_open_is_missed(folder, objective, capsys):
     pretrain(sentence_config(folder, objective, *QUICK, *KNOWN[objective], "train.max_steps=40", out=objective))
@@ -161,6 +162,7 @@ def test_a_run_may_end_there_with_one_error(folder):
     assert len(metrics(folder / "stopped")) < 40 and not (folder / "stopped" / "summary.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", fast(["simcse", "crops", "moco", "pairs", "byol", "vicreg"], "crops"))
 @pytest.mark.parametrize("family", ["bert", "llama"])
 def test_untrained_transformers_give_no_false_alarm(folder, objective, family, capsys):

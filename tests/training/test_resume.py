@@ -81,12 +81,14 @@ def test_a_signal_saves_and_exits_with_75(folder, name, workers):
     assert again.resumed_from == [summary["steps"]] and again.stopped_by is None and again.steps == longer
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(folder):
     for workers in (0, 2):
         pretrain(tiny_config(folder, "mlm", f"train.workers={workers}", DROPOUT, out=f"workers-{workers}"))
     assert digest(folder / "workers-0") == digest(folder / "workers-2")
 
 
+@pytest.mark.slow_unless("mlm")
 @pytest.mark.parametrize(
     "objective", ["mlm", "replaced_token", "data2vec", "hybrid", "tests.objectives.contrastive:TwoCrops", CLUSTERED]
 )
@@ -100,6 +102,7 @@ def test_a_run_in_two_halves_equals_a_whole_one(folder, objective):
     assert losses(folder / f"one-{name}") == losses(folder / f"two-{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["mlm", "sum"])
 def test_a_line_of_the_log_is_of_all_its_steps_wherever_the_run_was_cut(folder, objective):
     """Checkpoints of the best figure, or after a signal, lie between two lines."""
@@ -129,6 +132,7 @@ HALVES = {
 FAST = ("moco", "deepcluster", "skipgram", "sum")  # of them, those with most that has to come back
 
 
+@pytest.mark.slow_unless("crops")
 @pytest.mark.parametrize(
     "objective", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in HALVES]
 )
@@ -146,6 +150,7 @@ def test_sentence_runs_in_two_halves_equal_whole_ones(folder, objective):
     assert losses(runs["one"]) == losses(runs["two"])
 
 
+@pytest.mark.slow_unless("crops")
 @pytest.mark.parametrize("objective", ["crops", "moco", "pairs", "sum"])
 def test_a_run_goes_on_with_other_micro_batches(folder, objective):
     """Without dropout the dealing changes nothing but the last digits."""
@@ -265,6 +270,7 @@ def test_a_restarted_run_is_repeated_by_its_own_configuration(folder):
     assert pretrain(Path(anew.run) / "config.yaml").run == anew.run == str(folder / "again" / "restart-1")
 
 
+@pytest.mark.slow
 def test_windows_and_epochs_are_crossed_exactly(folder):
     options = (DROPOUT, f"data.corpus={folder}/corpus/held-out", "data.window_tokens=2048", "train.batch_size=24")
     for steps in (7, 13, 20):
@@ -274,6 +280,7 @@ def test_windows_and_epochs_are_crossed_exactly(folder):
     assert digest(folder / "cut-epochs") == digest(folder / "whole-epochs")
 
 
+@pytest.mark.slow
 def test_a_budget_of_seconds_goes_on_where_it_was(folder):
     """The share of the run that is done reaches the loader's clock before the first sample after a resume."""
     seen = []
@@ -294,6 +301,7 @@ def test_a_budget_of_seconds_goes_on_where_it_was(folder):
     assert 0.4 < seen[0] <= 1.0
 
 
+@pytest.mark.slow
 def test_only_what_changes_no_step_may_differ(folder):
     pretrain(tiny_config(folder, "mlm", "train.max_steps=10", out="changed"))
     with pytest.raises(UserError, match=r"objective\.mask_rate, optimizer\.lr"):

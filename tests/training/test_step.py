@@ -115,6 +115,7 @@ def assert_same(found, expected, tolerance):
         assert torch.allclose(found[name], value, rtol=0, atol=tolerance, equal_nan=True), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", WHOLE_BATCH)
 @pytest.mark.parametrize("micro", ["train.micro_batch_size=2", "train.micro_batch_tokens=60"])
 def test_caching_equals_one_graph_over_the_same_micro_batches_with_live_dropout(folder, objective, micro):

@@ -32,6 +32,7 @@ def metrics(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["mlm", "clm"])
 def test_one_batch_is_learnt_by_heart(folder, objective, monkeypatch):
     options = ("train.max_steps=250", "schedule={name: constant, warmup_steps: 10}", "train.log_every=10")
@@ -70,6 +71,7 @@ def test_the_run_folder_holds_what_the_contract_names(folder):
     assert pretrain(run / "config.yaml").steps == 12  # repeats the run: here, finds it finished
 
 
+@pytest.mark.slow
 def test_micro_batches_and_caching_change_no_weight(folder):
     for objective in ("mlm", CROPS):
         for micro in (8, 2):
@@ -87,6 +89,7 @@ def test_a_budget_of_tokens_reaches_the_end_of_its_schedule(folder):
     assert 3000 <= summary.tokens < 3000 + 8 * 64
 
 
+@pytest.mark.slow
 def test_a_budget_of_seconds_ends_on_time_with_its_schedule(folder):
     summary = pretrain(tiny_config(folder, "mlm", "train.max_seconds=3", "train.max_steps=null", out="budget-seconds"))
     lines = [line for line in metrics(folder / "budget-seconds") if "train/lr" in line]
@@ -103,6 +106,7 @@ def test_even_a_single_step_learns(folder):
     assert line["train/lr"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["mlm", "clm", CROPS])
 @pytest.mark.parametrize("option", ["precision=bfloat16", "gradient_checkpointing=true"])
 def test_precision_and_recomputation_change_little(folder, objective, option):
@@ -114,6 +118,7 @@ def test_precision_and_recomputation_change_little(folder, objective, option):
     assert other.train_loss == pytest.approx(plain.train_loss, rel=1e-5 if "grad" in option else 2e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective, family",
     [*((name, "modernbert") for name in SENTENCE_MODELS if name != "skipgram"), ("moco", "llama")],  # it takes a table

@@ -75,6 +75,7 @@ BEFORE_COMMIT = {
 }  # whether the step was finite; the number of the next slices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_steady_step_never_waits_for_the_device(folder, case, monkeypatch):
     config = CASES[case](folder)

@@ -82,7 +82,7 @@ def lies_in(parameter: torch.Tensor, shards: int) -> bool:
 
 
 def main(
-    folder: Path, micro_batch: int, kinds: list[tuple[int, int]], names: list[str], steps: int, runs: list[str]
+    folder: Path, micro_batch: int, kinds: list[tuple[int, int]], names: list[str], run_steps: int, runs: list[str]
 ) -> None:
     """kinds: in how many parts parameters lie, and the steps of each. names: of objectives. runs: of those that also
     make a run of so many steps, sharded as the first kind is."""
@@ -95,7 +95,7 @@ def main(
                 save_file(found, folder / f"{name}-{label(world, micro_batch, parts)}.safetensors")
     parts = kinds[0][0]
     for name in runs:
-        options = f"train.shard={parts}", f"train.max_steps={steps}", f"evaluation.every={steps // 2}"
+        options = f"train.shard={parts}", f"train.max_steps={run_steps}", f"evaluation.every={run_steps // 2}"
         pretrain(config_of(folder, name, micro_batch, *options, out=f"run-{name}-{label(world, micro_batch, parts)}"))
 
 
@@ -114,5 +114,5 @@ if __name__ == "__main__":
     folder, micro_batch, shards, *words = sys.argv[1:]
     kinds = [(int(parts), steps) for parts, steps in map(steps_of, shards.split(","))]
     names = [word for word in words if not word.startswith("run")] or list(ALL)
-    _, steps, chosen = ([word for word in words if word.startswith("run")] or ["::"])[0].split(":")
-    main(Path(folder), int(micro_batch), kinds, names, int(steps or 0), chosen.split(",") if chosen else [])
+    _, run_steps, chosen = ([word for word in words if word.startswith("run")] or ["::"])[0].split(":")
+    main(Path(folder), int(micro_batch), kinds, names, int(run_steps or 0), chosen.split(",") if chosen else [])

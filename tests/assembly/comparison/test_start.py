@@ -47,6 +47,7 @@ def test_only_what_is_not_random_is_a_start():
     assert not begins_learned(ModelConfig(preset="modernbert-nano"))
 
 
+@pytest.mark.slow
 def test_it_is_what_a_run_with_a_vanishing_step_exports(entry, tmp_path):
     export_start(entry, tmp_path / "start")
     still = ["train.max_steps=1", "optimizer={name: adamw, lr: 1e-12}", f"out={tmp_path / 'run'}"]
@@ -57,6 +58,7 @@ def test_it_is_what_a_run_with_a_vanishing_step_exports(entry, tmp_path):
     assert not entry.folder.exists()  # nothing of it stays
 
 
+@pytest.mark.slow
 def test_its_figures_are_measured_once_for_a_backbone_and_seed(entry, tmp_path):
     path = write_labelled(tmp_path / "topics.csv", *topics(90, noise=0.2))
     references = References(Suite("own", [Classification("topics", path, shots=(8,))], draws=2, max_tokens=12))

@@ -88,6 +88,7 @@ def compare(backend, texts, rng):
     return pieces, differing
 
 
+@pytest.mark.slow
 def test_pieces_have_the_tokens_of_their_text_alone(backend):
     pieces, differing = compare(backend, TEXTS, np.random.default_rng(0))
     assert pieces > 1000

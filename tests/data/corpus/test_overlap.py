@@ -42,6 +42,7 @@ def counted(corpus: Corpus, words, *given: str) -> Overlap:
     return overlaps({"task": list(given)}, [(corpus, words.backend_tokenizer)])["task"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "frame", ["{}", "Before it stood this.\n{}\nAnd this behind it.", "A title\n\n{}", "So: {} Yes."]
 )
@@ -70,6 +71,7 @@ def test_rulers_and_unknown_characters_are_no_copies(words, tmp_path):
     assert found == Overlap(2, 0, 0)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_a_search_by_hand_over_blocks_and_shards(words, tmp_path, monkeypatch):
     """Blocks of a few tokens, several shards, two corpora, and groups that share texts."""
     monkeypatch.setattr(overlap, "BLOCK_TOKENS", 100)

@@ -79,6 +79,7 @@ def documents(corpus: Corpus) -> list[tuple[list[int], list[int], int]]:
     return found
 
 
+@pytest.mark.slow
 def test_same_bytes_whatever_the_workers(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("textssl.data.corpus.prepare.PIECE_CHARACTERS", 2000)
     made = [
@@ -92,6 +93,7 @@ def test_same_bytes_whatever_the_workers(folder, tmp_path, monkeypatch):
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_what_is_stored(folder, tmp_path, algorithm):
     train = prepare(folder / "docs.jsonl", folder / algorithm, tmp_path / "out", workers=1, held_out=0.2)
@@ -197,6 +199,7 @@ def test_finished_and_foreign_folders_are_not_overwritten(folder, tmp_path):
         prepare(tmp_path / "a.txt", folder / "bpe", folder, workers=1, overwrite=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_leaves_nothing_that_looks_finished(folder, cleaned, tmp_path, how):
     fifo, out = tmp_path / "docs.jsonl", tmp_path / "out"
@@ -233,6 +236,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for one in lists for child in one]
 
 
+@pytest.mark.slow
 def test_what_is_kept_out_is_counted_and_the_same_whatever_the_workers(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("textssl.data.corpus.prepare.PIECE_CHARACTERS", 2000)
     text, longer = (next(text for text in TEXTS if len(text) > size) for size in (200, 500))

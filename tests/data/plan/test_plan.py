@@ -117,6 +117,7 @@ def test_memory_is_for_blocks_rather_than_tokens(tmp_path):
     assert peak < 50e6
 
 
+@pytest.mark.slow
 def test_a_trillion_tokens_start_in_seconds_and_any_step_is_found_at_once(tmp_path):
     simulated_corpus(tmp_path / "corpus.json", shards=10_000, blocks_per_shard=96, block_tokens=2**20)
     start = time.process_time()

@@ -154,6 +154,7 @@ def test_a_new_pin_makes_an_old_cache_stale(index, monkeypatch):
     assert next(row for row in samples.list_samples() if row["name"] == "toy")["cached"]
 
 
+@pytest.mark.slow
 def test_processes_that_fetch_at_once_agree(index, tmp_path):
     code = (
         "import sys; sys.path.insert(0, '.');"

@@ -185,6 +185,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_old_line_ends_are_read_in_bounded_memory(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes((b"a paragraph of a few words " * 20 + b"\r\r") * 40_000)

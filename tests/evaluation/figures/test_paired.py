@@ -46,6 +46,7 @@ def draws_of(skill: np.ndarray, seed: int, examples: int = 300) -> Figure:
     return trained_repeatedly(truth, list(np.where(right, truth, (truth + 1) % 3)), 9, 0)
 
 
+@pytest.mark.slow
 def test_equally_good_models_differ_as_rarely_as_p_says(monkeypatch):
     """Draws share their test examples: over draws alone, most such pairs of models would differ."""
     monkeypatch.setattr(paired, "RESAMPLES", 1_000)

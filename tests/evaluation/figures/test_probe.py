@@ -23,6 +23,7 @@ def reference(train, labels, test) -> np.ndarray:
     return search.fit((train - mean) / scale, labels).predict((test - mean) / scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "spread"), [(2, 4.0), (5, 3.0)])
 @pytest.mark.parametrize("shots", [8, 64, None])
 def test_figures_agree_with_plain_scikit_learn(classes: int, spread: float, shots: int | None):

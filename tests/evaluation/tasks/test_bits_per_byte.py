@@ -28,6 +28,7 @@ def test_windows_score_every_token_once_with_enough_before_it(length: int, conte
         assert window.first - window.start >= min(window.first, context - stride + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("context", "stride"), [(64, None), (16, 8), (16, 16), (7, 3)])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_bits_per_byte_equal_those_of_a_plain_loop(family: str, context: int, stride: int | None):

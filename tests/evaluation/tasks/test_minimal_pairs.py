@@ -28,6 +28,7 @@ def write_minimal_pairs(file: Path, pairs: list = PAIRS) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hide_rest", [False, True])
 @pytest.mark.parametrize("family", ["llama", "bert"])
 def test_the_share_of_right_pairs_equals_a_count_by_hand(family: str, hide_rest: bool, tmp_path):

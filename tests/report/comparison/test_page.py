@@ -11,6 +11,7 @@ from tests.report.comparison.made import LABELS, comparison
 from textssl.report.comparison.page import efficiency, page_data, write_page
 
 
+@pytest.mark.slow
 def test_page_works_in_a_browser(tmp_path):
     page = tmp_path / "report.html"
     write_page(page, comparison())

@@ -49,6 +49,7 @@ def all_pairs(documents: list[str], threshold: float) -> list[Match | None]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 0.9])
 def test_planted_ones_are_found_and_nothing_else(tmp_path, threshold):
     expected = all_pairs(DOCUMENTS, threshold)

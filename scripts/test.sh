@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that has to pass: formatting, linting, types, and all tests, slow ones included.
 # usage: scripts/test.sh [pytest arguments]      e.g. scripts/test.sh -m "not slow"     scripts/test.sh tests/data
-#            A process a core runs the tests, beside the check of types; give -n 0 for one, as a debugger needs it. Where
-#            single files are named, one process is the quicker.
+#            A process a core runs the tests, beside the check of types, which arguments leave out; give -n 0 for one,
+#            as a debugger needs it. Where single files are named, one process is the quicker.
 #        scripts/test.sh --lowest [--torch VERSION] [arguments]    the fast tests with the lowest versions of
 #            pyproject.toml, in .venv-lowest; what needs the extras eval, fast and notebooks is left out. torch is the tested
 #            one unless a version is given: older ones are built for GPUs, and large.
@@ -32,12 +32,16 @@ for argument in "$@"; do
         *.py | *.py::* | -n* | --numprocesses* | --pdb) workers=() ;;
     esac
 done
+export OMP_NUM_THREADS=1
+if (($#)); then
+    exec "$python" -m pytest ${workers[@]+"${workers[@]}"} "$@"
+fi
 types=$(mktemp)
 "$python" -m pyright >"$types" 2>&1 &
 checking=$!
 trap 'kill "$checking" 2>/dev/null || true; rm -f "$types"' EXIT
 passed=0
-OMP_NUM_THREADS=1 "$python" -m pytest ${workers[@]+"${workers[@]}"} "$@" || passed=$?
+"$python" -m pytest "${workers[@]}" || passed=$?
 wait "$checking" || passed=$?
 cat "$types"
 exit "$passed"

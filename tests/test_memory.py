@@ -6,6 +6,7 @@ from scripts.memory import MODELS, activation_bytes, build, held, hold
 from tests.tiny import make_corpus
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset, optimizer", [("llama-nano", "muon"), ("modernbert-nano", "adamw")])
 def test_a_run_holds_what_was_worked_out(tmp_path, preset, optimizer):
     make_corpus(tmp_path)

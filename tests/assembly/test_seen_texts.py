@@ -98,6 +98,7 @@ def test_finetune_looks_where_its_model_was_trained(run, tmp_path, capfd):
     assert "of the train part stand in the training corpus" in (tmp_path / "tuned" / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_texts_of_every_kind_of_task_are_found():
     found = {name: len(texts) for name, texts in suite_texts(load_suite("quick"), None).items()}
     assert found["trec"] == 700 and found["bbc-clustering"] == 300 and found["news-retrieval"] > 500

@@ -308,6 +308,7 @@ def test_a_length_that_the_folder_does_not_say_is_printed(model, text, tmp_path,
     assert "does not say" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_format_of_the_model_is_chosen_said_and_written(model, text, tmp_path, monkeypatch, capsys):
     exact = textssl.embed(model, text, tmp_path / "exact.parquet")
     assert exact.compute == "float32" and "computing in float32 (no native" in capsys.readouterr().err

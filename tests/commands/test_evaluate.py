@@ -107,6 +107,7 @@ def test_mistakes_stop_before_any_work(suite, tmp_path):
         evaluate(folder, suite, held_out=tmp_path / "text.txt")
 
 
+@pytest.mark.slow
 def test_card_holds_the_tables_that_were_printed(suite, tmp_path, capsys):
     folder = save_model(tmp_path / "model", "modernbert")
     results = evaluate(folder, suite, against=folder, card=True)

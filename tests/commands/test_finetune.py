@@ -56,6 +56,7 @@ def test_every_family_learns_and_transformers_loads_what_comes_out(family, tmp_p
     assert json.loads((run / "summary.json").read_text())["test"] == result.test
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_predict_says_what_transformers_pipeline_says(family, tmp_path):
     run = Path(finetune(finetune_config(tmp_path, family=family)).run)
@@ -70,6 +71,7 @@ def test_predict_says_what_transformers_pipeline_says(family, tmp_path):
     assert made.texts == 14 and sum(made.counts.values()) == 14
 
 
+@pytest.mark.slow
 def test_pairs_with_scores_and_pairs_with_labels(tmp_path):
     scored = write_pairs(tmp_path / "scored.jsonl", scores=True)
     result = finetune(finetune_config(tmp_path, f"data.train={scored}", "evaluation.baselines=[majority,tfidf]"))
@@ -156,6 +158,7 @@ def test_figures_on_the_way_and_at_the_end_are_of_raw_scores(family, tmp_path):
     assert stock.config.problem_type == "regression"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scores", [False, True])
 def test_in_bfloat16_the_test_figures_are_those_of_the_exported_model(scores, tmp_path):
     options = ("train.precision=bfloat16", "train.max_steps=12")
@@ -177,6 +180,7 @@ def test_a_regressor_goes_on_with_scores_of_another_unit(tmp_path):
     np.testing.assert_allclose(predicted(still), predicted(first), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_scores_that_are_all_equal_are_learned(tmp_path):
     same = [{"text": text, "score": 0.1} for text in topics(40)[0]]
     train = write(tmp_path / "same.jsonl", [*same, {"text": "another one", "score": 3.0}])
@@ -303,6 +307,7 @@ def test_few_labels_contrast_beside_probe_and_plain_fine_tuning(tmp_path):
     np.testing.assert_allclose(head.weight * result.temperature, fitted.coef_, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_class_weights_and_layer_decay_change_what_is_learned(tmp_path):
     plain = finetune(finetune_config(tmp_path))
     for place, override in enumerate(

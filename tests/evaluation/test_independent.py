@@ -65,6 +65,7 @@ def fitted(features: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int
     return search.predict((test - features.astype(np.float64).mean(0)) / scale), search.best_params_["C"]
 
 
+@pytest.mark.slow
 def test_probes(measured):
     results, _, encoder = measured
     split, figures = task_of(measured, "mine").split, results["tasks"]["mine"]

@@ -87,6 +87,7 @@ def test_the_penalty_is_chosen_where_classes_have_two_examples_and_is_1_where_no
     assert list(model.classes_) == [0, 1] and list(model.predict(rows[:4])) == [0, 1, 0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 2**32 - 1, 2**32, 2**63 - 1])
 def test_every_seed_of_a_run_is_one_for_scikit_learn(seed):
     rng = np.random.default_rng(0)

@@ -44,6 +44,7 @@ def suite(tmp_path):
     return load_suite(tmp_path / "own.yaml")
 
 
+@pytest.mark.slow
 def test_a_training_loop_gets_every_figure_under_a_path(suite):
     encoder = TransformerEncoder(model("modernbert"), tiny_tokenizer(), max_tokens=suite.max_tokens)
     values = dict(named_values(encoder, suite))
@@ -148,6 +149,7 @@ def test_a_training_loop_gets_figures_of_a_live_language_model(family: str, kind
     assert list(dict(named_values(encoder, language_suite))) == ["eval/pairs/spearman"]  # without a head
 
 
+@pytest.mark.slow
 def test_baselines_of_a_language_model(language_suite, tmp_path):
     folder = save_model(tmp_path / "model", "llama")
     baselines = dict(run_baselines(folder, language_suite, progress=False))

@@ -93,6 +93,7 @@ def test_texts_of_signs_are_counted_by_characters_and_nothing_but_spaces_by_noth
         script_tfidf([" ", ""], phrases=False, rare=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scores", [False, True])
 def test_leaving_out_in_closed_form_is_leaving_out_one_by_one(scores: bool):
     rng = np.random.default_rng(0)

@@ -87,6 +87,7 @@ def modules(kind: str, folder: Path) -> list[nn.Module]:
     return [transformer, Pooling(32, pooling_mode="lasttoken" if kind == "decoder" else ("mean", "max"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["static", "static with dense", "dense and normalize", "several poolings", "decoder"])
 def test_vectors_are_those_of_encode(kind, tmp_path):
     SentenceTransformer(modules=modules(kind, tmp_path)).save(str(tmp_path / "model"))

@@ -18,6 +18,7 @@ def test_causal_log_probabilities_of_each_text_equal_those_of_a_plain_loop(famil
     np.testing.assert_allclose(-found.nats, [causal_log_probability(family, text) for text in SENTENCES], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hide_rest", [False, True])
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
 def test_pseudo_log_probabilities_of_each_text_equal_those_of_a_plain_loop(family: str, hide_rest: bool):

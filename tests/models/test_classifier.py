@@ -51,6 +51,7 @@ def examples(folder, *, pairs: bool = False) -> list[Example]:
     return encode_examples(labeled, AutoTokenizer.from_pretrained(folder), LENGTH, FACTS)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("pairs", [False, True])
 @torch.no_grad()

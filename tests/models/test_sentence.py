@@ -117,6 +117,7 @@ def test_how_attention_was_computed_is_not_exported(attention, tmp_path):
         assert attention not in (tmp_path / folder / "config.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOUR)
 def test_the_exported_folder_gives_the_vectors_that_were_trained(name, tmp_path):
     model = shaken(build(spec_of(name)))

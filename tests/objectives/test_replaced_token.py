@@ -143,6 +143,7 @@ def test_the_result_is_a_stock_detector_and_a_backbone(ready, tmp_path):
     assert not report["missing_keys"]
 
 
+@pytest.mark.slow
 def test_a_family_that_classifies_no_tokens_is_named():
     with pytest.raises(UserError, match="no head that classifies tokens"):
         Detector.token_classifier(MambaConfig())

@@ -91,6 +91,7 @@ def test_a_batch_of_no_samples_gives_zero(ready):
     assert objective.counts(empty) == {"tsdae": 0}
 
 
+@pytest.mark.slow
 def test_vectors_of_other_sentences_hurt_the_reconstruction():
     """The decoder reads the vector: with that of another sentence it predicts worse. Words are drawn independently, so
     that those before tell nothing of the next one."""
@@ -134,6 +135,7 @@ def test_the_result_is_a_stock_sentence_encoder(static, tmp_path):
     assert torch.allclose(torch.from_numpy(stock.encode(text)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_known_collapse_is_announced(tmp_path, capsys):
     """A rate that is far too high makes all vectors one: the monitor looks at them, though the loss does not."""
     make_corpus(tmp_path)

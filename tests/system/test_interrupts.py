@@ -83,6 +83,7 @@ end(work)
     assert code == 143 and seconds < 2
 
 
+@pytest.mark.slow
 def test_an_interrupt_within_a_destructor_ends_the_program_without_a_traceback(tmp_path):
     destroying = """
 class Slow:

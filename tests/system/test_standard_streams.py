@@ -53,6 +53,7 @@ def test_results_are_written_whatever_becomes_of_what_is_printed(tmp_path, comma
     assert finished.stderr.strip() in (b"", b"said")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [

@@ -113,6 +113,7 @@ def metrics(run):
     return [line for line in lines if "train/loss" in line]
 
 
+@pytest.mark.slow
 def test_what_only_attracts_collapses_and_is_announced(folder, capsys):
     pretrain(sentence_config(folder, "crops", ATTRACTING, *QUICK, "train.max_steps=40", out="collapse"))
     lines = metrics(folder / "collapse")

@@ -194,6 +194,7 @@ def test_a_run_goes_on_with_another_number_of_processes_and_shards(folder, objec
     assert summary["resumed_from"] == [5, 10, 14] and summary["num_processes"] == 3
 
 
+@pytest.mark.slow
 def test_a_broken_checkpoint_is_named_and_the_one_before_is_used(folder, capsys):
     options = ("train.keep_checkpoints=4", DROPOUT)
     pretrain(tiny_config(folder, "mlm", *options, out="damaged"))

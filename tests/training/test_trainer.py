@@ -269,6 +269,7 @@ def test_wrong_configurations_are_answered(folder, override, message):
         assert not (folder / "wrong").exists()
 
 
+@pytest.mark.slow
 def test_figures_of_an_objectives_own_are_in_the_log(folder):
     pretrain(sentence_config(folder, "deepcluster", "train.log_every=3", "evaluation.every=null", out="figures"))
     lines = [json.loads(line) for line in (folder / "figures" / "metrics.jsonl").read_text().splitlines()]

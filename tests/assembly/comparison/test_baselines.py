@@ -22,6 +22,7 @@ def entries(tmp_path):
     return make_entries(["mlm", "crops", "clm"], tmp_path, Budget.parse("10s"), 1, ["nano"], given)[0]
 
 
+@pytest.mark.slow
 def test_the_unsupervised_line_stands_there_without_any_run(entries, tmp_path):
     groups = Clustering("groups", write_labelled(tmp_path / "topics.csv", *topics(90, noise=0.6)))
     jobs = baseline_jobs(

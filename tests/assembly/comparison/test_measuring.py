@@ -27,6 +27,7 @@ def test_the_first_classification_has_more_numbers_of_labels(suite):
     assert suite.tasks[0].shots == (8, 64)  # the caller's own is left alone
 
 
+@pytest.mark.slow
 def test_maps_repeat_and_keep_neighbours(suite):
     texts, labels = map_texts(suite)
     places = np.array(tfidf_map(suite))

@@ -43,6 +43,7 @@ def arrays(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*.npy")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "package"), [("wordpiece", "nanotoken"), ("bpe", "gigatoken")])
 def test_the_corpus_is_the_same_without_the_extra(folder, tmp_path, monkeypatch, capsys, algorithm, package):
     fast = prepare(folder / "docs.txt", folder / algorithm, tmp_path / "fast", workers=1)

@@ -42,6 +42,7 @@ def assert_same(tokenizer: Tokenizer, texts: list[str]) -> None:
     assert slow.ids.dtype == fast.ids.dtype and slow.lengths.dtype == fast.lengths.dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wordpiece", "cased", "bpe", "bytes"])
 def test_ids_lengths_and_marks_equal_those_of_the_library(tokenizers, name):
     assert_same(tokenizers[name], REAL + HARD[:: 1 if name in ("wordpiece", "bpe") else 5])

@@ -108,6 +108,7 @@ def simulated_corpus(path, shards, blocks_per_shard, block_tokens):
     path.write_text(json.dumps({**manifest, "sentences": 0, "dropped": {}, "shards": [shard] * shards}))
 
 
+@pytest.mark.slow
 def test_memory_is_for_blocks_rather_than_tokens(tmp_path):
     simulated_corpus(tmp_path / "corpus.json", shards=1000, blocks_per_shard=96, block_tokens=2**20)
     tracemalloc.start()

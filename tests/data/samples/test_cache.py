@@ -128,6 +128,7 @@ def test_a_failure_in_the_middle_leaves_no_half_sample(index, tmp_path, monkeypa
     assert samples.sample_path("toy").is_file()
 
 
+@pytest.mark.slow
 def test_a_cut_file_or_wheel_in_the_cache_is_made_anew(index, tmp_path):
     path = samples.sample_path("toy")
     content = path.read_text()

@@ -82,6 +82,7 @@ def test_a_record_over_the_limit_is_dropped_alone(tmp_path, monkeypatch):
     assert report.places == {drops.INVALID_CSV: [f"{path}:3 (field larger than field limit (100))"]}
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path):
     path = tmp_path / "a.txt"
     with path.open("w") as file:

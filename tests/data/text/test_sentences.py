@@ -108,6 +108,7 @@ def test_starts_are_ordered_and_on_characters_in_every_language(text, language):
     assert (starts[:1] == [len(text) - len(text.lstrip())]) if text.strip() else not starts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["!", "「あ。", "「", '" ', ". ", "z. B. ", "a\n", "( ", "é ", "ก", "\n ", ". » "])
 def test_time_grows_with_the_length(run):
     text = run * (100_000 // len(run)) + "é"

@@ -201,6 +201,7 @@ def test_what_decompresses_to_much_is_read_in_bounded_memory(tmp_path):
     assert peak_bytes(lambda: next(streams.lines(path, strict))) < 60_000_000  # 1.3 GB when all are held at once
 
 
+@pytest.mark.slow
 def test_a_document_of_empty_lines_takes_no_more_than_its_bytes(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"a" + b"\n" * 400_000 + b"b")

@@ -63,6 +63,7 @@ def test_without_a_start_token_the_first_token_counts_as_guessed():
     assert bits_per_byte(model("llama"), bare, [one]).bits_per_byte == pytest.approx(math.log2(len(bare)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
 def test_pseudo_likelihood_equals_that_of_a_plain_loop(family: str):
     tokenizer, text = tiny_tokenizer(), TEXTS[1]

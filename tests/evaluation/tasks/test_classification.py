@@ -23,6 +23,7 @@ def write_labelled(path: Path, texts: list[str], labels: list[str]) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_figures_of_word_counts_beat_the_majority(tmp_path):
     task = Classification("topics", write_labelled(tmp_path / "topics.csv", *topics(300)), draws=4)
     figures, floor = dict(task.run(Tfidf())), dict(task.run_floor())
@@ -62,6 +63,7 @@ def test_facts_say_how_many_examples_there_are(tmp_path):
     assert facts["majority_share"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_sets_smaller_than_the_shots_leave_the_figure_out(tmp_path):
     task = Classification("t", write_labelled(tmp_path / "a.csv", *topics(60)))
     assert list(dict(task.run(Tfidf()))) == ["probe_8", "probe_all", "knn"]

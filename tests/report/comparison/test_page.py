@@ -25,6 +25,7 @@ def test_page_works_in_a_browser(tmp_path):
     assert "failed: seed 0: data.pairs is missing &lt;b&gt;" in dom and "not run yet" in dom
 
 
+@pytest.mark.slow
 def test_a_fault_in_the_script_is_seen(tmp_path):
     page = tmp_path / "report.html"
     write_page(page, comparison())

@@ -2,7 +2,7 @@
 
 Every command is a function here, with the same name and arguments: `textssl prepare --input a.txt ...` is
 `textssl.prepare(input=["a.txt"], ...)`. Functions are loaded when they are first asked for, so that importing
-textssl (and `textssl --help`) waits for no torch.
+textssl (and `textssl --help`) does not wait for torch.
 """
 
 from __future__ import annotations

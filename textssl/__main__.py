@@ -8,7 +8,7 @@ from textssl.system.interrupts import ended_by_signals
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C is no traceback while it is imported, nor while the interpreter ends."""
+    """Run the command line. Ctrl-C prints no traceback, neither during its import nor while the interpreter ends."""
     try:
         with ended_by_signals():
             search_current_folder()

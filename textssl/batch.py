@@ -15,10 +15,10 @@ from textssl.sample_types import IGNORE, Example, content_key
 
 
 class Batch:
-    """What every batch can do; subclasses are dataclasses whose tensors have one entry a sample.
+    """What every batch can do; subclasses are dataclasses of tensors, over rows, texts or tokens.
 
-    What a forward has to know as a number of Python (how long, how many) is a field too, made with the batch on the
-    CPU: read off a tensor on a GPU, it would make the host wait for all that the GPU still has to do.
+    What a forward has to know as a Python number (how long, how many) is a field too, made with the batch on the CPU:
+    read off a tensor on a GPU, it would make the host wait for all that the GPU still has to do.
     """
 
     samples: Tensor  # (samples,) place of each sample (of texts: of each text) in the global step
@@ -73,7 +73,7 @@ class RowFacts:
 
     @classmethod
     def of(cls, documents: Tensor, labels: Tensor) -> RowFacts:
-        """documents, labels: (rows, length), as in Rows; on a GPU this waits for it."""
+        """documents, labels: (rows, length), as in Rows; on a GPU the host waits for it."""
         return cls(
             predicted=(labels.flatten() != IGNORE).nonzero().flatten(),
             starts=document_starts(documents),
@@ -179,7 +179,7 @@ class Texts(Ragged):
     source: Tensor
 
     def as_rows(self, pad: int) -> Rows:
-        """Each text as a row of one document, padded at its end; nothing has to be waited for."""
+        """Each text as a row of one document, padded at its end; the host waits for nothing."""
         ids, mask = self.padded(pad), self.mask
         rows, length = mask.shape
         begin = torch.arange(rows, device=ids.device) * length

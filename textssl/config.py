@@ -32,7 +32,7 @@ def load_config(
     path: a file, or the name of a configuration that comes with textssl, such as `crops`.
 
     A length of the run among the overrides takes the file's lengths out; of several overrides the first to be reached
-    ends the run. defaults: {section: {key: value}} of a command that wants others than pretraining has.
+    ends the run. defaults: {section: {key: value}} of a command whose defaults are not those of pretraining.
 
     Raises UserError for a missing file, YAML that does not parse, an unknown key (with the nearest valid one),
     or a value of the wrong kind.
@@ -59,9 +59,9 @@ ALTERNATIVES = ({"preset", "config", "pretrained"},)  # of model: setting one by
 
 
 def apply_override(values: dict, override: str) -> None:
-    """Set one dotted key of a nested dictionary in place; the value is YAML, or for a key of text as it stands.
+    """Set one dotted key of a nested dictionary in place; the value is YAML, or plain text for a key that holds text.
 
-    Another name for the objective, or for a section in it, takes out the options that were the former one's.
+    Another name for the objective, or for a section in it, takes out the options of the former one. Raises UserError.
     """
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
@@ -88,12 +88,12 @@ def apply_override(values: dict, override: str) -> None:
 
 
 def takes_text(key: str) -> bool:
-    """Whether a dotted key holds a name or a path, whose value on the command line is no YAML: `run #2` is a name."""
+    """Whether a dotted key holds a name or a path, whose value on the command line is not YAML: `run #2` is a name."""
     return str in _kinds(key) or key == "data.corpus"
 
 
 def as_text(key: str, text: str) -> Any:
-    """The value that was written for such a key: nothing and null are None, a mixture of corpora is YAML."""
+    """The value of a key that holds text: empty is None, as is null where it may be; a list of corpora is YAML."""
     if not text or (text == "null" and type(None) in _kinds(key)):
         return None
     if key == "data.corpus" and text.lstrip().startswith("["):
@@ -124,7 +124,7 @@ def drop_other_ends(values: dict, overrides: Sequence[str]) -> None:
 
 
 def parse_config(values: dict, source: str = "the configuration", overrides: Sequence[str] = ()) -> Config:
-    """The configuration that values make. overrides: those that are in the values, so that a message can name them."""
+    """The configuration that values make. overrides: those in the values, for messages to name. Raises UserError."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -134,7 +134,8 @@ def parse_config(values: dict, source: str = "the configuration", overrides: Seq
 def validate_options(target: Callable, options: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Check options against the keyword arguments of a constructor; returns them with the defaults filled in.
 
-    target: a class or function whose annotated arguments are the valid keys. prefix: dotted name for messages.
+    target: a class or function whose annotated arguments are the valid keys. prefix: dotted name for messages. Raises
+    UserError.
     """
     model = options_model(target)
     try:
@@ -144,7 +145,7 @@ def validate_options(target: Callable, options: dict[str, Any], prefix: str) -> 
 
 
 def completed(model: type[BaseModel], options: dict[str, Any]) -> dict[str, Any]:
-    """Options whose nested sections have a name: where one is given as a name alone, or without it, the default's."""
+    """Options with complete nested sections: a name alone becomes a section, and a missing name the default's."""
     whole = dict(options)
     for key, field in model.model_fields.items():
         if key in whole and isinstance(field.default, BaseModel) and "name" in type(field.default).model_fields:

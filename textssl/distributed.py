@@ -41,7 +41,7 @@ def join_processes(device: Literal["cpu", "cuda"], timeout_seconds: float) -> Ac
     """Find the other processes of a launch with Accelerate; without a launch there is this one alone.
 
     timeout_seconds: how long a rank waits for the others, in the first run of a program and in all after it. Raises
-    UserError for a launch that is none, and where the processes met on another device.
+    UserError where processes of the launch did not find each other, or met on another device.
     """
     with without_settings():
         state: Any = PartialState(cpu=device == "cpu", timeout=timedelta(seconds=timeout_seconds))
@@ -81,7 +81,7 @@ def launched_rank() -> int:
 
 
 def check_world(processes: int) -> None:
-    """Refuse a launch that made several worlds of one process (WORLD_SIZE without a process group)."""
+    """Raise UserError for a launch that made several worlds of one process (WORLD_SIZE without a process group)."""
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     if expected != processes:
         raise UserError(
@@ -100,8 +100,8 @@ def leave_at_exit() -> None:
 def naming_absent(timeout_seconds: float) -> Iterator[None]:
     """Within the block, a rank that waits for others in vain raises a UserError that names them.
 
-    Each rank that is given up by the transport (gloo; with NCCL torch itself ends the process, and names no rank) notes
-    so in the store of the launch: those that have not are standing still, or are no more.
+    Each rank whose transport gives up (gloo; with NCCL torch itself ends the process, and names no rank) notes so in
+    the store of the launch: those that have not are stuck or gone.
     """
     try:
         yield
@@ -117,7 +117,7 @@ def naming_absent(timeout_seconds: float) -> Iterator[None]:
 
 
 def absent_ranks() -> list[int] | None:
-    """The ranks that do not note within REPORT_SECONDS that they miss others too; None where it cannot be known."""
+    """The ranks that do not report within REPORT_SECONDS that they miss others too; None where it cannot be known."""
     found: list[list[int]] = []
 
     def ask() -> None:
@@ -130,7 +130,7 @@ def absent_ranks() -> list[int] | None:
                 time.sleep(0.1)
             found.append(absent)
 
-    asking = threading.Thread(target=ask, daemon=True)  # whoever keeps the store may stand still, and never answer
+    asking = threading.Thread(target=ask, daemon=True)  # whoever keeps the store may be stuck, and never answer
     with suppress(RuntimeError):  # no thread can start where memory has run out
         asking.start()
         asking.join(2 * REPORT_SECONDS)
@@ -246,7 +246,7 @@ def gather_rows(tensor: Tensor) -> Tensor:
 
 
 def share_out(rows: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
-    """`work` on rows, each of which one rank does; all get all results, of the same shape and type, in their order."""
+    """`work` applied to rows, each on one rank; all get all results, of the rows' shape and type, in their order."""
     world = world_size()
     if world == 1:
         return work(rows)

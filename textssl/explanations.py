@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-SHOWN = 10  # mistakes that one message tells
+SHOWN = 10  # mistakes that one message reports
 
 
 def explain(
@@ -17,7 +17,7 @@ def explain(
 ) -> str:
     """Pydantic's findings as one message with full dotted names and the nearest valid keys.
 
-    Each is said of what it comes from: the override that gave the key, else `source`.
+    Each is attributed to where it comes from: the override that gave the key, else `source`.
     """
     lines: dict[str, list[str]] = {}
     for finding in error.errors(include_url=False)[:SHOWN]:

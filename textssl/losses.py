@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from textssl.sample_types import IGNORE
 
 CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**26}  # logits of one chunk: 16 MB in float32, which caches hold, and 256 MB
-CHUNK_TOKENS = 256  # but at least so many tokens, for the matrix products to be efficient
+CHUNK_TOKENS = 256  # but at least this many tokens, for the matrix products to be efficient
 
 
 def linear_cross_entropy(
@@ -150,10 +150,10 @@ def info_nce(
 ) -> Tensor:
     """Each query finds its own key among all keys by cosine: the MEAN cross entropy, in nats (arXiv:1807.03748, eq. 4).
 
-    query, key: (samples, width), of any length; row i of one belongs to row i of the other. temperature: by which
-    cosines are divided. same: (samples, samples) bool, True where key j is no negative of query i, since their contents
-    are equal; the diagonal does not matter. more: further negatives of all queries, (others, width) each, with their
-    own (samples, others) bool mask of what is none, or None.
+    query, key: (samples, width), of any norm; row i of one belongs to row i of the other. temperature: what cosines are
+    divided by. same: (samples, samples) bool, True where key j is no negative of query i, since their contents are
+    equal; the diagonal does not matter. more: further negatives of all queries, (others, width) each, with a (samples,
+    others) bool mask, True where one is no negative, or None.
     """
     query = F.normalize(query, dim=1)
     blocks = [

@@ -19,7 +19,7 @@ def repository() -> Path | None:
 
 
 def config_folder() -> Path:
-    """Where the named configurations are: the repository's own folder, so that a change there counts at once."""
+    """Where the named configurations are: the repository's own folder, so that a change there takes effect at once."""
     root = repository()
     return root / "configs" if root else PACKAGE / "configs"
 

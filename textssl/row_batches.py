@@ -11,7 +11,7 @@ from textssl.batch import Batch, Rows
 
 @dataclass
 class HybridRows(Batch):
-    """Rows that are read in two ways: with hidden tokens from both sides, and whole from the left."""
+    """Rows that are read in two ways: from both sides with tokens hidden, and from left to right in full."""
 
     masked: Rows
     causal: Rows
@@ -31,7 +31,8 @@ class WordRows(Batch):
     """Words of rows that predict each other, and words drawn against them.
 
     ids: (rows, words) int64. seen: (rows, words, 2 * window) bool, which of the words around it a word predicts.
-    negatives: (rows, drawn) int64. samples: (rows,). pairs, row_tokens: how many are predicted, and were in the rows.
+    negatives: (rows, drawn) int64. samples: (rows,). pairs: how many are predicted. row_tokens: non-padding tokens in
+    the rows.
     """
 
     ids: Tensor

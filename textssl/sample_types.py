@@ -1,4 +1,4 @@
-"""What the data floor draws, one sample each, in numpy: rows, documents, pairs, labelled texts, and views of them."""
+"""What the data layer draws, one sample each, in numpy: rows, documents, pairs, labelled texts, and views of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RowFormat:
     """The special tokens that an objective wants around text.
 
     prefix, suffix: ids around every piece of a document. end: ids that follow the last token of a document, and are
-    predicted like text.
+    predicted like text. pad: id of the padding.
     """
 
     prefix: tuple[int, ...] = ()
@@ -55,8 +55,8 @@ class Row:
 class Denoised:
     """A row of corrupted documents, and the row of what is to be written for each of them, without padding.
 
-    Documents have the same numbers in both. text_tokens: labels of the target that are text. cut_tokens: of targets
-    that were too long for the row.
+    Documents have the same numbers in both. text_tokens: labels of the target that are text. cut_tokens: tokens of
+    targets that did not fit into the row.
     """
 
     source: Row
@@ -113,9 +113,9 @@ class PairFacts:
 class Views:
     """What an objective shows of one sample: texts to be embedded, in a fixed order.
 
-    texts: ids (tokens,) int64 of each, special tokens included; None leaves a place empty (a pair without a negative).
-    source: a number that is equal for samples of equal content, which then never repel each other.
-    target: a class number or a score, where the sample has one.
+    texts: ids (tokens,) int64 of each, without special tokens; None leaves a place empty (a pair without a negative).
+    source: a number that is equal for samples of equal content, which then never repel each other. target: a class
+    number or a score, where the sample has one.
     """
 
     texts: list[np.ndarray | None]
@@ -151,7 +151,7 @@ class LabelFacts:
 
 @dataclass(frozen=True)
 class ScoreUnit:
-    """What scores are learned in: raw = mean + deviation * standardised; as it is made, raw scores themselves."""
+    """What scores are learned in: raw = mean + deviation * standardised; by default, raw scores themselves."""
 
     mean: float = 0.0
     deviation: float = 1.0

@@ -69,9 +69,9 @@ def shard_module(
     """Put a module's parameters over all processes, in place; gradients are summed over them. Raises UserError where
     torch is too old for that.
 
-    blocks: modules within it that are gathered one at a time. methods: of the module, beside `forward`, that use
-    parameters. shards: parts of a parameter; as many copies of all parts as there are groups of so many processes.
-    half: GPUs: blocks are gathered and compute in bfloat16; gradients are summed in float32.
+    blocks: modules within it that are gathered one at a time. methods: of the module, besides `forward`, that use
+    parameters. shards: parts of a parameter; each group of that many processes holds a copy of all parts. half: GPUs:
+    blocks are gathered and compute in bfloat16; gradients are summed in float32.
     """
     check_torch()
     mesh = build_mesh(device.type, shards, timeout_seconds)
@@ -97,13 +97,13 @@ def shard_module(
 
 
 def check_torch() -> None:
-    """Refuse a torch in which ranks that use different parameters would wait for each other for ever."""
+    """Raise UserError for a torch in which ranks that use different parameters would wait for each other forever."""
     if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
         raise UserError(f"training in several processes needs torch 2.13 or newer, and this is {torch.__version__}")
 
 
 def exchange_gradients(module: nn.Module, now: bool) -> None:
-    """Whether the backward that comes sums gradients over the processes: the last one of a step does."""
+    """Set whether the next backward sums gradients over the processes, as the last one of a step does."""
     if isinstance(module, FSDPModule):
         module.set_requires_gradient_sync(now)
         module.set_is_last_backward(now)
@@ -174,12 +174,12 @@ def shard_group(tensor: DTensor) -> dist.ProcessGroup | None:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The rows that this rank holds, as a view; of a tensor that is not sharded all of it."""
+    """The rows that this rank holds, as a view; all of a tensor that is not sharded."""
     return tensor._local_tensor if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All rows, on every rank, which all have to ask."""
+    """All rows, on every rank; all ranks must call it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -212,7 +212,7 @@ def overwrite(target: Tensor, values: Tensor) -> None:
 
 
 def sharded_like(parameter: Tensor, own: Tensor) -> Tensor:
-    """A tensor that lies over the processes as a parameter does. own: the rows that this rank holds of it."""
+    """A tensor sharded over the processes like a parameter. own: the rows of it that this rank holds."""
     if not isinstance(parameter, DTensor):
         return own
     return DTensor.from_local(
@@ -241,7 +241,7 @@ def whole_stack(parts: Sequence[Tensor], parameters: Sequence[Tensor]) -> Tensor
 
 @contextmanager
 def gathered(module: nn.Module) -> Iterator[None]:
-    """Meanwhile the first rank's parameters are whole, plain copies, to be exported; every rank has to enter.
+    """Within the block the first rank's parameters are whole, plain copies, to be exported; every rank must enter it.
 
     The other ranks keep their parts, and nothing may run a forward.
     """

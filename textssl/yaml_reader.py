@@ -90,7 +90,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """YAML text as Python values; UserError with the place when it is not YAML, or too much or too deep of it."""
+    """YAML text as Python values; UserError with the place when it is not YAML, too large, or too deeply nested."""
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:

@@ -66,7 +66,8 @@ def isolate(model: PreTrainedModel, batch: Rows, *, causal: bool | None = None) 
 
     model: a transformers model; its config names family and attention implementation.
     causal: None keeps the family's own direction; True or False sets it, in the packed layout alone.
-    Built once a batch. `restore` brings the output back to (rows, length, ...).
+    Built once a batch. `restore` brings the output back to (rows, length, ...). Raises ValueError for another direction
+    than the family's own in the flat layout or the separate one.
     """
     kind = layout(model)
     if kind != "packed":
@@ -102,7 +103,7 @@ def own_direction(config) -> bool:
 
 
 def positions(config, batch: Rows) -> Tensor:
-    """(rows, length) int64, counted as the family counts."""
+    """(rows, length) int64 position ids, counted as the family counts them."""
     return batch.positions + config.pad_token_id + 1 if MASKING[config.model_type].offset else batch.positions
 
 
@@ -160,7 +161,7 @@ def dense_mask_bytes(model: PreTrainedModel, rows: int, length: int) -> int:
 
 
 def block_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | None) -> BlockMask:
-    """The same for flex attention, which leaves out blocks where nothing is seen and computes no score of them."""
+    """The same for flex attention, which skips blocks where nothing is seen and computes no scores for them."""
     documents, counts_itself = batch.documents, causal or MASKING[model.config.model_type].causal
 
     def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ FACTORIES: dict[Predicts, Any] = {
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and load reports of transformers: what matters in them we check and say ourselves."""
+    """No progress bars and load reports of transformers: what matters in them we check and report ourselves."""
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -122,7 +122,7 @@ def quiet() -> Iterator[None]:
 
 
 def with_attention(attention: str, build: Callable[[str], PreTrainedModel]) -> PreTrainedModel:
-    """build(name of the attention implementation); "auto" is sdpa, or eager for families without it."""
+    """build(name of the attention implementation); "auto": sdpa, or eager for families without it. Raises UserError."""
     if attention == VARLEN:
         varlen.register()
     try:
@@ -177,7 +177,7 @@ def load_pretrained(
     factory: Any,
     adapt: Callable[[Any], None],
 ) -> PreTrainedModel:
-    """A model from a folder, with every weight of its backbone found there."""
+    """A model from a folder, with every weight of its backbone found there. Raises UserError."""
     folder, config = Path(str(spec.pretrained)), folder_config(spec)
     check_kind(config, causal)
     if len(tokenizer) > config.vocab_size:
@@ -220,9 +220,9 @@ def load_pretrained(
 
 
 def check_loaded(folder: Path, model: PreTrainedModel, report: dict[str, Any], own_heads: bool) -> None:
-    """UserError for backbone weights that the checkpoint lacks; a missing head starts fresh, and is said.
+    """UserError for backbone weights that the checkpoint lacks; a missing head starts fresh, and that is logged.
 
-    own_heads: the heads are those of pretraining; else new ones are what was asked for.
+    own_heads: the heads are those of pretraining; else a new head is what was asked for.
     """
     missing = sorted(report.get("missing_keys", ()))
     prefix = "" if model.base_model is model else f"{model.base_model_prefix}."

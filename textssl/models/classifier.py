@@ -38,13 +38,13 @@ class TextClassifier(nn.Module):
         self.score: ScoreHead | None = None
 
     def learn_scores(self, score: ScoreHead, unit: ScoreUnit, *, goes_on: bool) -> None:
-        """Give scores in a unit, by a head that gives raw ones and goes on, or by a new one."""
+        """Learn scores in `unit`. goes_on: the head gives raw scores, and is rescaled; else its bias is set to 0."""
         self.unit, self.score = unit, score
         if goes_on:
             score.rescale(1 / unit.deviation, -unit.mean / unit.deviation)
         elif score.layer.bias is not None:
             nn.init.zeros_(score.layer.bias)
-        # So that a checkpoint says in which unit its scores are: one with raw scores fits no more.
+        # So that a checkpoint says in which unit its scores are: one with raw scores no longer fits.
         self.register_buffer("score_unit", torch.tensor([unit.mean, unit.deviation], dtype=torch.float64))
 
     def forward(self, batch: Examples) -> Tensor:
@@ -72,7 +72,7 @@ class TextClassifier(nn.Module):
 
     @contextmanager
     def as_exported(self) -> Iterator[None]:
-        """Meanwhile the model is what `export` writes: its scores are raw, and it computes in float32.
+        """Within the block the model is what `export` writes: its scores are raw, and it computes in float32.
 
         Afterwards every weight has the bits that it had.
         """
@@ -123,9 +123,9 @@ def build_classifier(
     """A classifier (or, where facts have no classes, a regressor) on a preset, a configuration or a folder.
 
     The folder may hold a language model, a bare backbone, a sentence encoder or another classifier; weights of its
-    backbone must all be there. The output layer starts anew, but for a classifier with the same classes, or a
-    regressor where scores are wanted: these go on, a regressor in the unit of the new scores. Vectors of ModernBERT
-    are the mean of the tokens rather than the first token, which no pretraining here taught anything. Raises UserError.
+    backbone must all be there. The output layer starts anew, except that of a classifier with the same classes, or of a
+    regressor where scores are wanted: these are kept, a regressor's in the unit of the new scores. ModernBERT pools the
+    mean of the tokens rather than the first token, which no pretraining here has trained. Raises UserError.
     """
     pad = padding_id(tokenizer)
     classified = same_answers = False
@@ -166,13 +166,13 @@ def build_classifier(
 
 
 def output_layer(model: nn.Module, outputs: int) -> nn.Linear | None:
-    """The linear layer that gives logits or scores: the last that is so wide."""
+    """The linear layer that gives logits or scores: the last one with so many outputs; None where there is none."""
     linear = (layer for layer in reversed(list(model.modules())) if isinstance(layer, nn.Linear))
     return next((layer for layer in linear if layer.out_features == outputs), None)
 
 
 def start_anew(layer: nn.Linear, std: float, seed: int) -> None:
-    """Normal random weights without bias, in place: what another classifier had learned says nothing here."""
+    """Normal random weights and a bias of 0, in place: what another classifier had learned says nothing here."""
     nn.init.normal_(layer.weight, std=std, generator=torch.Generator().manual_seed(seed))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -46,11 +46,12 @@ SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "
 def head_kind(architecture: str) -> HeadKind | None:
     """How a transformers class, by its name, predicts tokens; None where it has no such head."""
     if architecture == "ElectraForPreTraining":
-        return None  # it tells replaced tokens apart
+        return None  # it detects replaced tokens
     return next((kind for kind, ends in HEADS.items() if architecture.endswith(ends)), None)
 
 
 def preset_config(name: str) -> PreTrainedConfig:
+    """The transformers configuration of a preset. Raises UserError for an unknown name, and for a static encoder."""
     if name in STATIC_PRESETS:
         raise UserError(
             f"model.preset {name} is a static encoder, which predicts no tokens: choose a transformer such as "
@@ -84,7 +85,7 @@ def checked_config(fields: dict[str, Any], key: str) -> PreTrainedConfig:
 
 
 def check_kind(config: PreTrainedConfig, causal: Predicts) -> None:
-    """The family must predict what the objective asks for: the next token, masked ones, or (None) nothing."""
+    """UserError unless the family predicts what the objective needs; None: unless it can embed text here."""
     if causal == "seq2seq":
         if config.model_type not in ENCODER_DECODERS or type(config) not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
             raise UserError(
@@ -117,7 +118,7 @@ def check_kind(config: PreTrainedConfig, causal: Predicts) -> None:
 
 
 def fit_tokenizer(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, given: set[str]) -> None:
-    """Vocabulary size and special ids from the tokenizer, in place; what the user gave must agree with it."""
+    """Vocabulary size and special ids from the tokenizer, in place; UserError where a given key disagrees with it."""
     vocabulary = len(tokenizer)
     if "vocab_size" in given and config.vocab_size < vocabulary:
         raise UserError(

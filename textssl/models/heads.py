@@ -134,14 +134,14 @@ class LanguageModel(nn.Module):
         return restore(self.model, self.backbone(**self.arguments(batch, causal)).last_hidden_state, batch)
 
     def hidden_states(self, batch: Rows, last: int) -> list[Tensor]:
-        """Hidden states after each of the last so many layers, (rows, length, width) each, documents isolated."""
+        """Hidden states after each of the top `last` layers, (rows, length, width) each, documents isolated."""
         if len(batch) == 0:
             return [no_rows(layer, batch) for layer in self.hidden_states(one_token(batch), last)]
         layers = self.backbone(**self.arguments(batch), output_hidden_states=True).hidden_states
         return [restore(self.model, layer, batch) for layer in layers[-last:]]
 
     def arguments(self, batch: Rows, causal: bool | None = None) -> dict[str, Any]:
-        """Of the stock forward."""
+        """Keyword arguments of the stock forward."""
         options = {"use_cache": False} if self.model.can_generate() else {}
         isolated = isolate(self.model, batch, causal=causal)
         if self.backbone._compiled_call_impl is not None and "cu_seq_lens_q" in isolated:

@@ -18,7 +18,7 @@ WEIGHTS, LABELS = "classifier.safetensors", "classifier.json"
 
 @dataclass(frozen=True)
 class LinearHead:
-    """labels: names of the classes. weight: (classes, width). bias: (classes,). All float64."""
+    """labels: names of the classes. weight: (classes, width) float64. bias: (classes,) float64."""
 
     labels: list[str]
     weight: np.ndarray

@@ -1,4 +1,4 @@
-"""Latent semantic analysis: token vectors from which tokens stand in which documents, in seconds."""
+"""Latent semantic analysis: token vectors from the documents that tokens occur in, within seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POWER = 0.25  # of the singular values: between all directions alike (0) and the
 def lsa_table(counts: Any, width: int, seed: int) -> np.ndarray:
     """Left singular vectors of the TF-IDF matrix (Deerwester et al. 1990), times singular values to the power POWER.
 
-    counts: (vocabulary, documents) sparse, how often each token stands in each document. Returns (vocabulary, width)
+    counts: (vocabulary, documents) sparse, how often each token occurs in each document. Returns (vocabulary, width)
     float32 with a mean square row length of 1 over the tokens that occur; tokens that do not, and directions beyond the
     number of documents, get random numbers of that size.
     """

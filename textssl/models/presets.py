@@ -16,8 +16,8 @@ and 124M for llama-base. Gated feed-forwards are 1.5 widths wide in ModernBERT, 
 
 ModernBERT attends to the whole document in every third layer and 64 tokens to each side in the others. The sizes
 below base hold 1,024 tokens and use the rotary base 10,000 in all layers, as the paper does before its extension to
-8,192 tokens. T5 (arXiv:1910.10683) and BART (arXiv:1910.13461) have so many layers in the encoder and as many in the
-decoder, which makes 2.3 times the body; T5's feed-forward is gated, as in its version 1.1, and 8/3 widths wide. No
+8,192 tokens. T5 (arXiv:1910.10683) and BART (arXiv:1910.13461) have this many layers in the encoder and as many in
+the decoder, which makes 2.3 times the body; T5's feed-forward is gated, as in its version 1.1, and 8/3 widths wide. No
 preset has dropout: one pass over much text does not overfit.
 """
 

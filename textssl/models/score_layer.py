@@ -29,7 +29,7 @@ class ScoreLayer(nn.Linear):
 
 @dataclass
 class ScoreHead:
-    """What the score of a stock regressor is made of, in place.
+    """The layers that give the score of a stock regressor, which `rescale` changes in place.
 
     layer: gives the score. norm: what the layer reads, where the layer has no bias and the norm has one.
     """
@@ -39,7 +39,7 @@ class ScoreHead:
 
     @property
     def parameters(self) -> list[Tensor]:
-        """All that `rescale` changes."""
+        """All parameters that `rescale` changes."""
         norm = [] if self.norm is None else [self.norm.bias]
         return [self.layer.weight, *([] if self.layer.bias is None else [self.layer.bias]), *norm]
 
@@ -49,12 +49,12 @@ class ScoreHead:
 
     @torch.no_grad()
     def rescale(self, factor: float, offset: float) -> None:
-        """Let scores be factor * score + offset from now on; in float64 before it is rounded to the weights."""
+        """Make every score factor * score + offset, in float64. Raises UserError for weights of 0 without a bias."""
         layer = self.layer
         layer.weight.copy_(layer.weight.double() * factor)
         if layer.bias is not None:
             layer.bias.copy_(layer.bias.double() * factor + offset)
-        elif self.norm is not None and offset:  # the shortest vector of which the weights make the offset
+        elif self.norm is not None and offset:  # the shortest vector that the weights map to the offset
             weight = layer.weight[0].double()
             size = weight.square().sum()
             if not size > 0:

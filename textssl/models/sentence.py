@@ -101,7 +101,7 @@ class SentenceModel(nn.Module):
         return features["sentence_embedding"]
 
     def cut_at(self, max_tokens: int) -> None:
-        """Let the exported folder cut texts there too, special tokens included; a static encoder reads whole texts."""
+        """Let the exported folder cut texts at `max_tokens`, specials included; a static encoder reads whole texts."""
         self.max_seq_length = min(self.max_seq_length or max_tokens, max_tokens)
 
     def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:

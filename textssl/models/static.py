@@ -113,7 +113,7 @@ class StaticTable(nn.Module):
 
 
 def bag(table: Tensor, texts: Texts, weights: Tensor | None = None) -> Tensor:
-    """The mean of table rows over the tokens of each text, times the tokens' weights: (texts, width)."""
+    """The mean over the tokens of each text of table row times weight: (texts, width). weights: (tokens,); None: 1."""
     if not len(texts):
         return (table[:1] * 0)[:0]
     share = (1 / texts.lengths.to(table.dtype)).repeat_interleave(texts.lengths, output_size=texts.tokens)
@@ -134,7 +134,7 @@ def equal_scale(table: Tensor, frequencies: Tensor) -> Tensor:
 
 
 def token_frequencies(counts: Tensor) -> Tensor:
-    """Shares of the tokens, (vocabulary,) float32; one of each is added, so that none is impossible."""
+    """Shares of the tokens, (vocabulary,) float32, with add-one smoothing, so that none is 0."""
     smoothed = counts.double() + 1
     return (smoothed / smoothed.sum()).float()
 
@@ -170,7 +170,7 @@ def build_static(
     counts: sparse.csr_matrix | None,
     seed: int,
 ) -> StaticTable | None:
-    """The table that spec asks for; None where it asks for a transformer."""
+    """The table that spec asks for; None where it asks for a transformer. Raises UserError."""
     if stock is not None and isinstance(stock[0], StaticEmbedding):
         if spec.reinitialise:
             raise UserError("model.reinitialise has no meaning for a static encoder: choose a static preset instead")

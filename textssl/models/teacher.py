@@ -29,6 +29,6 @@ def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """
     for (name, slow), (other, fast) in zip(teacher.named_parameters(), student.named_parameters(), strict=True):
         assert name == other
-        local(slow).lerp_(local(fast).to(slow.dtype), 1 - momentum)  # both lie over the processes alike
+        local(slow).lerp_(local(fast).to(slow.dtype), 1 - momentum)  # both are sharded alike
     for slow, fast in zip(teacher.buffers(), student.buffers(), strict=True):
         slow.copy_(fast)

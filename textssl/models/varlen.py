@@ -1,7 +1,7 @@
 """Variable-length attention of torch itself: pieces of one long sequence, isolated by where each begins.
 
 On a GPU these are flash attention's kernels, without another package and without a mask; elsewhere the same is computed
-piece by piece, which serves tests. transformers finds the function by its name once `register` has run.
+piece by piece, for tests. transformers finds the function by its name once `register` has run.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def varlen_attention(
     """Attention inside each piece of one flattened row, in the form that transformers calls.
 
     query: (1, heads, tokens, width of a head); key, value: the same, or fewer heads. cu_seq_lens_q: (pieces + 1,) int32
-    starts and the end. max_length_q: no piece is longer. sliding_window: how far a token sees, itself counted.
-    Returns (1, tokens, heads, width). Raises RuntimeError for padded texts, which it would mix up without a word.
+    starts and the end. max_length_q: no piece is longer. sliding_window: how far a token sees, itself counted. Returns
+    (1, tokens, heads, width). Raises RuntimeError for padded texts, which it would mix up silently.
     """
     if cu_seq_lens_q is None or max_length_q is None:
         raise RuntimeError("model.attention=varlen reads packed rows alone: use sdpa for padded texts")
@@ -106,7 +106,7 @@ def unsuited(config: Any, device: torch.device, precision: str) -> str | None:
 
 
 def failed_trial(device: torch.device, width: int) -> str | None:
-    """What is wrong where the kernels compute three pieces, forward and backward; None where nothing is."""
+    """What is wrong with the kernels on a trial of three pieces, forward and backward; None where they are right."""
     generator = torch.Generator().manual_seed(0)
     starts = torch.tensor([0, 5, 6, 32], dtype=torch.int32)
     parts = torch.randn(3, 32, 2, width, generator=generator).requires_grad_()  # query, key, value

@@ -65,7 +65,7 @@ SUPERVISED: dict[str, type[Supervised]] = {"classification": Classification, "re
 
 
 def find_objective(name: str) -> type[Objective]:
-    """The class behind a name of OBJECTIVES or SUPERVISED, or behind `package.module:Class`."""
+    """The class behind a name of OBJECTIVES or SUPERVISED, or behind `package.module:Class`. Raises UserError."""
     if name in OBJECTIVES or name in SUPERVISED:
         return {**OBJECTIVES, **SUPERVISED}[name]
     module, colon, attribute = name.partition(":")
@@ -86,7 +86,7 @@ def find_objective(name: str) -> type[Objective]:
 def resolve_objective(section: dict[str, Any], key: str = "objective") -> tuple[Objective, dict[str, Any]]:
     """The objective that a configuration's section describes, and the section with every default filled in.
 
-    key: the section's dotted name, for messages.
+    key: the section's dotted name, for messages. Raises UserError for an unknown name or option, or a bad value.
     """
     if "name" not in section:
         raise UserError(f"{key}.name is missing; valid: {', '.join(OBJECTIVES)}")

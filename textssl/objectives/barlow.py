@@ -13,7 +13,7 @@ from textssl.views.kinds import AnyView, CropsView
 
 
 class Barlow(TwoViews):
-    """A dimension agrees with itself in the other view, and with no other dimension (arXiv:2103.03230, eq. 1).
+    """Each dimension correlates with itself in the other view, and with no other dimension (arXiv:2103.03230, eq. 1).
 
     view: crops, or any other. redundancy: the weight of the correlations between different dimensions. projector_width:
     of the projector's hidden layer; null: no projector. projector_out: of its output; null: projector_width.
@@ -32,7 +32,7 @@ class Barlow(TwoViews):
         self.redundancy = redundancy
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A sum over the pairs of dimensions."""
+        """Squared deviations of the correlations from the identity, summed; off the diagonal times `redundancy`."""
         correlation = cross_correlation(*self.projected(features))
         diagonal = correlation.diagonal()
         others = correlation.square().sum() - diagonal.square().sum()

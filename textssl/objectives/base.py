@@ -1,16 +1,17 @@
 """The contract between a self-supervised objective and the trainer.
 
 The life of a step:
-1. `make_view` shows each sample of the global step, in the loader's workers; `deals` makes micro-batches of the views.
+1. `make_view` makes the view of each sample of the global step, in the loader's workers; `deals` says how views
+   become micro-batches.
 2. `counts` says on the CPU how many items each term predicts; the trainer sums them over micro-batches and ranks. A
-   count that belongs to no term is written down with the figures: what was cut, for example.
+   count that belongs to no term is logged as a figure of its own: what was cut, for example.
 3. `forward` gives, for a micro-batch, terms (sums over items) and features (a row for each of `batch.samples`).
 4. Each term is divided by its global count, so that micro-batches and ranks just add up.
 5. Features of all micro-batches and ranks are gathered and ordered by sample; on every rank `batch_loss` sees them all,
-   and its gradient by the features goes back through the forward (gradient caching, where there are micro-batches).
-6. Gradients are summed over ranks and clipped, and the optimizer moves the weights; if anything is not finite, nothing
-   changes, and step 7 is left out.
-7. `commit` moves what follows the weights: teacher, queue, prototypes, running statistics. Nothing else may move them.
+   and its gradient with respect to the features goes back through the forward (gradient caching, in micro-batches).
+6. Gradients are summed over ranks and clipped, and the optimizer updates the weights; if anything is not finite,
+   nothing changes, and step 7 is skipped.
+7. `commit` updates what follows the weights: teacher, queue, prototypes, running statistics. Nothing else may.
 8. `watched` shows the features to the collapse monitor, and `figures` gives the method's own figures, at the steps
    that are logged.
 9. `refresh` recomputes what depends on the whole corpus, every `refresh_every` steps, before that step's checkpoint.
@@ -38,7 +39,7 @@ from textssl.tokenizer.vocabulary import Vocabulary
 
 BackboneKind = Literal["masked", "causal", "bare", "seq2seq", "sentence"]
 Deals = Literal["rows", "texts", "samples"]
-FORWARDS = ("batch_loss", "watched", "figures", "trainable_vectors")  # beside `forward`: they may use parameters
+FORWARDS = ("batch_loss", "watched", "figures", "trainable_vectors")  # besides `forward`: they may use parameters
 Embed = Callable[[], tuple[Tensor, Tensor]]
 
 
@@ -53,8 +54,8 @@ class Encoded(NamedTuple):
     """What an objective makes of a micro-batch.
 
     terms: sums over items; the trainer divides each by its own global count. features: tensors with a row for each of
-    batch.samples, in its order, for a loss that sees the whole global batch; those that are not of floating point
-    (keys, numbers of views) get no gradient.
+    batch.samples, in its order, for a loss that sees the whole global batch; those that are not floating-point (keys,
+    view numbers) get no gradient.
     """
 
     terms: dict[str, Term]
@@ -62,7 +63,7 @@ class Encoded(NamedTuple):
 
 
 class PartOf(NamedTuple):
-    """An objective as part of a mixture. batch_size: samples of a step; None: train.batch_size."""
+    """An objective as part of a mixture. batch_size: its samples per step; None: train.batch_size."""
 
     objective: Objective
     weight: float
@@ -86,10 +87,10 @@ class Watched(NamedTuple):
 class Facts:
     """What an objective may know of its run when it makes its heads and buffers.
 
-    sequence_length: tokens of a row, or at which a text is cut. num_documents: of the training corpora (given pairs,
-    labelled texts). num_steps: of the run; None where its length is given in tokens, seconds or epochs. batch_size:
-    samples of a global step. frequencies: (vocabulary,) the share of each token in the training corpora, None where
-    they are not known.
+    sequence_length: tokens in a row, or the length at which a text is cut. num_documents: in the training corpora (or
+    given pairs, or labelled texts). num_steps: length of the run; None where it is given in tokens, seconds or epochs.
+    batch_size: samples per global step. frequencies: (vocabulary,) the share of each token in the training corpora,
+    None where they are not known.
     """
 
     vocabulary: Vocabulary
@@ -104,14 +105,14 @@ class Objective(nn.Module):
     """A pretext task: how text becomes a training signal. The constructor takes the options of `objective:`.
 
     draws: what a sample is. deals: how views become micro-batches: "rows" as they come, stacked by `collate`; "texts":
-    `make_view` gives Views, and each of their texts goes by itself, next to others of its length; "samples": the same,
-    but all texts of a sample stay together. backbone_kind: a language model with a "masked" or "causal" output layer,
-    the "bare" transformer, a "seq2seq" encoder-decoder, or a "sentence" model (texts -> vectors). least_samples: of a
-    step; a method that compares samples needs two. codes_text: the loss is the code length of a token of text, so that
-    bits per byte are defined; or the name of the term that is. sets_direction: forward says in which direction a token
-    looks, which masks alone can do. pretext: of a language model, what its exported configuration says of how it is to
-    be read. refresh_every: steps between two calls of `refresh`; None: never. against_collapse: what helps when the
-    features collapse. table_only: it trains a static table and no transformer.
+    `make_view` gives Views, and each of their texts is batched by itself, with others of similar length; "samples": the
+    same, but all texts of a sample stay together. backbone_kind: a language model with a "masked" or "causal" output
+    layer, the "bare" transformer, a "seq2seq" encoder-decoder, or a "sentence" model (texts -> vectors). least_samples:
+    the fewest samples per step; a method that compares samples needs two. codes_text: the loss is the code length of a
+    token of text, so that bits per byte are defined; or the name of the term that is. sets_direction: forward chooses
+    the direction of attention, which only attention masks can do. pretext: for a language model, what its exported
+    configuration says about how to read it. refresh_every: steps between two calls of `refresh`; None: never.
+    against_collapse: advice for when the features collapse. table_only: it trains a static table and no transformer.
     """
 
     draws: Draws = "rows"
@@ -143,7 +144,7 @@ class Objective(nn.Module):
 
     @property
     def has_batch_loss(self) -> bool:
-        """Whether a loss over the whole global batch is wanted; follows from `batch_loss` being there."""
+        """Whether there is a loss over the whole global batch: whether `batch_loss` is overridden."""
         return self.has_own("batch_loss")
 
     @property
@@ -163,7 +164,7 @@ class Objective(nn.Module):
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         """Take the backbone and make every head, teacher, queue and buffer, so that a restore finds them.
 
-        Raises UserError where tokenizer or backbone do not suit the method.
+        Raises UserError where the tokenizer or the backbone does not suit the method.
         """
         self.vocabulary = facts.vocabulary
         self.backbone = backbone
@@ -171,7 +172,7 @@ class Objective(nn.Module):
             write_pretext(backbone.model.config, self.pretext)
 
     def output_layers(self) -> list[nn.Linear]:
-        """The objective's own layers whose outputs are logits or scores: their weights are AdamW's, not Muon's."""
+        """The objective's own layers whose outputs are logits or scores: their weights go to AdamW, not to Muon."""
         return []
 
     def row_format(self) -> RowFormat:
@@ -218,7 +219,7 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def check_length(self, tokens: int) -> None:
-        """Raise UserError where a text is cut at so many tokens (special ones apart) and the options ask for more."""
+        """Raise UserError where the options ask for more than `tokens`, at which texts are cut (special ones apart)."""
 
     def has_features(self, batch: Any) -> bool:
         """Whether `batch_loss` reads features of this batch (in a mixture, not every part has them)."""
@@ -229,27 +230,26 @@ class Objective(nn.Module):
         return None
 
     def figures(self, features: dict[str, Tensor]) -> Mapping[str, float | Tensor]:
-        """Scalars of the method's own for the log, by name: `NAME` is written as `train/NAME` (accuracies, entropies).
+        """The method's own scalars for the log, by name: `NAME` is written as `train/NAME` (accuracies, entropies).
 
         features: gathered, of the step that is logged; weights and buffers are those after it. It changes no buffer;
-        what is told of a refresh is kept in one.
+        what it reports about a refresh is kept in one.
         """
         return {}
 
     def commit(self, features: dict[str, Tensor], progress: float) -> None:
         """After the optimizer's step, and only then: move the teacher, the queue, the prototypes, running statistics.
 
-        With several processes parameters are the rows that each of them holds (textssl.sharding.local): no forward runs
-        here. features: gathered, of the whole global batch. progress: how far the run is after this step, in [0, 1].
+        With several processes, each has only its own rows of a parameter (textssl.sharding.local), so no forward can
+        run here. features: gathered, of the whole global batch. progress: in [0, 1], of the run after this step.
         """
 
     def refresh(self, embed: Embed) -> None:
         """Recompute what depends on the whole corpus: before the first step, and after every `refresh_every` steps.
 
-        embed() gives (document keys, vectors) of the training corpora: (documents,) int64, which `Texts.source` of a
-        view of the document holds too, and (documents, width); the same on every rank. What is kept must be buffers.
-        A parameter that is written here (textssl.sharding.overwrite) begins anew: its state in the optimizer is
-        forgotten.
+        embed() gives (document keys, vectors) of the training corpora: (documents,) int64, the same as `Texts.source`
+        of the document's views, and (documents, width); the same on every rank. What is kept must be buffers. A
+        parameter that is written here (textssl.sharding.overwrite) starts afresh: its optimizer state is reset.
         """
 
     def export(self, path: Path, tokenizer: Any) -> None:
@@ -257,7 +257,7 @@ class Objective(nn.Module):
         self.backbone.export(path, tokenizer)
 
     def export_others(self, run: Path, tokenizer: Any) -> list[Path]:
-        """Write what else the run has made, each a folder of its own name in RUN; returns the folders."""
+        """Write the run's further results, each into a folder of its own in RUN; returns these folders."""
         return []
 
 
@@ -273,7 +273,7 @@ def stack_rows(rows: Sequence[Row], samples: Sequence[int]) -> Rows:
 
 
 def predicted(hidden: Tensor, batch: Rows) -> tuple[Tensor, Tensor]:
-    """What stands at the positions that are predicted: hidden states (items, width) and labels (items,).
+    """Hidden states (items, width) and labels (items,) at the positions that are predicted.
 
     hidden: (rows, length, width).
     """

@@ -57,7 +57,7 @@ class BYOL(TwoViews):
         return encoded
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """2 - 2 cosines of prediction and target, both directions together, from 0 to 8."""
+        """2 - 2 cosine(prediction, target), summed over both directions and averaged over samples: from 0 to 8."""
         first, second = (self.predictor(view) for view in self.projected(features))
         with torch.no_grad():
             targets = [self.teacher[1](view) for view in by_view(features["target"])]

@@ -22,9 +22,10 @@ class CPC(Objective):
     """From the vectors of a document's sentences so far, find those of the next ones (arXiv:1807.03748, eq. 3 and 4).
 
     A recurrent network reads the sentences' vectors one after another, and linear layers predict from its state.
-    num_sentences: of a document, one after another. ahead: how many of the next sentences are predicted, each with a
-    layer of its own. max_tokens: at which a sentence is cut. temperature: by which cosines are divided. same_document:
-    whether its other sentences are distractors too, beside those of all other documents of the global batch.
+    num_sentences: consecutive sentences of a document. ahead: how many of the next sentences are predicted, each with a
+    layer of its own. max_tokens: the length at which a sentence is cut. temperature: what cosines are divided by.
+    same_document: whether the document's other sentences are negatives too, besides those of all other documents of the
+    global batch.
     """
 
     draws = "documents"
@@ -52,7 +53,7 @@ class CPC(Objective):
         self.predictors = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(self.ahead))
 
     def make_view(self, sample: Document, rng: np.random.Generator, progress: float) -> Views:
-        """The sentences; where there are fewer, one token holds each missing place. target: how many there are."""
+        """The sentences; a single token stands in for each that is missing. target: how many sentences there are."""
         spans = next_sentences(sample.marks, self.num_sentences, self.max_tokens, rng)
         texts = [sample.ids[begin:end].copy() for begin, end in spans]
         texts += [sample.ids[:1].copy()] * (self.num_sentences - len(spans))
@@ -68,11 +69,11 @@ class CPC(Objective):
         return Encoded({}, {"text": self.backbone.trainable_vectors(batch), "content": content})
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Mean over all predictions, 1 to `ahead` sentences ahead, of the cross entropy among all sentences."""
+        """Cross entropy among all sentences: the mean over distances, 1 to `ahead` sentences, of the mean at each."""
         return {"cpc": torch.stack([self.predicted(features, ahead)[0] for ahead in range(1, self.ahead + 1)]).mean()}
 
     def predicted(self, features: dict[str, Tensor], ahead: int) -> tuple[Tensor, Tensor]:
-        """Of predictions so far ahead: the mean loss, and how many of them find their sentence."""
+        """Of predictions `ahead` sentences ahead: the mean loss, in nats, and the share that find their sentence."""
         text, source, count = features["content"].unbind(1)
         vectors = F.normalize(features["text"], dim=1)  # (sentences of all documents, width)
         states, _ = self.context(vectors.unflatten(0, (-1, self.num_sentences)))
@@ -92,7 +93,7 @@ class CPC(Objective):
 
     @torch.no_grad()
     def figures(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """How many predictions of the next, the second, ... sentence find it among all sentences of the batch."""
+        """Share of predictions of the next, the second, ... sentence that find it among all sentences of the batch."""
         return {f"cpc/accuracy_{ahead}": self.predicted(features, ahead)[1] for ahead in range(1, self.ahead + 1)}
 
     def watched(self, features: dict[str, Tensor]) -> Watched:

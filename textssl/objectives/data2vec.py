@@ -21,13 +21,13 @@ from textssl.views.masking import Unit
 
 
 class Data2Vec(MaskedLM):
-    """Predict, at the hidden tokens, the layers that a momentum teacher makes of the whole text (arXiv:2202.03555).
+    """Predict, at the hidden tokens, the top layers of a momentum teacher that sees the whole text (arXiv:2202.03555).
 
     The target of a token is the mean of these layers, each normalised without parameters (section 3.3); the loss is
     smooth L1 (eq. 2), a mean over the width. Hidden places always show the mask token. top_layers: how many of the
-    teacher's layers, from the last. beta: where the loss turns from square to absolute. momentum: of the teacher,
-    constant or [first, last], in between along half a cosine of the progress of the run. mask_rate, unit, span_mean: as
-    in mlm.
+    teacher's layers, from the last. beta: the error at which the loss turns from quadratic to linear. momentum: of the
+    teacher, constant or [first, last], in between along half a cosine over the run. mask_rate, unit, span_mean: as in
+    mlm.
     """
 
     backbone_kind = "bare"
@@ -55,7 +55,7 @@ class Data2Vec(MaskedLM):
         self.head = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def train(self, mode: bool = True) -> Data2Vec:
-        """The teacher never drops anything out."""
+        """The teacher always runs without dropout."""
         super().train(mode)
         if hasattr(self, "teacher"):
             self.teacher.eval()

@@ -20,13 +20,13 @@ from textssl.views.kinds import AnyView, CropsView
 
 
 class DeepCluster(TwoViews):
-    """A view predicts the cluster that its document had when the corpus was last clustered (arXiv:1807.05520, eq. 2).
+    """A view predicts the cluster that its document had when the corpus was last clustered (arXiv:1807.05520, eq. 1).
 
-    view: crops, or any other that draws documents. num_clusters: of spherical k-means. refresh_every: steps between two
-    clusterings. head: matched renumbers the new clusters so that as many documents as possible keep their number; anew
-    draws the classifier again, whose state in the optimizer is forgotten. balanced: each cluster weighs the same,
-    however many documents it has (section 3.3). temperature: of the prediction. projector_width: of a projector before
-    the classifier; null: none.
+    view: crops, or any other that draws documents. num_clusters: of spherical k-means (eq. 2). refresh_every: steps
+    between two clusterings. head: matched renumbers the new clusters so that as many documents as possible keep their
+    number; anew draws the classifier's weights again and resets their optimizer state. balanced: each cluster weighs
+    the same, however many documents it has (section 3.3). temperature: of the prediction. projector_width: of a
+    projector before the classifier; null: none.
     """
 
     against_collapse = "raise objective.num_clusters, lower optimizer.lr, or lengthen the warmup"
@@ -68,14 +68,14 @@ class DeepCluster(TwoViews):
         self.register_buffer("clusters", torch.zeros(facts.num_documents, dtype=torch.int64))
         self.register_buffer("centroids", torch.zeros(self.num_clusters, self.backbone.trainable_width))
         self.register_buffer("weights", torch.ones(self.num_clusters))
-        self.register_buffer("clustered", torch.zeros(1, dtype=torch.int64))  # how often
+        self.register_buffer("clustered", torch.zeros(1, dtype=torch.int64))  # how many times so far
         self.register_buffer("quality", torch.zeros(2))  # entropy, agreement
 
     def output_layers(self) -> list[nn.Linear]:
         return [self.classifier]
 
     def targets(self, features: dict[str, Tensor]) -> Tensor:
-        """(texts,) cluster of each text's document; a held-out one has the cluster whose centroid is nearest."""
+        """(texts,) cluster of each text's document; for a held-out document, the one with the nearest centroid."""
         sources = features["content"][:, 1].contiguous()
         place = torch.searchsorted(self.keys, sources).clamp(max=len(self.keys) - 1)
         vectors = features.get("encoder", features["text"]).detach()
@@ -89,7 +89,7 @@ class DeepCluster(TwoViews):
         return {"deepcluster": (losses * self.weights[targets]).mean()}
 
     def figures(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Entropy of the clusters' sizes as a share of the most possible, and normalised mutual information with the
+        """Entropy of the clusters' sizes as a share of its maximum, and normalised mutual information with the
         clustering before (section 4.1), once there is one."""
         names = ("clusters/entropy", "clusters/agreement")[: min(int(self.clustered), 2)]
         return dict(zip(names, self.quality, strict=False))

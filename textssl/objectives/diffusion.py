@@ -22,7 +22,7 @@ GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 spread evenly, however many 
 
 @dataclass
 class Noise:
-    """A row before its rate is known. order: (length,) float64, by which tokens are hidden. jitter: of the rate."""
+    """A row before its rate is known. order: (length,) float64, lowest hidden first. jitter: of the rate, in [0, 1)."""
 
     row: Row
     order: np.ndarray
@@ -30,16 +30,16 @@ class Noise:
 
 
 def strata(size: int) -> np.ndarray:
-    """(size,) the numbers below size in an order in which every stretch is spread evenly over all of them."""
+    """(size,) the numbers below size in an order of which every stretch is spread evenly over the whole range."""
     return np.argsort(np.argsort(np.arange(size) * GOLDEN % 1))
 
 
 class Diffusion(MaskedLM):
-    """Predict the hidden tokens at every rate of hiding; the loss bounds the code length of the text from above.
+    """Predict the hidden tokens at every masking rate; the loss is an upper bound on the code length of the text.
 
     Masked diffusion (arXiv:2406.07524, eq. 10) in the form of arXiv:2502.09992 (eq. 14): of a row of L tokens n are
-    hidden, n is uniform on 1 to L, and the cross entropy of the hidden ones weighs L / n, one over the rate. The
-    rates of a step are spread evenly over (0, 1], one in each of as many equal parts as there are rows.
+    hidden, n is uniform on 1 to L, and the cross entropy of the hidden ones is weighted by L / n, one over the rate.
+    The rates of a step are spread evenly over (0, 1], one in each of as many equal parts as there are rows.
     """
 
     codes_text = True
@@ -51,7 +51,7 @@ class Diffusion(MaskedLM):
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
         from_frequencies(self.backbone.output.bias, facts.frequencies)
-        self.strata = strata(facts.batch_size)  # whose rate is where
+        self.strata = strata(facts.batch_size)  # (rows of a step,) which part of (0, 1] the rate of each is in
 
     def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Noise:
         return Noise(sample, rng.random(len(sample.ids)), rng.random())
@@ -68,7 +68,7 @@ class Diffusion(MaskedLM):
         return stack_rows(rows, samples)
 
     def counts(self, batch: NumberedRows) -> dict[str, int]:
-        return {"diffusion": round(float(batch.numbers.double().sum()))}  # n hidden tokens weigh L / n: all tokens
+        return {"diffusion": round(float(batch.numbers.double().sum()))}  # n hidden tokens of weight L / n: all L
 
     def forward(self, batch: NumberedRows) -> Encoded:
         hidden = self.backbone(batch)  # (rows, length, width)

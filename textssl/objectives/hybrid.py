@@ -27,7 +27,7 @@ from textssl.views.masking import Unit
 
 @dataclass
 class BothViews:
-    """A row as either kind shows it; its place in the step says which one is taken."""
+    """A row in both forms; its place in the step decides which of them is used."""
 
     masked: Row
     causal: Row
@@ -36,10 +36,9 @@ class BothViews:
 class Hybrid(MaskedLM):
     """Masked rows and causal rows through the same weights (GPT-BERT, arXiv:2410.24159, section 2).
 
-    Every row predicts the next place: a causal row each token from those before it, a masked row the hidden tokens from
-    both sides, where the state before a hidden token predicts it. causal_rate: share of the rows of a step that are
-    causal, and the weight of their loss; the others have the rest. mask_rate, unit, span_mean, random_rate, keep_rate:
-    as in mlm.
+    Every state predicts the next position: in a causal row each token from those before it, in a masked row the hidden
+    tokens from both sides, each from the state before it. causal_rate: share of the rows of a step that are causal, and
+    the weight of their loss; masked rows have the rest. mask_rate, unit, span_mean, random_rate, keep_rate: as in mlm.
     """
 
     least_samples = 2  # one row of each kind

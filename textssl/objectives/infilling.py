@@ -24,13 +24,13 @@ class Infilling(Objective):
     """Write what a corrupted text has lost (T5, arXiv:1910.10683, section 3.1.4; BART, arXiv:1910.13461, section 2.2).
 
     The encoder reads the corrupted document; the decoder writes the hidden spans (spans) or the whole document (the
-    other noises). The loss is the nats of a target, sentinels and end included, for each token of text in it.
+    other noises). The loss is the nats of a target, sentinels and end included, per token of text in it.
 
     noises: the noise of each document is drawn by these weights, from spans (each hidden behind a sentinel of its own),
     infilling (behind a mask), deletion (of tokens), permutation (of sentences) and rotation (of the document).
     mask_rate: share of the tokens that spans and infilling hide and deletion deletes. span_mean: tokens of a hidden
-    span. target_length: tokens of the decoder's row; null: data.sequence_length. What is beyond is cut, and counted as
-    target_overflow.
+    span. target_length: tokens in the decoder's row; null: data.sequence_length. What does not fit is cut, and counted
+    as target_overflow.
     """
 
     backbone_kind = "seq2seq"

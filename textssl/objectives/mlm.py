@@ -23,9 +23,9 @@ class MaskedLM(Objective):
     """Predict the hidden tokens of a row from both sides (arXiv:1810.04805, section 3.1).
 
     mask_rate: share of the tokens that are hidden; 0.3 and above learn faster than BERT's 0.15 (arXiv:2202.08005).
-    mask_rate_end: where given, the rate moves there in a straight line over the run. unit: what is hidden together:
-    a token, a whole word, or a span of words of geometric length (arXiv:1907.10529), `span_mean` on average.
-    random_rate, keep_rate: shares of the hidden places that show a random token, or their own.
+    mask_rate_end: where given, the rate changes linearly to this value over the run. unit: what is hidden together: a
+    token, a whole word, or a span of words of geometric length (arXiv:1907.10529), `span_mean` on average. random_rate,
+    keep_rate: shares of the hidden places that show a random token, or their own.
     """
 
     pretext = Pretext("mlm")

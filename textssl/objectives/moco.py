@@ -32,8 +32,8 @@ class MoCo(TwoViews):
     """A view finds its partner's key, made by a slow copy of the encoder, among the keys of this step and of a queue.
 
     The queue of arXiv:1911.05722 (eq. 1 and 2), both directions as in arXiv:2104.02057 (algorithm 1). view: crops, or
-    any other (dropout: the student's dropout and the teacher's delay tell the views apart). queue_size: keys that are
-    kept. momentum: of the slow copy, constant or [first, last]. temperature, matryoshka: as in simcse.
+    any other (dropout: the student's dropout and the teacher's delay tell the views apart). queue_size: number of keys
+    in the queue. momentum: of the slow copy, constant or [first, last]. temperature, matryoshka: as in simcse.
     """
 
     against_collapse = SimCSE.against_collapse

@@ -20,7 +20,7 @@ from textssl.objectives.base import Deals, Encoded, Facts, Objective, Watched
 from textssl.sample_types import IGNORE, Document, Views, content_key
 from textssl.views.segments import scattered, shuffled
 
-GAPS = (16, 64, 256)  # tokens between two segments, at which another class of distance begins
+GAPS = (16, 64, 256)  # tokens between two segments at which the next class of distance begins
 FAR = len(GAPS) + 1  # the class of segments of different documents
 
 
@@ -28,9 +28,9 @@ class Order(Objective):
     """Segments of a document are shuffled: predict their permutation, and how far apart the first two lie.
 
     The jigsaw of arXiv:1603.09246 and the relative places of arXiv:1505.05192, on text (the order of sentences:
-    arXiv:1909.11942, section 3.1). The farthest distance is that of a segment of another document. segments: of a
-    document. min_tokens, max_tokens: of a segment. hidden_width: of both predictions' hidden layers. distance_weight:
-    of the distance, beside 1 for the permutation.
+    arXiv:1909.11942, section 3.1). The farthest distance is that of a segment of another document. segments: how many
+    of each document. min_tokens, max_tokens: bounds on the length of a segment. hidden_width: of both predictions'
+    hidden layers. distance_weight: weight of the distance loss; that of the permutation is 1.
     """
 
     draws = "documents"
@@ -93,7 +93,7 @@ class Order(Objective):
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         vectors, permutation, distance, _ = self.by_sample(features)
         (first, second, *_), source = vectors.unbind(1), features["content"][:: self.segments, 1]
-        far = torch.where(source == source.roll(-1), IGNORE, FAR)  # beside a segment of the next sample
+        far = torch.where(source == source.roll(-1), IGNORE, FAR)  # paired with a segment of the next sample
         logits = self.distance(torch.cat([first, first]), torch.cat([second, second.roll(-1, 0)]))
         return {
             "order": mean_cross_entropy(self.order(vectors), permutation),
@@ -102,7 +102,7 @@ class Order(Objective):
 
     @torch.no_grad()
     def figures(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Shares of right permutations and distances (inside of documents), and those of who sees only the lengths."""
+        """Accuracy of permutations and distances (within documents), and that of a baseline on lengths alone."""
         vectors, *targets, lengths = self.by_sample(features)
         guesses = self.order(vectors), self.distance(vectors[:, 0], vectors[:, 1])[:, :FAR]
         found = {}

@@ -32,12 +32,12 @@ Loss = Literal["auto", "contrast", "classification", "regression"]
 
 
 class Pairs(TwoViews):
-    """The two texts of a pair attract and all other second texts repel, given hard negatives among them.
+    """The two texts of a pair attract; all other second texts repel, and so do given hard negatives.
 
     Pairs come from data.pairs; without it they are neighbouring sentences of the corpus. loss: contrast is InfoNCE
     (arXiv:1705.00652, section 4.4); classification a softmax over (u, v, |u - v|) for pairs with labels, regression the
-    squared error of the cosine for pairs with scores (arXiv:1908.10084, section 3); auto: what the file's columns
-    allow, the label before the score. symmetric: the second text also looks for the first. score_range: the lowest and
+    squared error of the cosine for pairs with scores (arXiv:1908.10084, section 3); auto: whichever the file's columns
+    allow, a label before a score. symmetric: the second text also looks for the first. score_range: the lowest and
     highest score, which become cosines 0 and 1. matryoshka: as in simcse.
     """
 
@@ -89,7 +89,7 @@ class Pairs(TwoViews):
         return [self.classifier] if self.chosen_loss == "classification" else []
 
     def make_view(self, sample: Adjacent | Pair, rng: np.random.Generator, progress: float) -> Views:
-        """The pair and its hard negatives, as many places as the file has at most."""
+        """The pair and its hard negatives, filled up with None to the most that any pair of the file has."""
         views = super().make_view(sample, rng, progress)
         negatives = [] if isinstance(sample, Adjacent) else sample.negatives
         empty = [None] * (self.pair_facts.num_negatives - len(negatives))
@@ -117,6 +117,8 @@ class Pairs(TwoViews):
         return {"pairs": over_widths(self.matryoshka, lambda short: self.contrast(features, short))}
 
     def classify(self, left: Tensor, right: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy over (u, v, |u - v|). left, right: (samples, width). labels: (samples,) int64."""
+
         def loss(short) -> Tensor:
             u, v = short(left), short(right)
             blocks = self.classifier.weight.view(-1, 3, left.shape[1])[:, :, : u.shape[1]]
@@ -126,7 +128,7 @@ class Pairs(TwoViews):
         return over_widths(self.matryoshka, loss)
 
     def contrast(self, features: dict[str, Tensor], short) -> Tensor:
-        """InfoNCE among second texts and all hard negatives; a text equal to either of one's own is no negative."""
+        """InfoNCE among second texts and all hard negatives; a text equal to either of a pair's own is no negative."""
         view, vectors, content = features["view"], short(features["text"]), features["content"]
         left, right, negatives = (vectors[place] for place in (view == 0, view == 1, view > 1))
         own, others, hard = (content[place] for place in (view == 0, view == 1, view > 1))

@@ -23,12 +23,12 @@ from textssl.views.masking import Unit
 
 
 class ReplacedToken(MaskedLM):
-    """Tell which tokens a small generator has put in the place of others (ELECTRA, arXiv:2003.10555, section 2).
+    """Detect which tokens a small generator has replaced (ELECTRA, arXiv:2003.10555, section 2).
 
     The generator is a masked language model on the same token embeddings; what it draws is shown to the model, which
     says of every token whether it is the original. generator_scale: its width as a share of the model's.
-    detection_weight: of the loss on tokens beside the generator's loss. mask_rate, unit, span_mean: as in mlm; hidden
-    places always show the mask token.
+    detection_weight: weight of the detection loss; that of the generator's loss is 1. mask_rate, unit, span_mean: as in
+    mlm; hidden places always show the mask token.
     """
 
     backbone_kind = "bare"
@@ -50,7 +50,7 @@ class ReplacedToken(MaskedLM):
         self.detector = Detector(self.backbone, share=self.mask_rate)
 
     def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Row:
-        """One number in (0, 1] for each position: what a hidden token is drawn with."""
+        """Adds a number in (0, 1] for each position, with which the generator draws its token if it is hidden."""
         view = super().make_view(sample, rng, progress)
         return replace(view, numbers=1 - rng.random(len(sample.ids), dtype=np.float32))
 

@@ -12,14 +12,14 @@ from textssl.objectives.base import Facts
 from textssl.objectives.two_views import TwoViews, Width, build_head
 from textssl.views.kinds import AnyView, CropsView
 
-LARGEST, KNOTS = 5.0, 9  # the characteristic functions are compared at so many places from 0 to LARGEST
+LARGEST, KNOTS = 5.0, 9  # the characteristic functions are compared at KNOTS points from 0 to LARGEST
 FIRST_DRAWS = 2**40
 
 
 class SIGReg(TwoViews):
     """Each view's vector predicts the other's, and along random slices all are standard normal (arXiv:2511.08544).
 
-    view: crops, or any other. gaussian: the weight of the Gaussian part, lambda; the prediction has the rest of 1.
+    view: crops, or any other. gaussian: the weight of the Gaussian part, lambda; the prediction has 1 - lambda.
     num_slices: random directions, drawn anew each step. predictor_width: of the predictor's hidden layer; null: no
     predictor, as in the paper. projector_width: of the projector's hidden layer; null: no projector. projector_out: of
     its output; null: projector_width.
@@ -48,7 +48,7 @@ class SIGReg(TwoViews):
         self.register_buffer("slices", directions(int(self.drawn), self.width, self.num_slices))
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """(1 - gaussian) times the mean squared error of a dimension + gaussian times the mean test statistic."""
+        """(1 - gaussian) times the mean squared error per dimension + gaussian times the mean test statistic."""
         first, second = self.scaled(features)
         errors = (self.predictor(first) - second).square() + (self.predictor(second) - first).square()
         statistic = torch.cat([epps_pulley(view @ self.slices) for view in (first, second)]).mean()

@@ -26,8 +26,8 @@ class SimCSE(TwoViews):
     """Two views of a sample attract, the rest of the global batch repels: InfoNCE (arXiv:2104.08821, eq. 1).
 
     view: dropout (two dropout views of a sentence), or any other. symmetric: both views look for each other among all
-    2N - 2 others, SimCLR's NT-Xent (arXiv:2002.05709, eq. 1). matryoshka: shorter widths that learn too.
-    projector_width: of a projector before the loss; null: none.
+    2N - 2 others, SimCLR's NT-Xent (arXiv:2002.05709, eq. 1). matryoshka: shorter widths, at which the first dimensions
+    of the vectors are trained too. projector_width: of a projector before the loss; null: none.
     """
 
     term: ClassVar[str] = "simcse"

@@ -14,7 +14,7 @@ class SimSiam(TwoViews):
 
     view: crops, or any other. projector_width: of the projector's hidden layer; null: no projector. projector_out: of
     its output, which is batch-normalised without affine; null: projector_width. predictor_width: of the predictor's
-    hidden layer, narrower than its ends; null: no predictor, without which the vectors collapse.
+    hidden layer, narrower than its input and output; null: no predictor, without which the vectors collapse.
     """
 
     last_norm = True

@@ -1,4 +1,4 @@
-"""Surrounding words from a word."""
+"""Prediction of the words around a word."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Words:
 class SkipGram(Objective):
     """Predict the words around a word, against words drawn at random (word2vec, arXiv:1310.4546, eq. 4).
 
-    A word is a token, and its vector the row of a static table. window: words to either side, of which a number from 1
-    on is drawn for each word. negatives: for each pair, by frequency to the power of 0.75. drawn: how many are drawn
-    for a row, whose pairs share them, each with the weight negatives / drawn (arXiv:1604.04661, section 3: many times
-    faster, and the same on average). subsampling: frequent words are left out, one of frequency f stays with the
-    probability sqrt(subsampling / f) (eq. 5); null: all stay.
+    A word is a token, and its vector the row of a static table. window: the most words to either side; how many it is,
+    from 1 up, is drawn for each word. negatives: how many count for each pair, drawn in proportion to frequency to the
+    power of 0.75. drawn: how many are drawn for a row, whose pairs share them, each with the weight negatives / drawn
+    (arXiv:1604.04661, section 3: many times faster, and the same on average). subsampling: frequent words are left out
+    at random; one of frequency f stays with probability sqrt(subsampling / f) (eq. 5); null: all stay.
     """
 
     backbone_kind = "sentence"
@@ -77,7 +77,7 @@ class SkipGram(Objective):
 
     def collate(self, views: Sequence[Words], samples: Sequence[int]) -> WordRows:
         length = max(len(view.ids) for view in views)
-        ids = np.zeros((len(views), length), np.int64)  # words that see nothing fill a row up
+        ids = np.zeros((len(views), length), np.int64)  # rows are filled up with words that see nothing
         seen = np.zeros((len(views), length, 2 * self.window), bool)
         for row, view in enumerate(views):
             ids[row, : len(view.ids)], seen[row, : len(view.ids)] = view.ids, view.seen
@@ -109,5 +109,5 @@ class SkipGram(Objective):
         return Encoded({"skipgram": Term(total)}, {"word": first})
 
     def watched(self, features: dict[str, Tensor]) -> Watched:
-        """The first word of each row that is left."""
+        """The vector of the first word that subsampling has left in each row."""
         return Watched(features["word"])

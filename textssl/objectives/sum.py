@@ -20,7 +20,7 @@ Resolve = Callable[[dict[str, Any], str], tuple[Objective, dict[str, Any]]]
 
 
 class PartOptions(BaseModel):
-    """name: an objective's, at most once. weight: of its loss. batch_size: its samples of a step. Others: its own."""
+    """name: an objective's, at most once. weight: of its loss. batch_size: samples per step. Others: its options."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -130,5 +130,6 @@ class Sum(Objective):
 
 
 def own_features(features: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The features of one part of the mixture, under the names that the part gave them."""
     prefix = f"{part}/"
     return {name.removeprefix(prefix): value for name, value in features.items() if name.startswith(prefix)}

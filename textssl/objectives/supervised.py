@@ -78,8 +78,8 @@ class Classification(Supervised):
 
     class_weights: balanced weighs each class by examples / (classes * examples of the class), as scikit-learn does; or
     the weight of each label by name. label_smoothing: the share of probability that is spread over all classes
-    (arXiv:1512.00567, section 7). mask_rate: the share of the tokens that training hides, against learning few texts by
-    heart.
+    (arXiv:1512.00567, section 7). mask_rate: the share of the tokens that training hides, so that a small training set
+    is not memorised.
     """
 
     def __init__(
@@ -135,8 +135,7 @@ class Classification(Supervised):
 
 
 class Regression(Supervised):
-    """Squared error of the standardised score of a text, or of a pair of texts: over the variance of the training
-    scores.
+    """Squared error of the score of a text, or of a pair of texts, divided by the variance of the training scores.
 
     mask_rate: the share of the tokens that training hides.
     """

@@ -18,11 +18,12 @@ from textssl.views.kinds import AnyView, CropsView
 class SwAV(TwoViews):
     """From one view, predict which prototypes the other is assigned to (arXiv:2006.09882, eq. 1 to 5).
 
-    Assignments use all prototypes alike, over the global batch and a queue of earlier vectors (section 3.1). view:
-    crops, or any other. num_prototypes: that are learned. epsilon: the smaller, the harder the assignment. rounds: of
-    Sinkhorn-Knopp; 0: a softmax, which lets all fall together. temperature: of the prediction. queue_size: earlier
-    samples that assignments look at; best so many that, with the batch, there are several a prototype. frozen_steps:
-    at first, in which prototypes do not learn. projector_width, projector_out: of the projector; null: none.
+    Assignments use all prototypes equally, over the global batch and a queue of earlier vectors (section 3.1). view:
+    crops, or any other. num_prototypes: number of learned prototypes. epsilon: the smaller, the harder the assignment.
+    rounds: iterations of Sinkhorn-Knopp; 0: a plain softmax, with which assignments collapse. temperature: of the
+    prediction. queue_size: earlier samples that take part in the assignment; batch and queue should hold several per
+    prototype. frozen_steps: first steps, in which prototypes do not learn. projector_width, projector_out: of the
+    projector; null: none.
     """
 
     against_collapse = "raise objective.rounds, queue_size or frozen_steps, lower optimizer.lr, or lengthen the warmup"
@@ -81,8 +82,8 @@ class SwAV(TwoViews):
 
     @torch.no_grad()
     def figures(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Whether nearest prototypes are spread: their entropy over the first views as a share of the most possible;
-        and in how many samples both views have the same."""
+        """Entropy of the nearest prototypes of the first views as a share of its maximum, which says whether they are
+        spread; and the share of samples whose views have the same nearest prototype."""
         first, second = (self.scores(view).argmax(1) for view in self.projected(features))
         shares = torch.bincount(first, minlength=self.num_prototypes) / len(first)
         most = torch.tensor(float(min(len(first), self.num_prototypes))).log()

@@ -21,9 +21,9 @@ from textssl.views.kinds import DeletionView
 class Tsdae(Objective):
     """Rebuild a sentence from the vector of what is left when most of its words are deleted (TSDAE, arXiv:2104.06979).
 
-    The decoder has the encoder's token embeddings and sees nothing else of it than the vector; it is not exported.
-    deletion_rate: the probability that a word goes; one word always stays. decoder_layers: a strong decoder needs the
-    vector less.
+    The decoder has the encoder's token embeddings and sees nothing else of it but the vector; it is not exported.
+    deletion_rate: the probability that a word is deleted; one word always stays. decoder_layers: a strong decoder needs
+    the vector less.
     """
 
     draws = "sentences"
@@ -66,7 +66,7 @@ class Tsdae(Objective):
         return Encoded({"tsdae": Term(self.rebuilt(vectors, of_view(batch, 1)))}, features)
 
     def rebuilt(self, vectors: Tensor, whole: Texts) -> Tensor:
-        """Nats of the sentences' tokens, the special ones in front apart, given their vectors: the sum."""
+        """Summed cross entropy, in nats, of the sentences' tokens but the leading special ones, given their vectors."""
         if not len(whole):
             return vectors.sum() * 0
         ids, mask = whole.padded(self.vocabulary.pad), whole.mask.clone()

@@ -44,7 +44,7 @@ class TwoViews(Objective):
     backbone_kind = "sentence"
     deals: ClassVar[Deals] = "texts"
     least_samples = 2
-    needs_dropout: ClassVar[bool] = True  # or else the two forwards of view dropout are one
+    needs_dropout: ClassVar[bool] = True  # else the two forwards of the view `dropout` are equal
     last_norm: ClassVar[bool] = False
     against_collapse = (
         "look at what keeps vectors apart in this method, lower optimizer.lr, lengthen the warmup, or make the views "
@@ -88,7 +88,7 @@ class TwoViews(Objective):
 
     @property
     def width(self) -> int:
-        """Of the vectors that the loss sees."""
+        """Size of the vectors that the loss sees."""
         return self.projector_out or self.projector_width or self.backbone.trainable_width
 
     def make_view(self, sample: Any, rng: np.random.Generator, progress: float) -> Views:
@@ -99,7 +99,7 @@ class TwoViews(Objective):
 
     def forward(self, batch: Texts) -> Encoded:
         """The features "text", vectors of the model or its projector; "encoder", those of the model where a projector
-        stands between; "content", (texts, 2) the keys of equal texts and of samples of equal content."""
+        stands between; "content", (texts, 2) keys, equal for equal texts and for samples of equal content."""
         vectors = self.backbone.trainable_vectors(batch)  # (texts, width)
         content = torch.stack([batch.text, batch.source], dim=1)
         if self.projector_width is None or self.projector_norm == "batch":
@@ -157,8 +157,8 @@ def build_head(
 
 
 def scheduled(momentum: float | Sequence[float], progress: float) -> float:
-    """The momentum of a teacher at some progress in [0, 1]: constant, or from the first to the second value along half
-    a cosine (arXiv:2006.07733, section 3.3)."""
+    """The momentum of a teacher at a given progress in [0, 1]: constant, or from the first to the second value along
+    half a cosine (arXiv:2006.07733, section 3.3)."""
     if isinstance(momentum, int | float):
         return float(momentum)
     first, last = momentum
@@ -171,7 +171,7 @@ def equal_contents(first: Tensor, second: Tensor) -> Tensor:
 
 
 def check_widths(matryoshka: Sequence[int], width: int) -> None:
-    """Raise UserError where a shorter width is none."""
+    """Raise UserError where one of the shorter widths is not below `width`."""
     for short in matryoshka:
         if short >= width:
             raise UserError(
@@ -208,7 +208,7 @@ def check_dropout(model: Any) -> None:
 
 
 def has_dropout(model: nn.Module) -> bool:
-    """Whether there is a Dropout layer, or a configured rate of dropout in attention."""
+    """Whether there is a Dropout layer with a rate above 0, or attention dropout in a configuration."""
     if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
         return True
     return any(attention_dropout(getattr(module, "config", None)) > 0 for module in model.modules())

@@ -1,4 +1,4 @@
-"""Joint embedding held open by its own statistics: variance, invariance, covariance."""
+"""Joint embedding kept from collapse by its own statistics: variance, invariance, covariance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STD, EPSILON = 1.0, 1e-4  # gamma and epsilon of eq. 1 and 2
 
 
 class VICReg(TwoViews):
-    """Views agree, every dimension keeps its spread, different dimensions share nothing (arXiv:2105.04906, eq. 6).
+    """Views agree, every dimension keeps its spread, different dimensions are uncorrelated (arXiv:2105.04906, eq. 6).
 
     view: crops, or any other. invariance, variance, covariance: the weight of each part. projector_width: of the
     projector's hidden layer; null: no projector. projector_out: of its output; null: projector_width.

@@ -15,7 +15,7 @@ from textssl.views.kinds import AnyView, CropsView
 class Whitening(TwoViews):
     """Views agree after whitening, which gives every slice of the batch the covariance I (W-MSE, arXiv:2007.06346).
 
-    view: crops, or any other. slice_size: samples that are whitened together, about; best twice the width or more.
+    view: crops, or any other. slice_size: about how many samples are whitened together; best twice the width or more.
     shrinkage: the share of the identity in the covariance that is whitened; 1 does not whiten at all. projector_width:
     of the projector's hidden layer; null: no projector. projector_out: of its output; null: projector_width.
     """
@@ -54,5 +54,5 @@ def whitened(vectors: Tensor, shrinkage: float) -> Tensor:
     scale = covariance.diagonal().mean() + torch.finfo(vectors.dtype).tiny
     identity = torch.eye(vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
     mixed = (1 - shrinkage) * covariance / scale + shrinkage * identity
-    factor, _ = torch.linalg.cholesky_ex(mixed)  # a failure gives NaN, and the step is left out: nobody has to wait
+    factor, _ = torch.linalg.cholesky_ex(mixed)  # a failure gives NaN, and the step is skipped: no wait for the GPU
     return torch.linalg.solve_triangular(factor, centred.T, upper=False).T / scale.sqrt()

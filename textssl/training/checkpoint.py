@@ -1,7 +1,7 @@
 """Complete training states on disk: written aside, flushed, renamed; checked by sha256 when read; nothing pickled.
 
 Where parameters are sharded, each rank writes the rows that it holds into files of its own, all at the same time, and
-reads the rows that it needs, whoever wrote them: so any number of processes, sharded or not, goes on from any.
+reads the rows that it needs, whoever wrote them: so any number of processes, sharded or not, resumes from any.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def begin(side: Path, final: Path, state: dict[str, Any]) -> None:
 
 
 def write_parts(side: Path, final: Path, module: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, str]:
-    """Write what this rank holds, and nobody before it; the sha256 sum of each file. Raises UserError."""
+    """Write what this rank holds and no rank before it does; returns the sha256 sum of each file. Raises UserError."""
     part, parts, copy = place_of(module)
     if copy:
         return {}
@@ -103,7 +103,7 @@ def complete(side: Path, final: Path, step: int, sums: dict[str, str]) -> None:
 
 
 def part_name(name: str, part: int, parts: int) -> str:
-    """Of the file with a rank's part: the name itself where there is one part, else as stock folders have it."""
+    """The file name of a rank's part: the name itself where there is one part, else as in stock folders."""
     stem, dot, ending = name.rpartition(".")
     return name if parts == 1 else f"{stem}-{part + 1:05}-of-{parts:05}{dot}{ending}"
 
@@ -113,7 +113,7 @@ def step_folder(folder: Path, step: int) -> Path:
 
 
 def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message: None) -> Path | None:
-    """The newest complete checkpoint, None where there is none; a broken one is named and the one before is used.
+    """The newest complete checkpoint, None where there is none; `warn` names a broken one, and the one before is used.
 
     Raises UserError where there are checkpoints and all are broken.
     """
@@ -222,7 +222,7 @@ class Saved:
                 self.shapes[key] = (total, *shape[1:]) if shape else ()
 
     def read(self, key: str, rows: slice) -> Tensor:
-        """Rows of a tensor, out of the files that have them; of a number the number."""
+        """Rows of a tensor, from the files that have them; a tensor without dimensions is read whole."""
         if not self.shapes[key]:
             return self.pieces[key][0][0].get_tensor(key)
         begin, end, _ = rows.indices(self.shapes[key][0])

@@ -18,7 +18,7 @@ from textssl.training import checkpoint
 LOSS = "eval/loss"
 LOWER_IS_BETTER = (
     *("loss", "calibration_error", "mse", "mae"),
-    *("alignment", "uniformity"),  # which tables do not rank: less is better, but only of both
+    *("alignment", "uniformity"),  # which tables do not rank: lower is better, but only of both together
     *(name for name, metric in METRICS.items() if metric.less_is_better),
 )
 
@@ -78,7 +78,7 @@ class Best:
         return {"figure": self.figure, "step": self.step, "figures": self.figures, "stale": self.stale}
 
     def restore(self, state: Mapping[str, Any] | None, *, ended: bool) -> str | None:
-        """Take a saved state up again; words for the user where another figure was looked at then.
+        """Take up a saved state; returns a message for the user where another figure was looked at then.
 
         ended: no evaluation is to come. Raises UserError where nothing is left to choose from.
         """
@@ -102,21 +102,21 @@ class Best:
         return {"figure": self.figure, "value": self.figures[str(self.figure)], "step": self.step}
 
     def check(self, seen: set[str], evaluations: list[Evaluation]) -> None:
-        """UserError where every evaluation has run and none gives the figure."""
+        """Raise UserError where every evaluation has run and none gives the figure."""
         if self.figure is not None and self.figure not in seen and all(one.ran for one in evaluations):
             found = ", ".join(sorted(name for name in seen if not name.endswith("seconds"))) or "none"
             raise UserError(f"evaluation.best is {self.figure}, but the figures of this run are {found}")
 
 
 def better(figure: str, value: float, than: float) -> bool:
-    """Whether a value is strictly better; not a number never is, and is worse than any number."""
+    """Whether a value is strictly better; NaN never is, and is worse than any number."""
     if math.isnan(than):
         return not math.isnan(value)
     return value < than if figure.rpartition("/")[2] in LOWER_IS_BETTER else value > than
 
 
 def restore_best(best: Best, folder: Path, module: nn.Module) -> str:
-    """The best checkpoint's weights on every rank, which all read it; says so in words. Raises UserError."""
+    """Load the best checkpoint's weights, on every rank; returns a line that says so. Raises UserError."""
     path = checkpoint.step_folder(folder, int(best.step or 0))
 
     def check() -> None:

@@ -14,7 +14,7 @@ from textssl.distributed import rank, sum_over_ranks
 from textssl.objectives.base import Encoded, Objective
 from textssl.training.step import even_out, gather, seed_torch
 
-HELD_OUT_SEED = 0  # the same masks whatever the run's seed, so that runs compare
+HELD_OUT_SEED = 0  # the same masks whatever the run's seed, so that runs can be compared
 
 
 @torch.no_grad()
@@ -25,7 +25,8 @@ def held_out_loss(
     device: torch.device,
     tokens_per_byte: float | None,
 ) -> dict[str, float]:
-    """Mean loss of the held-out samples, dealt over ranks: `eval/loss`, `eval/TERM` and, where defined, bits per byte.
+    """Mean loss of the held-out samples, dealt over ranks: `eval/loss` and, where they exist, `eval/bits_per_byte`,
+    each of several terms as `eval/TERM`, and counts of no term.
 
     tokens_per_byte: of the whole held-out split, end-of-text tokens included; None where tokens do not hold all text.
     """

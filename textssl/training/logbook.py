@@ -1,4 +1,4 @@
-"""What a run writes down of itself: recent figures, skipped steps, the best evaluation, and the collapse alarm."""
+"""What a run records about itself: recent figures, skipped steps, the best evaluation, and the collapse alarm."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class Made(NamedTuple):
 class Logbook:
     """The figures of a run, the same on every rank; the first rank writes them.
 
-    figures: the newest of every name. seen: names of figures that an evaluation gave. skipped_steps: that were not
-    finite and changed nothing. unread: steps whose figures nobody has read yet; on a GPU reading them means to wait.
+    figures: the newest of every name. seen: names of figures that an evaluation gave. skipped_steps: steps that were
+    not finite and changed nothing. unread: steps whose figures nobody has read yet; on a GPU reading them means
+    waiting.
     """
 
     def __init__(self, run: Path, config: Config, objective: Objective, console: Console):
@@ -80,7 +81,7 @@ class Logbook:
                 self.skip(step, samples, figures, norm)
 
     def skip(self, step: int, samples: range, losses: dict[str, float], norm: float) -> None:
-        """Count a step that was not finite; several in a row end the run with their names."""
+        """Count a step that was not finite. Raises UserError, naming it, after `max_skipped_steps` of them in a row."""
         self.skipped_steps += 1
         self.skipped_in_row += 1
         what = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
@@ -98,7 +99,7 @@ class Logbook:
         self.figures = {name: value for name, value in self.figures.items() if not name.startswith("eval/")}
 
     def log(self, spent: Spent, seconds: float, lr: float, done: float, seconds_left: float) -> None:
-        """One line of the steps since the last one. done: progress in [0, 1]."""
+        """Write one line on the steps since the last line. done: progress in [0, 1]."""
         self.read()
         recent, self.recent = self.recent, Recent(since=seconds)
         if not recent.steps:
@@ -117,13 +118,13 @@ class Logbook:
         self.tracker.show(done, f"step {spent.steps:>6}  loss {loss:.4f}  {speed:,.0f} tokens/s  {left} left")
 
     def own_figures(self) -> dict[str, float]:
-        """What the objective tells of itself, of the last step."""
+        """The objective's own figures of the last step."""
         if not self.features:
             return {}
         return {f"train/{name}": float(value) for name, value in self.objective.figures(self.features).items()}
 
     def watch(self, step: int) -> dict[str, float]:
-        """The monitor's figures of the last step, and its alarm, on rank 0; the features are the same everywhere."""
+        """The monitor's figures of the last step; its alarm is printed by rank 0 or raised (train.stop_on_collapse)."""
         watched = self.objective.watched(self.features) if self.features else None
         if watched is None:
             return {}
@@ -137,7 +138,7 @@ class Logbook:
         return figures
 
     def add_evaluation(self, figures: dict[str, float], spent: Spent, seconds: float, done: float) -> bool:
-        """Write down what an evaluation gave; whether it is the best so far."""
+        """Record what an evaluation gave; returns whether it is the best so far."""
         self.figures.update(figures)
         self.seen |= set(figures)
         improved = self.best.look(figures, spent.steps)
@@ -151,7 +152,7 @@ class Logbook:
 
     @property
     def exported_figures(self) -> dict[str, float]:
-        """Those of the weights that are exported."""
+        """Figures of the weights that are exported."""
         return self.figures if self.best.step is None else self.best.figures
 
     def state(self) -> dict[str, Any]:
@@ -166,7 +167,7 @@ class Logbook:
         }
 
     def restore(self, state: Mapping[str, Any], *, ended: bool) -> str | None:
-        """Take a saved state up again; words for the user where another figure was looked at then."""
+        """Take up a saved state; returns a message for the user where another figure was looked at then."""
         self.skipped_steps, self.skipped_in_row = state["skipped_steps"], state["skipped_in_row"]
         self.recent = Recent(**state["recent"])
         self.monitor.restore(state["monitor"])

@@ -14,8 +14,8 @@ from textssl.objectives.base import Watched
 MOST_ROWS = 256  # looked at: the singular values of more would cost as much as a step
 SMALLEST_STD = 0.1  # of 1 for features that spread evenly; a mean cosine of 0.99 of random pairs
 SMALLEST_RANK = 5.0  # of up to min(rows, width)
-FEW_ROWS = 16  # fewer tell nothing of the rank
-PATIENCE = 3  # looks in a row: untrained transformers begin with narrow features, and leave them within some steps
+FEW_ROWS = 16  # of fewer the rank says nothing
+PATIENCE = 3  # looks in a row: untrained transformers begin with narrow features, which widen within some steps
 
 
 class Monitor:
@@ -54,13 +54,13 @@ class Monitor:
             others = similarities.sum() - np.trace(similarities)
             figures["features/negative_similarity"] = float(others / (count * (count - 1)))
         self.figures = figures
-        few = len(watched.encoder) < FEW_ROWS  # tell nothing
+        few = len(watched.encoder) < FEW_ROWS  # too few to tell
         low = not few and (figures["features/normalised_std"] < SMALLEST_STD or self.narrow(watched))
         self.collapsed_in_row = self.collapsed_in_row + 1 if low else 0
         return figures
 
     def narrow(self, watched: Watched) -> bool:
-        """Whether the features have all but a few directions lost."""
+        """Whether the features have lost all but a few directions."""
         return watched.encoder.shape[1] >= FEW_ROWS and self.figures["features/rankme"] < SMALLEST_RANK
 
     def alarm(self, objective: str, advice: str) -> str | None:

@@ -69,7 +69,7 @@ def by_scale(
 ) -> list[dict[str, Any]]:
     """A group of an optimizer for each rate."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
-    for parameter in parameters:  # those over the processes by themselves: a fused update takes no mixture
+    for parameter in parameters:  # sharded ones by themselves: a fused update takes no mixture
         groups[scales.get(id(parameter), 1.0), isinstance(parameter, DTensor)].append(parameter)
     return [{"params": same, "lr": lr * scale, **options} for (scale, _), same in groups.items()]
 
@@ -105,7 +105,7 @@ def set_lr(optimizers: Iterable[Optimizer], factor: float) -> None:
 
 
 def forget(optimizers: Iterable[Optimizer], parameters: Iterable[nn.Parameter]) -> None:
-    """Let these parameters begin anew: momenta, variances and counts of steps become 0."""
+    """Reset the state of these parameters: momenta, variances and counts of steps become 0."""
     for parameter in parameters:
         for optimizer in optimizers:
             for value in optimizer.state.get(parameter, {}).values():

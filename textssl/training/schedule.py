@@ -59,11 +59,11 @@ def lr_factor(config: ScheduleConfig, step: int, done: float) -> float:
 
 
 def share_after_warmup(config: ScheduleConfig, step: int, done: float) -> float:
-    """How much of what follows the warmup is done, in [0, 1]; 0 in the first step behind it, which has the whole rate.
+    """How much of what follows the warmup is done, in [0, 1]; 0 in the first step after it, which has the full rate.
 
-    A length in tokens or seconds does not say its number of steps ahead: they are taken to be as long as those so far.
+    A length in tokens or seconds does not say how many steps are to come: they are taken to be as long as those so far.
     """
-    one = done / (step + 0.5)  # of the run, a step
+    one = done / (step + 0.5)  # share of the run that a step takes
     warmup = config.warmup_fraction if config.warmup_steps is None else config.warmup_steps * one
     begin = warmup + one
     return min(1.0, (done - begin) / (1.0 - begin)) if done > begin else 0.0

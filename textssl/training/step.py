@@ -1,9 +1,9 @@
 """One global step: totals over ranks, gradient, update. Everything that a step changes is changed here.
 
 A term's sum is divided by its global count, so micro-batches and ranks just add up. A loss over features of the whole
-global batch is split at the features: encode, gather once, take the gradient of the loss by the features, and push it
-through the encoders. With gradient caching (arXiv:2101.06983) the first forward keeps nothing, and a second one with
-the same random numbers follows micro-batch by micro-batch.
+global batch is split at the features: encode, gather once, take the gradient of the loss with respect to the
+features, and push it through the encoders. With gradient caching (arXiv:2101.06983) the first forward keeps no
+activations, and a second one with the same random numbers follows micro-batch by micro-batch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class StepTotals:
     """Totals of a step reduced over all ranks.
 
     counts: items of each term in the global step. padded_tokens: tokens and padding. seconds: rank 0's training clock.
-    stop: some rank had a signal. lost: rank 0's run folder is no more.
+    stop: some rank received a signal. lost: rank 0's run folder is gone.
     """
 
     counts: dict[str, float]
@@ -181,7 +181,7 @@ class StepGradient:
         return encoded
 
     def add_terms(self, encoded: Encoded) -> Tensor:
-        """The loss of a micro-batch's terms, remembered in `totals`."""
+        """The loss of a micro-batch's terms, which is added to `totals`."""
         loss = torch.zeros((), device=next(self.objective.parameters()).device)
         for name, term in encoded.terms.items():
             assert name in self.counts, f"forward gives the term {name}, but counts gives only {sorted(self.counts)}"
@@ -200,7 +200,7 @@ class StepGradient:
         return torch.stack(list(losses.values())).sum()
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        """last: of the step, after which gradients are those of all ranks."""
+        """last: it is the step's last backward, after which gradients are those of all ranks."""
         exchange_gradients(self.objective, now=last)
         loss.backward()
 
@@ -286,7 +286,7 @@ def gather(encoded: Sequence[dict[str, Tensor]], batches: Sequence[Batch]) -> Ga
 
 
 def seed_torch(seed: int, step: int, process: int, micro_batch: int) -> None:
-    """Torch's generators as a pure function of where we are, so that dropout needs no saved state."""
+    """Seed torch's generators as a pure function of the arguments, so that dropout needs no saved state."""
     mixed = (seed * 0x9E3779B97F4A7C15 + step) * 0xBF58476D1CE4E5B9
     mixed = (mixed + process * 0x94D049BB133111EB + micro_batch + 1) * 0xD6E8FEB86659FD93
     mixed = (mixed ^ (mixed >> 32)) & _MASK63

@@ -17,11 +17,12 @@ from textssl.training.trainer import Trainer
 class Summary:
     """The final figures of a run, as in RUN/summary.json.
 
-    loss: on held-out text where there is any (else the last training loss), in nats an item. bits_per_byte: None where
-    the loss is not a code length. tokens: non-padding tokens through the trained backbone. seconds: of training. best:
-    figure, value and step of the checkpoint that was exported, where evaluation.best names a figure; loss and bits are
-    then those of that step, None where they were not measured there. stopped_early: evaluation.patience ended the run.
-    overlap: texts of evaluation.suite that stand in the training corpus, by task.
+    loss: on held-out text where there is any (else the last training loss), in nats per item. bits_per_byte: None where
+    the loss is not a code length. tokens: non-padding tokens through the trained backbone. seconds: of training.
+    parameters: trained ones, heads of the objective included. best: figure, value and step of the checkpoint that was
+    exported, where evaluation.best names a figure; loss and bits are then those of that step, None where they were not
+    measured there. stopped_early: evaluation.patience ended the run. overlap: texts of evaluation.suite that stand in
+    the training corpus, by task.
     """
 
     run: str

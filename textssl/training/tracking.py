@@ -33,7 +33,7 @@ class Recent:
     tokens: int = 0
     padded_tokens: int = 0
     since: float = 0.0  # seconds of training when it began
-    counted: dict[str, float] = field(default_factory=dict)  # what an objective counts beside its terms
+    counted: dict[str, float] = field(default_factory=dict)  # what an objective counts besides its terms
 
     def add(
         self, losses: dict[str, float], norm: float, tokens: int, padded_tokens: int, counted: dict[str, float]
@@ -48,7 +48,7 @@ class Recent:
             self.counted[name] = self.counted.get(name, 0.0) + count
 
     def figures(self, seconds: float) -> dict[str, float]:
-        """Means over the steps, and tokens a second until now (seconds of training); losses of several terms apart."""
+        """Means over the steps, of several terms also one by one, and tokens per second. seconds: of training, now."""
         means = {name: value / self.steps for name, value in self.losses.items()}
         return {
             "train/loss": sum(means.values()),
@@ -89,7 +89,7 @@ class RunFolder:
 class Tracker:
     """Writes figures on rank 0; on other ranks (`run=None`) every call does nothing.
 
-    describe: what to say of the training where a step, or the steps between two lines, take long.
+    describe: what to say about the training where a step, or the steps between two lines, take long.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The loop: one global step after another, logged, evaluated, checkpointed, and resumed to the bit."""
+"""The loop: one global step after another, logged, evaluated, checkpointed, and resumed bit for bit."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class Trainer:
         return f"{steps:,} steps made, {100 * self.done:.1f} %, loss of the last one {loss:.4f}"
 
     def take_best(self) -> None:
-        """The weights of the best checkpoint in the objective, on every rank, where it is not the last one."""
+        """Load the weights of the best checkpoint into the objective, on every rank, where it is not the last one."""
         best = self.book.best
         if best.step not in (None, self.spent.steps):
             words = restore_best(best, self.checkpoints, self.objective)
@@ -235,7 +235,7 @@ class Trainer:
         )
 
     def restore(self) -> None:
-        """Go on from the newest complete checkpoint, if there is one."""
+        """Go on from the checkpoint `resume_from`; without one, begin with an empty metrics.jsonl."""
         newest = self.resume_from
         if newest is None:
             if rank() == 0:

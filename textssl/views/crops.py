@@ -22,13 +22,13 @@ def two_spans(
 ) -> tuple[Span, Span]:
     """Begin and end of two spans of a document.
 
-    The logarithms of their lengths are uniform from min_tokens to max_tokens, so that short texts are as usual as long
+    The logarithms of their lengths are uniform from min_tokens to max_tokens, so that short texts are as common as long
     ones. disjoint: no token is in both (a document that is too short for both is shared between them in proportion),
-    and at most max_gap tokens lie between them (None: any number); any: each is drawn for itself.
+    and at most max_gap tokens lie between them (None: any number); any: each is drawn independently.
 
-    marks: (tokens,) uint8 of the document. A span begins at a word where one begins near (within its own length) and
-    leaves it its length, so that its tokens are those that its text has alone. The order of the two is random. A
-    document of one token gives it twice.
+    marks: (tokens,) uint8 of the document. A span begins at the start of a word where one is near (within the span's
+    own length) and this leaves it its length, so that its tokens are those that its text has by itself. The order of
+    the two is random. A document of one token gives it twice.
     """
     # plain numbers and bytes: arrays of two elements cost several times as much
     count, starts = len(marks), word_starts(marks)
@@ -62,7 +62,7 @@ def two_spans(
 
 
 def word_starts(marks: np.ndarray) -> bytes:
-    """A byte a token: WORD_START where a word begins, else 0."""
+    """One byte per token: WORD_START where a word begins, else 0."""
     return (marks & WORD_START).tobytes()
 
 

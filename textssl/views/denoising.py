@@ -31,7 +31,7 @@ def corrupt(
     mask: int | None,
     rng: np.random.Generator,
 ) -> Corrupted:
-    """One document, of at least one token, under one noise; its source is never longer than itself, and never empty.
+    """One document, of at least one token, under one noise; the source is never longer than it, and never empty.
 
     ids: (tokens,) int64. sentence_starts: (tokens,) bool. rate: share of the tokens that is hidden or deleted.
     span_mean: mean length of a span. sentinels: ids that stand for the first, second, ... span of a document.
@@ -51,7 +51,7 @@ def corrupt(
 
 
 def segment_lengths(count: int, rate: float, mean: float, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Lengths of T5's spans: a fixed number of tokens cut at random in a fixed number of spans (arXiv:1910.10683).
+    """Lengths of T5's spans: a fixed number of tokens cut at random into a fixed number of spans (arXiv:1910.10683).
 
     count: tokens of the document. most: spans at most. Both numbers are rounded up or down at random, so that their
     means are exact; at least one token is hidden.
@@ -65,8 +65,8 @@ def segment_lengths(count: int, rate: float, mean: float, most: int, rng: np.ran
 def poisson_lengths(count: int, rate: float, mean: float, rng: np.random.Generator) -> np.ndarray:
     """Lengths of BART's spans: Poisson, 0 among them, until the share is reached (arXiv:1910.13461, section 2.2).
 
-    The last one is cut to meet the share, and so many spans are joined that one visible token lies between any two, and
-    that their masks are no more than the tokens they hide.
+    The last one is cut to meet the share, and spans are joined until a visible token fits between any two and there are
+    no more masks than tokens that they hide.
     """
     hidden = min(max(1, int(rate * count + rng.random())), count)
     lengths: list[int] = []
@@ -81,7 +81,7 @@ def poisson_lengths(count: int, rate: float, mean: float, rng: np.random.Generat
 
 
 def poisson(mean: float, uniform: float) -> int:
-    """A number of the Poisson distribution, by inverting its cumulative one at a number in [0, 1)."""
+    """A Poisson number, by inverting the cumulative distribution at `uniform`, a number in [0, 1)."""
     number, probability = 0, math.exp(-mean)
     while uniform >= probability and number < 10 * (1 + mean):
         uniform -= probability
@@ -91,7 +91,7 @@ def poisson(mean: float, uniform: float) -> int:
 
 
 def place(count: int, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Where spans of these lengths start in `count` tokens: any way is as likely in which none touches another."""
+    """Where spans of these lengths start in `count` tokens: all ways in which no two touch are equally likely."""
     spare = count - int(lengths.sum()) - (len(lengths) - 1)  # visible tokens that are not needed between two spans
     assert spare >= 0
     bars = np.sort(np.argsort(rng.random(spare + len(lengths)), kind="stable")[: len(lengths)])

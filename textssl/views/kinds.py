@@ -22,12 +22,12 @@ class View(Section):
     gives two texts without special tokens.
     """
 
-    model_config = ConfigDict(frozen=True)  # beside what Section has
+    model_config = ConfigDict(frozen=True)  # in addition to Section's own
     draws: ClassVar[Draws]
     name: Any
 
     def check_length(self, tokens: int, key: str) -> None:
-        """Raise UserError where texts are cut at so many tokens and the options ask for more. key: of the section."""
+        """Raise UserError where the options ask for more than `tokens`, at which texts are cut. key: of the section."""
 
     def __call__(self, sample: Any, rng: np.random.Generator, progress: float) -> Views:
         """The views of one sample; numpy only, since it runs in the loader's workers."""
@@ -37,8 +37,8 @@ class View(Section):
 class CropsView(View):
     """Two spans of a document (arXiv:2006.03659, section 3.1).
 
-    min_tokens, max_tokens: between which the length of a span is drawn, special tokens not counted. overlap: disjoint
-    spans, or any. max_gap: most tokens between disjoint spans; null: they lie anywhere.
+    min_tokens, max_tokens: range from which the length of a span is drawn, special tokens not counted. overlap:
+    disjoint spans, or any. max_gap: most tokens between disjoint spans; null: they lie anywhere.
     """
 
     name: Literal["crops"] = "crops"
@@ -68,7 +68,7 @@ class CropsView(View):
 
 
 class DropoutView(View):
-    """A sentence twice: the dropout of the encoder tells the views apart (arXiv:2104.08821, section 3)."""
+    """A sentence twice: the views differ by the encoder's dropout alone (arXiv:2104.08821, section 3)."""
 
     name: Literal["dropout"] = "dropout"
     draws: ClassVar[Draws] = "sentences"
@@ -80,7 +80,7 @@ class DropoutView(View):
 class DeletionView(View):
     """A sentence twice, each time without some of its words (arXiv:2012.15466, section 3.3).
 
-    rate: the probability that a word goes; one word always stays.
+    rate: the probability that a word is deleted; one word always stays.
     """
 
     name: Literal["deletion"] = "deletion"
@@ -101,7 +101,7 @@ class DeletionView(View):
 class ShuffleView(View):
     """A sentence, and the same sentence with its words in another order (arXiv:2105.11741, section 3.2).
 
-    distance: how many places a word may move, about; null: the order is drawn anew.
+    distance: about how many places a word may move; null: any order is equally likely.
     """
 
     name: Literal["shuffle"] = "shuffle"
@@ -133,7 +133,7 @@ class PairsView(View):
 
 
 def kind_of(view: Any) -> Any:
-    """The name that says which kind a view, or its options, are of."""
+    """The name of a view's kind, from the view or from its options."""
     return view.get("name") if isinstance(view, dict) else getattr(view, "name", None)
 
 
@@ -162,7 +162,7 @@ def word_numbers(sample: Document) -> np.ndarray:
 
 
 def as_view(view: View | dict[str, Any]) -> View:
-    """A view from itself or from its options, which are valid."""
+    """The view itself, or one made from its options, which must be valid."""
     if isinstance(view, View):
         return view
     options = dict(view)

@@ -22,9 +22,9 @@ def choose(
 ) -> np.ndarray:
     """Places to hide, (length,) bool.
 
-    candidates: (length,) bool, places that may be hidden. word_starts: (length,) bool. documents: (length,) int.
-    rate: share of the candidates to hide, met exactly in expectation for tokens; whole words and spans stop at the
-    first that reaches it, and the last one is kept only if it comes closer than leaving it out.
+    candidates: (length,) bool, places that may be hidden. word_starts: (length,) bool. documents: (length,) int. rate:
+    share of the candidates to hide, met exactly in expectation for tokens; whole words and spans are added until it is
+    reached, and one that would exceed it only if that comes closer than leaving it out.
     """
     places = np.flatnonzero(candidates)
     wanted = int(rate * len(places) + rng.random())  # stochastic rounding keeps the mean rate exact

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def kept_rates(frequencies: np.ndarray, threshold: float) -> np.ndarray:
-    """(vocabulary,) with which probability a token of this frequency stays (arXiv:1310.4546, eq. 5)."""
+    """(vocabulary,) the probability with which a token of each frequency stays (arXiv:1310.4546, eq. 5)."""
     return np.minimum(1.0, np.sqrt(threshold / np.maximum(frequencies, 1e-300)))
 
 
@@ -28,5 +28,5 @@ def seen_around(groups: np.ndarray, reach: np.ndarray, window: int) -> np.ndarra
 
 
 def draw_by(cumulative: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """(count,) int64 tokens drawn with the shares whose running sum is `cumulative`, (vocabulary,)."""
+    """(count,) int64 tokens, drawn in proportion to shares whose running sum is `cumulative`, (vocabulary,)."""
     return np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")

@@ -17,7 +17,7 @@ OF_THE_FOLDER = {"architectures", "dtype", "transformers_version"}  # what savin
 def causal_twin(model: ModernBertForMaskedLM) -> ModernBertDecoderForCausalLM:
     """A ModernBertDecoderForCausalLM with the weights of a ModernBertForMaskedLM, on the CPU in float32.
 
-    It gives the logits of the encoder whose tokens look to the left alone, in sliding layers at distances below
+    It gives the logits that the encoder has with causal attention, in sliding layers at distances below
     config.sliding_window.
     """
     known = {field.name for field in dataclasses.fields(ModernBertDecoderConfig)} - OF_THE_FOLDER

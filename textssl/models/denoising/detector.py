@@ -19,9 +19,9 @@ LABELS = ("original", "replaced")
 
 
 class Detector(nn.Module):
-    """A stock head over a backbone that somebody else holds: ElectraForPreTraining for the electra family, and token
-    classification with two labels for any other. share: of the tokens that are replaced, about, which the bias says at
-    the start. Raises UserError for a family that has no such head.
+    """A stock head over a backbone that the caller owns: ElectraForPreTraining for the electra family, and token
+    classification with two labels for any other. share: about what share of the tokens is replaced, at which the output
+    bias starts. Raises UserError for a family that has no such head.
     """
 
     def __init__(self, language_model: LanguageModel, share: float = 0.5):

@@ -1,4 +1,4 @@
-"""Output layers that know at the start how frequent words are."""
+"""Output layers whose bias starts at the logarithm of the token frequencies."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 def from_frequencies(bias: Tensor | None, frequencies: np.ndarray | None) -> None:
     """The bias of an output layer becomes the logarithm of the frequencies, in place, if it is still all zeros.
 
-    Else the hidden states have to say it first, all of them the same: for some hundred steps they grow along one
-    direction, and the vectors of all texts grow alike. frequencies: (vocabulary,) shares; None changes nothing. A model
-    may have more tokens than its tokenizer: those stay at the least.
+    Otherwise the hidden states have to learn the frequencies first, all in the same way: for a few hundred steps they
+    grow along one direction, and the vectors of all texts become alike. frequencies: (vocabulary,) shares; None changes
+    nothing. A model may have more tokens than its tokenizer: those get the lowest value.
     """
     if bias is None or frequencies is None or bool(bias.any()):
         return

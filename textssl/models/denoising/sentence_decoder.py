@@ -1,4 +1,4 @@
-"""A decoder that writes a text out of one vector, on the token embeddings of an encoder."""
+"""A decoder that writes a text from one vector, on the token embeddings of an encoder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SentenceDecoder(nn.Module):
         return self.table[0].weight  # type: ignore[return-value]
 
     def forward(self, vectors: Tensor, ids: Tensor) -> Tensor:
-        """States (texts, length, width), from which token i of each text is predicted out of tokens 0 to i - 1.
+        """States (texts, length, width), of which state i predicts token i from tokens 0 to i - 1.
 
         vectors: (texts, vector width). ids: (texts, length) int64, padded at the end.
         """

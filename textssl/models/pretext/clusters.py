@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 def spherical_k_means(unit: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(rows,) clusters and (count, width) centroids of length 1, each row with the centroid of highest cosine.
 
-    unit: (rows, width) of length 1, on which the squared distance is 2 - 2 cosines. The same on every machine's rank.
+    unit: (rows, width) of length 1, on which the squared distance is 2 - 2 cosines. The same on ranks of every machine.
     """
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
@@ -24,7 +24,7 @@ def spherical_k_means(unit: np.ndarray, count: int, seed: int) -> tuple[np.ndarr
 
 
 def matched(before: np.ndarray, found: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The new clusters, renumbered so that as many rows as possible keep the number that they had (Hungarian match)."""
+    """The new clusters and centroids, renumbered so that as many rows as possible keep their number (Hungarian)."""
     count = len(centroids)
     overlap = np.bincount(before * count + found, minlength=count * count).reshape(count, count)
     old, new = linear_sum_assignment(overlap, maximize=True)
@@ -34,6 +34,6 @@ def matched(before: np.ndarray, found: np.ndarray, centroids: np.ndarray) -> tup
 
 
 def entropy_of(sizes: np.ndarray) -> float:
-    """Of clusters of these sizes, as a share of that of equal ones: 1 where all are equal, 0 where one has all."""
+    """Entropy of clusters of these sizes, as a share of its maximum: 1 where all are equal, 0 where one has all."""
     shares = sizes[sizes > 0] / sizes.sum()
     return float(-(shares * np.log(shares)).sum() / max(np.log(len(sizes)), 1e-12))

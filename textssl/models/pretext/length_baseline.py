@@ -1,4 +1,4 @@
-"""A baseline that sees only how long texts are, so that a pretext task solved by lengths is found out."""
+"""A baseline that sees only how long texts are, to expose a pretext task that lengths alone can solve."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LengthBaseline(nn.Module):
     """Least squares from the lengths of several texts to classes, on everything seen so far; it takes no gradient.
 
     It sees a constant, the logarithm of each length, and for each two texts which is longer. num_texts: of a sample.
-    num_classes: of each question. The sums are buffers, moved by `add` alone.
+    num_classes: of each question. The sums are buffers, changed by `add` alone.
     """
 
     gram: Tensor

@@ -14,7 +14,7 @@ def two_layers(width: int, hidden: int, classes: int) -> nn.Sequential:
 
 
 class OrderHead(nn.Module):
-    """Logits of the permutations of segments, from their vectors and the products of each two."""
+    """Logits of the permutations of segments, from their vectors and the product of every two."""
 
     def __init__(self, segments: int, width: int, hidden: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""An encoder-decoder that reads packed rows and writes others, exported as a stock folder."""
+"""An encoder-decoder that reads and writes packed rows, exported as a stock folder."""
 
 from __future__ import annotations
 

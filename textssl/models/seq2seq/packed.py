@@ -24,7 +24,7 @@ def seen(queries: Tensor, keys: Tensor, *, causal: bool = False) -> Tensor:
 
 
 def mask_of(model: Any, queries: Tensor, keys: Tensor, *, causal: bool = False) -> Tensor:
-    """`seen` as the model's attention takes it: boolean for sdpa, a sum for eager."""
+    """`seen` as the model's attention takes it: boolean for sdpa, additive for eager."""
     mask = seen(queries, keys, causal=causal)
     return mask if model.config._attn_implementation == "sdpa" else additive(mask, model.dtype)
 

@@ -20,7 +20,7 @@ from textssl.section_base import INTEGERS, Section
 from textssl.sections import Config
 from textssl.yaml_reader import MAX_DEPTH, parse_yaml, read_yaml
 
-# Lengths of a run: one that is given takes out those of the layer below (file over defaults, overrides over file).
+# Lengths of a run: a given one removes those of the layer below (file over defaults, overrides over file).
 ENDS = ("max_steps", "max_tokens", "max_seconds", "max_epochs")
 
 

@@ -27,7 +27,7 @@ def excerpt(value: object, most: int = 80) -> str:
 
 
 def listed(names: Iterable[object], most: int = 20) -> str:
-    """Names of the data, such as columns, as a message lists them: so many, each cut where it is long."""
+    """Names of the data, such as columns, as a message lists them: the first `most`, each cut where it is long."""
     every = [str(name) for name in names]
     shown = [name if len(name) <= 60 else f"{name[:57]}..." for name in every[:most]]
     return ", ".join([*shown, *([f"and {len(every) - most:,} more"] if len(every) > most else [])])

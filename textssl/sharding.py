@@ -1,7 +1,7 @@
 """Parameters over processes by torch's FSDP2: replicated, sharded, or both. One process needs none of it.
 
 Every layer of a transformer is a unit of its own, gathered while it is at work, and what remains belongs to the root,
-the objective. A forward enters through the root, or through one of its methods that `shard_module` was told of: outside
+the objective. A forward enters through the root, or through one of its methods that `shard_module` was given: outside
 of these a parameter is a DTensor, of which a rank holds some rows. Parameters without a dimension (a learned
 temperature) have no rows: they are whole on every rank, and `finish_gradients` sums their gradients.
 """

@@ -1,7 +1,7 @@
 """Packed rows in, isolated documents: masks, positions and flash-attention lengths for each model family.
 
 A token sees the tokens of its own document alone, at the positions they have there, so a document in a packed row
-gives the outputs that it gives alone. How that is said to a backbone depends on its family and on the attention
+gives the outputs that it gives alone. How a backbone is told so depends on its family and on the attention
 implementation; there are three layouts:
 
 packed    rows stay rows; a mask isolates, (rows, 1, length, length) under sdpa and eager, of blocks under

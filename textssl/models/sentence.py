@@ -96,6 +96,7 @@ class SentenceModel(nn.Module):
         return self.backbone.backbone(**arguments).last_hidden_state
 
     def finish(self, features: dict[str, Any]) -> Tensor:
+        """(texts, width): what the modules of `tail` make of the backbone's output."""
         for module in self.tail:
             features = module(features)
         return features["sentence_embedding"]

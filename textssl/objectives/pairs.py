@@ -71,6 +71,7 @@ class Pairs(TwoViews):
 
     @property
     def chosen_loss(self) -> Loss:
+        """The loss, where auto is resolved by the columns of the given pairs."""
         if self.loss != "auto":
             return self.loss
         return "classification" if self.pair_facts.classes else "regression" if self.pair_facts.scored else "contrast"

@@ -64,6 +64,7 @@ def summarize(
     device: torch.device,
     tokens_per_byte: float | None,
 ) -> dict[str, float]:
+    """The figures of `held_out_loss`, from this rank's sums and counts, and the batch losses of all steps."""
     names, alone = sorted(totals), sorted(counts.keys() - totals.keys())  # counts of no term are figures themselves
     summed = sum_over_ranks(
         [totals[name] for name in names] + [counts[name] for name in [*names, *alone]],

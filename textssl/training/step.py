@@ -55,8 +55,8 @@ def sum_totals(mine: StepTotals, device: torch.device) -> StepTotals:
 
 
 def even_out(batches: Sequence[Batch], device: torch.device) -> list[Batch]:
-    """The same number of micro-batches on every rank, where texts were dealt by length: empty ones join the others of
-    their part of a mixture. Batches are still on the CPU; device: of the message."""
+    """The same number of micro-batches on every rank, where texts were dealt by length: each part of a mixture is
+    filled up with empty ones. Batches are still on the CPU; device: of the message to other ranks."""
     if not any(isinstance(batch.batch if isinstance(batch, Part) else batch, Ragged) for batch in batches):
         return list(batches)  # rows are dealt evenly
     parts: dict[str, list[Batch]] = {}
@@ -162,6 +162,7 @@ class StepGradient:
         self.features: dict[str, Tensor] = {}
 
     def run(self, batches: Sequence[Batch]) -> None:
+        """Forward and backward of all micro-batches; a forward or batch_loss that changes a buffer is a bug."""
         buffers = [(name, buffer, buffer._version) for name, buffer in self.objective.named_buffers()]
         if not self.objective.has_batch_loss:
             self.terms_alone(batches)

@@ -47,7 +47,7 @@ def two_spans(
         end = begin + room
     if together > count:
         share = max(1, min(count - 1, round(count * lengths[0] / together)))
-        slack = count if max_gap is None else max_gap  # beside one of the two, at most
+        slack = count if max_gap is None else max_gap  # tokens beyond the length of either, at most
         border = word_start(
             *(starts, share),
             lowest=max(1, count - lengths[1] - slack),

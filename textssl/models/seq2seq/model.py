@@ -55,7 +55,10 @@ class Seq2SeqModel(nn.Module):
         return self.model.config.hidden_size
 
     def forward(self, batch: RowPairs) -> Tensor:
-        """A batch of no rows runs one token and drops it, so that every parameter still gets a gradient of zero."""
+        """Hidden states of the decoder, (rows, target length, width), documents isolated.
+
+        A batch of no rows runs one token and drops it, so that every parameter still gets a gradient of zero.
+        """
         if len(batch) == 0:
             source, target = one_token(batch.source), one_token(batch.target)
             hidden = write(self.model, target, source, read(self.model, source))

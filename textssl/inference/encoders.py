@@ -92,7 +92,7 @@ def load_sentence_model(folder: Path, device: torch.device | None = None, dtype:
 
     dtype: of its transformer; the modules after it are in float32.
     """
-    from sentence_transformers import SentenceTransformer  # takes a second to import and is needed for such folders only
+    from sentence_transformers import SentenceTransformer  # takes a second to import, needed for such folders only
 
     try:
         with quiet():

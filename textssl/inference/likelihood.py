@@ -165,7 +165,7 @@ def pseudo_likelihood(
 
 
 def _gap_nats(model: PreTrainedModel, rows: list[list[int]], batch: list[Gap], mask_id: Any) -> np.ndarray:
-    """(gaps,) minus the log-probability of the token at each gap's place, whose logits may stand one place before it."""
+    """(gaps,) minus the log-probability of the token at each gap's place, whose logits may stand a place before it."""
     length = max(len(rows[gap.row]) for gap in batch)
     inputs = torch.full((len(batch), length), model.config.pad_token_id or 0)
     mask, targets = torch.zeros_like(inputs), torch.full_like(inputs, -100)

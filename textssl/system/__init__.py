@@ -1,1 +1,1 @@
-"""What the operating system provides: files written whole or not at all, locks, signals, threads, processes, terminal."""
+"""What the operating system gives: files written whole or not at all, locks, signals, threads, processes, terminal."""

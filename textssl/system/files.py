@@ -113,7 +113,7 @@ def expanded(path: str | Path) -> str:
 
 @contextmanager
 def written_file(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` for a file, which is flushed and renamed to path if the block ends without an error.
+    """A temporary file beside `path`, which is flushed and renamed to path if the block ends without an error.
 
     A link is followed. If the operating system refuses to write it, UserError gives path and reason, and nothing is
     left behind.

@@ -121,7 +121,7 @@ class Ending:
             raise Interrupted(number)
 
     def unraisable(self, lost: Any) -> None:
-        """A hook for what a `__del__` raised: Interrupted is not printed as a fault; the other thread ends the program."""
+        """A hook for what a `__del__` raised: Interrupted is not reported; the other thread ends the program."""
         if not isinstance(lost.exc_value, Interrupted):
             self.reported(lost)
 
@@ -138,7 +138,7 @@ _ending: Ending | None = None
 
 
 class _Forks:
-    """A signal to a forked child, such as a loader worker, must not be heard by its parent, even right after the fork."""
+    """A signal to a forked child, such as a loader worker, must not reach its parent, even right after the fork."""
 
     def __init__(self) -> None:
         self.mask: set[int] | None = None

@@ -1,4 +1,4 @@
-"""The language of a text: known codes, and a guess from its script and its function words.
+"""The language of a text: known codes, and a guess from its script and its commonest words.
 
 A guess reads the first GUESS_CHARACTERS characters: the script with the most letters and, where several languages use
 it, the language of whose commonest words the most occur.

@@ -36,7 +36,7 @@ class Held(Exception):
 
 
 class Lock:
-    """A lock that this process holds from its construction until `release`. Raises Held where another process has it."""
+    """A lock that this process holds from its construction until `release`. Raises Held where another has it."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.owner = file, this_process()

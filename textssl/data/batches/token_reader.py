@@ -25,10 +25,10 @@ FRAMED_TEXTS = 256  # of those texts, on which special tokens and truncation are
 class TokenReader:
     """Texts -> ids by a tokenizer of transformers, which may be in use elsewhere, or by one of the tokenizers library.
 
-    max_tokens: where texts are cut, special tokens counted; None: not at all. A tokenizer of the
-    library cuts as it is set. special_tokens: whether they are put around a text. An engine takes over once there is
-    enough text and if it gives the same ids: the first time that a tokenizer is met, both encode hard strings and some
-    of the texts. `engine` names what encodes. Raises UserError where max_tokens leaves no room for text.
+    max_tokens: where texts are cut, special tokens counted; None: not at all. A tokenizer of the library
+    cuts as it is set. special_tokens: whether they are put around a text. An engine takes over once there is enough
+    text and if it gives the same ids: the first time that a tokenizer is met, both encode hard strings and some of the
+    texts. `engine` names what encodes. Raises UserError where max_tokens leaves no room for text.
     """
 
     def __init__(

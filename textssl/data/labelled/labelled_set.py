@@ -20,7 +20,7 @@ from textssl.errors import UserError, excerpt, listed
 
 Target = Literal["auto", "label", "score"]
 MOST_CLASSES = 10_000
-LARGEST_SCORE = 1e15  # squares of larger ones are near the limit of float32
+LARGEST_SCORE = 1e15  # so that sums of squares stay within float32
 _WANTED = "a labelled set has the columns text (or text_a and text_b) and label or score"
 _OTHER_TARGET = {  # a missing column -> the one that may be there instead, and what learns from it
     "label": ("score", "scores are learned with `textssl finetune regression` (objective.name=regression)"),

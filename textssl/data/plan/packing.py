@@ -35,8 +35,8 @@ def rows_needed(tokens: ArrayLike, documents: ArrayLike, length: int, overhead: 
 
     length: places of a row; overhead: special tokens of a piece; usable = length - overhead. Why they suffice: `pack`
     cuts a document only where the piece fills its row to the last place, and leaves a gap only where it is too small
-    for one more token. So a row loses at most `overhead` places, either to the specials of the
-    extra piece that a cut makes or to its gap; the specials of uncut documents are counted one by one.
+    for one more token. So a row loses at most `overhead` places, either to the specials of the extra piece that a cut
+    makes or to its gap; the specials of uncut documents are counted one by one.
     """
     usable = length - overhead
     return -(-(np.asarray(tokens) + overhead * np.asarray(documents)) // usable)

@@ -30,7 +30,7 @@ BOUND_DRAWS = 8  # passes over a text, each with other tokens hidden
 
 @dataclass(frozen=True)
 class Hidden:
-    """A row read with the tokens at `places` hidden. weight: of their nats, one over the hidden share and `draws`."""
+    """A row read with the tokens at `places` hidden. weight: of their nats, 1 / (hidden share * draws)."""
 
     row: int
     places: np.ndarray

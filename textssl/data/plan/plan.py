@@ -168,7 +168,7 @@ class EpochPlan:
 
 
 class Mixture:
-    """Which corpus the n-th sample comes from: every MIXTURE_CYCLE samples hold the same shares, in a keyed order."""
+    """Which corpus the n-th sample comes from: each cycle of MIXTURE_CYCLE holds the same shares, in a keyed order."""
 
     def __init__(self, weights: Sequence[float], seed: int):
         shares = np.asarray(weights, dtype=np.float64) / sum(weights)

@@ -1,7 +1,7 @@
 """Randomness that is a pure function of keys: nothing is stored, nothing has to be restored.
 
 Only raw Philox words and our own integer arithmetic decide orders, since numpy promises the stream of a bit generator
-for ever, but not what its distributions make of it.
+for ever, but not that of its distributions.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _MASK64 = (1 << 64) - 1
 
 
 class Key(ISeedSequence):
-    """The key of a stream, in the form that makes one in a fifth of the time: given as `key=`, numpy first asks the
-    operating system for a random seed, and then has no use for it."""
+    """The key of a stream as a seed sequence, which takes a fifth of the time of `key=`: for that numpy first asks the
+    operating system for a random seed that it does not use."""
 
     def __init__(self, seed: int, purpose: int) -> None:
         self.words = np.array([seed & _MASK64, purpose], np.uint64)
@@ -31,7 +31,7 @@ key_of = lru_cache(maxsize=64)(Key)
 
 
 def philox(seed: int, purpose: int, *ids: int) -> np.random.Philox:
-    """An independent counter-based stream for (seed, purpose, up to three ids) (Salmon et al. 2011)."""
+    """An independent counter-based stream for (seed, purpose, up to three ids) (Philox: Salmon et al. 2011)."""
     assert len(ids) <= 3
     counter = [0, *ids, *([0] * (3 - len(ids)))]  # the first word counts the draws
     return np.random.Philox(key_of(seed, purpose), counter=np.array(counter, np.uint64))  # type: ignore[arg-type]

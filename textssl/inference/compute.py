@@ -1,4 +1,4 @@
-"""Which number format vectors are computed in: bfloat16 where the hardware has it and the vectors stay the same."""
+"""The number format vectors are computed in: bfloat16 where the hardware has it and the vectors hardly change."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from textssl.inference.loading import default_device
 from textssl.system.hardware import bfloat16_feature, native_bfloat16
 
 COMPUTES = ("auto", "float32", "bfloat16")
-LEAST_COSINE = 0.9995  # of any text of the sample, between its vectors in both formats
-SAMPLE_CHARACTERS = 2**16  # of the texts that are computed in both
+LEAST_COSINE = 0.9995  # of the two vectors of any text of the sample
+SAMPLE_CHARACTERS = 2**16  # of the sample of texts that is computed in both formats
 
 
 class Compute(NamedTuple):
@@ -27,7 +27,7 @@ class Compute(NamedTuple):
 
 
 def fast_format() -> Compute:
-    """What the hardware is fast in, whatever the vectors lose."""
+    """The format in which the hardware is fast, whatever accuracy the vectors lose."""
     cuda = default_device().type == "cuda"
     if native_bfloat16(cuda):
         return Compute("bfloat16", "native on this GPU" if cuda else f"{bfloat16_feature()} of this processor")
@@ -35,7 +35,7 @@ def fast_format() -> Compute:
 
 
 def proved_format(wanted: Compute, load: Callable[[str], Encoder], texts: Sequence[str]) -> Compute:
-    """bfloat16 if it is wanted and every text keeps its direction in it, else float32.
+    """bfloat16 if it is wanted and the vectors of all texts keep their direction in it, else float32.
 
     load: a format -> the encoder in it.
     """
@@ -52,7 +52,7 @@ def proved_format(wanted: Compute, load: Callable[[str], Encoder], texts: Sequen
 
 
 def worst_cosine(left: np.ndarray, right: np.ndarray) -> float:
-    """The least cosine of two rows, (rows, width) each; rows that are zero in both are alike."""
+    """The least cosine between matching rows, (rows, width) each; rows that are zero in both have cosine 1."""
     left, right = left.astype(np.float64), right.astype(np.float64)
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     either = left.any(axis=1) | right.any(axis=1)

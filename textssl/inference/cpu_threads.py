@@ -18,11 +18,11 @@ from transformers.activations import GELUActivation
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
-WAITING = 2  # batches a lane: one being computed, one ready
+WAITING = 2  # batches per lane: one being computed, one ready
 
 
 class Lanes:
-    """`count` threads that run whole batches; one lane is the caller's own thread with the threads it has."""
+    """`count` threads that each run whole batches; a single lane is the caller's thread, with torch's own threads."""
 
     def __init__(self, count: int) -> None:
         self.pool: ThreadPoolExecutor | None = None
@@ -37,8 +37,8 @@ class Lanes:
         torch.set_num_threads(before)  # the lanes changed what later threads start with
 
     def map(self, function: Callable[[Work], Result], works: Iterable[Work]) -> Iterator[tuple[Work, Result]]:
-        """Each work with its result, in order; a bounded number is under way. What is left when the caller stops is
-        not begun."""
+        """Each work with its result, in order; a bounded number is in flight. When the caller stops, no further one is
+        begun."""
         if self.pool is None:
             for work in works:
                 yield work, function(work)
@@ -66,15 +66,15 @@ class Lanes:
 
 
 def _one_compute_thread(ready: Barrier) -> None:
-    torch.get_num_threads()  # a thread takes over the process's count the first time it is asked, and never again
+    torch.get_num_threads()  # the first such call in a thread sets the process's count in it, which must not come later
     torch.set_num_threads(1)  # of this thread alone, as OpenMP and MKL count
     ready.wait()  # so that every lane gets one
 
 
 class PackedLinear(nn.Module):
-    """A linear layer for inference on a CPU, whose weight oneDNN has laid out for its kernels beforehand.
+    """A linear layer for inference on a CPU, whose weight oneDNN has laid out for its kernels in advance.
 
-    after: "gelu" to apply it (the exact one) while the result is in the cache, or "none".
+    after: "gelu" to apply the exact GELU while the result is in the cache, or "none".
     """
 
     def __init__(self, linear: nn.Linear, after: str = "none") -> None:
@@ -88,8 +88,8 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(module: nn.Module) -> None:
-    """Replace the linear layers of a model that will only ever infer, in place; elsewhere than in float32 on a CPU with
-    oneDNN nothing happens."""
+    """Replace the linear layers of a model that is used for inference only, in place; only those in float32 on a CPU
+    with oneDNN."""
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return
     if isinstance(getattr(module, "intermediate_act_fn", None), GELUActivation):  # BERT and its kin: dense, then this

@@ -1,4 +1,4 @@
-"""What masked diffusion models are read for: a bound on the code length of texts, and text by unmasking."""
+"""Uses of masked diffusion models: a bound on the code length of texts, and generation by unmasking."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from textssl.sample_types import content_key
 from textssl.tokenizer.vocabulary import frame_of
 from textssl.views.masking import hide_first
 
-BOUND_DRAWS = 8  # readings of a text
+BOUND_DRAWS = 8  # passes over a text, each with other tokens hidden
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """A row read with the tokens at `places` hidden; their nats weigh one over the share of all that is hidden."""
+    """A row read with the tokens at `places` hidden. weight: of their nats, 1 / (hidden share * draws)."""
 
     row: int
     places: np.ndarray
@@ -55,10 +55,10 @@ def diffusion_bound(
 ) -> Likelihood:
     """An estimate of the upper bound of a masked diffusion model on minus the log-probability of each text.
 
-    Of L tokens n are hidden at once, at random, n uniform on 1 to L, and their nats weigh L / n (arXiv:2502.09992,
-    eq. 14). Each text is read `draws` times with numbers n that spread evenly; the same seed hides the same tokens.
-    Texts longer than `context` (default: what the model can take, up to 128) are cut into parts, read apart. Raises
-    UserError where there is no text or no mask token.
+    Of L tokens n are hidden at once, at random, n uniform on 1 to L, and their nats are weighted by L / n
+    (arXiv:2502.09992, eq. 14). Each text is read `draws` times, with n spread evenly; the same seed hides the same
+    tokens. Texts longer than `context` (default: what the model can take, up to 128) are cut into parts, which are
+    read separately. Raises UserError where there is no text or mask token, or `context` does not fit the model.
     """
     if tokenizer.mask_token_id is None:
         raise UserError("the tokenizer has no mask token: the bound of a diffusion model needs one")
@@ -67,7 +67,7 @@ def diffusion_bound(
     ids = token_ids(tokenizer, texts)
     rows, owners, plan = [], [], []
     for text, row in enumerate(ids):
-        rng = np.random.default_rng([seed, content_key(np.array(row))])  # the same whatever stands beside it
+        rng = np.random.default_rng([seed, content_key(np.array(row))])  # the same whatever other texts there are
         for start, stop in parts_of(len(row), context - len(before) - len(after)):
             for rate in (np.arange(draws) + rng.random(draws)) / draws:
                 chosen, weight = hide_first(np.ones(stop - start, bool), rng.random(stop - start), rate)
@@ -86,7 +86,7 @@ def diffusion_bound(
 def hidden_nats(
     model: PreTrainedModel, rows: list[list[int]], batch: list[tuple[int, np.ndarray]], mask_id: Any
 ) -> np.ndarray:
-    """(pairs,) minus the log-probability of all tokens at the hidden places of a row, each given what is shown."""
+    """(batch,) minus the log-probability of the hidden tokens of each (row, places), given the visible ones."""
     length = max(len(rows[row]) for row, _ in batch)
     inputs = torch.full((len(batch), length), model.config.pad_token_id or 0)
     mask, targets = torch.zeros_like(inputs), torch.full_like(inputs, -100)
@@ -109,11 +109,11 @@ def unmask(
     warp: LogitsProcessorList,
     greedy: bool = False,
 ) -> list[int]:
-    """The prompt and so many tokens behind it, which begin as masks and appear in at most `steps` passes.
+    """The ids of the prompt and of `new_tokens` after it, which are masks at first, filled in at most `steps` passes.
 
-    In each pass a share of the masks that are left gets tokens, drawn from the model's probabilities after `warp` (the
-    reverse process of arXiv:2406.07524, section 3.2, with equal shares). Which ones is drawn too; greedy: those that
-    the model is surest of, with their likeliest tokens (arXiv:2502.09992, section 2.4). torch's generator draws.
+    In each pass an equal share of the masks gets tokens, drawn from the model's probabilities after `warp` (the reverse
+    process of arXiv:2406.07524, section 3.2). The places are drawn too; greedy: those that the model is surest of, with
+    their likeliest tokens (arXiv:2502.09992, section 2.4). Draws come from torch's global generator.
     """
     assert tokenizer.mask_token_id is not None
     _, after = frame_of(tokenizer)

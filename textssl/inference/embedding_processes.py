@@ -14,15 +14,15 @@ from textssl.inference.features import Reading
 from textssl.system import progress
 from textssl.system.subprocesses import Helper, Pool, answer_requests
 
-WAITING = 2  # windows a process: one being computed, one ready
-PATIENCE_SECONDS = 0.2  # between two looks whether the caller wants to stop
+WAITING = 2  # windows per process: one being computed, one ready
+PATIENCE_SECONDS = 0.2  # between two checks whether the caller wants to stop
 
 
 class EmbedderPool(Pool):
     """`num_workers` processes as one encoder; the vectors do not depend on their number.
 
-    options: arguments of `load_encoder`. On GPUs the processes take turns in choosing one. Raises UserError where the
-    model cannot be loaded.
+    options: arguments of `load_encoder`. GPUs are assigned to the processes in turn. Raises UserError where the model
+    cannot be loaded.
     """
 
     def __init__(self, options: dict[str, Any], num_workers: int) -> None:
@@ -37,7 +37,7 @@ class EmbedderPool(Pool):
     def embed_windows(
         self, windows: Iterable[Sequence[str]], *, on_batch: Callable[[int], None] | None = None
     ) -> Iterator[tuple[np.ndarray, Reading]]:
-        """As Encoder.embed_windows; on_batch is also called with 0 while nothing is done yet."""
+        """As Encoder.embed_windows, but on_batch is called for whole windows, and with 0 while one is awaited."""
         report = on_batch or (lambda _: None)
         flying: deque[Future[tuple[np.ndarray, Reading]]] = deque()
         for window in windows:
@@ -49,7 +49,7 @@ class EmbedderPool(Pool):
 
 
 def wait(future: Future[tuple[np.ndarray, Reading]], report: Callable[[int], None]) -> tuple[np.ndarray, Reading]:
-    """What is in the future; until then report(0) is called again and again, which may raise to stop."""
+    """The result of the future; until it is there report(0) is called repeatedly, which may raise to stop."""
     while True:
         try:
             vectors, reading = future.result(timeout=PATIENCE_SECONDS)
@@ -61,12 +61,12 @@ def wait(future: Future[tuple[np.ndarray, Reading]], report: Callable[[int], Non
 
 
 def serve() -> None:
-    """In the subprocess: options come, then windows of texts."""
+    """In the subprocess: receives options, then windows of texts."""
 
     def prepare(options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], Any]]:
         from textssl.inference.encoders import load_encoder  # what it prints must not mix with the answers
 
-        if not options.pop("speaks"):  # what one of them says is true of all
+        if not options.pop("speaks"):  # one process speaks for all
             progress.silence()
         encoder = load_encoder(**{**options, "device": torch.device(options["device"])})
         return (encoder.width, encoder.max_tokens), lambda window: next(encoder.embed_windows([window]))

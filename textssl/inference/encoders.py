@@ -1,4 +1,4 @@
-"""A model folder -> its encoder, with the weights it has or with random ones."""
+"""A model folder -> its encoder, with the folder's weights or with random ones."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def load_encoder(
 ) -> Encoder:
     """The encoder of a model folder (or run folder, `sample:NAME`, hub name).
 
-    max_tokens: where longer texts are cut, at most what the model takes; None: there. normalize: vectors of length 1
+    max_tokens: where longer texts are cut, at most what the model takes; None: at that. normalize: vectors of length 1
     or, with False, as they are before any normalizing; None: as the folder's modules say. prompt: for
-    sentence-transformers folders, the name of one of its prompts or the text itself. compute: bfloat16 for the weights
-    and activations of the transformer; pooling and what follows is in float32 always. Raises UserError.
+    sentence-transformers folders, the name of one of their prompts or the text itself. compute: the format of the
+    transformer's weights and activations, float32 or bfloat16; pooling and what follows is always in float32. Raises
+    UserError where the folder cannot be loaded, or does not take such a prompt or format.
     """
     folder, dtype = find_model(model), {"float32": torch.float32, "bfloat16": torch.bfloat16}[compute]
     if is_sentence_model(folder):
@@ -61,7 +62,7 @@ def load_encoder(
 def random_encoder(
     model: str | Path, *, seed: int, max_tokens: int = DEFAULT_MAX_TOKENS, device: torch.device | None = None
 ) -> Encoder:
-    """The same architecture and tokenizer with fresh random weights: what the architecture knows untrained."""
+    """The same architecture and tokenizer with fresh random weights: an untrained baseline. Raises UserError."""
     folder = find_model(model)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
@@ -89,9 +90,9 @@ def _sentence_encoder(
 def load_sentence_model(folder: Path, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Any:
     """A SentenceTransformer from a folder, without running code from it. Raises UserError.
 
-    dtype: of its transformer; the modules behind that are in float32.
+    dtype: of its transformer; the modules after it are in float32.
     """
-    from sentence_transformers import SentenceTransformer  # a second to import, needed for such folders only
+    from sentence_transformers import SentenceTransformer  # takes a second to import, needed for such folders only
 
     try:
         with quiet():
@@ -112,7 +113,7 @@ def load_sentence_model(folder: Path, device: torch.device | None = None, dtype:
 
 
 def _widen(module: nn.Module, inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
-    """What a transformer gives in float32."""
+    """The output of a transformer module, in float32 (a forward hook)."""
     floating = {name: value for name, value in features.items() if torch.is_tensor(value) and value.is_floating_point()}
     return {**features, **{name: value.float() for name, value in floating.items()}}
 

@@ -1,4 +1,4 @@
-"""Features are computed once for tasks that read the same texts."""
+"""A cache of features, which are computed once for all tasks that read the same texts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from textssl.inference.features import Encoder, Reading
 
 
 class Remembered:
-    """An encoder that gives the features of a list of texts again without computing them again.
+    """An encoder that computes the features of a list of texts once and then gives them from memory.
 
-    In the place of the encoder; `take_reading` says of a remembered list what was read of it the first time.
+    It replaces the encoder; `take_reading` reports for a remembered list what was read of it the first time.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -23,10 +23,10 @@ class Remembered:
         self.known: dict[bytes, tuple[np.ndarray, Reading]] = {}
 
     def fit(self, texts: Sequence[str], labels: np.ndarray | None = None) -> None:
-        """Nothing, as with any encoder that has learned before."""
+        """Does nothing, as for any pretrained encoder."""
 
     def embed(self, texts: Sequence[str], *, progress: str | None = None) -> np.ndarray:
-        """(texts, width) unit rows, as the encoder gives them."""
+        """(texts, width) float32, as the encoder gives them."""
         digest = hashlib.sha256()
         for text in texts:
             digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())

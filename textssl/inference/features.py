@@ -1,4 +1,4 @@
-"""Texts -> vectors with any model folder: the one thing that most evaluations see of a model."""
+"""Texts -> vectors with any model folder: all that most evaluations see of a model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from textssl.system.progress import working
 from textssl.tokenizer.vocabulary import padding_id
 
 DEFAULT_MAX_TOKENS = 512
-BATCH_TOKENS = {"cpu": 1_024, "gpu": 16_384}  # padded tokens of one forward pass; on a CPU what its cache holds
+BATCH_TOKENS = {"cpu": 1_024, "gpu": 16_384}  # padded tokens of one forward pass; on a CPU what fits its cache
 SLICE_TEXTS = 16_384  # tokenized and sorted by length at a time, so that memory stays bounded
 
 
 @dataclass
 class Reading:
-    """What an encoder has read: texts, texts longer than it can take, tokens after the cut."""
+    """What an encoder has read: texts, how many of them were truncated, and tokens after truncation."""
 
     texts: int = 0
     truncated: int = 0
@@ -47,7 +47,7 @@ class Reading:
 
 
 class Tokenized(NamedTuple):
-    """Texts ready for `forward`: one item a text, (texts,) tokens after the cut, number of texts that were cut."""
+    """Texts ready for `forward`: an item a text, lengths (texts,) in tokens after truncation, number of texts cut."""
 
     items: Sequence[Any]
     lengths: np.ndarray
@@ -58,7 +58,7 @@ class Encoder(ABC):
     """Texts -> vectors, in batches of similar length.
 
     width: size of a vector. max_tokens: longer texts are cut there (None: never). unit_length: whether vectors are
-    made that long, or left as the model gives them. reading: what was read so far.
+    normalized to length 1, or left as the model gives them. reading: what was read so far.
     """
 
     width: int
@@ -74,7 +74,7 @@ class Encoder(ABC):
         self.reading = Reading()
 
     def fit(self, texts: Sequence[str], labels: np.ndarray | None = None) -> None:  # noqa: B027 (empty on purpose)
-        """Nothing: a model has learned what it knows (TF-IDF in its place learns here what it counts)."""
+        """Does nothing, as a model is pretrained (TF-IDF in its place learns its vocabulary here)."""
 
     def take_reading(self) -> Reading:
         """What was read since the last call."""
@@ -84,8 +84,8 @@ class Encoder(ABC):
     def embed(self, texts: Sequence[str], *, progress: str | None = None) -> np.ndarray:
         """(texts, width) float32, in the order given; a text without tokens is a row of zeros.
 
-        progress: what to call this work where it is shown; None draws no bar.
-        Raises UserError where the model gives something other than finite numbers.
+        progress: the name of this work on its progress bar; None draws no bar. Raises UserError where the model gives
+        numbers that are not finite.
         """
         vectors = np.zeros((len(texts), self.width), dtype=np.float32)
         starts = range(0, len(texts), self.slice_texts)
@@ -99,10 +99,10 @@ class Encoder(ABC):
     def embed_windows(
         self, windows: Iterable[Sequence[str]], *, on_batch: Callable[[int], None] | None = None
     ) -> Iterator[tuple[np.ndarray, Reading]]:
-        """`embed` for a stream: the vectors of each window of texts, and what was read of it.
+        """`embed` for a stream: for each window of texts (texts, width) float32, and what was read of it.
 
-        The next window is read and tokenized while this one is computed. on_batch: told the number of texts of each
-        batch that is done; an exception that it raises ends the work.
+        The next window is read and tokenized while this one is computed. on_batch: called with the number of texts of
+        each finished batch; an exception that it raises ends the work.
         """
         count = torch.get_num_threads() if self.device.type == "cpu" and self.parallel else 1
         with self.running(), Lanes(count) as lanes, ThreadPoolExecutor(1) as ahead:
@@ -133,7 +133,7 @@ class Encoder(ABC):
         return vectors
 
     def batches(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
-        """Places of the texts of each forward pass. lengths: (texts,) tokens."""
+        """Indices of the texts of each forward pass. lengths: (texts,) tokens."""
         kind = "cpu" if self.device.type == "cpu" else "gpu"
         return batches_by_length(lengths, self.batch_tokens or BATCH_TOKENS[kind])
 
@@ -142,28 +142,28 @@ class Encoder(ABC):
         return [items[place] for place in places.tolist()]
 
     def running(self) -> AbstractContextManager[object]:
-        """Entered around all forward passes of a stream."""
+        """A context that is entered around all forward passes of a stream."""
         return nullcontext()
 
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
-        """Texts as `forward` takes them."""
+        """Texts in the form that `forward` takes; called in another thread than `forward`."""
 
     @abstractmethod
     def forward(self, items: Sequence[Any]) -> np.ndarray:
-        """(items, width) float32 vectors of one batch, of any length."""
+        """(items, width) float32 vectors of one batch, not normalized yet."""
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """(rows, width) made unit length; rows of zeros stay."""
+    """(rows, width) vectors normalized to length 1; rows of zeros stay."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def batches_by_length(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
-    """Places of texts of similar length, longest first, at most `batch_tokens` padded tokens a batch.
+    """Indices of texts of similar length, longest first, at most `batch_tokens` padded tokens a batch.
 
     lengths: (texts,) tokens. A batch that is half full ends where shorter texts begin, so that most have no padding and
-    need no mask. Texts without tokens are in no batch; a text longer than a batch is one alone.
+    need no mask. Texts without tokens are in no batch; a text longer than a batch is one by itself.
     """
     order = np.argsort(-lengths, kind="stable")
     order = order[: np.count_nonzero(lengths)]
@@ -181,8 +181,8 @@ def batches_by_length(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.nda
 class TransformerEncoder(Encoder):
     """Mean over the tokens of a transformers backbone, special tokens included, as sentence-transformers pools.
 
-    Bidirectional models, decoders and the encoder half of encoder-decoders. A live model may be given (during
-    training): it is switched to evaluation mode for the pass and back, and no random state is touched.
+    For bidirectional models, decoders and the encoder half of encoder-decoders. The model may be one in training: it is
+    switched to evaluation mode for the pass and back, and no random state is touched.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class TransformerEncoder(Encoder):
     ) -> None:
         super().__init__(unit_length=unit_length)
         self.model = model
-        tokenizer = copy.deepcopy(tokenizer)  # cutting leaves a setting in a fast tokenizer, which others may share
+        tokenizer = copy.deepcopy(tokenizer)  # truncation changes a setting of a fast tokenizer, which others may share
         self.backbone: Any = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
         self.width = model.config.hidden_size
         limit = context_limit(model.config, tokenizer) or max_tokens or DEFAULT_MAX_TOKENS
@@ -224,7 +224,7 @@ class TransformerEncoder(Encoder):
 
 
 def padded(rows: Sequence[np.ndarray], pad_id: int, left: bool = False) -> tuple[Tensor, Tensor]:
-    """(rows, longest) int64 ids and mask, 1 where a token is, from the ids of each text."""
+    """(rows, longest) int64 ids and mask, 1 at tokens, from the ids of each text. left: pads at the beginning."""
     length = max(map(len, rows))
     ids = np.full((len(rows), length), pad_id, dtype=np.int64)
     mask = np.zeros_like(ids)
@@ -243,7 +243,7 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Dropout off inside, the former mode back afterwards."""
+    """Evaluation mode (no dropout) within the block; the former mode is restored afterwards."""
     was_training = model.training
     model.eval()
     try:

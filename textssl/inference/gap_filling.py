@@ -1,4 +1,4 @@
-"""Gaps of a text filled by an encoder-decoder: span by span where it learned spans, else the whole text anew."""
+"""Gaps of a text filled by an encoder-decoder: span by span if it learned spans, else by rewriting the text."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from textssl.tokenizer.vocabulary import padding_id
 
 
 class GapFiller:
-    """An encoder-decoder and its tokenizer. Raises UserError where the folder is none.
+    """An encoder-decoder and its tokenizer. Raises UserError where the folder holds no such model.
 
     A gap is a mask token or a sentinel. noises: what the model learned to repair, as config.json says
-    (`textssl.noises`); a folder that does not say has learned spans where its tokenizer has sentinels.
+    (`textssl.noises`); if it does not say, spans where the tokenizer has sentinels, else infilling.
     """
 
     def __init__(self, folder: Path):
@@ -37,9 +37,10 @@ class GapFiller:
         self.marks = {self.tokenizer.mask_token_id, *self.sentinels} - {None}
 
     def fill(self, text: str, max_new_tokens: int, options: dict[str, Any]) -> str:
-        """The text with its gaps filled; one without a gap goes on at its end, or is repaired.
+        """The text with its gaps filled; one without is continued, or repaired if in training gaps were not marked.
 
-        max_new_tokens: of a gap, or of the whole text. options: of a GenerationConfig. Raises UserError.
+        max_new_tokens: of a gap, or of the whole text. options: of a GenerationConfig. Raises UserError where the text
+        or what is to be written is too long, or there are more gaps than sentinels.
         """
         if "spans" in self.noises:
             filled = self.fill_spans(self.with_gap(text), max_new_tokens, options)
@@ -47,15 +48,15 @@ class GapFiller:
             mask = self.tokenizer.mask_token_id
             ids = [mask if number in self.marks else number for number in self.with_gap(text)]
             filled = self.write(ids, [], self.ends, max_new_tokens, options)
-        else:  # what is missing was not marked in training
+        else:  # in training, nothing marked what was missing
             ids = [number for number in self.read(text) if number not in self.marks]
             filled = self.write(ids, [], self.ends, max_new_tokens, options)
         found = str(self.tokenizer.decode(filled, skip_special_tokens=True))
         return found if text[:1].isspace() else found.removeprefix(" ")  # byte-level tokens begin with a space
 
     def read(self, text: str) -> list[int]:
-        """Ids, special tokens around them included. Raises UserError."""
-        if self.sentinels and self.tokenizer.mask_token:  # a sentinel takes the space before it, as gaps of training do
+        """The ids of a text, special tokens around it included. Raises UserError where it is too long."""
+        if self.sentinels and self.tokenizer.mask_token:  # a sentinel takes in the space before it, as in training
             text = text.replace(str(self.tokenizer.mask_token), SENTINELS[0])
         ids = self.tokenizer(text, verbose=False)["input_ids"]
         if self.limit is not None and len(ids) > self.limit:
@@ -69,7 +70,7 @@ class GapFiller:
         return ids if self.marks & set(ids) else self.read(f"{text} {mark}")
 
     def fill_spans(self, ids: list[int], max_new_tokens: int, options: dict[str, Any]) -> list[int]:
-        """The source with the tokens of each gap, which are written one gap after another."""
+        """The ids with the tokens for each gap in its place; they are written one gap after another."""
         gaps = [place for place, number in enumerate(ids) if number in self.marks]
         if len(gaps) > len(self.sentinels):
             raise UserError(f"the prompt has {len(gaps)} gaps, at most {len(self.sentinels)} fit")
@@ -88,7 +89,7 @@ class GapFiller:
     def write(
         self, source: list[int], before: Sequence[int], ends: list[int], max_new_tokens: int, options: dict[str, Any]
     ) -> list[int]:
-        """What the decoder writes after `before`, at least one token, without the one that ends it."""
+        """The ids that the decoder writes after `before`, at least one, without the one of `ends` that ends it."""
         room = position_capacity(self.model.config)
         most = max_new_tokens if room is None else min(max_new_tokens, room - len(before) - 1)
         if most < 1:

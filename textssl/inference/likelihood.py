@@ -33,9 +33,9 @@ LOGITS = 2**24  # numbers in the logits of one forward pass, 64 MiB
 class Likelihood:
     """nats: (texts,) minus the log-probability of each text. tokens: (texts,) how many were scored in each.
 
-    kind: "causal"; "bound" (no less than the nats of a masked diffusion model, whose own order of tokens is random);
+    kind: "causal"; "bound" (an estimated upper bound on the nats of a masked diffusion model, as in `diffusion_bound`);
     "pseudo" (tokens hidden in turn), which is not comparable with the others. context: the most tokens that the model
-    read at once.
+    could read at once.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class Window:
-    """Tokens [start, stop) of a text's sequence that the model reads, to score the tokens first..stop."""
+    """Tokens [start, stop) of a text's sequence that the model reads, to score the tokens first to stop, inclusive."""
 
     text: int
     start: int
@@ -64,9 +64,9 @@ class Gap:
 
 
 def windows(text: int, length: int, context: int, stride: int) -> Iterator[Window]:
-    """Windows of at most `context` tokens, `stride` apart, that score the tokens 1..length of a sequence once each.
+    """Windows of at most `context` tokens, `stride` apart, that score the tokens 1 to `length` of a sequence once each.
 
-    The sequence has a start token at 0, which is not scored. A window scores only what none before it has.
+    The sequence has a start token at 0, which is not scored. A window scores only what none before it has scored.
     """
     start, scored = 0, 0
     while scored < length:
@@ -89,9 +89,9 @@ def causal_likelihood(
 
     Every token of every text is scored exactly once, given the start-of-text token (bos, else eos) and the tokens
     before it, at most `context` (default: what the model can take, up to 512). Texts longer than that are read in
-    windows `stride` apart (default: half a context), so that a token sees at least context - stride tokens. The end of
-    a text is not scored. Without a start token the first token of a text counts as drawn from the whole vocabulary at
-    random. Raises UserError where there is no text.
+    windows `stride` apart (default: half a context), so that after the first one each token is given at least
+    context - stride tokens. The end of a text is not scored. Without a start token the first token of a text is scored
+    as uniform over the vocabulary. Raises UserError where there is no text, or context or stride do not fit.
     """
     context = context_of(model, tokenizer, context, DEFAULT_CONTEXT)
     stride = stride or max(1, context // 2)
@@ -135,11 +135,11 @@ def pseudo_likelihood(
 ) -> Likelihood:
     """The pseudo-log-likelihood that a masked model gives to each text (arXiv:1910.14659, eq. 2).
 
-    Each token is hidden alone and scored given all others, which costs one row a token. hide_rest: with it the tokens
-    after it in its word (arXiv:2305.10588, PLL-word-l2r); otherwise a rare word of several tokens gives itself away.
-    Texts longer than `context` (default: what the model can take, up to 128) are cut into parts of nearly equal
-    length, read apart. The logits of a token are read where the model's configuration says that they stand. Raises
-    UserError where there is no text, no mask token, or nothing before a text where the logits of its first would be.
+    Each token is hidden alone and scored given all others, which costs one row a token. hide_rest: hides the tokens
+    after it in its word as well (arXiv:2305.10588, PLL-word-l2r); otherwise a rare word of several tokens gives itself
+    away. Texts longer than `context` (default: what the model can take, up to 128) are cut into parts of nearly equal
+    length, which are read separately. Logits are read at the offset in the model's configuration. Raises UserError
+    where there is no text or mask token, no place for the logits of the first token, or `context` does not fit.
     """
     if tokenizer.mask_token_id is None:
         raise UserError("the tokenizer has no mask token: a pseudo-log-likelihood needs one")
@@ -165,7 +165,7 @@ def pseudo_likelihood(
 
 
 def _gap_nats(model: PreTrainedModel, rows: list[list[int]], batch: list[Gap], mask_id: Any) -> np.ndarray:
-    """(gaps,) minus the log-probability of the token at each gap's place, whose logits may stand before it."""
+    """(gaps,) minus the log-probability of the token at each gap's place, whose logits may stand a place before it."""
     length = max(len(rows[gap.row]) for gap in batch)
     inputs = torch.full((len(batch), length), model.config.pad_token_id or 0)
     mask, targets = torch.zeros_like(inputs), torch.full_like(inputs, -100)
@@ -179,7 +179,7 @@ def _gap_nats(model: PreTrainedModel, rows: list[list[int]], batch: list[Gap], m
 
 
 def summed_nats(model: PreTrainedModel, inputs: Tensor, mask: Tensor, targets: Tensor) -> np.ndarray:
-    """(rows,) summed cross entropy in nats; all (rows, length), targets -100 where nothing is scored."""
+    """(rows,) summed cross-entropy in nats. All tensors: (rows, length); targets: -100 where nothing is scored."""
     device, scored = model.device, targets != -100
     with torch.inference_mode(), evaluation_mode(model):
         chosen = _logits(model, inputs.to(device), mask.to(device), scored.to(device)).float()
@@ -188,7 +188,7 @@ def summed_nats(model: PreTrainedModel, inputs: Tensor, mask: Tensor, targets: T
 
 
 def _logits(model: Any, inputs: Tensor, mask: Tensor, scored: Tensor) -> Tensor:
-    """(scored tokens, vocabulary): those of the other tokens are not computed where the family's head is known."""
+    """(scored tokens, vocabulary) logits; those of other tokens are computed only if the family's head is unknown."""
     options = {"use_cache": False} if model.can_generate() else {}
     transform = TRANSFORMS.get(model.config.model_type)
     if transform is None:
@@ -198,7 +198,7 @@ def _logits(model: Any, inputs: Tensor, mask: Tensor, scored: Tensor) -> Tensor:
 
 
 def _word_ends(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """For each token of each text the place after the last token of its word."""
+    """For each token of each text the index after the last token of its word. UserError for slow tokenizers."""
     if not getattr(tokenizer, "is_fast", False):
         raise UserError("this tokenizer does not tell where words end: set hide_rest to false")
     finder, ends = WordFinder(tokenizer.backend_tokenizer), []
@@ -210,7 +210,7 @@ def _word_ends(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 
 def parts_of(length: int, room: int) -> Iterator[tuple[int, int]]:
-    """Bounds of the fewest parts of at most `room` tokens, lengths equal to one token."""
+    """Bounds of the fewest parts of at most `room` tokens, whose lengths differ by at most one."""
     count = math.ceil(length / room)
     yield from pairwise(length * part // count for part in range(count + 1) if count)
 
@@ -227,14 +227,14 @@ def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, conte
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Of each text whole, without special tokens. Raises UserError where there is no text."""
+    """The ids of each text, not truncated, without special tokens. Raises UserError where there is no text."""
     if not any(texts):
         raise UserError("there is no text to score")
     return [row.tolist() for row in TokenReader(tokenizer, special_tokens=False).read(texts).rows]
 
 
 def batches_of(model: PreTrainedModel, lengths: Sequence[int], progress: str | None) -> Iterator[list[int]]:
-    """Places of rows of similar length, their logits bounded by LOGITS, longest first. lengths: of each row."""
+    """Indices of rows of similar length, longest first, with at most LOGITS logits a batch. lengths: of each row."""
     budget = max(1, LOGITS // model.config.vocab_size)
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     with working(progress or "scoring texts", len(order), "rows", bar=progress is not None) as work:

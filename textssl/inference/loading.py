@@ -1,7 +1,7 @@
 """A model folder on disk -> transformers objects, strictly and quietly.
 
-Strictly: no code from the folder is ever run, and weights that the folder lacks stop the program (transformers would
-fill them with random numbers). Quietly: progress bars and advice of the libraries stay off the terminal.
+Strictly: no code from the folder is ever run, and missing weights are an error (transformers would initialise them at
+random). Quietly: progress bars and advice of the libraries stay off the terminal.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from textssl.tokenizer.vocabulary import padding_id
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # no pickles
 NO_LIMIT = 10**9  # a tokenizer without a limit says 10^30
-LENGTH_RECORDS = (  # where a folder says how long its texts are: file, keys
+LENGTH_RECORDS = (  # where a folder may say at what length its texts are cut: file, keys
     ("tokenizer_config.json", ("model_max_length",)),
     ("tokenizer.json", ("truncation", "max_length")),
     ("sentence_bert_config.json", ("max_seq_length",)),
 )
 HEADLESS = ("pooler",)  # parameters that a feature extractor may lack: mean pooling does not use them
-DESCRIBING = (".json", ".txt", ".model", ".jinja")  # files that change a folder's vectors beside the weights
+DESCRIBING = (".json", ".txt", ".model", ".jinja")  # files that affect a folder's vectors, besides the weights
 
 
 def default_device() -> torch.device:
@@ -68,7 +68,7 @@ def find_model(model: str | Path) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    """The folder in the cache that holds a model of the hub, fetched first where the hub answers. Raises UserError."""
+    """The cached folder of a model on the hub, fetched first if the hub answers. Raises UserError."""
     from huggingface_hub import snapshot_download
 
     offline = unreachable()
@@ -107,7 +107,7 @@ def load_config(folder: Path) -> PretrainedConfig:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder; without tokenizer_config.json, as tokenizer.json has it. Raises UserError."""
+    """The tokenizer of a folder; if there is no tokenizer_config.json, by tokenizer.json alone. Raises UserError."""
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -120,7 +120,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """UserError where a tokenizer gives tokens that the model beside it has not, or no length in tokens."""
+    """UserError where a tokenizer gives ids that the model beside it lacks, or its maximum length is no number."""
     if not isinstance(tokenizer.model_max_length, int | float):
         raise UserError(
             f"{folder}/tokenizer_config.json: model_max_length is {excerpt(tokenizer.model_max_length)}, it must be a "
@@ -136,7 +136,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def vocab_size(folder: Path) -> int | None:
-    """As config.json has it; None where it says none."""
+    """vocab_size of config.json; None where it gives none."""
     with suppress(OSError, ValueError):
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         size = values.get("vocab_size") if isinstance(values, dict) else None
@@ -145,8 +145,8 @@ def vocab_size(folder: Path) -> int | None:
 
 
 def from_tokenizer_json(file: Path, guessed: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """What the file says, where texts are cut included. guessed: transformers' own reading without the settings, which
-    takes the special tokens of the family, and may take its way of splitting text for the file's."""
+    """The tokenizer as the file has it, truncation length included. guessed: as transformers loads it without settings,
+    with the special tokens of the model family, but perhaps with that family's pre-tokenizer instead of the file's."""
     backend = Tokenizer.from_file(str(file))
     vocabulary = backend.get_vocab()
     names = {name: str(token) for name, token in guessed.special_tokens_map.items() if str(token) in vocabulary}
@@ -159,7 +159,7 @@ def from_tokenizer_json(file: Path, guessed: PreTrainedTokenizerBase) -> PreTrai
 def length_note(folder: Path, taken: int | None) -> str | None:
     """One sentence where a model folder does not say at how many tokens its texts were cut in training.
 
-    taken: the length that stands in for it; None: nothing is cut.
+    taken: the length that is used instead; None: nothing is cut.
     """
     if taken is None:
         return None
@@ -183,7 +183,7 @@ def load_weights(
     """The model of a folder in float32 (or another dtype) and evaluation mode.
 
     auto_class: transformers' AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, ...
-    Raises UserError where the weights do not fill the model (AutoModel may lack its pooler).
+    Raises UserError where the folder cannot be loaded or lacks weights of the model (but AutoModel's pooler).
     """
     try:
         with quiet():
@@ -226,7 +226,7 @@ def weights_hash(folder: Path) -> str:
 
 
 def model_hash(folder: Path) -> str:
-    """Changes when the weights do, or a file that says what is done with them."""
+    """16 hexadecimal digits that change when the weights do, or a file that says how they are used."""
     digest = hashlib.sha256(weights_hash(folder).encode())
     for file in sorted(file for file in folder.rglob("*") if file.suffix in DESCRIBING and file.is_file()):
         digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())

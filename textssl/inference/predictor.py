@@ -31,18 +31,18 @@ Item = str | tuple[str, str]  # a text, or a pair of texts
 
 
 class Predictor(Protocol):
-    """labels: names of the classes; empty where the model gives scores. max_tokens: where texts are cut."""
+    """labels: names of the classes; empty where the model gives scores. max_tokens: where texts are cut, or None."""
 
     labels: list[str]
     max_tokens: int | None
 
     def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
-        """(items, classes) probabilities or (items,) scores of each window, and the next is read meanwhile."""
+        """(items, classes) probabilities or (items,) scores of each window; the next is read meanwhile."""
         ...
 
 
 class Logits(Encoder):
-    """Texts or pairs -> logits of a stock sequence classifier, in batches of similar length."""
+    """Texts or pairs -> (items, labels) logits of a stock sequence classifier, in batches of similar length."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
         super().__init__(unit_length=False)
@@ -50,7 +50,7 @@ class Logits(Encoder):
         self.width = int(model.config.num_labels or 0)
         self.limit = context_limit(model.config, tokenizer) or DEFAULT_MAX_TOKENS
         self.max_tokens = self.limit
-        if model.config.pad_token_id is None:  # decoders find a text's last token by it
+        if model.config.pad_token_id is None:  # by which decoders find the last token of a text
             model.config.pad_token_id = padding_id(tokenizer)
         self.pad_id: Any = model.config.pad_token_id
         self.reader = ExampleReader(tokenizer, self.limit)
@@ -81,7 +81,7 @@ class Logits(Encoder):
 
 
 class Classifier:
-    """A stock AutoModelForSequenceClassification folder that gives one label of several, or one score."""
+    """A stock AutoModelForSequenceClassification folder that gives a single label or score. Raises UserError."""
 
     def __init__(self, folder: Path):
         weights = load_weights(folder, AutoModelForSequenceClassification)
@@ -138,7 +138,7 @@ def load_predictor(model: str | Path) -> Predictor:
 
 
 def answer_fields(answer: Any, labels: list[str]) -> dict[str, Any]:
-    """An answer as `predict` writes it: the label with the probabilities of all, or the score."""
+    """A prediction as `predict` writes it: the label with the probabilities of all labels, or the score."""
     if not labels:
         return {"score": float(answer)}
     probabilities = {name: round(float(value), 6) for name, value in zip(labels, answer, strict=True)}

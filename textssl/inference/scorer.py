@@ -1,4 +1,4 @@
-"""A model folder as a language model: texts -> log-probabilities. What tasks read that have no use for vectors."""
+"""A model folder as a language model: texts -> log-probabilities, for tasks that do not use vectors."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ AUTO_CLASSES: dict[str, Any] = {"causal": AutoModelForCausalLM, "masked": AutoMo
 class Scorer:
     """Says how probable texts are.
 
-    kind: "causal" or "masked". load: gives the model and its tokenizer, when they are first needed. diffusion: a masked
-    model that was trained at every rate, so that it bounds the code length of a text. measure: what `code_length` is:
-    "causal", "bound" of a diffusion model, "masked" of another masked one.
+    kind: "causal" or "masked". load: gives the model and its tokenizer, when they are first needed. diffusion: whether
+    a masked model was trained at every masking rate, so that it bounds the code length of a text. measure: what
+    `code_length` gives: "causal", the "bound" of a diffusion model, or "masked" for another masked model.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Scorer:
         return self._loaded[1]
 
     def likelihood(self, texts: Sequence[str], *, hide_rest: bool = False, progress: str | None = None) -> Likelihood:
-        """Of a causal model the log-probability of each text, of a masked one the pseudo-log-likelihood.
+        """The log-probability of each text by a causal model, or the pseudo-log-likelihood by a masked one.
 
         hide_rest: as in `pseudo_likelihood`; a causal model has no use for it.
         """
@@ -66,21 +66,21 @@ class Scorer:
         return pseudo_likelihood(self.model, self.tokenizer, texts, hide_rest=hide_rest, progress=progress)
 
     def code_length(self, texts: Sequence[str], *, progress: str | None = None) -> Likelihood:
-        """How well the model predicts running text: `likelihood`, of a diffusion model the bound on it."""
+        """How well the model predicts running text: `likelihood`, or for a diffusion model the bound on it."""
         if self.measure == "bound":
             return diffusion_bound(self.model, self.tokenizer, texts, progress=progress)
         return self.likelihood(texts, progress=progress)
 
 
 def live_scorer(kind: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Scorer:
-    """Of a model in memory, for example in training: every likelihood is that of its weights at that moment."""
+    """The scorer of a model in memory, such as one in training: it always uses the current weights."""
     return Scorer(kind, lambda: (model, tokenizer), is_diffusion(model.config))
 
 
 def folder_scorer(model: str | Path, *, device: torch.device | None = None) -> Scorer | None:
-    """Of a model folder (or run folder, `sample:NAME`, hub name); None without a causal or masked language-model head.
+    """The scorer of a model folder (or run folder, `sample:NAME`, hub name); None without a causal or masked head.
 
-    The weights are read when the scorer is first asked. Raises UserError where there is no model.
+    The weights are read when the scorer is first used. Raises UserError where there is no model.
     """
     folder = find_model(model)
     kind = _kind(folder)
@@ -94,7 +94,7 @@ def folder_scorer(model: str | Path, *, device: torch.device | None = None) -> S
 
 
 def random_scorer(model: str | Path, *, seed: int, device: torch.device | None = None) -> Scorer | None:
-    """The same with fresh random weights: what the architecture knows untrained."""
+    """The same with fresh random weights: an untrained baseline."""
     folder = find_model(model)
     kind = _kind(folder)
     if kind is None:

@@ -1,4 +1,4 @@
-"""Folders of sentence-transformers as encoders: their own modules, fed without reading any text twice."""
+"""Folders of sentence-transformers as encoders: their own modules, but each text is tokenized only once if possible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from textssl.errors import UserError
 from textssl.inference.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized, padded
 from textssl.tokenizer.vocabulary import padding_id
 
-STATIC_BATCH_TEXTS = 256  # a lookup and a mean: the batch only has to be large against its overhead
+STATIC_BATCH_TEXTS = 256  # a lookup and a mean: batches only have to outweigh their overhead
 
 
 def sentence_encoder(
@@ -41,7 +41,7 @@ def sentence_encoder(
 
 
 def prompt_text(model: Any, prompt: str | None) -> str:
-    """What stands before each text. Raises UserError for a single word that is no name of a prompt."""
+    """The text to put before each text. Raises UserError for a single word that names no prompt."""
     if prompt is None:
         return model.prompts.get(model.default_prompt_name) or ""
     if prompt in model.prompts:
@@ -71,20 +71,20 @@ def reads_plain_text(model: Any) -> bool:
 
 
 def splits_prompt(model: Any) -> bool:
-    """Whether pooling leaves the tokens of a prompt out."""
+    """Whether pooling leaves out the tokens of a prompt."""
     return any(isinstance(module, Pooling) and not module.include_prompt for module in model)
 
 
 def drop_normalize(model: Any) -> None:
-    """Take away the modules at the end that make vectors unit length, in place."""
+    """Remove the modules at the end that normalize vectors, in place."""
     while isinstance(model[-1], Normalize):
         del model[-1]
 
 
 class SentenceEncoder(Encoder):
-    """Any sentence-transformers model through its own `encode`: the way for those that read more than token ids."""
+    """Any sentence-transformers model through its own `encode`, for those that read more than token ids."""
 
-    parallel = False  # the tokenizer of the model is not for several threads
+    parallel = False  # the tokenizer of the model is not thread-safe
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class SentenceEncoder(Encoder):
 
     @cached_property
     def reader(self) -> TokenReader | None:
-        """Of a tokenizer of its own, since the next texts are read while the model is at work."""
+        """A reader with its own copy of the tokenizer, as the next texts are read while the model is at work."""
         tokenizer = copy.deepcopy(self.model.tokenizer)
         return TokenReader(tokenizer, self.max_tokens) if isinstance(tokenizer, PreTrainedTokenizerBase) else None
 
@@ -126,14 +126,14 @@ class SentenceEncoder(Encoder):
         return np.asarray(vectors, dtype=np.float32)
 
     def pooled(self, features: dict[str, Any]) -> np.ndarray:
-        """The vectors that the modules make of features, cut as the model's truncate_dim says."""
+        """(texts, width) vectors that the modules make of features, cut to the model's truncate_dim."""
         with torch.inference_mode():
             vectors = self.model(features)["sentence_embedding"]
             return vectors[:, : self.model.truncate_dim].float().cpu().numpy()
 
 
 class PaddedEncoder(SentenceEncoder):
-    """A stock Transformer module and what follows it: texts are tokenized once and go in padded by true length."""
+    """A stock Transformer module and what follows it: texts are tokenized once and batched by length in tokens."""
 
     parallel = True
 
@@ -156,10 +156,10 @@ class PaddedEncoder(SentenceEncoder):
 
 
 class StaticEncoder(SentenceEncoder):
-    """A table of word vectors: texts go in as they come, end to end, without padding."""
+    """A table of token vectors: texts are concatenated in the order given, without padding."""
 
     parallel = False  # a lookup, bound by memory
-    narrows = False  # rows of a table are read and added up, as they are
+    narrows = False  # table rows are only read and added up
     slice_texts = STATIC_BATCH_TEXTS  # nothing to sort: small slices let the lookup overlap with tokenizing
 
     @cached_property
@@ -170,7 +170,7 @@ class StaticEncoder(SentenceEncoder):
         return Tokenized(*self.reader.read([self.prompt + text for text in texts] if self.prompt else texts))
 
     def batches(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
-        places = np.arange(len(lengths))  # texts without a token too: modules behind may have a bias
+        places = np.arange(len(lengths))  # texts without tokens too: later modules may have a bias
         return iter(np.split(places, range(STATIC_BATCH_TEXTS, len(places), STATIC_BATCH_TEXTS)))
 
     def taken(self, items: Rows, places: np.ndarray) -> Rows:

@@ -1,13 +1,13 @@
-"""Vectors on disk that appear whole or not at all, and that an interrupted job can go on writing.
+"""Vectors on disk that appear whole or not at all, and whose writing can be resumed after an interruption.
 
 While they are made, everything is in the side folder `.NAME.partial` beside the result:
-  vectors.npy     the rows so far, behind room for a header (float32, or float16 where that is wanted)
+  vectors.npy     the rows so far, after room for a header (float32, or float16 where that is the precision)
   ids.jsonl       one object a row: {"row": 0, "source": "notes.txt:1"}
   progress.json   settings of the job, how many bytes of each file are good, and their sha256; renamed into place after
                   each window
 
-What is behind the good bytes was being written when a job was killed, and is cut off when it goes on. A side folder in
-which the good bytes are not those that were written is emptied.
+Bytes after the good ones were being written when a job was killed, and are cut off when it is resumed. A side folder
+whose good bytes do not match their sha256 is emptied.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from textssl.system.lock import hold, lock_file
 SUFFIXES = (".npy", ".parquet")
 PRECISIONS = ("float32", "float16", "int8")
 HEADER_BYTES = 128
-ROWS_AT_ONCE = 16_384  # of a finished file that is being converted
+ROWS_AT_ONCE = 16_384  # rows of a finished file that are converted at once
 GROWING = ("vectors.npy", "ids.jsonl")
 NO_PROGRESS = {"rows": 0, "truncated": 0, "tokens": 0, "id_bytes": 0}
 
 
 def written_files(out: Path, precision: str) -> list[Path]:
-    """What a finished job leaves: the vectors, then their companions."""
+    """The files that a finished job leaves: the vectors, then their companions."""
     out = Path(os.path.realpath(out)) if os.path.islink(out) else out
     ids = [out.with_suffix(".ids.jsonl")] if out.suffix == ".npy" else []
     return [out, *ids, *([out.with_suffix(".scale.npy")] if precision == "int8" else [])]
@@ -51,7 +51,7 @@ def unfinished_settings(out: Path) -> dict[str, Any] | None:
 
 
 def whole_progress(side: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Settings and progress that a side folder holds; None and None where they are missing or damaged."""
+    """Settings and progress in a side folder; (None, None) where they are missing or damaged."""
     try:
         left = json.loads((side / "progress.json").read_text(encoding="utf-8"))
         whole = left["sha256"] == sum_of(left["settings"], left["progress"])
@@ -61,11 +61,11 @@ def whole_progress(side: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | 
 
 
 class VectorWriter:
-    """Rows of one result file; `with` holds the side folder against a second writer.
+    """Writes the rows of one result file; `with` locks it against a second writer. Raises UserError.
 
     settings: what the rows depend on; a side folder of the same settings is continued, any other is emptied.
-    `progress` counts rows (texts embedded), texts truncated and tokens; `resumed` are the rows that were there,
-    `differing` the settings for which an earlier job is given up.
+    `progress` counts rows (texts embedded), texts truncated and tokens; `resumed` is the number of rows that
+    were there, `differing` the settings because of which an earlier job was given up.
     """
 
     def __init__(self, out: Path, *, width: int, precision: str, settings: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ class VectorWriter:
                 shutil.rmtree(self.side, ignore_errors=True)  # nothing in it is worth keeping
 
     def _take_up(self) -> None:
-        """Find what an earlier job of the same settings left, or begin an empty one."""
+        """Continue what an earlier job with the same settings left, or begin an empty one."""
         before, progress = whole_progress(self.side)
         if progress is not None and before == self.settings and self._holds(progress):
             self.progress, self.resumed = progress, progress["rows"]
@@ -114,7 +114,7 @@ class VectorWriter:
         (self.side / "ids.jsonl").write_bytes(b"")
 
     def _holds(self, progress: dict[str, Any]) -> bool:
-        """Whether the files hold what the progress says; a job killed while it renamed its results lacks some."""
+        """Whether the files hold what the progress says; one killed while it renamed its results lacks some."""
         row_bytes = progress["rows"] * self.width * self.stored.itemsize
         parts = {"vectors.npy": (HEADER_BYTES, row_bytes), "ids.jsonl": (0, progress["id_bytes"])}
         for name, (start, size) in parts.items():
@@ -125,7 +125,7 @@ class VectorWriter:
         return all(self.sums[name].hexdigest() == progress["sha256"][name] for name in GROWING)
 
     def add(self, vectors: np.ndarray, sources: Sequence[str], *, truncated: int, tokens: int) -> None:
-        """Append rows (texts, width) float32 and where their texts stand; they are safe when this returns."""
+        """Append rows (texts, width) float32 and the places of their texts; they are on disk when this returns."""
         assert vectors.shape == (len(sources), self.width)
         with writing(self.out, self.side):
             self._append(vectors, sources, truncated, tokens)
@@ -160,7 +160,7 @@ class VectorWriter:
         self.progress = progress
 
     def finish(self) -> list[Path]:
-        """Make the result of all rows and rename it into place, its companions first; returns what was written."""
+        """Make the result from all rows and rename it into place, its companions first; returns the files written."""
         with writing(self.out, self.side):
             return self._finish()
 
@@ -223,12 +223,12 @@ class VectorWriter:
 
 
 def sum_of(settings: dict[str, Any], progress: dict[str, Any]) -> str:
-    """The sha256 that tells a progress.json that was damaged."""
+    """The sha256 by which a damaged progress.json is recognised."""
     return hashlib.sha256(json.dumps([settings, progress], sort_keys=True).encode()).hexdigest()
 
 
 def sum_of_part(file: Path, start: int, size: int) -> Any:
-    """A sha256, to be updated, of `size` bytes of a file from `start` on."""
+    """A sha256 object, for updates, of `size` bytes of a file from `start` on."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         stream.seek(start)
@@ -239,12 +239,12 @@ def sum_of_part(file: Path, start: int, size: int) -> Any:
 
 
 def int8_scale(largest: np.ndarray) -> np.ndarray:
-    """What one step of int8 stands for in each dimension, (width,) float32, from the largest absolute values there."""
+    """The value of one int8 step in each dimension, (width,) float32, from the largest absolute values (width,)."""
     return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 
 
 def to_int8(vectors: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """(rows, width) float32 as the nearest multiples of scale (width,); `values * scale` gives them back."""
+    """(rows, width) float32 as int8, the nearest multiples of scale (width,); `values * scale` gives them back."""
     return np.clip(np.rint(vectors / scale), -127, 127).astype(np.int8)
 
 

@@ -1,4 +1,4 @@
-"""Files against the sha256 that they were written with: read whole once, remembered by size and time afterwards."""
+"""Files checked against the sha256 that they were written with: read once, then remembered by size and time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-KEPT = 200  # sets of files that are remembered, the latest
-THREADS = 8  # hashing leaves the interpreter's lock, so threads read side by side
+KEPT = 200  # sets of files that are remembered, the latest ones
+THREADS = 8  # hashing releases the interpreter's lock, so threads read in parallel
 
 
 class Verified(NamedTuple):
-    """damaged: files that are missing or hold other bytes. read: bytes that had to be read to know."""
+    """damaged: files that are missing or hold other bytes. read: number of bytes that had to be read."""
 
     damaged: list[Path]
     read: int
@@ -25,8 +25,8 @@ class Verified(NamedTuple):
 def verify(expected: Mapping[Path, str], memory: Path) -> Verified:
     """Compare files with their sha256.
 
-    memory: a folder that remembers what was found right; a file is read again when its size or its time has changed. A
-    memory that cannot be read or written costs time alone.
+    memory: a folder that remembers the files that passed; one is read again when its size or modification time has
+    changed. Where this folder cannot be read or written, files are only read more often.
     """
     files = {path: path.absolute() for path in expected}
     known_file = memory / f"{hashlib.sha256(repr(sorted(map(str, files.values()))).encode()).hexdigest()[:32]}.json"
@@ -44,7 +44,7 @@ def verify(expected: Mapping[Path, str], memory: Path) -> Verified:
 
 
 def stamp(path: Path) -> tuple[int, ...]:
-    """(bytes, nanoseconds of the last change); empty where there is no such file."""
+    """(size in bytes, modification time in nanoseconds); empty where there is no such file."""
     try:
         found = path.stat()
     except OSError:
@@ -61,7 +61,7 @@ def recall(file: Path) -> dict[str, list]:
 
 
 def remember(file: Path, right: dict[str, list]) -> None:
-    """Whole or not at all; where the folder cannot be written, nothing is remembered."""
+    """Write a memory, whole or not at all; where the folder cannot be written, nothing is remembered."""
     side = file.with_name(f".{file.name}-{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

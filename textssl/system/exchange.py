@@ -1,4 +1,4 @@
-"""Two names of a file system change places in one step, so that at every moment both lead to something whole."""
+"""Two names in a file system change places in one step, so that at every moment both lead to something whole."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
-HERE = -100  # AT_FDCWD: paths are as usual
+HERE = -100  # AT_FDCWD: paths are resolved as usual
 UNKNOWN = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}  # to this kernel, or to this file system
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Whether two files or folders have changed places; False, and nothing is changed, where this cannot be done."""
+    """Exchange two files or folders; False, with nothing changed, where this is not supported. Raises OSError."""
     rename = renameat2()
     if rename is None:
         return False
@@ -28,7 +28,7 @@ def exchange(first: Path, second: Path) -> bool:
 
 @functools.cache
 def renameat2() -> Callable[[bytes, bytes], int] | None:
-    """The system call, which gives an error number or 0; None where the C library has no such function."""
+    """The system call, which returns an error number or 0; None where the C library has no such function."""
     import ctypes
 
     try:

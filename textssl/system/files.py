@@ -1,4 +1,4 @@
-"""Where results are written: looked at before the work, and there whole or not at all afterwards."""
+"""Where results are written: checked before the work, and there whole or not at all after it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from textssl.system.exchange import exchange
 from textssl.system.interrupts import undone
 from textssl.system.lock import hold, lock_file
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # which come of writing alone
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # errors that only writing causes
 RUST_ERROR = re.compile(r"\bos error (\d+)\b|\bcode: (\d+)")  # of safetensors and tokenizers, which raise no OSError
 KINDS = {  # what a result cannot replace
     stat.S_IFIFO: "a pipe",
@@ -30,10 +30,10 @@ KINDS = {  # what a result cannot replace
 
 
 def check_output(path: str | Path, inputs: Iterable[str | Path] = (), *, name: str = "--out") -> Path:
-    """UserError where a result file cannot or must not be written, before the work; leaves nothing behind.
+    """UserError, before the work, where a result file cannot or must not be written; leaves nothing behind.
 
-    inputs: what the command reads; of a folder all files in it count, and names of samples or data sets that are no
-    paths do not. name: of the option or key that gave the path. Returns the path.
+    inputs: what the command reads; all files in a folder count, names of samples and hub data sets do not. name: of the
+    option or key that gave the path. Returns the path.
     """
     path = Path(path)
     place = _place(path)
@@ -55,7 +55,7 @@ def check_output(path: str | Path, inputs: Iterable[str | Path] = (), *, name: s
 
 @contextmanager
 def held_output(path: str | Path, inputs: Iterable[str | Path] = (), *, name: str = "--out") -> Iterator[Path]:
-    """A result file that this command alone writes while the block runs; checked as by `check_output` before."""
+    """A result file that only this command writes while the block runs; first checked as by `check_output`."""
     check_output(path, inputs, name=name)
     with hold(lock_file(_place(path)), f"{name} {path}", name):
         yield Path(path)
@@ -64,7 +64,7 @@ def held_output(path: str | Path, inputs: Iterable[str | Path] = (), *, name: st
 def check_folder(path: str | Path, own: Sequence[str], mark: str, *, name: str = "--out") -> Path:
     """UserError where a result folder cannot be made, or would take the place of files that its command did not make.
 
-    own: patterns of the files, seen from the folder, that an earlier result may hold. mark: the one that it must hold.
+    own: patterns, relative to the folder, of the files that an earlier result may hold. mark: a file that it must hold.
     """
     path = Path(path)
     check_place(path, name=name)
@@ -81,9 +81,9 @@ def check_folder(path: str | Path, own: Sequence[str], mark: str, *, name: str =
 
 
 def check_place(path: str | Path, *, name: str = "--out") -> None:
-    """UserError where nothing can be made under a path: read-only, no permission, too long a name, a file in the way.
+    """UserError where nothing can be made at a path: read-only, no permission, too long a name, a file in the way.
 
-    Tries it, in a scratch folder that is removed again.
+    This is tried out in a scratch folder, which is removed again.
     """
     place = _place(path)
     nearest = next((folder for folder in place.parents if os.path.exists(folder)), place)
@@ -99,7 +99,7 @@ def check_place(path: str | Path, *, name: str = "--out") -> None:
 
 
 def expanded(path: str | Path) -> str:
-    """A path with the home folder in the place of `~` or `~USER` at its beginning. Raises UserError."""
+    """A path with `~` or `~USER` at its beginning replaced by the home folder. Raises UserError."""
     text = str(path)
     if not text.startswith("~"):
         return text
@@ -113,17 +113,17 @@ def expanded(path: str | Path) -> str:
 
 @contextmanager
 def written_file(path: str | Path) -> Iterator[Path]:
-    """A name beside `path` to write a file under; flushed and renamed to path when the block ends without an error.
+    """A temporary file beside `path`, which is flushed and renamed to path if the block ends without an error.
 
-    A link is followed. What the operating system refuses to write becomes a UserError with path and reason, and
-    nothing is left.
+    A link is followed. If the operating system refuses to write it, UserError gives path and reason, and nothing is
+    left behind.
     """
     place = _place(path)
     aside = _aside(place, "new")
     with writing(path, aside):
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            aside.unlink(missing_ok=True)  # of a killed writer
+            aside.unlink(missing_ok=True)  # left by a killed writer
             aside.touch()
             mode = stat.S_IMODE(aside.stat().st_mode)
             with undone(aside.unlink):
@@ -138,9 +138,9 @@ def written_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(prefix: str = "textssl-", place: str | Path | None = None) -> Iterator[Path]:
-    """A folder that is gone after the block, however the program ends (but by SIGKILL).
+    """A folder that is removed after the block, however the program ends (except by SIGKILL).
 
-    place: where it is made; None: where temporary files belong.
+    place: where it is made; None: the system's folder for temporary files.
     """
     with (
         tempfile.TemporaryDirectory(prefix=prefix, dir=place) as folder,
@@ -150,7 +150,7 @@ def scratch_folder(prefix: str = "textssl-", place: str | Path | None = None) ->
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write a file of UTF-8 text, whole or not at all; what UTF-8 has no bytes for (names of files) is escaped."""
+    """Write a file of UTF-8 text, whole or not at all; what UTF-8 cannot encode (in file names) is escaped."""
     with written_file(path) as aside:
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return Path(path)
@@ -158,11 +158,11 @@ def write_text(path: str | Path, text: str) -> Path:
 
 @contextmanager
 def written_folder(path: str | Path) -> Iterator[Path]:
-    """An empty folder beside `path`; it takes the place of path when the block ends without an error.
+    """An empty folder beside `path`, which takes the place of path if the block ends without an error.
 
-    Its files get the mode that the umask says. What an interrupted earlier run left is removed first. A second writer
-    to the same place gets a UserError, and so does whoever writes where the operating system refuses it. A path that is
-    there already is replaced, and a link followed: whether it may be is for the caller to ask before.
+    Its files get the mode that the umask prescribes. What an interrupted earlier run left is removed first. Raises
+    UserError where another process writes to the same place or the operating system refuses to write. An existing path
+    is replaced, and a link followed: the caller has to check before that it may be (`check_folder`).
     """
     place = _place(path)
     side = _aside(place, "partial")
@@ -180,10 +180,10 @@ def written_folder(path: str | Path) -> Iterator[Path]:
 
 
 def put(side: Path, place: Path) -> None:
-    """Give a folder that was made aside its name; at every moment that name leads to the old folder or the new one.
+    """Move a folder that was made aside into place; at every moment the name leads to the old folder or the new one.
 
-    Where the file system cannot exchange two names there is a moment between two renames: the old folder is then
-    `.NAME.replaced`, and comes back with the next writer if the new one did not come. In the end the old one goes.
+    If the file system cannot exchange two names, there is a moment between two renames in which the old folder is
+    `.NAME.replaced`; the next writer restores it if the new one did not follow. In the end the old one is removed.
     """
     old = side
     if not os.path.lexists(place):
@@ -198,7 +198,7 @@ def put(side: Path, place: Path) -> None:
 
 @contextmanager
 def writing(path: str | Path, *asides: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write `path`, or what is made aside for it, into a UserError."""
+    """Turn the operating system's refusal to write `path`, or what is made aside for it, into a UserError."""
     try:
         yield
     except Exception as error:
@@ -209,14 +209,14 @@ def writing(path: str | Path, *asides: Path) -> Iterator[None]:
 
 
 def refusal(error: Exception, place: Path, *asides: Path) -> str | None:
-    """The reason where an error says that the disk took no more, or is about place, a folder above it or an aside."""
+    """The reason, if an error means a full disk or is about place, a folder above it or an aside; else None."""
     if not isinstance(error, OSError):
         found = RUST_ERROR.search(str(error))
         code = int(found[1] or found[2]) if found else None
         return os.strerror(code) if code in NO_ROOM else None
     if error.errno in NO_ROOM:
         return error.strerror or os.strerror(error.errno)
-    if error.errno is None and "requested and" in str(error):  # numpy's words for a short write
+    if error.errno is None and "requested and" in str(error):  # numpy's message for a short write
         return os.strerror(errno.ENOSPC)
     file = error.filename
     if not isinstance(file, str | bytes):
@@ -227,7 +227,7 @@ def refusal(error: Exception, place: Path, *asides: Path) -> str | None:
 
 
 def settle(folder: Path) -> None:
-    """Give all files of a new folder the mode that the umask says (safetensors writes 0600), and flush them."""
+    """Give all files of a new folder the mode that the umask prescribes (safetensors writes 0600), and flush them."""
     mode = stat.S_IMODE(folder.stat().st_mode) & 0o666  # of a folder that was just made
     for file in (*folder.rglob("*"), folder):
         if file.is_symlink():
@@ -250,7 +250,7 @@ def flush(path: Path) -> None:
 
 
 def _place(path: str | Path) -> Path:
-    """Where a path ends, links followed."""
+    """Where a path leads, with links resolved."""
     return Path(os.path.realpath(path))
 
 
@@ -259,7 +259,7 @@ def _aside(place: Path, ending: str) -> Path:
 
 
 def _clean(place: Path, side: Path) -> None:
-    """Remove side folders; what was there before comes back where the new folder did not get into its place."""
+    """Remove side folders; the old folder is restored if the new one did not take its place."""
     old = _aside(place, "replaced")
     if old.exists() and not place.exists():
         old.rename(place)

@@ -1,4 +1,4 @@
-"""What the processor and the GPU compute fast in, by what they say they have, never by timings."""
+"""The formats that processor and GPU compute fast in, by the features that they report, never by timings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NATIVE_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # processor f
 
 
 def bfloat16_feature() -> str | None:
-    """The feature of the processor that computes in bfloat16; emulated, it is 50 to 100 times slower than float32."""
+    """The processor feature for bfloat16, or None; emulated bfloat16 is 50 to 100 times slower than float32."""
     abilities = torch.cpu.get_capabilities()
     return next((name for name in NATIVE_BFLOAT16 if abilities.get(name)), None)
 

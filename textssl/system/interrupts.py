@@ -1,9 +1,9 @@
-"""SIGINT, SIGTERM and SIGHUP end a command soon, wherever it is, and leave nothing half made.
+"""SIGINT, SIGTERM and SIGHUP end a command soon, whatever it is doing, and leave nothing half made.
 
 A signal raises `Interrupted` in the main thread, so that every `finally` between there and the command line does its
-work. Python runs a handler only between two of its own instructions, though, and one call of a library may take
-minutes: a second thread hears of the signal at once, and where the program has not ended when its time is over, undoes
-what was registered with `undone` and ends it.
+work. But Python runs a handler only between two of its own instructions, and a single call of a library may take
+minutes: so a second thread learns of the signal at once and, if the program has not ended UNWINDING_SECONDS later,
+undoes what was registered with `undone` and ends the process.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from types import FrameType
 from typing import Any, NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-UNWINDING_SECONDS = 1.2  # for the way out of the main thread, and of the interpreter
+UNWINDING_SECONDS = 1.2  # for the main thread to unwind, and the interpreter to exit
 SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interrupted(BaseException):
-    """A signal asked for the end. Like KeyboardInterrupt no Exception, which somebody might take for an error."""
+    """A signal asked for the end. Like KeyboardInterrupt no Exception, so that no handler of errors catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -34,7 +34,7 @@ class Interrupted(BaseException):
 
     @property
     def code(self) -> int:
-        """The exit code, as shells have it."""
+        """The exit code, by the convention of shells."""
         return 128 + self.number
 
 
@@ -43,7 +43,7 @@ _undo: list[Callable[[], object]] = []
 
 @contextmanager
 def undone(undo: Callable[[], object]) -> Iterator[None]:
-    """While the block runs, `undo` is what must still be done if the program has to end in the middle of it."""
+    """While the block runs, `undo` is called if the program has to be ended in the middle of it."""
     _undo.append(undo)
     try:
         yield
@@ -55,8 +55,8 @@ def undone(undo: Callable[[], object]) -> Iterator[None]:
 def ending_on_signals() -> Iterator[None]:
     """Within the block the first signal of ENDING raises Interrupted; later ones find the program on its way out.
 
-    A signal that was ignored before, as SIGHUP under nohup, stays ignored. Whoever sets another handler meanwhile
-    (`StopSignals`) has the signal. For the main program: once a signal has come, the process will end.
+    A signal that was ignored before, as SIGHUP under nohup, stays ignored. If another handler is set meanwhile
+    (`StopSignals`), that one gets the signal. For the main program: once a signal has come, the process will end.
     """
     global _ending
     if threading.current_thread() is not threading.main_thread():
@@ -72,7 +72,7 @@ def ending_on_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        if not ending.under_way:  # else its thread waits for the end
+        if not ending.under_way:  # if it is, its thread is about to end the process
             signal.set_wakeup_fd(earlier)
             for number in heard:
                 signal.signal(number, before[number])
@@ -83,7 +83,7 @@ def ending_on_signals() -> Iterator[None]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """As ending_on_signals, for a command: says what ended it, and ends the process with 128 + the signal's number."""
+    """As ending_on_signals, for a command: says what ended it, and exits with code 128 + the signal's number."""
     if _ending is not None:
         yield
         return
@@ -95,7 +95,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def leave(number: int) -> NoReturn:
-    """End a program that has found its way out, without the seconds in which an interpreter takes itself apart."""
+    """End a program that has unwound, without the seconds that the interpreter takes to shut down."""
     with suppress(OSError):
         os.write(2, f"{words(number)}\n".encode())
     for stream in (sys.stdout, sys.stderr):
@@ -106,7 +106,7 @@ def leave(number: int) -> NoReturn:
 
 
 class Ending:
-    """The handler of the signals, and the thread that sees to it that the end comes."""
+    """The handler of the signals, and the thread that makes sure that the process ends."""
 
     def __init__(self) -> None:
         self.under_way = False
@@ -121,7 +121,7 @@ class Ending:
             raise Interrupted(number)
 
     def unraisable(self, lost: Any) -> None:
-        """What a `__del__` raised: Interrupted is no fault to be printed, and the other thread ends the program."""
+        """A hook for what a `__del__` raised: Interrupted is not reported; the other thread ends the program."""
         if not isinstance(lost.exc_value, Interrupted):
             self.reported(lost)
 
@@ -138,7 +138,7 @@ _ending: Ending | None = None
 
 
 class _Forks:
-    """What ends a forked child, a loader worker say, is not for its parent's ears: not even in its first moment."""
+    """A signal to a forked child, such as a loader worker, must not reach its parent, even right after the fork."""
 
     def __init__(self) -> None:
         self.mask: set[int] | None = None
@@ -178,5 +178,5 @@ def end_now(number: int) -> NoReturn:
 
 
 def words(number: int) -> str:
-    """What a command says at its end."""
+    """What a command says when a signal has ended it."""
     return f"stopped by {signal.Signals(number).name}"

@@ -1,7 +1,7 @@
-"""What a configuration of `accelerate launch` asks for, as `train.shard`; what the engine does not have is refused.
+"""What a configuration of `accelerate launch` asks for, as `train.shard`; what textssl does not support is refused.
 
-`accelerate launch --config_file FILE` hands its settings on in the environment (Accelerate 1.15: ACCELERATE_USE_*,
-FSDP_*, PARALLELISM_CONFIG_*). Where a plugin is on, they are read here, once; nothing else of them reaches a run.
+`accelerate launch --config_file FILE` passes its settings on in the environment (Accelerate 1.15: ACCELERATE_USE_*,
+FSDP_*, PARALLELISM_CONFIG_*). If a plugin is on, they are read here, once; nothing else of them affects a run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PREFIXES = "ACCELERATE_", "FSDP_", "PARALLELISM_CONFIG_"
 STRATEGIES = "FULL_SHARD", "SHARD_GRAD_OP", "NO_SHARD", "HYBRID_SHARD", "HYBRID_SHARD_ZERO2"  # numbered from 1
 OTHER_ENGINES = {"DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}
 OTHER_DIMENSIONS = {"TP": "tensor", "CP": "context", "SP": "sequence"}
-UNUSED = {  # setting of Accelerate -> its value that asks for nothing, and the key that decides instead
+UNUSED = {  # setting of Accelerate -> the value by which it asks for nothing, and the key that decides instead
     "ACCELERATE_MIXED_PRECISION": ("no", "train.precision"),
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1", "train.micro_batch_size"),
     "ACCELERATE_GRADIENT_CLIPPING": ("none", "train.max_grad_norm"),
@@ -26,9 +26,10 @@ UNUSED = {  # setting of Accelerate -> its value that asks for nothing, and the 
 
 
 def asked_shard(environment: Mapping[str, str] = os.environ) -> Shard | None:
-    """How parameters lie over the processes, as Accelerate's configuration says; None where it does not say.
+    """How parameters are sharded over processes by Accelerate's configuration; None where it does not say.
 
-    Raises UserError, naming the setting, for what textssl does not have.
+    A number of processes that share one copy of the parameters, or "all". Raises UserError, naming the setting, for
+    what textssl does not support.
     """
 
     def is_on(name: str) -> bool:
@@ -59,7 +60,7 @@ def check_fsdp(environment: Mapping[str, str], is_on: Callable[[str], bool]) -> 
 
 
 def shard_of_strategy(environment: Mapping[str, str]) -> Shard:
-    """Of an FSDP plugin without a mesh of its own."""
+    """The sharding that an FSDP plugin without a mesh of its own asks for. Raises UserError."""
     given = environment.get("FSDP_SHARDING_STRATEGY", STRATEGIES[0]).upper()
     strategy = STRATEGIES[int(given) - 1] if given in map(str, range(1, len(STRATEGIES) + 1)) else given
     gathers_again = environment.get("FSDP_RESHARD_AFTER_FORWARD", "true").upper() in ("TRUE", "1", *STRATEGIES[:1])
@@ -73,11 +74,11 @@ def shard_of_strategy(environment: Mapping[str, str]) -> Shard:
         raise refusal("FSDP_RESHARD_AFTER_FORWARD", environment, wanted)
     if strategy == "FULL_SHARD":
         return "all"
-    return int(environment.get("LOCAL_WORLD_SIZE", "1"))  # within a host, copied from host to host
+    return int(environment.get("LOCAL_WORLD_SIZE", "1"))  # sharded within a host, replicated across hosts
 
 
 def shard_of_mesh(environment: Mapping[str, str]) -> Shard:
-    """Of a parallelism_config: groups that shard, times their copies."""
+    """The sharding that a parallelism_config asks for: the size of a group that shards. Raises UserError."""
 
     def size(name: str) -> int:
         given = environment.get(f"PARALLELISM_CONFIG_{name}_SIZE", "1")
@@ -106,7 +107,7 @@ def refusal(name: str, environment: Mapping[str, str], wanted: str, missing: str
 
 
 def unused_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """A line for each setting of Accelerate's that asks for something and does nothing here."""
+    """A line for each setting of Accelerate that asks for something and has no effect here."""
     return [
         f"{name}={environment[name]} (Accelerate's) does nothing here: {key} decides"
         for name, (nothing, key) in UNUSED.items()

@@ -1,9 +1,8 @@
-"""One job at a time on a place: a lock that names its holder, and that a dead process does not hold.
+"""One job at a time in a place: a lock that names its holder and does not outlive its process.
 
-The kernel's flock decides wherever it is to be trusted: it goes with its process, however that ended. The lock file
-says who holds it (host, process, since when, command). That decides where the kernel's word is not enough, on network
-file systems: a holder on this machine is alive while its process is there, one on another while it keeps touching the
-file.
+The kernel's flock decides wherever it can be trusted: it is released with its process, however that ends. The lock file
+says who holds it (host, process, since when, command). This decides where flock is not enough, on network file systems:
+a holder on this machine is alive while its process exists, one on another machine while it keeps touching the file.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from textssl.system.lock_holder import Holder, holder_of, is_alive, read_holder,
 
 NAME = ".textssl.lock"  # inside a folder; `.FILE.textssl.lock` beside a file or a folder that appears whole
 HEARTBEAT_SECONDS = 5.0
-SETTLE_SECONDS = 0.5  # in which two that took the lock at once see each other, where the kernel does not part them
+SETTLE_SECONDS = 0.5  # in which two that took the lock at once see each other, where flock does not decide
 ATTEMPTS = 10
 
 
 class Held(Exception):
-    """Somebody else has the lock; `holder` where the file says who."""
+    """Another process has the lock. holder: who, if the file says so."""
 
     def __init__(self, holder: Holder | None) -> None:
         super().__init__(str(holder or "another process"))
@@ -37,7 +36,7 @@ class Held(Exception):
 
 
 class Lock:
-    """A lock that this process holds, from its making (Held where another does) until `release`."""
+    """A lock that this process holds from its construction until `release`. Raises Held where another has it."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.owner = file, this_process()
@@ -53,7 +52,7 @@ class Lock:
                 kernel = try_kernel(handle)
                 if kernel is False:
                     raise Held(read_holder(handle))
-                if not is_at(handle, self.file):  # its last holder removed it while we opened it
+                if not is_at(handle, self.file):  # its last holder removed it while it was being opened
                     os.close(handle)
                     continue
                 left = read_holder(handle)
@@ -88,11 +87,11 @@ class Lock:
 
     def _beat(self) -> None:
         while not self.ended.wait(HEARTBEAT_SECONDS):
-            with suppress(OSError):  # a file system that is away for a while
+            with suppress(OSError):  # a network file system may be unavailable for a while
                 os.utime(self.handle)
 
     def release(self) -> None:
-        """Give the lock up and remove its file; whoever has opened the file meanwhile sees that it is no more."""
+        """Give up the lock and remove its file; whoever has opened the file meanwhile notices that it is gone."""
         HELD.discard(self)
         self.stop_heartbeat()
         with suppress(OSError):
@@ -120,12 +119,12 @@ def _forget() -> None:
     HELD.clear()
 
 
-# A forked child (a loader worker) must not keep the lock when its parent has died, nor be forked off a thread.
+# A forked child (a loader worker) must not keep the lock after its parent has died, nor fork while a thread runs.
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forget)
 
 
 def try_kernel(handle: int) -> bool | None:
-    """Whether flock gave us the file; None where the file system knows no locks."""
+    """Whether flock gave us the lock; None where the file system does not support it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -136,7 +135,7 @@ def try_kernel(handle: int) -> bool | None:
 
 
 def is_at(handle: int, file: Path) -> bool:
-    """Whether an open file is still the one of that name."""
+    """Whether an open file is still the one at this path."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(file))
     except OSError:
@@ -144,7 +143,7 @@ def is_at(handle: int, file: Path) -> bool:
 
 
 def check_free(file: Path, what: str, option: str) -> None:
-    """UserError where somebody holds that lock now; nothing is made."""
+    """UserError where another process holds the lock of that file now; what, option: as in `hold`. Leaves no file."""
     if file.is_file():
         try:
             Lock(file).release()
@@ -154,10 +153,10 @@ def check_free(file: Path, what: str, option: str) -> None:
 
 @contextmanager
 def hold(file: Path, what: str, option: str) -> Iterator[None]:
-    """Hold the lock of that file while the block runs; folders made for it go again where nothing came into them.
+    """Hold the lock of that file while the block runs; folders made for it are removed if they are still empty.
 
-    what: how errors call the place. option: what the user may choose differently. Raises UserError where another
-    process holds it, or the file cannot be made.
+    what: the place in error messages. option: what the user can choose differently. Raises UserError where another
+    process holds the lock, or the file cannot be made.
     """
     made: list[Path] = []
     lock: Lock | None = None
@@ -170,7 +169,7 @@ def hold(file: Path, what: str, option: str) -> Iterator[None]:
             except Held as held:
                 raise UserError(in_use(what, held.holder, option)) from None
             except OSError as error:
-                gone = isinstance(error, FileNotFoundError)  # the folder, with its last holder
+                gone = isinstance(error, FileNotFoundError)  # the folder was removed by its last holder
                 if not gone or attempt == ATTEMPTS - 1:
                     raise UserError(f"{what} cannot be written: {error.strerror or error}") from None
         assert lock is not None

@@ -1,4 +1,4 @@
-"""Who holds a lock, as its file says, and whether that process may still be at work."""
+"""Who holds a lock, by its file, and whether that process may still be running."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-DEAD_AFTER_SECONDS = 60.0  # without a heartbeat, on another machine
+DEAD_AFTER_SECONDS = 60.0  # without a heartbeat, where the process cannot be looked up
 COMMAND_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
 class Machine:
-    """host: its name, for people. boot: the same for all containers of one running kernel. processes: the namespace
-    in which process ids mean something."""
+    """host: its name, for messages. boot: the same for all containers of one running kernel. processes: the namespace
+    in which process ids are valid."""
 
     host: str
     boot: str
@@ -27,7 +27,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who has a lock, as its file says. started: of the process, in clock ticks since boot. token: unlike any other."""
+    """Who has a lock, by its file. started: when the process did, in clock ticks since boot. token: a unique one."""
 
     host: str
     boot: str
@@ -72,7 +72,7 @@ def this_process() -> Holder:
 
 
 def read_holder(handle: int) -> Holder | None:
-    """What a lock file says; None where it says nothing (yet)."""
+    """The holder that a lock file names; None where it names none (yet)."""
     try:
         return Holder(**json.loads(os.pread(handle, 2**16, 0)))
     except (ValueError, TypeError):
@@ -91,18 +91,18 @@ def holder_of(file: Path) -> Holder | None:
 
 
 def is_alive(holder: Holder, handle: int, file: Path, *, kernel: bool) -> bool:
-    """Whether a holder that a lock file names may still work. kernel: flock has just given us this file."""
+    """Whether the holder named in a lock file may still be running. kernel: whether flock just gave us the lock."""
     here = this_machine()
     if holder.boot == here.boot:
         if kernel:
-            return False  # or flock would not have
+            return False  # a live holder would still have it
         if holder.processes == here.processes and holder.started is not None:
             return process_started(holder.pid) == holder.started
     return file_system_time(file) - os.fstat(handle).st_mtime < DEAD_AFTER_SECONDS
 
 
 def file_system_time(file: Path) -> float:
-    """Now, by the clock that gives the files there their times."""
+    """The time now, by the clock of the file system that `file` is on."""
     probe = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
     probe.touch()
     try:

@@ -1,7 +1,7 @@
-"""What a command is at: a bar where somebody watches a terminal, elsewhere a line whenever it was silent for long.
+"""What a command is doing: a progress bar on a terminal, elsewhere a line whenever it has been silent for long.
 
-Every piece of work that may take long runs inside `working`. A thread speaks for the innermost piece, so that a fit
-inside a library, which calls nobody back, is no silence either.
+Every piece of work that may take long runs inside `working`. A thread reports on the innermost one, so that a call of
+a library without callbacks is not silent either.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-EVERY_SECONDS = 20.0  # of silence; with what a line waits for, 30 are never reached
-WAIT_SECONDS = 1.0  # between two looks
+EVERY_SECONDS = 20.0  # of silence before a line; with all delays it stays below 30
+WAIT_SECONDS = 1.0  # between two checks
 
-_works: list[Work] = []  # that are under way, the innermost last
+_works: list[Work] = []  # under way, the innermost last
 _speaker: Speaker | None = None
-_spoken = 0.0  # when something was said last, by the monotonic clock
-_lines: set[str] = set()  # that were said once
+_spoken = 0.0  # when the last line was printed, by the monotonic clock
+_lines: set[str] = set()  # printed by say_once
 _quiet = False
 
 
 class Work:
     """A piece of work under way.
 
-    words: what it is. total: of `unit`, how many there are, if that is known. figures: what else there is to say;
-    describe: asked for that instead, only when a line is due.
+    words: what it is. total: the number of `unit`, if it is known. figures: further text for the bar or line. describe:
+    gives that text instead, and is called only when a line is due.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class Work:
             self.task = bar.add_task(words, total=total, figures="")
 
     def advance(self, count: float = 1, figures: str | None = None) -> None:
-        """So many more are done."""
+        """`count` more units are done."""
         self.at(self.done + count, figures)
 
     def at(self, done: float, figures: str | None = None) -> None:
-        """So many are done."""
+        """`done` units are done in all."""
         self.done = done
         self.figures = self.figures if figures is None else figures
         if self.bar is not None:
             self.bar.update(self.task, completed=done, figures=self.figures or self.counted())
 
     def say(self, words: str) -> None:
-        """Another name for what is being done."""
+        """Change the description of the work."""
         self.words = words
         if self.bar is not None:
             self.bar.update(self.task, description=words)
@@ -65,7 +65,7 @@ class Work:
         return f"{self.done:,.0f}{f' of {self.total:,.0f}' if self.total else ''} {self.unit}"
 
     def line(self) -> str:
-        """What there is to say now."""
+        """The line to print now."""
         figures = self.describe() if self.describe is not None else self.figures or self.counted()
         seconds = int(time.monotonic() - self.started)
         return f"{self.words}: {figures}{', ' if figures else ''}{seconds // 60}m{seconds % 60:02d}s so far"
@@ -82,8 +82,8 @@ def working(
 ) -> Iterator[Work]:
     """A piece of work for the time of the block.
 
-    bar: whether a bar is drawn, where standard error is a terminal; by default where there is a unit to count. Of
-    several processes the first one speaks.
+    bar: whether to draw a bar if standard error is a terminal; by default if there is a unit to count. Of several
+    processes only the first prints lines.
     """
     drawn = None
     watched = sys.stderr.isatty() and not any(work.bar for work in _works)
@@ -112,13 +112,13 @@ def _bar() -> Progress:
 
 
 def said() -> None:
-    """Something was printed: the next line is not due for EVERY_SECONDS."""
+    """Note that something was printed: the next line is due in EVERY_SECONDS."""
     global _spoken
     _spoken = time.monotonic()
 
 
 def say_once(line: str) -> None:
-    """A line on standard error, where the first process has not said it before."""
+    """Print a line on standard error, once, and of several processes only in the first."""
     from textssl.system.terminal import Terminal  # here, as `textssl --help` needs none of it
 
     if line not in _lines and not _silent():
@@ -145,18 +145,18 @@ def end(work: Work) -> None:
 
 
 def silence() -> None:
-    """From now on this process says nothing: another one does."""
+    """From now on this process prints no lines, as another one does."""
     global _quiet
     _quiet = True
 
 
 def _silent() -> bool:
-    """Whether this is one of several processes and not the first."""
+    """Whether this process was silenced, or is one of several and not the first."""
     return _quiet or (os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1")
 
 
 class Speaker:
-    """The thread that says a line when one is due."""
+    """The thread that prints a line when one is due."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
@@ -175,13 +175,13 @@ class Speaker:
 
 
 def speak() -> None:
-    """Say what the innermost work is at, unless its bar shows that."""
+    """Print what the innermost work is doing, unless a bar shows it."""
     for work in reversed(_works[:]):
         if work.bar is not None:
             return
         try:
             line = work.line()
-        except (RuntimeError, LookupError):  # read while another thread changed it: the next look will do
+        except (RuntimeError, LookupError):  # read while another thread changed it: the next check will do
             return
         said()
         from textssl.system.terminal import Terminal
@@ -210,5 +210,5 @@ def _forget() -> None:
     _speaker = None
 
 
-# A process must not be forked while it has this thread, and a forked one (a loader worker) says nothing.
+# A process must not fork while it has this thread, and a forked one (a loader worker) prints nothing.
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forget)

@@ -1,4 +1,4 @@
-"""Standard output and error that end no command: whatever becomes of what is printed, results are written."""
+"""Standard output and error that never end a command: results are written whatever becomes of what is printed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 import sys
 from typing import TextIO
 
-UNREAD = (errno.EPIPE, errno.EBADF)  # nobody wants to read on: no fault of the command
+UNREAD = (errno.EPIPE, errno.EBADF)  # nobody is reading any more: no fault of the command
 
 
 class Stream(io.FileIO):
-    """A file descriptor to write to. What it refuses is lost, and the first reason is kept in `refusal`."""
+    """A file descriptor to write to. What it refuses is lost, and the first error is kept in `refusal`."""
 
     refusal: OSError | None = None
 
@@ -26,16 +26,16 @@ class Stream(io.FileIO):
 
 
 def secure() -> list[Stream]:
-    """Put streams that end no command in the place of the two standard ones; returns those that were replaced.
+    """Replace the two standard streams by ones that never end a command; returns the new ones.
 
-    What an encoding cannot write comes out escaped. A descriptor that was closed leads nowhere, so that no file of ours
-    gets its number. Streams that are no plain files (under pytest, in notebooks) are left as they are.
+    What an encoding cannot write comes out escaped. A descriptor that was closed is opened on the null device, so that
+    no file of ours gets its number. Streams other than plain files (under pytest, in notebooks) are left as they are.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
     secured = []
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:  # it was closed when Python started
@@ -51,7 +51,7 @@ def secure() -> list[Stream]:
 
 
 def raw_of(stream: TextIO) -> object:
-    """What a text stream writes to in the end; with PYTHONUNBUFFERED there is no buffer before it."""
+    """What a text stream finally writes to; with PYTHONUNBUFFERED there is no buffer in between."""
     return getattr(stream.buffer, "raw", stream.buffer)
 
 
@@ -72,7 +72,7 @@ def flush() -> None:
 
 
 def refusals(secured: list[Stream]) -> list[str]:
-    """Why what was printed did not arrive, where that is a fault: a full disk, not a reader that has gone."""
+    """Why printed text did not arrive, if that is a fault: a full disk, but not a reader that has gone."""
     flush()
     found = [raw.refusal for raw in secured if raw.refusal is not None and raw.refusal.errno not in UNREAD]
     return [f"{os.strerror(error.errno or errno.EIO)}" for error in found]

@@ -1,8 +1,8 @@
-"""Subprocesses that each hold something heavy: requests go out, answers come back.
+"""Subprocesses that each hold something heavy, such as a model: requests go out, answers come back.
 
-Plain ones that speak pickle over pipes, rather than multiprocessing: they import nothing of the caller's main module
+Plain ones that exchange pickles over pipes, not multiprocessing: they import nothing of the caller's main module
 (so a script needs no `if __name__ == "__main__"`), share no thread pool, and end by themselves when the parent is gone,
-however it went.
+however it ended.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from typing import Any, Self
 from textssl.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the package
-PARENT_SECONDS = 0.5  # between two looks at whether it is there
+PARENT_SECONDS = 0.5  # between two checks that it is alive
 END_SECONDS = 10  # from a broken answer to the end of a process that dies
 
 
 def interpreter() -> list[str]:
-    """A command that runs the code which follows as `-c CODE`, with nothing of the current folder in its way."""
+    """The start of a command that runs `-c CODE` without the current folder on the import path."""
     return [sys.executable, "-P"]
 
 
 class Helper:
     """One subprocess.
 
-    what: how errors call it, e.g. "an encoder process". module: its `serve` function, which calls `answer_requests`,
-    runs there. first: the request from which it prepares itself. environment: variables beside the caller's own.
+    what: its name in errors, e.g. "an encoder process". module: its `serve` function, which calls `answer_requests`,
+    runs there. first: the request from which it prepares itself. environment: variables added to the caller's own.
     """
 
     def __init__(self, what: str, module: str, first: Any, environment: Mapping[str, str]) -> None:
@@ -54,12 +54,12 @@ class Helper:
 
     def send(self, request: Any) -> None:
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # what there is to say about it, the answer says
+        with suppress(BrokenPipeError):  # the process has ended: `answer` says why
             pickle.dump(request, self.process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
             self.process.stdin.flush()
 
     def answer(self) -> Any:
-        """What the process has to say to the oldest thing it was sent. Raises UserError as it did there."""
+        """The answer to the oldest request. Raises UserError if it did there, RuntimeError for any other failure."""
         assert self.process.stdout is not None
         try:
             kind, value = pickle.load(self.process.stdout)
@@ -72,7 +72,7 @@ class Helper:
         return value
 
     def end(self) -> str:
-        """What became of a process whose answer could not be read."""
+        """What happened to a process whose answer could not be read, in words."""
         try:
             code = self.process.wait(timeout=END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -82,7 +82,7 @@ class Helper:
 
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.kill()  # it holds nothing that is not with us already
+        self.process.kill()  # it holds nothing that is still needed
         self.process.wait()
         with suppress(BrokenPipeError):  # the flush of what a killed process had not read
             self.process.stdin.close()
@@ -90,7 +90,7 @@ class Helper:
 
 
 class Pool:
-    """Helpers that share requests. `prepared` are their answers to the first one; raises what these raise."""
+    """Helpers that share requests. `prepared`: their answers to the first one; raises what `Helper.answer` raises."""
 
     def __init__(self, helpers: Sequence[Helper]) -> None:
         self.helpers = helpers
@@ -105,7 +105,7 @@ class Pool:
             self.idle.put(helper)
 
     def submit(self, request: Any) -> Future[Any]:
-        """The answer of the first helper that is idle."""
+        """The answer to a request, from the first helper that is idle."""
         return self.threads.submit(self._ask, request)
 
     def _ask(self, request: Any) -> Any:
@@ -135,7 +135,7 @@ def answer_requests(prepare: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) 
 
     prepare: the first request -> its answer, and the function that answers all others.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not mix with the replies
@@ -163,7 +163,7 @@ def answer_requests(prepare: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) 
 
 
 def end_with(parent: int) -> None:
-    """End this process soon after its parent, in the middle of an answer too."""
+    """End this process soon after its parent, even in the middle of an answer."""
     while os.getppid() == parent:
         time.sleep(PARENT_SECONDS)
     os._exit(1)

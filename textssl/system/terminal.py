@@ -1,4 +1,4 @@
-"""A rich console on which data is data."""
+"""A rich console that prints data verbatim."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from textssl.errors import printable
 
 
 class Terminal(Console):
-    """Prints strings as they are, not as rich's markup or names of emoji, and nothing that would steer the terminal.
+    """Prints strings as they are, not as rich's markup or emoji codes, with control characters made harmless.
 
-    That holds for texts in tables and titles too; styles are given apart, as `style` or in a Text.
+    That holds for texts in tables and titles too; styles are given separately, as `style` or in a Text.
     """
 
     def __init__(self, **options: Any) -> None:

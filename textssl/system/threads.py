@@ -1,6 +1,6 @@
-"""How many threads compute: as many as the machine has free, chosen once in a program, unless somebody says a number.
+"""How many threads compute: as many as there are free cores, chosen once in a program, unless a number is given.
 
-On a machine that others use too, two threads of one product wait for each other's core, and can take several times as
+On a machine that others use too, two threads of one matrix product wait for each other, and can take several times as
 long as one.
 """
 
@@ -17,7 +17,7 @@ import psutil
 
 from textssl.errors import UserError
 
-SAMPLE_SECONDS = 0.5  # for which the load of others is watched
+SAMPLE_SECONDS = 0.5  # for which the load by others is measured
 VARIABLE = "OMP_NUM_THREADS"
 MOST = 4096
 CGROUP = Path("/sys/fs/cgroup")
@@ -25,7 +25,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Threads:
-    """How many, and why so many, in words."""
+    """How many threads, and why, in words."""
 
     count: int
     why: str
@@ -35,10 +35,10 @@ class Threads:
 
 
 def choose_threads(given: int | None = None, before: int | None = None, *, name: str = "--threads") -> Threads:
-    """The number that somebody gave, else OMP_NUM_THREADS, else that of an earlier start, else what is free.
+    """The number that was given, else OMP_NUM_THREADS, else that of an earlier start, else the free cores.
 
-    given: by the option or key `name`. before: how many an earlier start of the same work had, since the number of
-    threads decides in which order sums are made. Raises UserError for a number out of range.
+    given: by the option or key `name`. before: how many an earlier start of the same work had, as the number of
+    threads decides the order of summation. Raises UserError for a number out of range.
     """
     if given is not None:
         if not 1 <= given <= MOST:
@@ -54,8 +54,8 @@ def choose_threads(given: int | None = None, before: int | None = None, *, name:
 
 @cache
 def free_threads() -> Threads:
-    """As many as cores that nobody computes on: watched once, for SAMPLE_SECONDS. Of several processes started
-    together, each takes its share of the cores."""
+    """As many as there are idle cores, measured once, for SAMPLE_SECONDS. Several processes started together each get
+    an equal share of the cores instead, idle or not."""
     allowed = allowed_cores()
     most = max(1, min(len(allowed), math.floor(cpu_limit())))
     processes = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
@@ -66,7 +66,7 @@ def free_threads() -> Threads:
 
 
 def of_load(cores: int, busy: Sequence[float]) -> tuple[int, str]:
-    """(threads, why). cores: that may be used. busy: percent of each core that others use."""
+    """(threads, why). cores: the number that may be used. busy: the percentage of each core that others use."""
     used = sum(busy) / 100
     count = max(1, min(cores, round(len(busy) - used))) if busy else cores
     words = f"of {cores} core{'s' * (cores > 1)}"
@@ -81,7 +81,7 @@ def allowed_cores() -> list[int]:
 
 
 def cpu_limit(root: Path = CGROUP) -> float:
-    """Cores' worth of time that the container may use; infinity where nothing limits it."""
+    """Cores' worth of time that the container may use, at least 1; the number of cores where nothing limits it."""
     try:
         quota, period = (root / "cpu.max").read_text().split()  # version 2
     except (OSError, ValueError):
@@ -97,7 +97,7 @@ def cpu_limit(root: Path = CGROUP) -> float:
 
 
 def use(threads: Threads) -> Threads:
-    """Let torch, BLAS and the tokenizers compute with so many threads from now on."""
+    """Let torch, BLAS and the tokenizers library compute with this many threads from now on."""
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -108,6 +108,6 @@ def use(threads: Threads) -> Threads:
 
 
 def use_rayon(threads: Threads) -> Threads:
-    """The same for the tokenizers library alone, which reads it when it first computes."""
+    """The same for the tokenizers library alone, which reads the number when it first computes."""
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads.count))
     return threads

@@ -1,6 +1,6 @@
 """Tokenizers: training, loading, the words of an encoding, a report. Takes texts, knows no corpus.
 
-transformers is imported inside the functions that need it: the workers of `prepare` import this room and must not
+transformers is imported inside the functions that need it: the workers of `prepare` import this package and must not
 wait for torch.
 """
 

@@ -1,8 +1,8 @@
-"""Where words begin in a text for byte-level BPE, in arrays: what GPT-2's regular expression finds, without running it.
+"""Where words begin in a text for byte-level BPE: what GPT-2's regular expression finds, computed on arrays.
 
 The expression is `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+`. A word of it
-is a run of letters, of numbers or of other signs, with one space before it; of several whitespace characters all but
-the last are one word. Which characters are letters, numbers or whitespace is asked of the library, once for each.
+is a run of letters, of numbers or of other signs, with the space before it; of several whitespace characters all but
+the last are one word. Whether a character is a letter, a number or whitespace is found by asking the library, once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ WHITESPACE, LETTER, NUMBER, OTHER, UNSEEN = range(5)
 SPACE, APOSTROPHE = ord(" "), ord("'")
 SHORT = [ord(letter) for letter in "stmd"]  # 's 't 'm 'd
 LONG = [(ord(first), ord(second)) for first, second in ("re", "ve", "ll")]
-PROBES = (("a", LETTER), ("1", NUMBER), ("!", OTHER))  # a character that goes on with one of these is of its class
+PROBES = (("a", LETTER), ("1", NUMBER), ("!", OTHER))  # a character that is not split from one of these is of its class
 
 
 class ByteWords:
-    """Finds the words of texts that stand one after another. Remembers the class of every character it has met."""
+    """Finds the words of concatenated texts. Remembers the class of every character that it has seen."""
 
     def __init__(self) -> None:
         self.classes = np.full(0x110000, UNSEEN, dtype=np.uint8)
@@ -43,13 +43,13 @@ class ByteWords:
         starts[1:] |= classes[1:] != classes[:-1]
         blank = classes == WHITESPACE
         after = 1 + np.flatnonzero(starts[1:] & ~first[1:] & blank[:-1])  # what follows whitespace in the same text
-        starts[after - 1] = True  # the last of several stands apart
-        starts[after[codes[after - 1] == SPACE]] = False  # ... and if it is a space belongs to what follows
+        starts[after - 1] = True  # the last of several is split off
+        starts[after[codes[after - 1] == SPACE]] = False  # ... and if it is a space, belongs to what follows
         self.contract(codes, first, starts)
         return starts
 
     def contract(self, codes: np.ndarray, first: np.ndarray, starts: np.ndarray) -> None:
-        """'s and its like at the beginning of a word are a word of their own, in place."""
+        """Make 's and the other contractions at the beginning of a word words of their own, in place."""
         places = np.flatnonzero((codes == APOSTROPHE) & starts)
         places = places[places + 1 < len(codes)]
         places = places[~first[places + 1]]

@@ -1,7 +1,7 @@
 """Fast engines: packages that give the ids of the tokenizers library, many times faster, for some kinds of tokenizer.
 
-nanotoken does BERT's WordPiece, gigatoken byte-level BPE as GPT-2 has it. They come with the extra `fast`. Whether
-they really give the same ids is not taken for granted: textssl.tokenizer.verdicts.
+nanotoken encodes with BERT's WordPiece, gigatoken with byte-level BPE as in GPT-2. They come with the extra `fast`.
+That they give the same ids is not taken for granted but tested: textssl.tokenizer.verdicts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LIBRARY = "tokenizers"
 
 
 class Engine(Protocol):
-    """Texts -> ids (tokens,) one text after another, and lengths (texts,) int64; no special tokens around them."""
+    """Texts -> ids (tokens,), one text after another, and lengths (texts,) int64; no special tokens are added."""
 
     def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]: ...
 
@@ -52,9 +52,9 @@ class GigatokenEngine:
 
 
 def kind_of(tokenizer: Tokenizer) -> Kind | None:
-    """Which kind of those that an engine does a tokenizer is of; None for all others.
+    """The kind of a tokenizer, if it is one that an engine supports; else None.
 
-    Tokenizers with added tokens that are not special are of no kind: text may hold such tokens anywhere.
+    No engine supports added tokens that are not special, which may occur anywhere in a text.
     """
     state = json.loads(tokenizer.to_str())
     model, before = state["model"], state["pre_tokenizer"] or {}
@@ -75,7 +75,7 @@ def kind_of(tokenizer: Tokenizer) -> Kind | None:
 
 
 def normalizer_steps(state: dict[str, Any]) -> set[str]:
-    """The types of all normalizers of a tokenizer's state."""
+    """The types of all normalizers in the (JSON) state of a tokenizer."""
     normalizer = state["normalizer"]
     if normalizer is None:
         return set()
@@ -83,7 +83,7 @@ def normalizer_steps(state: dict[str, Any]) -> set[str]:
 
 
 def engine_name(tokenizer: Tokenizer) -> str | None:
-    """`nanotoken 0.1.0`: the engine for a tokenizer, where there is one for its kind and it is installed."""
+    """The engine for a tokenizer, as `nanotoken 0.1.0`; None where its kind has none or it is not installed."""
     kind = kind_of(tokenizer)
     if kind is None or find_spec(PACKAGES[kind]) is None:
         return None
@@ -91,12 +91,12 @@ def engine_name(tokenizer: Tokenizer) -> str | None:
 
 
 def library_name() -> str:
-    """`tokenizers 0.23.1`: what encodes where no engine does."""
+    """What encodes where no engine does, as `tokenizers 0.23.1`."""
     return f"{LIBRARY} {version(LIBRARY)}"
 
 
 def load_engine(tokenizer: Tokenizer, *, special_in_text: bool) -> Engine:
-    """The engine for a tokenizer that `engine_name` has one for.
+    """The engine for a tokenizer, for which `engine_name` must name one.
 
     special_in_text: whether text that looks like a special token ("[SEP]") becomes that token.
     """

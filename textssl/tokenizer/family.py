@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
-# case, spaces, breaks, accents, a ligature, signs that few texts have
+# case, spaces, line breaks, accents, a ligature, rare characters
 PROBE = "Tom's  naïve ﬁle:\t10² \n\nÅ, Ж 漢字 🙂."
 
 
 def covers_all_bytes(tokenizer: Tokenizer) -> bool:
-    """Whether every text can be written in the vocabulary: byte-level alphabet, or tokens for single bytes."""
+    """Whether the vocabulary can spell every text: it has the byte-level alphabet, or a token for each byte."""
     state = json.loads(tokenizer.to_str())
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     if state["model"].get("byte_fallback"):
@@ -28,10 +28,10 @@ def covers_all_bytes(tokenizer: Tokenizer) -> bool:
 
 
 def keeps_text(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether its tokens hold all of a text, up to canonical Unicode forms and outer spaces.
+    """Whether the tokenizer is lossless, up to canonical Unicode forms and spaces around a text.
 
-    Without this, bits per byte have no meaning: an unknown token stands for many bytes at the price of one, and
-    lowercasing saves bits that the text has. False for slow tokenizers, which do not tell.
+    If it is not, bits per byte have no meaning: an unknown token stands for many bytes at the price of one, and
+    lowercasing drops information that the text has. False for slow tokenizers, for which this is not known.
     """
     ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     decoded = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
@@ -41,7 +41,7 @@ def keeps_text(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def check_family(tokenizer: PreTrainedTokenizerFast, model_type: str) -> list[str]:
-    """What a model of this transformers type will miss in the tokenizer, one sentence each; empty where all is well."""
+    """What the tokenizer lacks for a model of this transformers type, one sentence each; empty if nothing."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,

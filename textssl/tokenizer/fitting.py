@@ -1,6 +1,6 @@
-"""The library's training, which hears no signal until it is done; for more than a little text in a subprocess.
+"""The library's training, which no signal can interrupt; so more than a little text is trained on in a subprocess.
 
-There the caller waits for an answer in Python, and whatever takes it away from there ends the subprocess too.
+The caller then waits for its answer in Python, and any exception that ends the wait ends the subprocess too.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from textssl.system.subprocesses import Helper, answer_requests
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # their ids are 0 to 4
 PRINTABLE_ASCII = [chr(code) for code in range(33, 127)]
-LITTLE_CHARACTERS = {"bpe": 2**17, "wordpiece": 2**17, "unigram": 2**14}  # are trained on in under a second, here
-BATCH_CHARACTERS = 2**20  # go to the subprocess at once
-PARENT_SECONDS = 0.5  # between two looks of the subprocess at whether its parent is there
+LITTLE_CHARACTERS = {"bpe": 2**17, "wordpiece": 2**17, "unigram": 2**14}  # trained on here, in under a second
+BATCH_CHARACTERS = 2**20  # sent to the subprocess at once
+PARENT_SECONDS = 0.5  # between two checks that the parent is alive
 
 
 class Task(NamedTuple):
-    """What is trained: the tokenizer as JSON, and the options of its trainer. reserved: tokens of vocab_size that are
-    added later."""
+    """What to train: the untrained tokenizer as JSON, and the options of its trainer. reserved: number of tokens of
+    vocab_size that are added later."""
 
     tokenizer: str
     algorithm: str
@@ -40,7 +40,7 @@ class Task(NamedTuple):
 
 
 def fit(task: Task, texts: Iterable[str]) -> Tokenizer:
-    """The tokenizer of the task, trained on the texts. Raises UserError for a vocabulary below the alphabet."""
+    """The tokenizer of the task, trained on the texts. Raises UserError for a vocabulary smaller than the alphabet."""
     little = LITTLE_CHARACTERS[task.algorithm]
     batches = in_batches(texts, little)
     opening = next(batches, [])
@@ -49,7 +49,7 @@ def fit(task: Task, texts: Iterable[str]) -> Tokenizer:
         return train(task, opening)
     with closing(Helper("the training of the tokenizer", __name__, task, {})) as helper:
         for batch in chain([opening, following or []], batches):
-            if helper.process.poll() is not None:  # what it has to say, its answer says
+            if helper.process.poll() is not None:  # it has ended: its answer says why
                 break
             helper.send(batch)
         helper.send(None)
@@ -57,7 +57,7 @@ def fit(task: Task, texts: Iterable[str]) -> Tokenizer:
 
 
 def in_batches(texts: Iterable[str], little: int) -> Iterator[list[str]]:
-    """Texts in lists: the first of about `little` characters together, the others of BATCH_CHARACTERS."""
+    """Texts in lists: the first of just over `little` characters together, the others of BATCH_CHARACTERS."""
     batch: list[str] = []
     size, most = 0, little
     for text in texts:
@@ -102,9 +102,9 @@ def too_small(vocab_size: int, algorithm: str) -> UserError:
 
 
 def serve() -> None:
-    """In the subprocess: a task comes, then lists of texts, then None; the answer is the trained tokenizer."""
+    """In the subprocess: receives a task, then lists of texts, then None; answers with the trained tokenizer (JSON)."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # as Ctrl-C, they may reach the whole group; the parent decides
+        signal.signal(number, signal.SIG_IGN)  # like Ctrl-C, they may reach the whole process group; the parent decides
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     answer_requests(lambda task: (train(task, received()).to_str(), str))
 
@@ -115,7 +115,7 @@ def received() -> Iterator[str]:
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process when its parent is gone, however it went; the library lets other threads run meanwhile."""
+    """End this process once its parent is gone, for whatever reason; other threads run while the library trains."""
     while os.getppid() == parent:
         time.sleep(PARENT_SECONDS)
     os._exit(1)

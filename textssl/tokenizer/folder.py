@@ -16,13 +16,13 @@ from textssl.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# classes whose tokenizer.json is the whole truth; others rebuild parts of it when AutoTokenizer loads them
+# classes for which tokenizer.json says all; AutoTokenizer rebuilds parts of others when it loads them
 PLAIN_CLASSES = {"TokenizersBackend", "PreTrainedTokenizerFast"}
 FRAMING = {"TemplateProcessing", "BertProcessing", "RobertaProcessing"}  # post-processors that add special tokens
 
 
 def save(tokenizer: PreTrainedTokenizerFast, path: str | Path) -> Path:
-    """Write a folder that AutoTokenizer loads."""
+    """Write a folder that AutoTokenizer loads; returns its path."""
     tokenizer.save_pretrained(str(path))
     return Path(path)
 
@@ -61,7 +61,7 @@ def in_hub_cache(name: str) -> bool:
 
 
 def load_backend(path: str | Path) -> Tokenizer:
-    """The tokenizers-library object of a folder, without importing transformers where that changes nothing."""
+    """The Tokenizer of a folder, without importing transformers where that changes nothing. UserError as `load`."""
     check_folder(path)
     file, settings = Path(path) / "tokenizer.json", Path(path) / "tokenizer_config.json"
     if file.is_file() and settings.is_file():
@@ -74,7 +74,7 @@ def load_backend(path: str | Path) -> Tokenizer:
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerFast | Tokenizer) -> str:
-    """sha256 of all that decides which ids a text has; special tokens around it, padding and lengths play no part."""
+    """sha256 of all that decides which ids a text has, and of the decoder; not of framing, padding and truncation."""
     backend = tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer.backend_tokenizer
     state = json.loads(backend.to_str())
     parts = {key: state[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model", "decoder")}
@@ -82,7 +82,7 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerFast | Tokenizer) -> str:
 
 
 def framed_hash(tokenizer: PreTrainedTokenizerFast) -> str:
-    """sha256 of all that decides how a model reads a text: `tokenizer_hash`, and the special tokens around it."""
+    """sha256 of `tokenizer_hash` and of all that decides which special tokens are put around a text."""
     frame = json.loads(tokenizer.backend_tokenizer.to_str())["post_processor"]
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
     parts = [tokenizer_hash(tokenizer), frame, special]
@@ -90,7 +90,7 @@ def framed_hash(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def for_causal(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A copy that frames a text as "[CLS] $A": its beginning (where there is a token for it) and no end."""
+    """A copy that frames a text as "[CLS] $A": with a token for its beginning, if there is one, and none at its end."""
     causal = copy.deepcopy(tokenizer)
     backend = causal.backend_tokenizer
     found = json.loads(backend.to_str())["post_processor"]

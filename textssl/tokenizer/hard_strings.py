@@ -1,4 +1,4 @@
-"""Some thousand strings on which tokenizers that should agree are likely to differ, the same ones every time."""
+"""Some 2,500 strings on which tokenizers that should agree are likely to differ, the same every time."""
 
 # ruff: noqa: RUF001 (signs that look like others are the subject)
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from tokenizers import Tokenizer
 
 SEED = 20
-DRAWN = 300  # strings of each kind that is drawn
+DRAWN = 300  # strings drawn of each kind
 # fmt: off
-PIECES = (  # what texts are made of here, and what rules look for
+PIECES = (  # what the strings are composed of, and what tokenizers' rules look for
     *("'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'LL", "’s", "''", "'", '"', "don't", "l'air", "rock'n'roll"),
     *(" ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", " \n ", "\u00a0", "\u3000", "\u2003", "\u2028", "\x0b", "\x0c"),
     *("\x01", "\x1c", "\x1f", "\x7f", "\x85", "\u00ad", "\u200b", "\u200d", "\u200e", "\ufeff", "\ufffd", "\ue000"),
@@ -29,7 +29,7 @@ PIECES = (  # what texts are made of here, and what rules look for
 
 
 def hard_strings() -> list[str]:
-    """Strings of Unicode's categories, accents, breaks, long words, look-alikes of special tokens, and mixtures."""
+    """Strings of all Unicode categories, accents, line breaks, long words, look-alikes of special tokens, mixtures."""
     rng = random.Random(SEED)
     kinds: tuple[Callable[[random.Random], str], ...] = (
         mixture,
@@ -51,7 +51,7 @@ def hard_strings() -> list[str]:
 
 
 def around_special(tokenizer: Tokenizer) -> list[str]:
-    """Strings that hold the special tokens of a tokenizer, between letters, spaces and each other."""
+    """Strings with a tokenizer's added tokens, and variants of them, among letters and spaces and doubled."""
     tokens = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     forms = ("{}", " {} ", "a{}b", "a {} b", "{}{}", "\n{}\n", "é {}.", "x  {}  y")
     cases = [case for token in tokens for case in dict.fromkeys((token, token.lower(), token.upper(), token[:-1]))]
@@ -59,7 +59,7 @@ def around_special(tokenizer: Tokenizer) -> list[str]:
 
 
 def blocks() -> Iterator[str]:
-    """Every character of the basic plane and of emoji that is assigned, 64 a string, with a letter between."""
+    """Assigned characters of the basic plane (without ideographs and Hangul) and emoji, 64 a string, "a" between."""
     ranges = (range(1, 0xD800), range(0xE000, 0xFB00), range(0xFB00, 0x10000), range(0x1F000, 0x1FB00))
     for codes in ranges:
         assigned = [chr(code) for code in codes if unicodedata.category(chr(code)) not in ("Cn", "Co", "Cs")]
@@ -72,14 +72,14 @@ def mixture(rng: random.Random) -> str:
 
 
 def sentences(rng: random.Random) -> str:
-    """Pieces with spaces between and ends of sentences: nearer to text."""
+    """Pieces with spaces between them and ends of sentences: closer to text."""
     return " ".join(
         rng.choice(PIECES) + rng.choice(("", "", "", ".", "!", "?\n", "\n\n")) for _ in range(rng.randint(2, 40))
     )
 
 
 def of_one_category(rng: random.Random) -> str:
-    """Characters close to each other, whatever they are, among letters and spaces."""
+    """Characters with neighbouring code points, mostly of one category, among letters and spaces."""
     start = rng.choice((rng.randrange(0x20, 0x3000), rng.randrange(0x3000, 0xD700), rng.randrange(0x10000, 0x1FFFF)))
     near = [chr(start + rng.randrange(64)) for _ in range(rng.randint(1, 12))]
     return "".join(sign + rng.choice(("", "", " ", "x", "1", "'")) for sign in near)

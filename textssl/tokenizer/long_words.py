@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-# Characters of a word that a tokenizer is trained on. The time of training grows with the square of a word's length,
-# and no language has longer words; Unigram's words reach from space to space, as URLs and Chinese sentences do.
+# Characters after which a word is cut for training, whose time grows with the square of a word's length; no language
+# has longer words. Unigram's words extend from space to space, as URLs and Chinese sentences do.
 LONGEST_WORD = {"bpe": 64, "wordpiece": 64, "unigram": 256}
-# Characters of all longer words together that it is trained on. As hardly one of their pieces comes twice, each costs
-# what a word of a language costs once.
+# Characters of all longer words together that a tokenizer is trained on. Hardly any of their pieces occurs twice, so
+# each costs as much as a word of a language costs once.
 LONG_WORDS_CHARACTERS = {"bpe": 2**20, "wordpiece": 2**20, "unigram": 2**18}
 
 
@@ -25,12 +25,12 @@ class LongWords:
     def cut(self, texts: Iterable[str], algorithm: str) -> Iterator[str]:
         """The texts with a line break after every LONGEST_WORD characters of a longer word, counted on the way.
 
-        A word is what the algorithm's pre-tokenizer leaves whole: letters and digits, or signs, in a row; for unigram
-        all between two spaces. What is beyond LONG_WORDS_CHARACTERS is left out.
+        A word is what the algorithm's pre-tokenizer leaves whole: a run of letters and digits, or of signs; for unigram
+        all between two spaces. Characters beyond LONG_WORDS_CHARACTERS are left out.
         """
         limit, room = LONGEST_WORD[algorithm], LONG_WORDS_CHARACTERS[algorithm]
         kinds = (r"\S",) if algorithm == "unigram" else (r"\w", r"[^\w\s]")
-        # the look-behind first: a search tries the beginnings of words alone
+        # the look-behind first: the search then tries the beginnings of words only
         longer = re.compile("|".join(rf"(?<!{kind}){kind}{{{limit + 1},}}" for kind in kinds))
 
         def pieces(match: re.Match[str]) -> str:
@@ -41,12 +41,12 @@ class LongWords:
             self.left_out += len(word) - kept
             return "\n".join(word[start : min(start + limit, kept)] for start in range(0, kept, limit))
 
-        for text in texts:  # what is between two spaces is quickly measured, and is seldom so long
+        for text in texts:  # what is between two spaces is quickly measured and seldom so long
             suspect = any(map(limit.__lt__, map(len, text.split())))
             yield longer.sub(pieces, text) if suspect and longer.search(text) else text
 
     def note(self, algorithm: str) -> str:
-        """One sentence for people, without a full stop."""
+        """One sentence for the user, without a full stop."""
         one = f"{self.words:,} words longer than {LONGEST_WORD[algorithm]} characters ({self.characters:,} together)"
         rest = f", and {self.left_out:,} of these characters were left out" if self.left_out else ""
         return f"{one} were cut there for training{rest}"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 MANY_UNKNOWN = 0.001  # share of tokens
 BATCH_TEXTS = 64
-FEW_WORDS = 1000  # below which figures are said to be rough
-FEW_CHARACTERS = 1500  # the same for scripts without spaces, with words of one or two characters
+FEW_WORDS = 1000  # below this, figures are called rough
+FEW_CHARACTERS = 1500  # the same for scripts without spaces, whose words have one or two characters
 # Thai, Lao, Burmese, Khmer, kana, Han
 WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
@@ -26,10 +26,10 @@ WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30
 class TokenizerReport:
     """Figures on held-out texts; shares are between 0 and 1.
 
-    vocabulary_used: share of the vocabulary that occurs. tokens_per_word: a word is what stands between whitespace.
-    characters_per_token: the figure to read where spaceless, for most letters are of scripts without spaces.
-    unknown: share of tokens that are [UNK]. round_trip: share of texts that decode to themselves, to the letter;
-    round_trip_normalized: to themselves after the tokenizer's own normalisation, whitespace aside.
+    vocabulary_used: share of the vocabulary that occurs. tokens_per_word: a word is what whitespace separates.
+    spaceless: most letters are of scripts without spaces, so that characters_per_token is the figure to read.
+    unknown: share of tokens that are [UNK]. round_trip: share of texts that decode to themselves exactly, leading
+    spaces aside; round_trip_normalized: after the tokenizer's own normalisation, all whitespace aside.
     """
 
     vocab_size: int
@@ -71,14 +71,14 @@ class TokenizerReport:
         return table
 
     def lengths(self) -> dict[str, str]:
-        """How long a token is, the figure that counts first."""
+        """The figures on the length of a token, the one that matters more first."""
         characters, words = f"{self.characters_per_token:.3f}", f"{self.tokens_per_word:.3f}"
         if self.spaceless:
             return {"characters per token": characters, "tokens between two spaces": words}
         return {"tokens per word": words, "characters per token": characters}
 
     def rough(self) -> str | None:
-        """How little text the figures are of, where it is little."""
+        """The amount of text, where it is too little for more than rough figures; else None."""
         if self.spaceless:
             return f"{self.characters:,} characters" if self.characters < FEW_CHARACTERS else None
         return f"{self.words:,} words" if self.words < FEW_WORDS else None
@@ -93,7 +93,7 @@ class TokenizerReport:
 
 
 def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) -> TokenizerReport:
-    """Encode and decode the texts, a batch at a time, without special tokens."""
+    """The figures of a tokenizer on held-out texts, encoded and decoded in batches, without special tokens."""
     backend = tokenizer.backend_tokenizer
     vocab_size = backend.get_vocab_size()
     used = np.zeros(max(backend.get_vocab().values()) + 1, dtype=bool)
@@ -112,7 +112,7 @@ def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) ->
             characters, letters = characters + len(text), letters + sum(map(str.isalpha, text))
             without_spaces += sum(map(len, WITHOUT_SPACES.findall(text)))
             unknown += int((ids == unknown_id).sum()) if unknown_id is not None else 0
-            exact += back.lstrip(" ") == text.lstrip(" ")  # the prefix space, which says "a word begins", is no text
+            exact += back.lstrip(" ") == text.lstrip(" ")  # the space that marks the first word is not of the text
             normalized += spaceless(backend, back) == spaceless(backend, text)
     return TokenizerReport(
         vocab_size=vocab_size,
@@ -133,6 +133,6 @@ def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) ->
 
 
 def spaceless(backend: Any, text: str) -> str:
-    """The text as the model sees it, without whitespace."""
+    """The text as the tokenizer normalises it, without whitespace."""
     normalized = backend.normalizer.normalize_str(text) if backend.normalizer is not None else text
     return "".join(normalized.split())

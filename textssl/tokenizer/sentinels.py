@@ -14,7 +14,7 @@ SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))  # T5's names
 
 
 def with_sentinels(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """A copy whose vocabulary ends with the sentinels; those that it has already keep their ids."""
+    """A copy of the tokenizer with the sentinels added to its vocabulary; those that it has already keep their ids."""
     longer = copy.deepcopy(tokenizer)
     # The space before a gap belongs to it, as it belongs to a word.
     added: list[Any] = [AddedToken(name, lstrip=True, special=True, normalized=False) for name in SENTINELS]
@@ -23,6 +23,6 @@ def with_sentinels(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
 
 
 def sentinel_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The sentinels that a tokenizer has, in their order."""
+    """The ids of the sentinels that a tokenizer has, in the order of their numbers."""
     vocabulary = tokenizer.get_vocab()
     return tuple(vocabulary[name] for name in SENTINELS if name in vocabulary)

@@ -26,7 +26,7 @@ NORMAL_FORMS = {
     "NFKD": normalizers.NFKD,
 }
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
-SPECIAL_SCORE = -1e4  # log-probability that no path through real text reaches
+SPECIAL_SCORE = -1e4  # log-probability so low that no segmentation of real text uses the token
 
 
 def train_tokenizer(
@@ -45,15 +45,15 @@ def train_tokenizer(
     """A tokenizer of at most `vocab_size` tokens, special ones included, fitted to `texts`.
 
     bpe works on bytes, so nothing is unknown, and the same texts give the same tokenizer. wordpiece is BERT's; a
-    character that the texts do not hold is [UNK]. unigram is SentencePiece's with whitespace kept; with
-    `byte_fallback` 256 tokens are set apart for the bytes of unknown characters, else they are [UNK]. The library's
-    training of wordpiece and unigram is not deterministic.
+    character outside its alphabet is [UNK]. unigram is SentencePiece's with whitespace kept; with `byte_fallback`, 256
+    tokens are reserved for the bytes of unknown characters, which are [UNK] otherwise. The library's training of
+    wordpiece and unigram is not deterministic.
 
-    normalization: None, NFC, NFD, NFKC or NFKD. min_frequency: how often a pair occurs to be merged (bpe, wordpiece).
-    Words of more than LONGEST_WORD characters are cut for training, and counted in `long_words`
-    (textssl.tokenizer.long_words has the limits). Of more different words than `word_types.limit` those met last are
-    left out, and counted there. More than a little text is trained on in a subprocess, which ends with any exception
-    here, such as KeyboardInterrupt.
+    normalization: None, NFC, NFD, NFKC or NFKD. min_frequency: how often a pair must occur to be merged (bpe,
+    wordpiece). Words of more than LONGEST_WORD characters are cut for training and counted in `long_words`
+    (textssl.tokenizer.long_words has the limits). If there are more different words than `word_types.limit`, those met
+    last are left out, and counted there. More than a little text is trained on in a subprocess, which ends with any
+    exception here, such as KeyboardInterrupt.
     Raises UserError for an unknown option, no text, or a vocabulary too small for the alphabet.
     """
     if algorithm not in ALGORITHMS:
@@ -87,7 +87,7 @@ def train_tokenizer(
 
 
 def in_form(texts: Iterable[str], form: Any) -> Iterator[str]:
-    """The texts in a Unicode normal form: Python sees at once whether a text is, which takes the library long."""
+    """The texts in a Unicode normal form: Python sees at once if a text already is, where the library takes long."""
     for text in texts:
         yield text if unicodedata.is_normalized(form, text) else unicodedata.normalize(form, text)
 
@@ -116,7 +116,7 @@ def smallest_vocabulary(algorithm: str, byte_fallback: bool) -> int:
 
 
 def untrained(algorithm: str) -> Tokenizer:
-    """Model, pre-tokenizer and decoder, before training."""
+    """A tokenizer with model, pre-tokenizer and decoder, before training."""
     if algorithm == "bpe":
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True, trim_offsets=True)
@@ -128,7 +128,7 @@ def untrained(algorithm: str) -> Tokenizer:
     else:
         tokenizer = Tokenizer(models.Unigram())
         metaspace = {"replacement": "▁", "prepend_scheme": "first", "split": True}
-        # Metaspace knows spaces alone: without the split a newline or tab would glue two words together
+        # Metaspace knows only spaces: without the split a newline or tab would join two words
         other_whitespace = pre_tokenizers.Split(Regex(r"[^\S ]"), "isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([other_whitespace, pre_tokenizers.Metaspace(**metaspace)])
         tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(**metaspace)])
@@ -138,11 +138,11 @@ def untrained(algorithm: str) -> Tokenizer:
 def build_normalizer(
     algorithm: str, normalization: str | None, lowercase: bool, strip_accents: bool
 ) -> normalizers.Normalizer | None:
-    """Accents away, then the normal form, then lowercase, then (wordpiece) BERT's spacing of Chinese characters."""
+    """Strip accents, then the normal form, then lowercase, then (wordpiece) BERT's spacing of Chinese characters."""
     steps: list[normalizers.Normalizer] = []
     if strip_accents:
         steps += [normalizers.NFD(), normalizers.StripAccents()]
-        normalization = normalization or "NFC"  # put Hangul and the like together again
+        normalization = normalization or "NFC"  # to compose Hangul and the like again
     if normalization is not None:
         steps.append(NORMAL_FORMS[normalization]())
     if lowercase:
@@ -154,9 +154,9 @@ def build_normalizer(
 
 
 def finish_unigram(tokenizer: Tokenizer, byte_fallback: bool) -> Tokenizer:
-    """Special tokens out of reach of real text, and tokens for bytes, as SentencePiece's byte_fallback has them.
+    """Put special tokens out of reach of real text, and add tokens for bytes, as in SentencePiece's byte_fallback.
 
-    Pieces that the trainer learned from text which spells such a token are left out: a token has one id.
+    Pieces that the trainer learned from text that spells such a token are left out, as a token has one id.
     """
     state = json.loads(tokenizer.to_str())
     count, reserved = len(SPECIAL_TOKENS), {*SPECIAL_TOKENS, *(BYTE_TOKENS if byte_fallback else ())}
@@ -179,7 +179,7 @@ def as_fast(tokenizer: Tokenizer, algorithm: str) -> PreTrainedTokenizerFast:
         pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
         special_tokens=[(CLS, SPECIAL_TOKENS.index(CLS)), (SEP, SPECIAL_TOKENS.index(SEP))],
     )
-    if algorithm == "bpe":  # without trim_offsets a word's offsets would hold the space before it
+    if algorithm == "bpe":  # without trim_offsets a word's offsets would include the space before it
         tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), template])
     else:
         tokenizer.post_processor = template

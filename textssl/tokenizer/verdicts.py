@@ -1,4 +1,4 @@
-"""Whether a fast engine gives what the tokenizers library gives: tried once for each tokenizer, then remembered."""
+"""Whether a fast engine agrees with the tokenizers library: tested once for each tokenizer, then remembered."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from textssl.errors import UserError
 from textssl.system.files import write_text
 from textssl.tokenizer.engines import library_name
 
-REVISION = 1  # raise when the trial changes: verdicts of older ones are forgotten
+REVISION = 1  # raise when the test changes: verdicts of older ones are forgotten
 
 
 def difference(
     engine: str, tokenizer_hash: str, purpose: str, memory: Path | None, compare: Callable[[], str | None]
 ) -> str | None:
-    """What an engine does differently, None where nothing: as `compare` finds, or as it found before.
+    """What an engine does differently, or None: as `compare` finds, or found before.
 
-    engine: its name with its version. purpose: what was compared ("marks"). memory: a folder that keeps verdicts; one
-    that cannot be read or written costs time alone.
+    engine: its name with its version. purpose: what is compared ("marks"). memory: a folder that keeps verdicts; if it
+    cannot be read or written, the comparison is only repeated.
     """
     parts = [REVISION, __version__, engine, library_name(), unicodedata.unidata_version, tokenizer_hash, purpose]
     name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
@@ -37,11 +37,11 @@ def difference(
 
 
 def failure(compare: Callable[[], str | None]) -> str | None:
-    """What `compare` finds, or how the engine failed in it."""
+    """What `compare` finds, or the error with which the engine failed in it."""
     try:
         return compare()
     except BaseException as error:
-        # a panic in an extension module is no Exception
+        # a panic of a Rust extension is no Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         return f"{type(error).__name__}: {error}"
@@ -56,7 +56,7 @@ def recall(file: Path) -> dict[str, str | None] | None:
 
 
 def remember(file: Path, verdict: dict[str, str | None]) -> None:
-    """Whole or not at all; where it cannot be written, the next trial costs its time again."""
+    """Write a verdict, whole or not at all; where that fails, the test is repeated next time."""
     with suppress(UserError, OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(verdict))

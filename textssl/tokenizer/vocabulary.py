@@ -13,7 +13,7 @@ PROBES = ("a", "0", "一")  # most tokenizers have a token for the first
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What objectives need to know of a tokenizer: its size and the ids of its special tokens (None: it has none)."""
+    """A tokenizer's size and the ids of its special tokens, which may be None; prefix, suffix: around a text."""
 
     size: int
     pad: int
@@ -30,7 +30,7 @@ class Vocabulary:
     def of(cls, tokenizer: Any) -> Vocabulary:
         """Read off a transformers tokenizer.
 
-        prefix, suffix: what the tokenizer puts around a single text.
+        prefix, suffix: the ids that it puts around a single text. Raises UserError as `frame_of`.
         """
         ids = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "cls", "sep", "bos", "eos")}
         prefix, suffix = frame_of(tokenizer)
@@ -39,9 +39,9 @@ class Vocabulary:
 
 
 def frame_of(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids that a transformers tokenizer puts before and behind a single text.
+    """The ids that a transformers tokenizer puts before and after a single text.
 
-    They are read off a text that has tokens, which not every tokenizer has for the same one. Raises UserError where no
+    They are read off a text that has tokens, which is not the same one for every tokenizer. Raises UserError where no
     text has any.
     """
     ordinary = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
@@ -56,7 +56,7 @@ def frame_of(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def padding_id(tokenizer: Any) -> int:
-    """What fills a text up: the padding token, else the end token (many decoders have no other), else token 0."""
+    """The id that pads a text: the padding token, else the end token (many decoders have no other), else token 0."""
     if tokenizer.pad_token_id is not None:
         return tokenizer.pad_token_id
     return tokenizer.eos_token_id if tokenizer.eos_token_id is not None else 0

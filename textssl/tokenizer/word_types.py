@@ -1,4 +1,4 @@
-"""How many different words a tokenizer is trained on: a trainer's memory grows with their number, not with the text."""
+"""A bound on the different words a tokenizer is trained on, with whose number a trainer's memory grows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 MOST_WORD_TYPES = 1_000_000
-KNOWN_PIECES = 2**20  # pieces between spaces that are remembered to hold known words alone
-# what the pre-tokenizers leave whole, about; WordPiece's cuts at every Chinese character
+KNOWN_PIECES = 2**20  # most pieces between spaces that are remembered to hold only known words
+# roughly what the pre-tokenizers leave whole; WordPiece's splits off every Chinese character
 IDEOGRAPH = "\u3400-\u9fff\uf900-\ufaff"
 WORD = {
     "bpe": re.compile(r"\w+|[^\w\s]+"),
@@ -19,7 +19,7 @@ WORD = {
 
 @dataclass
 class WordTypes:
-    """The different words met so far, `limit` at most; how often others came that were left out for that."""
+    """The different words met so far, at most `limit`. left_out: occurrences of other words, which were left out."""
 
     limit: int = MOST_WORD_TYPES
     left_out: int = 0
@@ -27,10 +27,10 @@ class WordTypes:
     pieces: set[str] = field(default_factory=set, repr=False)
 
     def bound(self, texts: Iterable[str], algorithm: str) -> Iterator[str]:
-        """The texts without words that are new when `limit` others are known.
+        """The texts without words that are new once `limit` others are known.
 
-        Between two spaces such a word goes with one of them; elsewhere a line break takes its place, so that what is
-        left makes no new words.
+        A word between two spaces is removed with one of them; elsewhere a line break replaces it, so that what is left
+        forms no new words.
         """
         word = WORD[algorithm]
         spaced = re.compile(rf"( ?)({word.pattern})(?=(\s|\Z)?)")
@@ -48,7 +48,7 @@ class WordTypes:
             yield text
 
     def learn(self, pieces: set[str], word: re.Pattern[str]) -> bool:
-        """Whether all words of the pieces are known now."""
+        """Learn the words of the pieces, as far as there is room; returns whether all of them are known now."""
         words = set(word.findall("\n".join(pieces))) - self.known
         if len(words) + len(self.known) > self.limit:
             room = self.limit - len(self.known)
@@ -64,7 +64,7 @@ class WordTypes:
         return {"limit": self.limit, "known": len(self.known), "left_out": self.left_out}
 
     def note(self) -> str:
-        """One sentence for people, without a full stop."""
+        """One sentence for the user, without a full stop."""
         return (
             f"{self.left_out:,} times a word was left out of training, since the text has more than {self.limit:,} "
             "different ones; they are the ones met last, and --max-word-types allows more, for more memory"

@@ -1,4 +1,4 @@
-"""How the samples of a step are dealt to micro-batches and ranks; it changes nothing in the mathematics."""
+"""How the samples of a step are dealt to micro-batches and ranks, which leaves losses and gradients the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALLEST_GROUP_TOKENS = 512  # below this a forward on a CPU costs more than the
 
 
 def deal(count: int, world_size: int, rank: int, micro_batch_size: int | None) -> list[range]:
-    """The share of this rank, cut into micro-batches: the places in the step of each.
+    """This rank's share of `count` samples, cut into micro-batches: for each the places of its samples in the step.
 
     Every rank gets the same number of micro-batches, the last ones possibly empty.
     """
@@ -25,7 +25,7 @@ def deal(count: int, world_size: int, rank: int, micro_batch_size: int | None) -
 
 
 def own_share(count: int, world_size: int, rank: int) -> range:
-    """Which of the `count` samples of a step are this rank's: neighbours, as many on each rank until they run out."""
+    """Places of this rank's samples among the `count` of a step: consecutive, as many a rank until they run out."""
     most = -(-count // world_size)
     return range(min(rank * most, count), min((rank + 1) * most, count))
 
@@ -34,9 +34,9 @@ def own_share(count: int, world_size: int, rank: int) -> range:
 class Limits:
     """What one micro-batch of texts may hold.
 
-    texts: at most so many. tokens: at most so many places, padding included (one longer text is a micro-batch alone).
-    slack: texts shorter than this share of the longest begin another micro-batch, once there is enough in this one;
-    0 where nothing is padded.
+    texts: their maximum number. tokens: the maximum with padding included (a longer text is a micro-batch by itself).
+    slack: texts shorter than this share of the longest begin another micro-batch, once this one holds about
+    SMALLEST_GROUP_TOKENS; 0 where nothing is padded.
     """
 
     texts: int | None = None
@@ -45,9 +45,9 @@ class Limits:
 
 
 def deal_by_length(lengths: np.ndarray, limits: Limits) -> list[np.ndarray]:
-    """Texts of similar length together: which ones each micro-batch holds, that with most tokens first.
+    """Indices of the texts in each micro-batch, similar lengths together; the one with the most tokens comes first.
 
-    lengths: (texts,) tokens. There is one micro-batch at least, which is empty where there are no texts.
+    lengths: (texts,) tokens. There is at least one micro-batch, which is empty if there are no texts.
     """
     order = np.argsort(-lengths, kind="stable")
     groups = [order[start:stop] for start, stop in cut(lengths[order], limits)]
@@ -55,7 +55,7 @@ def deal_by_length(lengths: np.ndarray, limits: Limits) -> list[np.ndarray]:
 
 
 def cut(lengths: np.ndarray, limits: Limits) -> list[tuple[int, int]]:
-    """Bounds of runs of texts within the limits. lengths: (texts,) in falling order."""
+    """Bounds of runs of texts within the limits. lengths: (texts,) in descending order."""
     bounds, start = [], 0
     while start < len(lengths):
         longest = max(int(lengths[start]), 1)
@@ -85,9 +85,9 @@ class TextDealing:
     """How the texts of a rank are framed and dealt.
 
     form: the special tokens around a text. length: tokens at which a text is cut, special ones included. limits: of a
-    micro-batch, its texts those of two views a sample. standalone: tokens of a piece of a document -> those of its text
-    by itself (data.batches.standalone); None: they are that. together: all texts of a sample stay in one micro-batch,
-    one after another.
+    micro-batch; with `together`, a sample counts as two texts. standalone: tokens of a piece of a document ->
+    those of its text by itself (data.batches.standalone); None: they are the same. together: all texts of a sample
+    stay in one micro-batch, one after another.
     """
 
     form: RowFormat
@@ -97,7 +97,7 @@ class TextDealing:
     together: bool = False
 
     def deal(self, views: Sequence[Views], first: int = 0) -> list[Texts]:
-        """The micro-batches, from the views of this rank's samples in their order. first: the place of the first."""
+        """The micro-batches of the views of this rank's samples, in order. first: the first one's place in the step."""
         num_views = len(views[0].texts) if views else 1
         texts = [
             (sample * num_views + view, self.framed(ids), one.source, one.target)
@@ -112,7 +112,7 @@ class TextDealing:
         return [stack_texts([texts[number] for number in numbers]) for numbers in dealt]
 
     def deal_samples(self, texts: list[Any], lengths: np.ndarray, num_views: int) -> list[Texts]:
-        """As `deal`, by the longest text of each sample."""
+        """As `deal`, but with the texts of a sample kept together; a sample counts by its longest text."""
         samples = np.array([number // num_views for number, *_ in texts], dtype=np.int64)
         _, starts = np.unique(samples, return_index=True)
         texts_of = np.split(np.arange(len(texts)), starts[1:])
@@ -127,7 +127,7 @@ class TextDealing:
         ]
 
     def framed(self, ids: np.ndarray) -> np.ndarray:
-        if self.standalone is not None:  # twice the length, as space around a text does not count
+        if self.standalone is not None:  # twice the length, as whitespace around a text is dropped
             ids = self.standalone(ids[: 2 * self.length])
         return frame(ids, self.form, self.length)
 

@@ -1,4 +1,4 @@
-"""Texts -> token ids in three ways that give the same: transformers' own, the tokenizers library, a fast engine."""
+"""Texts -> token ids by three readers that agree: transformers' own call, the tokenizers library, a fast engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Rows(Sequence[np.ndarray]):
 
 
 class Read(NamedTuple):
-    """rows: (tokens,) int64 ids of each text. lengths: (texts,) int64. cut: how many texts were longer."""
+    """rows: (tokens,) int64 ids of each text. lengths: (texts,) int64. cut: number of texts that were truncated."""
 
     rows: Rows
     lengths: np.ndarray
@@ -46,7 +46,7 @@ class Read(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Special tokens around a text. plain: whether the token type is 0 everywhere."""
+    """Ids of the special tokens before and after a text. plain: whether all its token types are 0."""
 
     before: list[int]
     after: list[int]
@@ -58,7 +58,7 @@ class Reader(Protocol):
 
 
 class SlowReader:
-    """A transformers tokenizer through its own call, the only way for those that are written in Python."""
+    """A transformers tokenizer through its own call: the only way for tokenizers that are written in Python."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None, special_tokens: bool) -> None:
         self.tokenizer, self.max_tokens, self.special_tokens = tokenizer, max_tokens, special_tokens
@@ -69,15 +69,15 @@ class SlowReader:
             options |= {"truncation": True, "max_length": self.max_tokens}
         rows: Any = self.tokenizer(list(texts), **options)["input_ids"]
         read = read_of([np.asarray(row, dtype=np.int64) for row in rows])
-        # such a tokenizer does not tell what it cut; a text of just that length counts too
+        # such a tokenizer does not report what it cut; a text of exactly max_tokens is counted too
         return read._replace(cut=int(np.count_nonzero(read.lengths == self.max_tokens)))
 
 
 class LibraryReader:
-    """The tokenizers library, without offsets, which nobody needs here.
+    """The tokenizers library, without the offsets, which are not needed here.
 
-    cuts: arguments of enable_truncation, or None. split_special: whether what looks like a special token is text; None:
-    as the tokenizer is set.
+    cuts: arguments of enable_truncation; None: texts are not cut. split_special: whether text that looks like a special
+    token is encoded as text; None: as the tokenizer is set.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class LibraryReader:
         self.split_special: bool = backend.encode_special_tokens if split_special is None else split_special
 
     def set(self, cuts: dict[str, Any] | None) -> None:
-        """Others may have set the tokenizer for themselves."""
+        """Set the tokenizer for reading, anew each time: whoever shares it may have changed its settings."""
         self.backend.no_padding()
         self.backend.encode_special_tokens = self.split_special
         if cuts:
@@ -102,7 +102,7 @@ class LibraryReader:
         return read._replace(cut=sum(bool(encoding.overflowing) for encoding in encodings))
 
     def frame(self) -> Frame | None:
-        """As a text with tokens has it; None where no probe has any."""
+        """The special tokens around a text, read off a probe; None where no probe shows them."""
         if not self.special_tokens:
             return Frame([], [], True)
         self.set(None)
@@ -119,7 +119,7 @@ class LibraryReader:
 
 
 class EngineReader:
-    """The same by an engine. frame: around each text. cuts: max_length, frame included, and direction; or None."""
+    """The same by an engine. frame: put around each text. cuts: max_length, frame included, and direction; or None."""
 
     def __init__(self, engine: Engine, frame: Frame, cuts: dict[str, Any] | None) -> None:
         self.engine, self.frame = engine, frame

@@ -25,7 +25,7 @@ def encode_examples(
 ) -> tuple[list[Example], int]:
     """The examples of a labelled set, and how many of them were cut at `length` tokens, special ones included.
 
-    A pair is cut where it is longer at the time, as the tokenizer does.
+    A pair loses tokens from whichever of its texts is longer at the time (`longest_first` of transformers).
     """
     rows, cut = ExampleReader(tokenizer, length).read(labeled.texts, labeled.text_b)
     targets = labeled.scores if labeled.scores is not None else [facts.classes.index(one) for one in labeled.labels]
@@ -36,7 +36,7 @@ def encode_examples(
 class ExampleReader:
     """Texts, or pairs of them, as a classifier reads them: cut at `length` tokens, special ones included.
 
-    A text without tokens is one padding token, so that every text has an answer.
+    A text without tokens becomes one padding token, so that every text gets a prediction.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
@@ -62,13 +62,13 @@ class ExampleReader:
         ]
         if encoded.encodings is not None:
             return pairs, sum(bool(encoding.overflowing) for encoding in encoded.encodings)
-        # a tokenizer in Python does not tell what it cut; a text of just that length counts too
+        # a tokenizer in Python does not report what it cut; a text of exactly this length is counted too
         return pairs, sum(len(ids) == self.length for ids, _ in pairs)
 
 
 @dataclass(frozen=True)
 class ExampleDealing:
-    """How the examples of a rank are dealt: of similar length together, within limits."""
+    """How the examples of a rank are dealt: similar lengths together, within limits."""
 
     limits: Limits
 
@@ -80,11 +80,11 @@ class ExampleDealing:
 
 
 class LabelPairs(InMemory):
-    """Pairs of training texts by their labels, without end: contrastive tuning (SetFit, arXiv:2209.11055, section 3).
+    """An endless stream of pairs of training texts, for contrastive tuning (SetFit, arXiv:2209.11055, section 3).
 
-    Each text in turn, beside another of its class drawn at random (itself, with other dropout, where there is none).
-    Pairs of one class never repel each other. scored: every second pair is of two classes instead, and pairs have the
-    scores 1 and 0. fingerprint: of the labelled set.
+    Each text in turn is paired with a random other text of its class, or with itself (under other dropout) where there
+    is none. Pairs of one class are no negatives of each other. scored: every second pair is of two classes instead, and
+    the pairs have the scores 1 and 0. texts: ids (tokens,) of each. fingerprint: of the labelled set.
     """
 
     def __init__(
@@ -118,5 +118,5 @@ class LabelPairs(InMemory):
 
 
 def outside(places: np.ndarray, number: int) -> int:
-    """The number-th of 0, 1, 2, ... that is not among places, which are sorted."""
+    """The number-th (from 0) of 0, 1, 2, ... that is not among places, which are sorted."""
     return number + int(np.searchsorted(places - np.arange(len(places)), number, side="right"))

@@ -20,13 +20,13 @@ Collate = Callable[[Sequence[Any], Sequence[int]], Batch]
 
 
 class StepDataset(Dataset):
-    """The micro-batches of this rank for any step; a pure function, so a resume has nothing to skip.
+    """The micro-batches of this rank for any step; a pure function of the step, so a resume has nothing to skip.
 
-    A rank reads and shows its own samples alone, so that its work does not grow with the number of ranks. Where texts
-    are dealt by length, ranks may have different numbers of micro-batches (training.step.even_out).
+    A rank reads only its own samples and makes only their views, so that its work does not grow with the number of
+    ranks. Where texts are dealt by length, ranks may have different numbers of micro-batches (training.step.even_out).
 
-    plan: the order of all samples. batch_size: samples of a global step. num_samples: where the data ends (held-out
-    data are read once); None goes on for ever. progress: step -> how far the run is, in [0, 1]. dealing: how views of
+    plan: the order of all samples. batch_size: samples of a global step. num_samples: where the data end (held-out
+    data are read once); None: they never do. progress: step -> how far the run is, in [0, 1]. dealing: how views of
     different lengths are framed and dealt; None deals samples as they come.
     """
 
@@ -50,12 +50,12 @@ class StepDataset(Dataset):
         self.world_size, self.rank = world_size, rank
 
     def __len__(self) -> int:
-        """Steps; only for data that end."""
+        """Number of steps; only for data that end."""
         assert self.num_samples is not None
         return -(-self.num_samples // self.batch_size)
 
     def sample_range(self, step: int) -> range:
-        """Places in the run's order of the samples of a step."""
+        """Indices of a step's samples in the run's order."""
         end = (step + 1) * self.batch_size
         return range(step * self.batch_size, end if self.num_samples is None else min(end, self.num_samples))
 
@@ -86,14 +86,14 @@ class JoinedSteps(Dataset):
         self.first = next(iter(parts.values()))
 
     def __len__(self) -> int:
-        """Steps of the longest part; only for data that end."""
+        """Number of steps of the longest part; only for data that end."""
         return max(len(part) for part in self.parts.values())
 
     def sample_range(self, step: int) -> range:
         return self.first.sample_range(step)
 
     def __getitem__(self, step: int) -> list[Batch]:
-        """A part whose data have ended gives nothing."""
+        """The micro-batches of all parts at a step; a part whose data have ended gives none."""
         going_on = {n: part for n, part in self.parts.items() if part.num_samples is None or step < len(part)}
         return [Part(name, batch) for name, part in going_on.items() for batch in part[step]]
 
@@ -102,7 +102,7 @@ Steps = StepDataset | JoinedSteps
 
 
 def load_steps(dataset: Steps, steps: Iterable[int], workers: int, pin: bool = False) -> Iterator[list[Batch]]:
-    """The micro-batches of each step in order, made ahead by worker processes (0: made here, when asked for)."""
+    """The micro-batches of each step in order, made ahead by worker processes (0: made here, on demand)."""
     if workers == 0:
         for step in steps:
             yield dataset[step]
@@ -122,6 +122,6 @@ def load_steps(dataset: Steps, steps: Iterable[int], workers: int, pin: bool = F
 
 def _begin_worker(worker: int) -> None:
     torch.set_num_threads(1)
-    # A signal to the whole group is the main process's to answer:
+    # A signal that reaches the whole process group is for the main process to handle:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

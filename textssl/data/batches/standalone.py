@@ -1,4 +1,4 @@
-"""Pieces of documents -> the tokens that their texts have alone, as the finished encoder will read them."""
+"""Pieces of documents -> the tokens that their texts have by themselves, as the finished encoder will read them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tokenizers import Tokenizer
 from textssl.data.corpus.encoding import drops_space, special_ids
 from textssl.tokenizer.words import SPACE_MARKERS
 
-REMEMBERED = 2**16  # openings of pieces, most of which are frequent words
-HALF_CHARACTER = "\ufffd"  # what bytes that are no whole character decode to
-UNKNOWN_SIGNS = ("\ue000", "\U000f0000", "\U00013000", "\ua66e")  # few vocabularies have them all
+REMEMBERED = 2**16  # cached openings of pieces; most are frequent words
+HALF_CHARACTER = "\ufffd"  # what the bytes of an incomplete character decode to
+UNKNOWN_SIGNS = ("\ue000", "\U000f0000", "\U00013000", "\ua66e")  # hardly any vocabulary has them all
 
 
 class StandaloneTokens:
-    """Tokens of a piece of a document -> the tokens of its text alone, without the space around it.
+    """Tokens of a piece of a document -> the tokens of its text alone, without the whitespace around it.
 
     They differ where a token depends on what stands before it: after a newline byte-level BPE and Unigram write a word
-    without the space that they put before the first word of a text. What is encoded again is only the opening of a
-    piece, up to the next word that brings its own space, and the whole piece where it ends in half a character or in
-    space. Characters that are unknown to the vocabulary stay so. A piece of nothing but space stays as it is.
+    without the space that they put before the first word of a text. Only the opening of a piece is encoded again, up to
+    the next word that brings its own space, or the whole piece where it ends in an incomplete character or in
+    whitespace. Characters that are unknown to the vocabulary stay unknown. A piece of whitespace alone stays as it is.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -42,8 +42,8 @@ class StandaloneTokens:
         self.openings: dict[bytes, np.ndarray] = {}
 
     def _fill_tables(self, model: dict[str, Any], size: int) -> None:
-        """(vocabulary,) bool each. blank: nothing but space. opens: as first token of a piece it is that of the text
-        alone, and so are all that follow. spaced: begins a word whatever stands before. closes: ends a text."""
+        """(vocabulary,) bool each. blank: nothing but whitespace. opens: as first token of a piece it is that of the
+        text alone, and so are all that follow. spaced: begins a word whatever stands before. closes: may end one."""
         vocabulary = self.tokenizer.get_vocab()
         texts = dict(
             zip(vocabulary, self.tokenizer.decode_batch([[i] for i in vocabulary.values()], False), strict=True)
@@ -71,7 +71,7 @@ class StandaloneTokens:
         return self.unknown is not None and [i for i in ids if not self.blank[i]] == [self.unknown]
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:
-        """(tokens,) int64 of the piece -> (tokens,) int64 of its text; never empty where the piece is not."""
+        """Ids (tokens,) int64 of the piece -> ids (tokens,) int64 of its text; never empty unless the piece is."""
         start, stop = 0, len(ids)
         while start < stop and self.blank[ids[start]]:
             start += 1
@@ -101,7 +101,7 @@ class StandaloneTokens:
         return known
 
     def encoded(self, ids: np.ndarray, *, strip_end: bool) -> np.ndarray:
-        """The tokens of what the ids decode to, without half characters; the ids themselves where it is unknown."""
+        """The ids of the decoded text, without incomplete characters; `ids` themselves where unknowns would be lost."""
         text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False).removeprefix(self.inner)
         if self.unknown is not None and self.unknown in ids:
             token = self.tokenizer.id_to_token(self.unknown)

@@ -1,4 +1,4 @@
-"""Texts -> token ids as a model reads them: by a fast engine that is known to give the same, else by the library."""
+"""Texts -> token ids as a model reads them: by a fast engine where it is known to agree, else by the library."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from textssl.tokenizer.folder import tokenizer_hash
 from textssl.tokenizer.hard_strings import around_special, hard_strings
 from textssl.tokenizer.verdicts import difference, failure
 
-WORTH_CHARACTERS = 2**20  # who has read less takes the library, which is done before an engine is ready
-OWN_CHARACTERS = 2**18  # of the texts that an engine is tried on
-FRAMED_TEXTS = 256  # of them, on which special tokens and the cut are tried
+WORTH_CHARACTERS = 2**20  # below this the library is used: it is done before an engine is ready
+OWN_CHARACTERS = 2**18  # of the texts read, on which an engine is tried
+FRAMED_TEXTS = 256  # of those texts, on which special tokens and truncation are tried
 
 
 class TokenReader:
     """Texts -> ids by a tokenizer of transformers, which may be in use elsewhere, or by one of the tokenizers library.
 
-    max_tokens: where texts are cut, special tokens counted; None: not at all, a library's tokenizer as it is set.
-    special_tokens: whether they are put around a text. An engine is taken once there is text enough, and if it gives
-    the same ids: the first time that a tokenizer is met, both encode hard strings and some of the texts. `engine` names
-    what encodes. Raises UserError where so few tokens leave no room for text.
+    max_tokens: where texts are cut, special tokens counted; None: not at all. A tokenizer of the library
+    cuts as it is set. special_tokens: whether they are put around a text. An engine takes over once there is enough
+    text and if it gives the same ids: the first time that a tokenizer is met, both encode hard strings and some of the
+    texts. `engine` names what encodes. Raises UserError where max_tokens leaves no room for text.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TokenReader:
         self.slow: SlowReader | None = None
         self.library: LibraryReader | None = None
         self.fast: EngineReader | None = None
-        self.characters: int | None = 0  # read so far; None: what encodes is decided
+        self.characters: int | None = 0  # read so far; None once it is decided what encodes
         if isinstance(tokenizer, Tokenizer):
             self.library = LibraryReader(tokenizer, tokenizer.truncation, special_tokens)
             return
@@ -71,7 +71,7 @@ class TokenReader:
 
     @cached_property
     def frame(self) -> Frame | None:
-        """What is put around every text; None where that cannot be said."""
+        """What is put around every text; None where that is not known."""
         return None if self.library is None else self.library.frame()
 
     def _choose(self, texts: Sequence[str]) -> None:
@@ -93,9 +93,9 @@ class TokenReader:
 def proof(
     library: LibraryReader, frame: Frame, name: str, texts: Sequence[str]
 ) -> tuple[EngineReader, None] | tuple[None, str]:
-    """The engine of that name in the place of `library`, or what it does differently.
+    """A reader by the engine of that name that can replace `library`, or what the engine does differently.
 
-    Verdicts on ids are remembered; special tokens around a text and the cut are tried every time, on a few texts.
+    Verdicts on ids are remembered; special tokens and truncation are tried every time, on a few texts.
     """
     backend, split, own = library.backend, library.split_special, opening(texts, OWN_CHARACTERS)
     readers: list[EngineReader] = []
@@ -120,7 +120,7 @@ def proof(
 
 
 def opening(texts: Sequence[str], characters: int) -> list[str]:
-    """Texts until they hold so many characters together; the last one is cut."""
+    """The first texts, up to so many characters in all; the last one is cut."""
     found: list[str] = []
     for text in texts:
         if characters <= 0:
@@ -131,7 +131,7 @@ def opening(texts: Sequence[str], characters: int) -> list[str]:
 
 
 def first_difference(slow: Reader, fast: Reader, texts: Sequence[str]) -> str | None:
-    """The first of the texts that are read differently, None where there is none."""
+    """Where two readers differ: the first such text, or the number of texts cut; None where they agree."""
     left, right = slow.read(texts), fast.read(texts)
     for text, one, other in zip(texts, left.rows, right.rows, strict=True):
         if one.tolist() != other.tolist():

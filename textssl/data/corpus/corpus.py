@@ -29,7 +29,7 @@ from textssl.system.checksums import verify
 
 HELD_OUT = "held-out"
 _OF_A_SPLIT = (MANIFEST, "tokens-*.npy", "marks-*.npy", "documents-*.npy")
-OWN_FILES = (*_OF_A_SPLIT, *(f"{HELD_OUT}/{file}" for file in _OF_A_SPLIT))  # patterns of what a corpus is made of
+OWN_FILES = (*_OF_A_SPLIT, *(f"{HELD_OUT}/{file}" for file in _OF_A_SPLIT))  # patterns of its files
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Corpus:
 
     @property
     def languages(self) -> dict[str, int]:
-        """Documents of both splits by language code; empty for a corpus that was made without."""
+        """Documents of both splits by language code; empty for a corpus that was prepared without languages."""
         counts = self.manifest.get("languages")
         return counts if isinstance(counts, dict) else {}
 
@@ -91,7 +91,7 @@ class Corpus:
         return open_shard(str(self.path), index)
 
     def document_bounds(self) -> Iterator[tuple[int, int, int]]:
-        """(shard, first token, end) of every document, in corpus order; places count within the shard."""
+        """(shard, first token, end) of every document, in corpus order; tokens are counted within the shard."""
         for index in range(len(self.manifest["shards"])):
             shard = self.shard(index)
             for first, end in pairwise(shard.bounds(0, len(shard.documents)).tolist()):
@@ -100,8 +100,8 @@ class Corpus:
     def check(self) -> int:
         """Compare every shard with its sha256 and its tokens with the vocabulary; returns the bytes that were read.
 
-        What was found right is remembered in the cache folder by size and time. Raises UserError naming the first file
-        that is not what prepare wrote.
+        Files that passed are remembered in the cache folder by size and time of change, and not read again. Raises
+        UserError naming the first file that is not what prepare wrote.
         """
         expected = {
             shard_file(self.path, kind, index): sha256
@@ -116,7 +116,7 @@ class Corpus:
         return found.read
 
     def check_tokens(self) -> None:
-        """UserError where a token is not of the vocabulary, or counts are not those of corpus.json."""
+        """UserError where a token is outside the vocabulary, or counts differ from those of corpus.json."""
         for index, shard in enumerate(self.manifest["shards"]):
             arrays, file = self.shard(index), shard_file(self.path, "tokens", index)
             if (len(arrays.tokens), len(arrays.documents)) != (shard["tokens"], shard["documents"]):

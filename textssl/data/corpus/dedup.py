@@ -1,4 +1,4 @@
-"""Exact duplicates among documents of any number, in bounded memory, and the split by hash."""
+"""Exact duplicates among any number of documents, in bounded memory, and the split by hash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIGEST = np.dtype(f"S{DIGEST_BYTES}")  # compares as bytes, so it can be sorted 
 
 
 def digest(text: bytes) -> bytes:
-    """128 bits of BLAKE2b: among 10**12 documents two different ones meet with a chance of 10**-15."""
+    """128 bits of BLAKE2b: among 10**12 different documents the chance of any collision is about 10**-15."""
     return hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest()
 
 
@@ -24,13 +24,13 @@ def unit_interval(digest: bytes) -> float:
 
 
 def unit_intervals(digests: Sequence[bytes]) -> np.ndarray:
-    """(digests,) float64, as `unit_interval` has them."""
+    """(digests,) float64, as by `unit_interval`."""
     words = np.frombuffer(b"".join(digests), dtype=">u8").reshape(-1, DIGEST_BYTES // 8)
     return (words[:, 0] >> 11) / 2**53
 
 
 class SeenDigests:
-    """The digests met so far: the last ones in a set, the others in sorted runs on disk, merged as they double.
+    """The digests seen so far: the latest in a set, the others in sorted runs on disk, merged as they double.
 
     Memory stays at about 100 bytes times `capacity`; the runs are memory-mapped, 16 bytes a document.
     """
@@ -104,7 +104,7 @@ class SeenDigests:
 
 def merge_sorted(first: np.ndarray, second: np.ndarray, part: int) -> Iterator[np.ndarray]:
     """Yield the sorted union of two sorted arrays in order, in parts of at most 2 * `part` items."""
-    cuts = np.sort(np.concatenate([first[part::part], second[part::part]]))  # each array has <= part items between two
+    cuts = np.sort(np.concatenate([first[part::part], second[part::part]]))  # <= part items of each between two cuts
     first_bounds = [0, *np.searchsorted(first, cuts), len(first)]
     second_bounds = [0, *np.searchsorted(second, cuts), len(second)]
     for place in range(len(cuts) + 1):

@@ -1,4 +1,4 @@
-"""Texts -> token ids and marks, with the work of one core. Runs in the workers of `prepare`; imports no torch."""
+"""Texts -> token ids and marks, on one core. Runs in the workers of `prepare`; imports no torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 class Encoded(NamedTuple):
     """Documents one after another. ids (tokens,), marks (tokens,) uint8, lengths (documents,) int64.
 
-    languages: (documents) codes, by whose rules the sentences were cut.
+    languages: (documents,) codes of the languages by whose rules the sentences were split.
     """
 
     ids: np.ndarray
@@ -49,9 +49,9 @@ class DocumentEncoder:
     uncut text for every tokenizer whose pre-tokenizer cuts at spaces (all that textssl trains). Only where a million
     characters hold no such space is a text cut elsewhere, which may change the few tokens at the cut.
 
-    language: by whose rules sentences are cut; `auto` guesses it for every document. main_language: what a document is
-    taken to be written in that is too short for a guess. fast: whether the engine for such tokenizers encodes
-    (textssl.tokenizer.engines), to the same ids and marks.
+    language: by whose rules sentences are split; `auto` guesses it for every document. main_language: taken for a
+    document that is too short for a guess. fast: whether the engine for this kind of tokenizer encodes
+    (textssl.tokenizer.engines), with the same ids and marks.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DocumentEncoder:
         state = json.loads(tokenizer.to_str())
         self.form: UnicodeForm | None = unicode_form(state)
         self.normalizer = tokenizer.normalizer
-        # what only costs time here: special tokens are not added, and most text is in its normal form already
+        # these would only cost time: special tokens are not added, and most text is in its normal form already
         state |= {"post_processor": None} | ({"normalizer": None} if self.form else {})
         self.tokenizer = Tokenizer.from_str(json.dumps(state))
         self.tokenizer.no_truncation()
@@ -106,7 +106,7 @@ class DocumentEncoder:
                 yield Segment(document, text[start:stop], (places[low:high] - start).tolist())
 
     def in_form(self, text: str) -> str:
-        """The text in the normal form that the tokenizer asks for, made in pieces: a normaliser needs much memory."""
+        """The text in the tokenizer's normal form, normalised in pieces, as a normaliser needs much memory."""
         form = self.form
         if form is None or unicodedata.is_normalized(form, text):
             return text
@@ -119,7 +119,7 @@ class DocumentEncoder:
         ids, words, places, lengths = self.encoder.encode(batch)
         marks = words.view(np.uint8)  # WORD_START is bit 0
         places -= (marks[places] == 0) & self.blank[ids[places - 1]]  # the space of a word can be a token of its own
-        marks[places] = START  # a sentence begins a word, also where no space is written
+        marks[places] = START  # a sentence also begins a word, even where no space is written
         owners = np.repeat(np.array([segment.document for segment in batch], dtype=np.int64), lengths)
         kept = ~self.special[ids]
         return (ids, marks, owners) if kept.all() else (ids[kept], marks[kept], owners[kept])
@@ -159,12 +159,12 @@ def cut(text: str, drop_space: bool) -> Iterator[tuple[int, int]]:
 
 
 def joined(left: str, right: str) -> bool:
-    """Whether a cut between two characters would tear a word, an accent or an emoji sequence."""
+    """Whether a cut between two characters would split an ASCII word, an accented letter or an emoji sequence."""
     return (left.isalnum() and right.isalnum() and left.isascii()) or unicodedata.category(right)[0] in "MC"
 
 
 def unicode_form(state: dict[str, Any]) -> UnicodeForm | None:
-    """The Unicode normal form, where it is all that a tokenizer normalises; text in that form then needs no normaliser.
+    """The Unicode normal form, if that is all of a tokenizer's normalisation: text already in it needs no normaliser.
 
     Normal forms of assigned characters never change between versions of Unicode, so Python's answer holds for the
     library's tables too.
@@ -176,7 +176,7 @@ def unicode_form(state: dict[str, Any]) -> UnicodeForm | None:
 
 
 def special_ids(tokenizer: Tokenizer, size: int) -> np.ndarray:
-    """(vocabulary,) bool: special tokens, apart from the one for unknown characters."""
+    """(size,) bool: which ids are special tokens, apart from the one for unknown characters."""
     model = json.loads(tokenizer.to_str())["model"]
     unknown = {model.get("unk_token"), model.get("unk_id")} - {None}
     special = np.zeros(size, dtype=bool)
@@ -186,7 +186,7 @@ def special_ids(tokenizer: Tokenizer, size: int) -> np.ndarray:
 
 
 def drops_space(tokenizer: Tokenizer) -> bool:
-    """Whether a text begins as after a space, so that the space at a cut is to be left out."""
+    """Whether a text is encoded as if a space came before it, so that the space at a cut has to be left out."""
 
     def ids(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False).ids

@@ -1,4 +1,4 @@
-"""What encodes a stream of documents: a fast engine where it is known to give the same corpus, else the library."""
+"""What encodes a stream of documents: a fast engine if it is known to give the same corpus, else the library."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from textssl.tokenizer.folder import tokenizer_hash
 from textssl.tokenizer.hard_strings import hard_strings
 from textssl.tokenizer.verdicts import difference
 
-WORTH_CHARACTERS = 2**20  # shorter input is encoded by the library before an engine has been tried
-OWN_CHARACTERS = 2**18  # of the input that an engine is tried on
+WORTH_CHARACTERS = 2**20  # the library has encoded shorter input before an engine has been tried
+OWN_CHARACTERS = 2**18  # of the input, on which an engine is tried
 
 
 class Choice(NamedTuple):
-    """fast: whether an engine encodes. name: what does, with its version. note: why no engine does that could."""
+    """fast: whether an engine encodes. name: what encodes, with its version. note: why an engine was rejected."""
 
     fast: bool
     name: str
@@ -30,10 +30,10 @@ class Choice(NamedTuple):
 
 
 def choose_engine(documents: Iterable[Document], tokenizer: Tokenizer) -> tuple[Iterator[Document], Choice]:
-    """The stream whole again, and what is to encode it.
+    """The whole stream, and what is to encode it.
 
-    The first time that a tokenizer is met, the engine and the library encode hard strings and the first of the
-    documents; one difference in ids or marks, and the library is taken, now and later.
+    The first time that a tokenizer is met, the engine and the library encode hard strings and the first documents; at
+    a single difference in ids or marks the library is used, now and later.
     """
     stream = iter(documents)
     engine = engine_name(tokenizer)
@@ -55,14 +55,14 @@ def choose_engine(documents: Iterable[Document], tokenizer: Tokenizer) -> tuple[
 
 
 def first_documents(documents: Iterator[Document], characters: int) -> Iterator[Document]:
-    """Documents until they hold so many characters together."""
+    """The first documents, until they hold `characters` together."""
     while characters > 0 and (document := next(documents, None)) is not None:
         characters -= len(document.text)
         yield document
 
 
 def first_difference(tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
-    """The first of the texts that the engine and the library encode differently, None where there is none."""
+    """Where the engine and the library differ, the first such text; None where they agree."""
     slow, fast = DocumentEncoder(tokenizer), DocumentEncoder(tokenizer, fast=True)
     if same(slow, fast, texts):
         return None

@@ -1,4 +1,4 @@
-"""Stretches of text -> tokens, words and sentences, by engines that give no offsets: the same to the bit."""
+"""Segments of text -> tokens, words and sentences, by engines that give no offsets, with identical results."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from textssl.data.text.sentences import ANYWHERE, CLOSING
 from textssl.tokenizer.byte_words import ByteWords
 from textssl.tokenizer.engines import Engine, kind_of, load_engine
 
-# what BERT's rules cut a text at, with nothing of it going on behind
+# characters at which BERT's rules split a text whatever follows
 SURE_ENDS = frozenset(" \t\n\r\u00a0\u2003\u2009\u2028\u202f\u3000" + ANYWHERE + CLOSING.replace("\\", ""))
 
 
 def fast_encoder(tokenizer: Tokenizer, slow: OffsetEncoder) -> SegmentEncoder:
-    """The encoder for a tokenizer that an engine does; what it is not sure of, `slow` encodes."""
+    """The encoder for a tokenizer that has an engine; `slow` encodes what it is not sure of."""
     engine = load_engine(tokenizer, special_in_text=False)
     return (WordPieceEncoder if kind_of(tokenizer) == "wordpiece" else ByteEncoder)(tokenizer, engine, slow)
 
@@ -28,8 +28,8 @@ def fast_encoder(tokenizer: Tokenizer, slow: OffsetEncoder) -> SegmentEncoder:
 class WordPieceEncoder:
     """BERT's WordPiece, one row a sentence: a row begins a sentence, a token without "##" a word.
 
-    A segment in which the ids of a sentence might not be those it has within the text, or its first character might
-    have no token, goes to the library.
+    A segment goes to the library if a sentence in it might have other ids by itself than within the text, or if its
+    first character might have no token.
     """
 
     def __init__(self, tokenizer: Tokenizer, engine: Engine, slow: OffsetEncoder) -> None:
@@ -45,7 +45,7 @@ class WordPieceEncoder:
         return joined_tokens([self.rows(run) if sure else self.slow.encode(run) for sure, run in runs])
 
     def is_sure(self, segment: Segment) -> bool:
-        """Whether every sentence can be encoded apart."""
+        """Whether every sentence can be encoded by itself."""
         text, sure = segment.text, self.sure
         return all([sure[text[place - 1 : place + 1] if place else text[:1]] for place in segment.sentences])
 
@@ -70,10 +70,10 @@ class WordPieceEncoder:
 
 
 class SurePlaces(dict[str, bool]):
-    """The two characters around the beginning of a sentence (or its first, where a text begins) -> whether it is sure.
+    """Whether a sentence can be encoded by itself, by the characters before and after its beginning.
 
-    The character before is whitespace or a sign that is a word of its own; the first one of the sentence is not
-    dropped, and no accent that could move to another place.
+    The one before must be whitespace or a sign that is a word of its own (at the beginning of a text there is none);
+    the first of the sentence must be one that is not dropped, and no accent that could attach elsewhere.
     """
 
     def __init__(self, normalizer: normalizers.Normalizer | None) -> None:
@@ -89,9 +89,10 @@ class SurePlaces(dict[str, bool]):
 
 
 class ByteEncoder:
-    """Byte-level BPE: the bytes of the tokens say where each one stands in the text.
+    """Byte-level BPE: the number of bytes of each token says where it stands in the text.
 
-    What does not come out even (the bytes of a text, a word that begins in the middle of a token) goes to the library.
+    Where that does not work out (other bytes in all than the text has, a word that begins inside a token), the library
+    encodes.
     """
 
     def __init__(self, tokenizer: Tokenizer, engine: Engine, slow: OffsetEncoder) -> None:

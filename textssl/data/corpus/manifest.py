@@ -1,4 +1,4 @@
-"""corpus.json: what a prepared corpus says of itself, checked where it is read."""
+"""corpus.json, the manifest of a prepared corpus, checked when it is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textssl.errors import UserError, excerpt
 FORMAT = 1
 MANIFEST = "corpus.json"
 BLOCK_COUNTS = ("documents", "sentences", "tokens")
-MANIFEST_KEYS = {  # what is read of corpus.json
+MANIFEST_KEYS = {  # the keys of corpus.json that are read
     **dict.fromkeys(("documents", "sentences", "tokens", "bytes", "vocab_size"), int),
     **{"tokenizer_hash": str, "shards": list},
 }
@@ -39,7 +39,7 @@ class Blocks:
 
 
 def read_manifest(file: Path) -> dict[str, Any]:
-    """corpus.json, with everything that is read of it. Raises UserError."""
+    """The content of corpus.json. Raises UserError where it is damaged, lacks a key or has another format."""
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -56,7 +56,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
 
 
 def check_shards(shards: list[dict[str, Any]]) -> None:
-    """Raises TypeError where a shard of corpus.json has no counts, or not a sha256 for each of its files."""
+    """Raises TypeError or KeyError where a shard of corpus.json lacks its counts or the sha256 of one of its files."""
     for shard in shards:
         sums = shard["sha256"]
         if not isinstance(sums, dict) or {kind: type(one) for kind, one in sums.items()} != dict.fromkeys(FILES, str):

@@ -1,8 +1,8 @@
-"""Which texts stand in a prepared corpus: whole, or with a passage of PASSAGE_TOKENS tokens.
+"""Which texts occur in a prepared corpus: whole, or with a passage of PASSAGE_TOKENS tokens.
 
-Compared are token ids under the corpus's own tokenizer, so a copy is found where its letters, spaces and line breaks
-are the corpus's. Tokenizers read the first word of a text otherwise than the same word behind a line break, and may
-read the last one otherwise before what follows: both words are left out of the comparison.
+Token ids under the corpus's own tokenizer are compared, so a copy is found if its letters, spaces and line breaks are
+those of the corpus. A tokenizer may encode the first word of a text differently from the same word after a line break,
+and the last one differently before what follows: both words are left out of the comparison.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from textssl.errors import UserError
 from textssl.sample_types import WORD_START
 
 PASSAGE_TOKENS = 32
-PASSAGE_DIFFERENT = 8  # known tokens that a passage has at least: a ruler of dashes is no copy
-ANCHOR_TOKENS = 8  # by which whole texts are looked for; with fewer between its ends a text is compared with documents
+PASSAGE_DIFFERENT = 8  # different known tokens that a passage must have: a line of dashes is no copy
+ANCHOR_TOKENS = 8  # by which whole texts are looked up; shorter ones are compared with whole documents
 ANCHOR_DIFFERENT = 5
-ANCHOR_CHOICES = 64  # places of a text among which the anchor is chosen that fewest other texts have
+ANCHOR_CHOICES = 64  # places in a text from which the anchor is chosen: the one that the fewest texts share
 BLOCK_TOKENS = 2**20  # of the corpus in memory at once
 BLOCK_DOCUMENTS = 2**18
 AT_ONCE = 2**22  # numbers in memory at once, beside a block
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # of the rolling hash (Karp and Rabin 1987), modulo 2^64; odd
 INVERSE = np.uint64(pow(int(MULTIPLIER), -1, 2**64))
-FILTER_BITS = (12, 26)  # of a hash, by which a table answers first: 64 MB at most
-SPARSE = 16  # places of the table for each hash
+FILTER_BITS = (12, 26)  # least and most bits of a hash that index the filter table: 64 MB at most
+SPARSE = 16  # entries of the table for each hash
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of so many texts, how many stand in the corpora whole, and how many others with a passage."""
+    """How many of `texts` texts occur in the corpora whole, and how many others share a passage with them."""
 
     texts: int
     whole: int
@@ -54,7 +54,7 @@ class Overlap:
 
 
 class Bounded(NamedTuple):
-    """A text's ids, and the bounds of what stands between its first and its last word."""
+    """A text's ids (tokens,) int64, and the bounds of those between its first and its last word."""
 
     ids: np.ndarray
     start: int
@@ -72,10 +72,10 @@ def overlaps(
 ) -> dict[str, Overlap]:
     """{name: Overlap} of groups of texts with all the corpora together; each corpus is read once, block by block.
 
-    A text stands in a corpus whole where a document is that text, token for token, or, if there are ANCHOR_TOKENS and
-    ANCHOR_DIFFERENT different ones between its first and last word, where these stand in a row. It stands there with a
-    passage where PASSAGE_TOKENS tokens in a row do, PASSAGE_DIFFERENT of them different. on_progress: told the tokens
-    of each block that was read. Raises UserError where a corpus is damaged.
+    A text occurs in a corpus whole if a document is that text, token for token, or, where there are ANCHOR_TOKENS
+    tokens between its first and last word and ANCHOR_DIFFERENT different ones, if these occur in a row. It shares a
+    passage if PASSAGE_TOKENS of its tokens in a row do, PASSAGE_DIFFERENT of them different. on_progress: called with
+    the number of tokens of each block read. Raises UserError where a corpus is damaged.
     """
     texts = list(dict.fromkeys(text.strip() for group in groups.values() for text in group))
     whole, passage = np.zeros(len(texts), bool), np.zeros(len(texts), bool)
@@ -105,14 +105,14 @@ def bounded_texts(texts: Sequence[str], tokenizer: Tokenizer) -> list[Bounded]:
 
 
 def unknown_token(tokenizer: Tokenizer) -> int:
-    """The id of what the tokenizer cannot spell, which is equal to much that differs; -1 where there is none."""
+    """The id that stands for all unknown characters, and so matches texts that differ; -1 where there is none."""
     name = getattr(tokenizer.model, "unk_token", None) or "[UNK]"
     number = tokenizer.token_to_id(name)
     return -1 if number is None else number
 
 
 class Search:
-    """Texts that are looked for, and which of them were found: `whole` and `passage`, (texts,) bool."""
+    """The texts looked for, and which of them have been found: `whole` and `passage`, (texts,) bool."""
 
     def __init__(self, texts: list[Bounded], unknown: int, vocab_size: int) -> None:
         self.texts, self.unknown = texts, unknown
@@ -141,7 +141,7 @@ class Search:
         self.lengths = sorted({len(texts[number].ids) for number in self.documents.owners.tolist()})
 
     def choose_anchors(self, openings: dict[int, np.ndarray]) -> None:
-        """Of each text the place that fewest others share: texts may all begin alike. openings: hashes of each."""
+        """For each text the anchor that the fewest share, as all texts may begin alike. openings: hashes by text."""
         if not openings:
             return
         _, kinds, counts = np.unique(np.concatenate(list(openings.values())), return_inverse=True, return_counts=True)
@@ -151,7 +151,7 @@ class Search:
             self.anchors.add(hashes[offset : offset + 1], number)
 
     def varied(self, ids: np.ndarray) -> np.ndarray:
-        """(windows,) whether each window of a text has enough different known tokens."""
+        """(windows,) bool: whether each window of PASSAGE_TOKENS tokens has enough different known ones."""
         windows = np.lib.stride_tricks.sliding_window_view(ids, PASSAGE_TOKENS)
         parts = np.array_split(windows, 1 + windows.size // AT_ONCE)
         return np.concatenate([different(part, self.unknown) >= PASSAGE_DIFFERENT for part in parts])
@@ -171,7 +171,7 @@ class Search:
         return sums
 
     def read(self, corpus: Corpus, on_progress: Callable[[int], None]) -> None:
-        """Look through a corpus."""
+        """Search a whole corpus, block by block. Raises UserError for a token beyond its vocabulary."""
         for index in range(len(corpus.manifest["shards"])):
             shard = corpus.shard(index)
             self.read_documents(shard)
@@ -192,7 +192,7 @@ class Search:
                 self.compare(shard, start + places[left] - self.offsets[owners[left]], owners[left])
 
     def compare(self, shard: Shard, places: np.ndarray, owners: np.ndarray) -> None:
-        """Mark the texts whose inner tokens stand at one of their places in the shard."""
+        """Mark the texts whose inner tokens occur at one of their candidate places; places, owners: (candidates,)."""
         if not len(owners):
             return
         order = np.argsort(owners, kind="stable")
@@ -232,14 +232,14 @@ def different(windows: np.ndarray, unknown: int) -> np.ndarray:
 
 
 def windows_of(sums: np.ndarray, length: int, inverse: np.ndarray) -> np.ndarray:
-    """(windows,) hash of each run of `length` tokens, from the sums before and after it, whatever its place."""
+    """(windows,) hash of each run of `length` tokens, the same at any place. sums: (tokens + 1,), as by `prefix`."""
     if len(sums) <= length:
         return np.zeros(0, np.uint64)
     return (sums[length:] - sums[:-length]) * inverse[: len(sums) - length]
 
 
 class Wanted:
-    """Hashes that are looked for and the texts that they belong to; `close` makes it ready to be asked."""
+    """The hashes looked for and the texts that they belong to; `close` makes it ready for look-ups."""
 
     def __init__(self) -> None:
         self.parts: list[np.ndarray] = []
@@ -263,8 +263,8 @@ class Wanted:
         self.parts, self.numbers = [], []
 
     def runs(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Places of `hashes` that are wanted, and first and end of the texts that want each."""
-        places = np.flatnonzero(self.table[hashes >> self.shift])  # most of a corpus ends here
+        """Indices of the `hashes` that are wanted, and for each the bounds of its texts in `owners`."""
+        places = np.flatnonzero(self.table[hashes >> self.shift])  # filters out most of a corpus
         low = np.searchsorted(self.hashes, hashes[places], "left")
         high = np.searchsorted(self.hashes, hashes[places], "right")
         kept = high > low
@@ -273,7 +273,7 @@ class Wanted:
     def owners_of(self, hashes: np.ndarray) -> np.ndarray:
         """The texts that want any of `hashes`."""
         _, low, high = self.runs(hashes)
-        low, firsts = np.unique(low, return_index=True)  # however often a hash stands there
+        low, firsts = np.unique(low, return_index=True)  # each hash once, however often it occurs
         high = high[firsts]
         wanted = np.zeros(len(self.owners) + 1, np.int64)
         wanted[low] += 1
@@ -281,7 +281,7 @@ class Wanted:
         return np.unique(self.owners[np.cumsum(wanted[:-1]) > 0])
 
     def find(self, hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Places of `hashes` that are wanted, each as often as texts want it, and these texts; AT_ONCE at a time."""
+        """Indices of wanted `hashes`, repeated for each text that wants them, and these texts; about AT_ONCE a part."""
         places, low, high = self.runs(hashes)
         if not len(places):
             return

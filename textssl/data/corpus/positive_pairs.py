@@ -18,7 +18,7 @@ from textssl.data.text.inputs import expand_inputs
 from textssl.errors import listed
 from textssl.sample_types import SENTENCE_START
 
-MIN_TOKENS = 5  # of each text of a pair: less says nothing of what it is about
+MIN_TOKENS = 5  # of each text of a pair: fewer do not show what it is about
 PASSAGE_TOKENS = 64
 TOO_SHORT = f"shorter than {MIN_TOKENS} tokens"
 Item = TypeVar("Item")
@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Related:
-    """Two texts that belong together. document: pairs of one document are no negatives of each other."""
+    """Two texts that belong together. document: its number; pairs of one document are no negatives of each other."""
 
     text_a: str
     text_b: str
@@ -35,7 +35,7 @@ class Related:
 
 @dataclass
 class Reservoir(Generic[Item]):
-    """At most `size` items of a stream, each with the same chance, in its order (Vitter's algorithm R)."""
+    """A uniform random sample of at most `size` items of a stream, in stream order (Vitter 1985, algorithm R)."""
 
     size: int
     rng: np.random.Generator
@@ -57,10 +57,10 @@ class Reservoir(Generic[Item]):
 def corpus_pairs(
     corpus: Corpus, tokenizer: Tokenizer, unit: str, *, size: int, seed: int, report: DropReport
 ) -> tuple[list[Related], int]:
-    """A sample of the pairs of a corpus, decoded, and how many there are.
+    """A sample of at most `size` pairs of a corpus, decoded, and the number of pairs that there are to draw from.
 
-    unit: "sentences" pairs each sentence with the next, none of them twice; "passages" the first PASSAGE_TOKENS of a
-    document with as many that follow. Pairs with a text below MIN_TOKENS are counted in `report`.
+    unit: "sentences" pairs each sentence with the next, none of them twice; "passages" pairs the first PASSAGE_TOKENS
+    of a document with as many that follow. Pairs with a text below MIN_TOKENS are dropped and counted in `report`.
     """
     spans: Reservoir[tuple[int, int, int, int, int]] = Reservoir(size, np.random.default_rng(seed))
     for number, (index, first, last) in enumerate(corpus.document_bounds()):
@@ -77,7 +77,7 @@ def corpus_pairs(
 
 
 def document_spans(shard: Shard, first: int, last: int, unit: str) -> Iterator[tuple[int, int, int]]:
-    """(start, middle, stop) tokens of each pair of a document that is [first, last) in its shard."""
+    """Token bounds (start, middle, stop) of each pair of the document at [first, last) of its shard."""
     if unit == "passages":
         length = min(PASSAGE_TOKENS, (last - first) // 2)
         yield first, first + length, first + 2 * length
@@ -95,7 +95,7 @@ def decode(corpus: Corpus, tokenizer: Tokenizer, spans: Sequence[tuple[int, tupl
 
 
 def table_pairs(path: str, *, size: int, seed: int, report: DropReport) -> tuple[list[Related], int]:
-    """A sample of the pairs (text_a, text_b) of a table, and how many usable ones there are. Raises UserError."""
+    """A sample of the pairs (text_a, text_b) of a table, and the number of usable ones. Raises UserError."""
     drop = report.recorder(strict=False)
     pairs: Reservoir[Related] = Reservoir(size, np.random.default_rng(seed))
     columns = ("text_a", "text_b")

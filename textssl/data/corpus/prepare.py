@@ -30,14 +30,14 @@ OPENING_DOCUMENTS = 4000  # a corpus with more than these needs no minimum of he
 OPENING_TOKENS = 2**23
 MIN_HELD_OUT = 16  # documents held out of a small corpus, at most one in MIN_HELD_OUT_SHARE
 MIN_HELD_OUT_SHARE = 5
-GUESS_DOCUMENTS = 200  # at the beginning of the stream, that say in which language most are
-GUESS_CHARACTERS = 2**20  # ... and no more, where documents are long
+GUESS_DOCUMENTS = 200  # at the beginning of the stream, from which the main language is guessed
+GUESS_CHARACTERS = 2**20  # ... and no more than this, where documents are long
 DUPLICATE = "duplicate"
 
 
 @dataclass
 class Counts:
-    """What one split holds."""
+    """Totals of one split. bytes: of UTF-8."""
 
     documents: int = 0
     tokens: int = 0
@@ -51,10 +51,10 @@ class Counts:
 
 @dataclass
 class Prepared:
-    """What `write_corpus` made. held_out_raised: whether a small corpus got more held-out documents than the share.
+    """What `write_corpus` made. held_out_raised: whether more than the share was held out, as the corpus is small.
 
-    languages: code -> documents of both splits whose sentences were cut by the rules of that language. crowded: as in
-    NearDuplicates.
+    languages: code -> documents of both splits whose sentences were split by the rules of that language. crowded: as
+    in NearDuplicates.
     """
 
     train: Counts = field(default_factory=Counts)
@@ -74,9 +74,9 @@ class Piece(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """Encoded documents, each with a token at least, one after another.
+    """Encoded documents, one after another.
 
-    places: (documents,) by hash in [0, 1). lengths, sizes: (documents,) tokens, UTF-8 bytes. ids, marks: (tokens,).
+    places: (documents,) in [0, 1), by hash. lengths, sizes: (documents,) tokens, UTF-8 bytes. ids, marks: (tokens,).
     """
 
     places: np.ndarray
@@ -116,9 +116,9 @@ def write_corpus(
     The bytes written depend on the documents and options alone, not on `workers` or `fast`. Exact duplicates, documents
     that break a rule of `cleaning`, those without tokens and then near-duplicates are dropped and counted in `report`.
     A document is held out where its hash falls below the share `held_out`; a corpus of under OPENING_DOCUMENTS gets at
-    least MIN_HELD_OUT (those of the smallest hashes), but not more than a fifth of its documents. The held-out split is
-    left out where it is empty. language: of all documents, or `auto`: each is guessed; those too short for that have
-    the language of most at the beginning of the stream. fast: as in DocumentEncoder.
+    least MIN_HELD_OUT (those of the smallest hashes), but not more than a fifth of its documents. language: of all
+    documents, or `auto`: each is guessed, and those too short for that have the language of most at the beginning of
+    the stream. fast: as in DocumentEncoder. on_progress: called with the counts of each piece that was encoded.
     """
     result = Prepared()
     size = max(tokenizer.get_vocab().values()) + 1
@@ -151,7 +151,7 @@ def write_corpus(
 
 
 def with_main_language(documents: Iterable[Document]) -> tuple[Iterable[Document], str]:
-    """The stream, and the language of most of its first documents."""
+    """The whole stream, and the language of most of its first documents."""
     stream, first = iter(documents), []
     size = 0
     while size < GUESS_CHARACTERS and len(first) < GUESS_DOCUMENTS and (document := next(stream, None)) is not None:
@@ -195,7 +195,7 @@ def ready_documents(
     report: DropReport,
     on_progress: Callable[[Counts], None],
 ) -> Iterator[Ready]:
-    """Encoded documents in the order of the stream, without those that are to be dropped."""
+    """Encoded documents in the order of the stream; those that are dropped are counted in `report`."""
     for piece, worked in pool.map(pieces, lambda piece: piece.texts):
         encoded = worked.encoded
         kept = without_faults(piece, worked, report)
@@ -261,7 +261,7 @@ def read_opening(documents: Iterator[Ready], held_out: float) -> tuple[list[Read
 
 
 def chain_freeing(opening: list[Ready], rest: Iterator[Ready]) -> Iterator[Ready]:
-    """The opening, let go as it is read, and the rest."""
+    """The opening, freed as it is read, then the rest."""
     opening.reverse()
     while opening:
         yield opening.pop()

@@ -1,4 +1,4 @@
-"""Stretches of text -> tokens, words and sentences, by the offsets of the tokenizers library."""
+"""Segments of text -> tokens, words and sentences, by the offsets of the tokenizers library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenizers import Encoding, Tokenizer
 
 from textssl.tokenizer.words import WordFinder
 
-LOOK_AHEAD = 16  # characters after a sentence's first one, where the normaliser has dropped that
+LOOK_AHEAD = 16  # characters that are searched for a token after a sentence's first one, if the normaliser dropped that
 
 
 class Segment(NamedTuple):
@@ -22,7 +22,7 @@ class Segment(NamedTuple):
 class Tokens(NamedTuple):
     """Segments one after another. ids (tokens,); words (tokens,) bool, whether a word starts there.
 
-    sentences: (sentences,) int64, the token that each sentence begins in. lengths: (segments,) int64.
+    sentences: (sentences,) int64, the index of the token in which each sentence begins. lengths: (segments,) int64.
     """
 
     ids: np.ndarray
@@ -36,7 +36,7 @@ class SegmentEncoder(Protocol):
 
 
 class OffsetEncoder:
-    """Any tokenizer: words and sentences by the offsets that the library gives with the ids."""
+    """For any tokenizer: words and sentences by the offsets that the library gives with the ids."""
 
     def __init__(self, tokenizer: Tokenizer, dtype: np.dtype) -> None:
         self.tokenizer, self.dtype = tokenizer, dtype

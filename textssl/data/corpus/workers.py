@@ -16,7 +16,7 @@ from textssl.data.text.languages import AUTO, UNKNOWN
 from textssl.system.subprocesses import Helper, Pool, answer_requests
 
 Piece = TypeVar("Piece")
-IN_FLIGHT = 3  # pieces a worker: one being encoded, one waiting, one being written
+IN_FLIGHT = 3  # pieces per worker: one being encoded, one waiting, one being written
 IN_FLIGHT_CHARACTERS = 2**26
 ONE_CORE = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -25,9 +25,10 @@ ONE_CORE = {
 
 
 class Worked(NamedTuple):
-    """Of a piece's texts: which break a rule and why, and of the others all that is needed to write them.
+    """The result for a piece: which of its texts break a rule and why, and what is needed to write the others.
 
-    faults: (texts). encoded, shingled: of those without a fault; shingled where near-duplicates are looked for.
+    faults: (texts,), None where no rule is broken. encoded, shingled: of the texts without a fault; shingled is None
+    unless near-duplicates are looked for.
     """
 
     faults: list[Fault | None]
@@ -36,7 +37,7 @@ class Worked(NamedTuple):
 
 
 class EncoderPool(Pool):
-    """`num_workers` encoder processes. Results come in the order of the pieces, whatever their number.
+    """`num_workers` encoder processes. Results come in the order of the pieces, however many processes there are.
 
     language, main_language and fast: as in DocumentEncoder. cleaning: the rules that texts must keep.
     """
@@ -55,7 +56,7 @@ class EncoderPool(Pool):
         super().__init__([Helper("an encoder process", __name__, state, ONE_CORE) for _ in range(num_workers)])
 
     def map(self, pieces: Iterable[Piece], texts: Callable[[Piece], Sequence[str]]) -> Iterator[tuple[Piece, Worked]]:
-        """Each piece with what came of its texts; a bounded number of pieces and characters is under way at a time."""
+        """Each piece with the result for its texts, in order; pieces and characters in flight are bounded."""
         flying: deque[tuple[Piece, int, Future[Worked]]] = deque()
         most, characters = IN_FLIGHT * len(self.helpers), 0
         for piece in pieces:
@@ -73,7 +74,7 @@ class EncoderPool(Pool):
 
 
 def serve() -> None:
-    """In the subprocess: a tokenizer, the language, the engine and the rules come, then lists of texts."""
+    """In the subprocess: receives the arguments of `worker`, then lists of texts."""
     answer_requests(lambda state: (None, worker(*state)))
 
 

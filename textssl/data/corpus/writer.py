@@ -17,7 +17,7 @@ from textssl.system.checksums import sha256_of
 class CorpusWriter:
     """Writes a prepared corpus, shard by shard, in bounded memory; corpus.json comes last.
 
-    The folder must be a side folder that the caller renames into place: an interrupted writer leaves no corpus.json.
+    The folder must be a side folder that the caller renames into place; an interrupted writer leaves no corpus.json.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ class CorpusWriter:
     ) -> None:
         """Finish the last shard and write corpus.json.
 
-        dropped: records left out, by reason; dropped_examples: places of some. languages: `language`, as it was asked
-        for, and `languages`, how many documents of the whole corpus are taken to be in which.
+        dropped: records left out, by reason; dropped_examples: places of some. languages: `language`, as requested, and
+        `languages`, the number of documents of the whole corpus by language code.
         """
         self._close_shard()
         totals = {key: sum(shard[key] for shard in self.shards) for key in ("documents", "tokens", "bytes")}

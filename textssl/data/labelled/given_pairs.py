@@ -33,7 +33,7 @@ Encode = Callable[[Sequence[str]], Sequence[Sequence[int]] | Sequence[np.ndarray
 class PairOrder(InMemory):
     """Pairs in a new keyed order every epoch.
 
-    facts: what all pairs have. fingerprint: changes when any text, label or score does.
+    facts: what the pairs have in common. fingerprint: changes when any text, label or score does.
     """
 
     def __init__(self, pairs: list[Pair], facts: PairFacts, seed: int, fingerprint: str):
@@ -58,10 +58,10 @@ def read_pairs(
     """Read a .jsonl, .csv or .parquet file (compressed or not), `sample:NAME` or a hub data set of pairs.
 
     encode: texts -> ids without special tokens. length: tokens at which a text is cut. score_range: lowest and highest
-    score. target: the column that is used, the label before the score where the file may decide. Records whose texts
-    are empty, broken or without tokens are dropped and counted in `report`. Raises UserError, with the place, for a
-    missing column, a pair of one text, a label or score that is missing, a score out of range, and a file without
-    pairs.
+    score. target: the column to learn from; `auto` takes the label, or the score where there is no label. Records whose
+    texts are empty, broken or without tokens are dropped and counted in `report`. Raises UserError, with the place, for
+    a missing or unknown column, a pair with one text only, a label or score that is missing, a score out of range, and
+    for a file with one label only or without pairs.
     """
     records = pair_records(str(path), report)
     columns = dict.fromkeys(column for record in records for column in record.columns)
@@ -95,7 +95,7 @@ def read_pairs(
 
 
 def pair_records(path: str, report: DropReport) -> list[Record]:
-    """The records that have both texts. Raises UserError where there is none, or no such column."""
+    """The records whose texts can be used. Raises UserError where there are none, or no columns for the texts."""
     sources = expand_inputs([path], report)
     if len(sources) > 1 or file_format(sources[0]) == ".txt":
         raise UserError(f"data.pairs={path} is not one table: give a .jsonl, .csv or .parquet file; {WANTED}")
@@ -115,7 +115,7 @@ def pair_records(path: str, report: DropReport) -> list[Record]:
 
 
 def negative_columns(columns: Collection[str], records: list[Record]) -> list[str]:
-    """The columns of negatives. Raises UserError for a name that looks like one and is none, and for other values."""
+    """The columns of negatives. Raises UserError for a name that only looks like one and for values other than text."""
     for column in columns:
         if column.startswith("negative") and column not in NEGATIVES:
             raise UserError(f"{records[0].place}: the column {column[:80]} is unknown; {WANTED}")
@@ -129,9 +129,9 @@ def negative_columns(columns: Collection[str], records: list[Record]) -> list[st
 
 
 def usable(record: Record, drop: drops.Drop) -> bool:
-    """Whether both texts are there and, as the negatives, can be tokenized.
+    """Whether both texts are there and can be tokenized, as all negatives can; if not, the record goes to `drop`.
 
-    UserError where only one is there, which is a mistake in the file and not in a text.
+    Raises UserError where only one of the two is there, which is a mistake in the file and not in a text.
     """
     given = [is_text(record.fields.get(column)) for column in ("text_a", "text_b")]
     if given[0] != given[1]:
@@ -142,7 +142,7 @@ def usable(record: Record, drop: drops.Drop) -> bool:
 
 
 def has_tokens(left: np.ndarray, right: np.ndarray, record: Record, report: DropReport) -> bool:
-    """Whether the tokenizer sees something in both texts (control characters alone may be nothing to it)."""
+    """Whether both texts have tokens (one of control characters alone may have none); if not, it is counted."""
     if len(left) and len(right):
         return True
     report.add(drops.NO_TOKENS, record.place)
@@ -181,7 +181,7 @@ def score(record: Record, score_range: tuple[float, float]) -> float:
 
 
 def encode_all(texts: list[str], encode: Encode, length: int, at_once: int = 4096) -> list[np.ndarray]:
-    """Ids (tokens,) int64 of each text, cut at `length`."""
+    """Ids (tokens,) int64 of each text, cut at `length` tokens, `at_once` texts at a time."""
     found: list[np.ndarray] = []
     for start in range(0, len(texts), at_once):
         found += [np.array(ids[:length], dtype=np.int64) for ids in encode(texts[start : start + at_once])]

@@ -20,9 +20,9 @@ from textssl.errors import UserError, excerpt, listed
 
 Target = Literal["auto", "label", "score"]
 MOST_CLASSES = 10_000
-LARGEST_SCORE = 1e15  # squares of larger ones leave float32
+LARGEST_SCORE = 1e15  # so that sums of squares stay within float32
 _WANTED = "a labelled set has the columns text (or text_a and text_b) and label or score"
-_OTHER_TARGET = {  # a column that is missing -> the one that is there instead, and what learns it
+_OTHER_TARGET = {  # a missing column -> the one that may be there instead, and what learns from it
     "label": ("score", "scores are learned with `textssl finetune regression` (objective.name=regression)"),
     "score": ("label", "labels are learned with `textssl finetune classification` (objective.name=classification)"),
 }
@@ -31,7 +31,7 @@ _COLUMNS = ("text", "text_a", "text_b", "label", "score")
 
 @dataclass
 class Labeled:
-    """A labelled set in memory, all lists of one length.
+    """A labelled set in memory; lists that are not empty have the same length.
 
     `texts` are the texts, or the first texts of pairs, whose second are `text_b`. `labels` are strings and empty where
     the set has scores only; `scores` is None where it has labels only. `report` says what was dropped.
@@ -54,17 +54,17 @@ class Labeled:
 
     @property
     def kind(self) -> str:
-        """What the set has, in words."""
+        """What the set holds, in words."""
         return (
             f"{'pairs of texts' if self.text_b is not None else 'texts'} with {'labels' if self.labels else 'scores'}"
         )
 
     def key(self, place: int) -> str:
-        """The text of a record, or its two texts as one: records of one key say the same."""
+        """The text of a record, or its two texts as one: records with the same key are duplicates."""
         return self.texts[place] if self.text_b is None else f"{self.texts[place]}\0{self.text_b[place]}"
 
     def take(self, places: Sequence[int]) -> "Labeled":
-        """The records at these places, in this order."""
+        """The records at these indices, in this order."""
         columns = {}
         for name in ("texts", "labels", "text_b", "scores"):
             values = getattr(self, name)
@@ -91,8 +91,8 @@ def read_labeled(
     column to read; auto takes the score of pairs and of texts without a label, else the label.
 
     Raises UserError for a missing file or column, an empty set, labels that are numbers in one record and strings in
-    another, more classes than MOST_CLASSES; where `varied`, for more classes than half the records and for a set of one
-    class (or one score) only; and with `strict` at the first broken record.
+    another, more classes than MOST_CLASSES; if `varied`, for more classes than half the records (and than 10) and for a
+    single class or score; and with `strict` at the first broken record.
     """
     report = report if report is not None else DropReport()
     source = _single_source(str(path), report)
@@ -110,7 +110,7 @@ def read_labeled(
             instead = _OTHER_TARGET[target][1] if column == target and _OTHER_TARGET[target][0] in columns else _WANTED
             raise UserError(f"{records[0].place}: there is no column {column}; there are {found}; {instead}")
     result = Labeled(_name(str(path)), [], [], [] if pairs else None, [] if target == "score" else None, report)
-    kinds: dict[str, str] = {}  # kind of label -> where it first stood
+    kinds: dict[str, str] = {}  # kind of label -> where it first occurred
     for record in _with_texts(records, pairs, drop):
         value = _score(record, drop) if target == "score" else _label(record, kinds, drop)
         if value is None:
@@ -144,7 +144,7 @@ def _name(path: str) -> str:
 
 
 def _with_texts(records: list[Record], pairs: bool, drop: drops.Drop) -> Iterator[Record]:
-    """The records whose texts can be used."""
+    """The records whose texts can be used; the others are handed to `drop`."""
     for record in records:
         for column in ("text_a", "text_b") if pairs else ("text",):
             if column not in record.fields:
@@ -157,7 +157,7 @@ def _with_texts(records: list[Record], pairs: bool, drop: drops.Drop) -> Iterato
 
 
 def _label(record: Record, kinds: dict[str, str], drop: drops.Drop) -> str | None:
-    """The label as a string. Raises UserError where its kind differs from that of the labels before."""
+    """The label as a string; None where it was dropped. Raises UserError where its kind differs from earlier ones."""
     value: Any = record.fields.get("label")
     if value is None or (isinstance(value, str) and not value.strip()) or _is_nan(value):
         drop(drops.MISSING_LABEL, record.place, "")
@@ -202,7 +202,7 @@ def _is_nan(value: Any) -> bool:
 
 
 def _check_variety(path: str, labeled: Labeled, varied: bool) -> None:
-    """Raises UserError when nothing is left to learn: no record, one class or score only, a class for every text."""
+    """Raises UserError where there is nothing to learn: no record, one class or score, almost a class for each text."""
     if not labeled.texts:
         raise UserError(f"{path} holds no labelled record{_because(labeled.report)}")
     counts = Counter(labeled.labels if labeled.scores is None else labeled.scores)

@@ -6,12 +6,12 @@ import math
 import re
 from typing import Any
 
-# What tables and JSON write; Python also reads 1_000, nan and digits of other scripts.
+# Numbers as tables and JSON write them; Python would also read 1_000, nan and digits of other scripts.
 _WRITTEN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
 def number_of(value: Any) -> float:
-    """The number that a value is, or that its text writes; nan for everything else and for what no float holds."""
+    """The number that a value is or, as a string, spells; nan for all else and for what no finite float holds."""
     if isinstance(value, bool) or (isinstance(value, str) and not _WRITTEN.fullmatch(value.strip())):
         return math.nan
     try:

@@ -20,15 +20,15 @@ from textssl.sections import DataConfig
 
 DUPLICATE, CONFLICTING = "duplicate text", "text with two labels"
 IN_TEST, IN_VALIDATION = "training text that is also in the test set", "training text that is also in validation"
-SCORE_BINS = 10  # scores are stratified by so many quantiles
+SCORE_BINS = 10  # number of quantile bins by which scores are stratified
 
 
 @dataclass
 class Splits:
-    """A labelled set in three parts; validation is None where all labels train.
+    """A labelled set in three parts; validation is None where all that is not tested trains.
 
-    facts: of the training part. report: what was dropped and why. given: the parts that are files of their own.
-    few: the training part is data.shots texts of each class.
+    report: what was dropped and why. given: the parts that are files of their own. few: whether the training part is
+    data.shots texts of each class.
     """
 
     train: Labeled
@@ -40,7 +40,7 @@ class Splits:
 
     @property
     def learnable(self) -> Labeled:
-        """What a model may learn from that chooses nothing by validation: those texts too, but where labels are few."""
+        """What a model that chooses nothing by validation may learn from: train and, unless `few`, validation texts."""
         train, validation = self.train, self.validation
         if validation is None or self.few:
             return train
@@ -62,7 +62,7 @@ class Splits:
         if self.train.scores is not None:
             scores = np.array(self.train.scores)
             mean = float(scores.mean())
-            # Of equal scores the computed deviation may be 1e-17 as well as 0; any unit in the order of them will do.
+            # The computed deviation of equal scores may be 1e-17, not 0; any unit of their magnitude will do.
             return LabelFacts(mean=mean, deviation=float(scores.std()) if np.ptp(scores) else abs(mean) or 1.0)
         counts = {name: len(places) for name, places in by_class(self.train.labels).items()}
         return LabelFacts(tuple(counts), tuple(counts.values()))
@@ -75,13 +75,13 @@ class Splits:
 
 
 def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
-    """The parts that a configuration names; what it does not name is split off the training file.
+    """The parts that a configuration names; those that it does not name are split off the training file.
 
-    Test and validation texts never train. A part that is split off holds a share of every class (scores: of every
-    tenth of them), chosen by the hash of the text, so that it is the same whatever the seed or the order of the file.
-    Pairs that share a text stay in one part, which so holds about that share.
-    data.shots keeps so many texts of each class to train on, drawn with `seed`; nothing is then split off to validate,
-    as with data.validation_share=0. Raises UserError.
+    Test and validation texts are never trained on. A part that is split off holds a share of every class (scores: of
+    every tenth of them), chosen by the hash of the text, so that it is the same whatever the seed or the order of the
+    file. Pairs that share a text stay in one part, so that shares are approximate. data.shots keeps this many texts of
+    each class to train on, drawn with `seed`; no validation part is then split off, as with data.validation_share=0.
+    Raises UserError where a file cannot be used or a part would be empty.
     """
     if data.train is None:
         raise UserError("data.train is missing: name a labelled file, e.g. data.train=reviews.csv or sample:bbc")
@@ -117,7 +117,7 @@ def check_alike(train: Labeled, other: Labeled, name: str) -> None:
 
 
 def check_parts(splits: Splits, data: DataConfig) -> None:
-    """UserError where a part is empty, the training part has one class, or another part has one that it lacks."""
+    """UserError where a part is empty, or the training part has a single class or lacks one of another part."""
     for name, part in splits.parts.items():
         if not len(part):
             if name in splits.given:
@@ -137,7 +137,7 @@ def check_parts(splits: Splits, data: DataConfig) -> None:
 
 
 def why_empty(name: str, splits: Splits) -> str:
-    """Why no text is left for a part that is no file of its own, and what would help."""
+    """Why no text is left for a part that is not a file of its own, and what would help."""
     if name == "train":
         return "no text is left to train on, all are in the test or the validation file too"
     few, train = f"too few texts to split off a {name} part", splits.train
@@ -159,7 +159,7 @@ def _dropped(report: DropReport) -> str:
 
 
 def without_repeats(labeled: Labeled, report: DropReport) -> Labeled:
-    """Each text once; the first of its labels counts."""
+    """Each text once, with the first of its labels or scores; repetitions are counted in `report`."""
     seen: dict[str, int] = {}
     for place in range(len(labeled)):
         first = seen.setdefault(labeled.key(place), place)
@@ -172,7 +172,7 @@ def without_repeats(labeled: Labeled, report: DropReport) -> Labeled:
 
 
 def without(labeled: Labeled, other: Labeled, report: DropReport, reason: str) -> Labeled:
-    """The records whose text is not in `other`."""
+    """The records whose text is not in `other`; the rest are counted in `report` under `reason`."""
     taken = {other.key(place) for place in range(len(other))}
     kept = []
     for place in range(len(labeled)):
@@ -184,9 +184,9 @@ def without(labeled: Labeled, other: Labeled, report: DropReport, reason: str) -
 
 
 def split_off(labeled: Labeled, share: float) -> tuple[Labeled, Labeled]:
-    """(the rest, a share of every stratum, by the hash of the text); the rest keeps at least one of each.
+    """(the rest, a share of every stratum by the hash of the text); the rest keeps at least one record of each.
 
-    Pairs that share a text go to the same side, so that the share is only about kept.
+    Pairs that share a text go to the same side, so that their share is approximate.
     """
     hashes = hashes_of(labeled)
     layers = strata(labeled, hashes)
@@ -207,7 +207,7 @@ def hashes_of(labeled: Labeled) -> list[int]:
 
 
 def strata(labeled: Labeled, hashes: list[int]) -> list[list[int]]:
-    """Places of the records of each class, or of each SCORE_BINS-th of the scores, whose ties the hashes settle."""
+    """Indices of the records by class, or by SCORE_BINS quantiles of the scores, where hashes break ties."""
     if labeled.scores is None:
         return list(by_class(labeled.labels).values())
     order = np.lexsort((np.array(hashes, np.uint64), np.array(labeled.scores)))
@@ -215,7 +215,7 @@ def strata(labeled: Labeled, hashes: list[int]) -> list[list[int]]:
 
 
 def by_class(labels: Sequence[str]) -> dict[str, list[int]]:
-    """Places of the records of each class, in the order of the classes' names."""
+    """Indices of the records of each class, in the order of the classes' names."""
     found: dict[str, list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
         found[label].append(place)
@@ -223,7 +223,7 @@ def by_class(labels: Sequence[str]) -> dict[str, list[int]]:
 
 
 def few_labels(labeled: Labeled, shots: int, seed: int) -> Labeled:
-    """`shots` texts of each class (all of a class that has fewer), drawn with the seed."""
+    """`shots` texts of each class (all of a class that has fewer), drawn with the seed. UserError for scores."""
     if labeled.scores is not None:
         raise UserError("data.shots counts texts of each class, but the texts have scores: leave it out")
     rng = generator(seed, LABELLED, shots)

@@ -12,9 +12,9 @@ from textssl.data.keyed_random import SAMPLE, generator, philox, shuffled
 
 
 class InMemory:
-    """Items in a new keyed order every epoch, without end (data.plan.Order).
+    """Items in a new keyed order every epoch, without end (an `Order` of data.plan.plan).
 
-    purpose: the number in data.keyed of what the items are, so that two lists of one run have different orders.
+    purpose: the number in data.keyed_random for such items, so that two lists of one run have different orders.
     shuffle: False keeps the order of the list, for data that are read once.
     """
 

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Packing:
-    """Which piece of which document stands where.
+    """Which pieces of which documents each row holds.
 
-    starts: (rows + 1,) int64; row r holds the pieces starts[r] to starts[r + 1].
-    document, begin, end: (pieces,) int64; the piece is tokens begin to end of that document.
+    starts: (rows + 1,) int64; row r holds the pieces [starts[r], starts[r + 1]).
+    document, begin, end: (pieces,) int64; a piece is the tokens [begin, end) of its document.
     """
 
     starts: np.ndarray
@@ -31,21 +31,23 @@ class Packing:
 
 
 def rows_needed(tokens: ArrayLike, documents: ArrayLike, length: int, overhead: int) -> np.ndarray:
-    """Rows that always hold these documents, from their counts alone: ceil((tokens + overhead * documents) / usable).
+    """Rows that always suffice for these counts of documents: ceil((tokens + overhead * documents) / usable).
 
-    Why it suffices: `pack` cuts a document only where the piece fills its row to the last place, and leaves a gap only
-    where it is too small for one more token. So a row loses at most `overhead` places, either to the specials of the
-    extra piece that a cut makes or to its gap; the specials of uncut documents are counted one by one.
+    length: places of a row; overhead: special tokens of a piece; usable = length - overhead. Why they suffice: `pack`
+    cuts a document only where the piece fills its row to the last place, and leaves a gap only where it is too small
+    for one more token. So a row loses at most `overhead` places, either to the specials of the extra piece that a cut
+    makes or to its gap; the specials of uncut documents are counted one by one.
     """
     usable = length - overhead
     return -(-(np.asarray(tokens) + overhead * np.asarray(documents)) // usable)
 
 
 def pack(lengths: np.ndarray, length: int, overhead: int, rows: int) -> Packing:
-    """Cut documents into pieces of at most a row, and pack what remains by best fit decreasing.
+    """Cut documents into pieces of at most a row, and pack the rests by best fit decreasing (arXiv:2404.10830).
 
     lengths: (documents,) tokens of each, in shuffled order; ties keep it. length: places of a row. overhead: special
-    tokens of a piece. rows: at least `rows_needed`; unused ones stay empty. Every token is placed exactly once.
+    tokens of a piece. rows: at least `rows_needed`, unlike in the paper a fixed number: rests that fit nowhere whole
+    are cut to fill the gaps, and unused rows stay empty. Every token is placed exactly once.
     """
     usable = length - overhead
     lengths = np.asarray(lengths, dtype=np.int64)
@@ -70,7 +72,7 @@ def pack(lengths: np.ndarray, length: int, overhead: int, rows: int) -> Packing:
 
 
 class _Bins:
-    """Open rows by the size of their gap; a bit of `mask` says which sizes have a row."""
+    """Open rows by the size of their gap; bit i of `mask` says whether any row has a gap of i places."""
 
     def __init__(self, rows: int, length: int, overhead: int):
         self.overhead = overhead
@@ -81,7 +83,7 @@ class _Bins:
         self.leftovers: list[tuple[int, int, int]] = []
 
     def place(self, document: int, begin: int, end: int) -> None:
-        """Put a piece into the row whose gap it fits best, or keep it for cutting."""
+        """Put a piece into a row with the smallest gap that it fits, or keep it for cutting."""
         size = end - begin + self.overhead
         fitting = self.mask >> size
         if not fitting:
@@ -90,7 +92,7 @@ class _Bins:
             self._take(size + (fitting & -fitting).bit_length() - 1, document, begin, end)
 
     def cut_leftovers(self) -> None:
-        """Fill the largest gaps with pieces of what fitted nowhere whole."""
+        """Cut what fitted nowhere whole into pieces that fill the largest gaps."""
         for document, begin, end in self.leftovers:
             while begin < end:
                 gap = self.mask.bit_length() - 1

@@ -1,9 +1,9 @@
 """Which samples make a global step: a pure function of (corpora, seed, step).
 
 The samples of a corpus are counted block by block from corpus.json alone. An epoch visits the blocks in the order of a
-keyed bijection; a window of neighbouring blocks in that order is shuffled and packed together. So a step is found by
-one look-up in the epoch's running count, memory grows with blocks (at most MAX_BLOCKS, neighbours merged beyond) and
-never with documents, and nothing of the order is ever stored.
+keyed bijection; a window of neighbouring blocks in that order is shuffled and packed together. So a sample is found by
+one look-up in the epoch's running count, memory grows with the number of blocks (about MAX_BLOCKS at most: beyond that
+neighbours are merged) and never with that of documents, and nothing of the order is ever stored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SAMPLE_KINDS = ("rows", "documents", "sentences", "adjacent")
 
 
 class Order(Protocol):
-    """All samples of a training run in order, without end, and each one's own random numbers."""
+    """All samples of a training run in order, without end, and the random numbers of each."""
 
     def __len__(self) -> int:
         """Samples of one epoch."""
@@ -49,7 +49,7 @@ class Order(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sample lives: corpus of the mixture, epoch of that corpus, index within the epoch."""
+    """Where a sample comes from: corpus of the mixture, epoch of that corpus, index within the epoch."""
 
     corpus: int
     epoch: int
@@ -60,10 +60,11 @@ class Plan:
     """All samples of a training run in order, `plan.sample(0)`, `plan.sample(1)`, ... without end.
 
     corpora: prepared corpora and their weights. kind: what a sample is: packed "rows", "documents", "sentences", or
-    "adjacent" sentences of a document, two and two. length: places of a row, or of a text, special tokens included;
-    twice as many tokens are read of a sentence. A document of more than LONGEST_DOCUMENT_TOKENS (and four lengths) is
-    shown by an excerpt of that length, another one in every epoch. form: the special tokens of a row. window_tokens:
-    tokens shuffled and packed together.
+    "adjacent", each sentence with the next of its document. length: places of a row, or of a text, special tokens
+    included; up to twice as many tokens are read of a sentence. Of a document longer than LONGEST_DOCUMENT_TOKENS (or
+    four lengths, if that is more) an excerpt of that length is read, another one in every epoch. form: the special
+    tokens of a row. window_tokens: tokens shuffled and packed together. Raises UserError where a length leaves no room
+    for text, a corpus has no such sample, or a weight is too small.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Plan:
         return self.epochs[place.corpus].sample(place.epoch, place.index)
 
     def rng(self, index: int) -> np.random.Generator:
-        """The sample's own generator, for masks and crops; independent of who asks, and of all other samples."""
+        """The sample's own generator, for masks and crops; the same on every rank and worker, independent of others."""
         place = self.place(index)
         return generator(self.seed, SAMPLE, place.index, place.epoch, place.corpus)
 
@@ -167,7 +168,7 @@ class EpochPlan:
 
 
 class Mixture:
-    """Which corpus the n-th sample comes from; every cycle of samples holds the shares exactly, in a keyed order."""
+    """Which corpus the n-th sample comes from: each cycle of MIXTURE_CYCLE holds the same shares, in a keyed order."""
 
     def __init__(self, weights: Sequence[float], seed: int):
         shares = np.asarray(weights, dtype=np.float64) / sum(weights)
@@ -183,7 +184,7 @@ class Mixture:
         self._cycle = lru_cache(maxsize=4)(self._cycle)
 
     def locate(self, index: int) -> tuple[int, int]:
-        """(corpus, how many samples of this corpus came before)."""
+        """(corpus of sample `index`, number of samples of this corpus before it)."""
         if len(self.per_cycle) == 1:
             return 0, index
         cycle, place = divmod(index, MIXTURE_CYCLE)

@@ -1,8 +1,8 @@
 """The samples of a window of blocks: where each one lies in the shards, and reading it.
 
-A window is made when one of its samples is first asked for; it knows places, never text. Of a document longer than
-LONGEST_DOCUMENT_TOKENS a sample holds an excerpt of that length, drawn anew every epoch, and of a sentence as many
-tokens as a text is cut at; so a sample has a bounded size whatever the text.
+A window is made when one of its samples is first asked for; it holds places, never text. Of a document longer than
+LONGEST_DOCUMENT_TOKENS (or four times the length of a text, if that is more) a sample holds an excerpt of that length,
+drawn anew every epoch, and of a sentence at most twice the length of a text: so the size of a sample is bounded.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from textssl.data.corpus.corpus import Blocks, Corpus
 from textssl.data.plan.packing import Packing
 from textssl.sample_types import SENTENCE_START, Adjacent, Document, Row, RowFormat, content_key
 
-LONGEST_DOCUMENT_TOKENS = 2**16  # that a sample holds of one document; 0.6 MB
-MARKS_AT_ONCE = 2**22  # read of a document to find its sentences
+LONGEST_DOCUMENT_TOKENS = 2**16  # that a sample holds of one document: 0.6 MB
+MARKS_AT_ONCE = 2**22  # marks of a document read at once to find its sentences
 
 
 @dataclass(frozen=True)
 class Documents:
-    """Where documents lie: shard, first token within the shard, and tokens of each; all (documents,) int64."""
+    """Where documents are: shard, first token within the shard, and length in tokens; (documents,) int64 each."""
 
     shard: np.ndarray
     first: np.ndarray
@@ -38,7 +38,7 @@ class Documents:
         return replace(self, lengths=np.minimum(self.lengths, longest))
 
     def excerpts(self, longest: int, stream: np.random.Philox) -> Documents:
-        """At most `longest` tokens of each, from a place that is drawn where there are more."""
+        """At most `longest` tokens of each; where there are more, from a place that is drawn."""
         room = np.maximum(self.lengths - longest, 0)
         if not room.any():
             return self
@@ -57,7 +57,7 @@ class Documents:
 
 @dataclass(frozen=True)
 class DocumentWindow:
-    """documents: what the samples hold. whole: the documents that they are of, where those may be longer."""
+    """documents: what the samples hold. whole: the documents that these are excerpts of, where they may be longer."""
 
     corpus: Corpus
     documents: Documents
@@ -78,7 +78,7 @@ class DocumentWindow:
 
 
 def sentences_of(corpus: Corpus, documents: Documents) -> Documents:
-    """The sentences of documents, each in the place of a document."""
+    """The sentences of documents, as if each were a document."""
     shards, firsts, lengths = [], [], []
     for shard, first, length in zip(documents.shard, documents.first, documents.lengths, strict=True):
         starts = sentence_starts(corpus.shard(int(shard)).marks, int(first), int(length))
@@ -89,7 +89,7 @@ def sentences_of(corpus: Corpus, documents: Documents) -> Documents:
 
 
 def sentence_starts(marks: np.ndarray, first: int, length: int) -> np.ndarray:
-    """Where sentences begin in a document, counted from its first token, in bounded memory beside the answer."""
+    """Tokens at which the sentences of a document begin, from its first token on; marks are read piece by piece."""
     parts = [
         np.flatnonzero(marks[start : min(start + MARKS_AT_ONCE, first + length)] & SENTENCE_START) + (start - first)
         for start in range(first, first + length, MARKS_AT_ONCE)
@@ -99,7 +99,7 @@ def sentence_starts(marks: np.ndarray, first: int, length: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class AdjacentWindow:
-    """Neighbouring sentences of documents, two and two: one of `left` and the one that follows it."""
+    """Every pair of neighbouring sentences of the documents: one in `left`, the one that follows it in `right`."""
 
     corpus: Corpus
     left: Documents
@@ -113,7 +113,7 @@ class AdjacentWindow:
 
     @classmethod
     def of_documents(cls, corpus: Corpus, documents: Documents, longest: int) -> AdjacentWindow:
-        """longest: tokens that are read of a sentence."""
+        """The pairs of these documents. longest: tokens that are read of a sentence."""
         sentences = sentences_of(corpus, documents).opening(longest)
         opens = np.isin(sentences.shard * 2**40 + sentences.first, documents.shard * 2**40 + documents.first)
         follows = np.flatnonzero(~opens)  # every sentence but the first of its document

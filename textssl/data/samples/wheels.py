@@ -17,9 +17,9 @@ _PYTHON_VERSION = "3.12"
 
 @dataclass(frozen=True)
 class Wheel:
-    """One file of the Python index, named by package, version and content.
+    """One file of the Python index, identified by package, version and content.
 
-    `licence` is what the package's own METADATA states. `platform` is set for wheels that are bound to one.
+    `licence` is what the package's own METADATA states. `platform` is set for wheels that are built for one.
     """
 
     package: str
@@ -76,7 +76,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
 
 
 def _failure(wheel: Wheel, output: str) -> str:
-    """One sentence for a person out of what pip wrote."""
+    """One sentence for the user, made from what pip wrote."""
     if "DO NOT MATCH THE HASHES" in output:
         return _altered(wheel)
     if "No module named pip" in output:

@@ -1,4 +1,4 @@
-"""Records out of a .csv file, one at a time, with the line each begins at."""
+"""Records of a .csv file, one at a time, with the line at which each begins."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,11 @@ from textssl.data.text.records import Record, check_distinct
 from textssl.data.text.streams import lines
 from textssl.errors import UserError
 
-_JUDGED_RECORDS = 1000  # after so many records of a CSV file it is known whether most have too many fields
+_JUDGED_RECORDS = 1000  # after so many records a file is judged by whether most have too many fields
 
 
 def csv_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
-    """Comma separated, quoted with `"`, the first record names the columns. Sets csv's limit for a field."""
+    """Fields separated by commas, quoted with `"`; the first record names the columns. Sets csv's limit for a field."""
     csv.field_size_limit(streams.RECORD_LIMIT)
     feed = _CsvFeed(lines(path, drop))
     reader = csv.reader(feed)
@@ -30,7 +30,7 @@ def csv_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterato
             drop(drops.INVALID_CSV, f"{path}:{feed.first}", str(error))
             continue
         place = f"{path}:{feed.first}"
-        if feed.ended:  # only a record that still waits for its closing quote is given out at the end
+        if feed.ended:  # at the end, csv gives out only a record that still lacks its closing quote
             drop(drops.UNCLOSED_QUOTE, place, "everything after it is lost")
         elif not row:
             continue  # a blank line
@@ -78,9 +78,9 @@ class _CsvFeed:
 
 
 class _FieldCount:
-    """Tells the records of a CSV file that have more fields than its header: their text holds commas, unquoted.
+    """Finds the records of a CSV file with more fields than its header: their text holds unquoted commas.
 
-    The fields of such a record stand in the wrong columns, or lose their end.
+    The fields of such a record are in the wrong columns, or lose their end.
     """
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
@@ -89,7 +89,7 @@ class _FieldCount:
         self.example = ""
 
     def fits(self, row: Sequence[str], place: str, drop: drops.Drop) -> bool:
-        """Whether a record has no field too many; if it has, it is handed to `drop`."""
+        """Whether a record has no more fields than the header; if it has, it is handed to `drop`."""
         surplus = len(row) > self.names
         self.records += 1
         self.surplus += surplus

@@ -1,4 +1,4 @@
-"""Documents out of files of any size: one stream of texts with their places, what is broken counted by reason."""
+"""Documents of files of any size: one stream of texts with their places; what is broken is counted by reason."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,9 +33,10 @@ def read_documents(
 
     Inputs are what `expand_inputs` takes. `one_document_per` (blank-line, line or file) is for .txt, `text_column`
     for the other formats. Records that are broken (not UTF-8, a NUL byte, no such column, no text, invalid JSON or
-    CSV, cut off by a broken end of the file) are counted in `report`.
+    CSV, cut off by a broken end of the file) are dropped and counted in `report`.
 
-    Raises UserError at once where `expand_inputs` does, and while reading: with `strict` at the first broken record.
+    Raises UserError at once for an unknown unit and where `expand_inputs` does; while reading, where `table_records`
+    does and, with `strict`, at the first broken record.
     """
     if one_document_per not in UNITS:
         raise UserError(f"--one-document-per is {one_document_per!r}, it must be one of {', '.join(UNITS)}")

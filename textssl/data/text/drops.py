@@ -1,4 +1,4 @@
-"""What was dropped, why and where: nothing is skipped without being counted."""
+"""What was dropped, why and where; nothing is skipped without being counted."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -30,7 +30,7 @@ HIDDEN = "hidden file or folder"
 
 _PLACES_KEPT = 5
 
-# (reason, place, detail) -> counted, or UserError where the caller wants strictness
+# (reason, place, detail): counts the record, or raises UserError where the caller is strict
 Drop = Callable[[str, str, str], None]
 
 
@@ -42,7 +42,7 @@ class DropReport:
         self.places: dict[str, list[str]] = {}
 
     def add(self, reason: str, place: str, detail: str = "") -> None:
-        """Count one dropped record (or file) and remember where, if it is among the first of its reason."""
+        """Count one dropped record (or file), and keep its place if it is among the first of its reason."""
         self.counts[reason] += 1
         places = self.places.setdefault(reason, [])
         if len(places) < _PLACES_KEPT:
@@ -55,7 +55,7 @@ class DropReport:
             self.places[reason] = (self.places.get(reason, []) + places)[:_PLACES_KEPT]
 
     def recorder(self, strict: bool) -> Drop:
-        """A function that counts what it is told; with `strict` it raises UserError with the place instead."""
+        """A function that counts each drop here; with `strict` it raises UserError with the place instead."""
 
         def drop(reason: str, place: str, detail: str = "") -> None:
             if strict:
@@ -74,7 +74,7 @@ class DropReport:
         return dict(sorted(self.counts.items()))
 
     def examples(self) -> dict[str, list[str]]:
-        """The first few places of each reason, with what there is to say of them, in the order of the reasons."""
+        """The first few places of each reason, with their details, in the order of the reasons' names."""
         return dict(sorted(self.places.items()))
 
     def summary(self) -> str:

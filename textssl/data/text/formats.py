@@ -1,4 +1,4 @@
-"""Records out of each format that a table may have, one at a time, with the place they stand at."""
+"""Records of each format that a table may have, one at a time, with their places."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,15 +15,15 @@ from textssl.data.text.streams import BrokenFile, lines
 from textssl.errors import UserError
 
 _DECODER = json.JSONDecoder()
-_OPEN_ENDS = (b"[", b"{", b",", b":")  # of a line of JSON that goes on in the next
+_OPEN_ENDS = (b"[", b"{", b",", b":")  # of a line of JSON that continues on the next
 
 
 def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
     """The records of a .jsonl, .csv or .parquet file or of a hub data set.
 
     `fields` holds those of `columns` that the record has, and may hold others. Broken records are handed to `drop`,
-    as is a broken end of the file, after which nothing more comes. Raises UserError for a file that is no such table
-    and for one with two columns of a name that is among `columns`.
+    as is a broken end of the file, after which nothing more comes. Raises UserError for a file that is no such table,
+    for two columns with one of the names in `columns`, and for a hub data set that cannot be opened.
     """
     kind = file_format(source)
     try:
@@ -67,7 +67,7 @@ def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
 
 
 def _value(text: str) -> Any:
-    """What json.loads makes of a text; sooner where nothing stands around it."""
+    """What json.loads makes of a text, but faster where nothing surrounds the value."""
     try:
         value, end = _DECODER.raw_decode(text)
     except ValueError:
@@ -76,7 +76,7 @@ def _value(text: str) -> Any:
 
 
 def _check_one_a_line(place: str, line: bytes) -> None:
-    """UserError where the first line begins an array of objects or an object that takes several lines."""
+    """UserError where the first line begins an array of objects, or an object that spans several lines."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,9 +1,9 @@
 """Whether a full stop ends a sentence, in languages other than English: sentencex's rules, and what they lack.
 
 sentencex (https://github.com/wikimedia/sentencex) knows the abbreviations, dates and initials of some 300 languages. It
-is given the text with quotation marks, brackets, control characters and line breaks blanked out, each by one space, so
-that its offsets are ours, it pairs no quotation marks (an unmatched one would hide every sentence up to the next), and
-no character makes it fail.
+is given the text with quotation marks, brackets, bullets, control characters and line breaks each replaced by a space,
+so that its offsets are ours, it pairs no quotation marks (an unmatched one would hide every sentence up to the next),
+and no character makes it fail.
 """
 
 # ruff: noqa: RUF001, RUF003, SIM905 (signs that look like others are the subject; words are read best in a row)
@@ -18,11 +18,11 @@ from sentencex import segment  # type: ignore[attr-defined]
 PIECE_CHARACTERS = 2**16  # sentencex reads a long text in pieces of at least this size
 NUMBER = re.compile(r"\. \d")  # sentencex would never begin a sentence with a number
 SAFE_SPACE = re.compile(r"(?<=[^\W\d_]{2}) (?=[^\W\d_]{2})")  # between two words: no full stop is near
-SEARCHED = 2**12  # characters for such a place
+SEARCHED = 2**12  # characters in which such a place is looked for
 BLANKED = re.compile(
     "["
     + re.escape("\"'`´‘’‚‛“”„‟«»‹›()[]{}<>（）「」『』《》【】〈〉")
-    + "•◦▪▫■□●○⁃⁌⁍◆◇★☆➤➢➣▶▸►"  # bullets of lists, whose sentences sentencex would not part
+    + "•◦▪▫■□●○⁃⁌⁍◆◇★☆➤➢➣▶▸►"  # bullets of lists, whose sentences sentencex would not split
     + "\x00-\x1f\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2060\u3000\ufeff\ud800-\udfff]"
 )
 
@@ -54,9 +54,9 @@ BEFORE_NUMBERS = frozenset(
     "févr juil sept oct nov déc ed aprox num vol afb art rozdz rys poz ok godz čl odst pàg bkz cilt hal ст ок прим тел "
     "पृ رقم".split()
 )
-# words that sentencex takes for abbreviations: "Dijo que no. Se fue."
+# words that sentencex mistakes for abbreviations: "Dijo que no. Se fue."
 WORDS = {"es": ("no",), "it": ("no",), "pt": ("no",), "ca": ("no",)}
-# an enumeration ends with these, and before a capital letter the sentence does too
+# these end an enumeration, and before a capital letter the sentence as well
 LAST = re.compile(
     r"(?<!\w)(?:usw|etc|ecc|enz|osv|itd|itp|atd|и др|и пр|(?:и|и т|и\sт\.)\s?(?:т\. ?)?[дп]|u\. ?dgl)$", re.IGNORECASE
 )
@@ -71,14 +71,14 @@ WINDOW = 24  # characters before a full stop that these rules look at
 
 
 class FullStops:
-    """The places in a text at which sentencex ends a sentence; it is asked when the first full stop is in doubt."""
+    """The places at which sentencex ends a sentence of a text; it runs once, at the first full stop in doubt."""
 
     def __init__(self, text: str, language: str):
         self.text, self.language = text, language
         self.ends: list[int] | None = None
 
     def ends_sentence(self, stop: int, following: int, word: str) -> bool:
-        """Whether the full stop at `stop`, which stands after `word`, ends a sentence before `following`."""
+        """Whether the full stop at offset `stop`, after `word`, ends a sentence, the next beginning at `following`."""
         lower = word.lower()
         if not self.asked(stop, following):
             if lower in WORDS.get(self.language, ()):
@@ -103,12 +103,12 @@ class FullStops:
 
 
 def ends_enumeration(text: str, stop: int, following: int) -> bool:
-    """Whether "etc." or its like stands before the full stop at `stop`, and a capital letter after it."""
+    """Whether the full stop at `stop` is that of "etc." or the like, and a capital letter follows."""
     return text[following].isupper() and LAST.search(text, max(0, stop - WINDOW), stop) is not None
 
 
 def sentence_ends(text: str, language: str) -> list[int]:
-    """Character offsets behind the sentences, with the whitespace after them, by sentencex alone."""
+    """Character offsets of the ends of sentences, each after trailing whitespace, by sentencex alone."""
     ends = []
     start = 0
     while start < len(text):
@@ -121,6 +121,6 @@ def sentence_ends(text: str, language: str) -> list[int]:
             ends.append(place)
         if stop < len(text):
             ends.pop()  # the end of the piece
-        assert place == stop  # sentencex leaves nothing out of a text without line breaks
+        assert place == stop  # sentencex omits nothing of a text without line breaks
         start = stop
     return ends

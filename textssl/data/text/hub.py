@@ -1,4 +1,4 @@
-"""Records of hub data sets. Whether the hub answers is asked once, quickly: its client tries for half a minute."""
+"""Records of hub data sets. Whether the hub answers is tested first, as its client would try for half a minute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 2.5, 10.0
 
 
 def unreachable() -> str | None:
-    """Why the hub cannot be asked, in words; None where it answers, whatever it says."""
+    """Why the hub cannot be reached, in words; None where it answers, whatever the answer."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -23,7 +23,7 @@ def unreachable() -> str | None:
     timeout = (CONNECT_SECONDS, ANSWER_SECONDS, ANSWER_SECONDS, CONNECT_SECONDS)  # connect, read, write, pool
     try:
         get_session().head(constants.ENDPOINT, timeout=timeout)
-    except Exception as error:  # of httpx or httpx2, by the version of the client
+    except Exception as error:  # of httpx or httpx2, depending on the version of the client
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return f"the hub ({constants.ENDPOINT}) could not be reached: {reason}"
     return None
@@ -31,7 +31,7 @@ def unreachable() -> str | None:
 
 @contextmanager
 def not_asking(settings: Any) -> Iterator[None]:
-    """The hub's clients take what is in their cache, without trying the network. settings: datasets.config."""
+    """Within the block the hub's clients use their cache alone, without the network. settings: datasets.config."""
     from huggingface_hub import constants
 
     places: list[Any] = [constants, settings]
@@ -48,7 +48,7 @@ def not_asking(settings: Any) -> Iterator[None]:
 def hub_records(source: str) -> Iterator[Record]:
     name, config, split = hub_reference(source)
     offline = unreachable()
-    import datasets  # here, as it takes seconds to import and files do not need it
+    import datasets  # imported here, as it takes seconds and files do not need it
     from datasets import config as settings
 
     try:

@@ -1,4 +1,4 @@
-"""What the user points at (files, folders, globs, samples, hub data sets) as a list of single sources."""
+"""What the user names as input (files, folders, globs, samples, hub data sets) as a list of single sources."""
 
 import glob
 import os
@@ -21,13 +21,13 @@ _KNOWN = f"{', '.join(FORMATS)}, all but the last also with {', '.join(COMPRESSI
 
 
 def expand_inputs(inputs: Sequence[str | Path], report: drops.DropReport | None = None) -> list[str]:
-    """Single sources in a fixed order: paths of files and `hf://` references, each of which is an input again.
+    """Single sources in a fixed order: paths of files and `hf://` references, each of which is itself a valid input.
 
-    A folder stands for the files of known suffix below it, sorted by name; hidden and other files are counted in
-    `report`. A sample is fetched if it is not cached. Nothing is read.
+    A folder stands for the files of known suffix below it, sorted by relative path; hidden, empty and other files are
+    counted in `report`. A sample is fetched if it is not cached. No file is read.
 
-    Raises UserError for a missing or unreadable file, an input without any file, an empty file and a file of unknown
-    suffix.
+    Raises UserError for a missing or unreadable file, an input without any file, an empty file, a file of unknown
+    suffix, and a sample that holds no documents or cannot be fetched.
     """
     report = report if report is not None else drops.DropReport()
     if isinstance(inputs, str | Path):
@@ -91,7 +91,7 @@ def _expand(item: str, report: drops.DropReport) -> list[str]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder sorted by their relative path, links followed, hidden folders given, not entered."""
+    """All files below a folder, sorted by relative path; links are followed, hidden folders listed but not entered."""
     files: list[Path] = []
     seen: set[str] = set()
     for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
@@ -112,7 +112,7 @@ def _refuse(error: OSError) -> NoReturn:
 
 
 def _known(files: list[Path], where: str, report: drops.DropReport) -> list[str]:
-    """Those of the files that can be read; the others are counted. Raises UserError if none is left."""
+    """The files that can be read; the others are counted. Raises UserError if none is left. where: for errors."""
     sources: list[str] = []
     for file in files:
         if file.name.startswith("."):

@@ -1,7 +1,7 @@
-"""The language of a text: known codes, and a guess from its script and from the words that every text has.
+"""The language of a text: known codes, and a guess from its script and its commonest words.
 
-A guess reads the first GUESS_CHARACTERS characters and is a function of these alone: the script with the most letters,
-and where several languages write it, the one of whose commonest words the most occur.
+A guess reads the first GUESS_CHARACTERS characters: the script with the most letters and, where several languages use
+it, the language of whose commonest words the most occur.
 """
 
 # ruff: noqa: RUF001 (signs that look like others are the subject; words are read best in a row)
@@ -15,14 +15,14 @@ from collections.abc import Iterable
 from textssl.errors import UserError
 
 AUTO = "auto"
-UNKNOWN = "und"  # of ISO 639: undetermined; such text is cut by rules for English
+UNKNOWN = "und"  # of ISO 639: undetermined; such text is split by the rules for English
 GUESS_CHARACTERS = 400
-SCRIPT_LETTERS = 80  # of other scripts than Latin that say which one it is
-FEWEST_WORDS = 2  # common words of a language before a text counts as written in it
-KANA_SHARE = 0.05  # of kana among the characters of a text from which it is Japanese and not Chinese
-MIXED_SHARE = 0.01  # of the documents from which a corpus is said to be in a language
+SCRIPT_LETTERS = 80  # letters of scripts other than Latin from which the script is told
+FEWEST_WORDS = 2  # common words of a language that a text needs to count as written in it
+KANA_SHARE = 0.05  # share of kana among the non-Latin letters from which a text is Japanese, not Chinese
+MIXED_SHARE = 0.01  # share of the documents from which a language counts as one of the corpus
 
-# commonest words by language, where several share a script; of equals the first is taken
+# commonest words by language, where several share a script; of ties the first is taken
 LATIN = {
     "en": "the of and to in is that it was for on are with as at be this have from or had by not but what were they he "
     "she his her you we said",
@@ -66,7 +66,7 @@ DEVANAGARI = {
     "hi": "के में की है और से का को पर ने कि यह हैं भी एक था कर वह तो नहीं इस ही",
     "mr": "आहे आणि या व ते हा की तर होते आहेत नाही एक मध्ये होता त्या साठी असे हे ही",
 }
-SCRIPTS = {  # letters -> its languages: with their words, or one
+SCRIPTS = {  # range of letters -> the languages that use them with their words, or the only one
     "\u0370-\u03ff\u1f00-\u1fff": "el",
     "\u0400-\u052f": CYRILLIC,
     "\u0531-\u058f": "hy",
@@ -123,7 +123,7 @@ def check_language(language: str) -> str:
 
 
 def language_of(text: str, corpus: str = UNKNOWN) -> str:
-    """The code of a text's language. corpus: the language that most texts beside it have, taken where words are few."""
+    """The code of a text's language. corpus: the language of most other texts, taken where common words are few."""
     sample = text[:GUESS_CHARACTERS]
     languages = LATIN if sample.isascii() else languages_of_script(sample)
     if isinstance(languages, str):

@@ -1,4 +1,4 @@
-"""Records out of a .parquet file, one at a time, in bounded memory."""
+"""Records of a .parquet file, one at a time, in bounded memory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from textssl.data.text.records import Record, check_distinct
 
 _BATCH_ROWS = 256  # rows of a parquet file in memory at once
 _READ_BYTES = 2**20  # without it pyarrow reads a whole row group
-_UNREADABLE = object()  # a value of a parquet file that Python has none for
+_UNREADABLE = object()  # stands for a value that Python cannot represent
 
 
 def parquet_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:

@@ -15,7 +15,7 @@ class Record(NamedTuple):
 
 
 def check_distinct(source: str, names: Sequence[str], columns: Sequence[str]) -> None:
-    """UserError where two columns have one of the names that are asked for."""
+    """UserError where several columns have the same one of the names asked for."""
     for name in columns:
         if (count := list(names).count(name)) > 1:
             raise UserError(f"{source}: {count} columns have the name {name}: rename or remove all but one")

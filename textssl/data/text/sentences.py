@@ -3,8 +3,8 @@
 A sentence ends at . ! ? … and closing quotation marks before whitespace, at the terminators of scripts that use no
 space (。！？｡) or their own (؟ ۔ । ॥ ։ ። ។), and at a blank line. A full stop does not end one after a title or another
 abbreviation, an initial, a number that opens a line, or before a lowercase letter: for English and unknown languages by
-the rules below, for others by full_stops. Chinese and Japanese quotations and brackets stay whole. Thai writes no mark
-at the end of a sentence: there a space between two clauses counts.
+the rules below, for others by full_stops. Chinese and Japanese quotations and brackets are not split. Thai writes no
+mark at the end of a sentence: there a space between two clauses counts.
 """
 
 # ruff: noqa: RUF001, RUF002, SIM905 (signs that look like others are the subject; words are read best in a row)
@@ -18,10 +18,10 @@ from textssl.data.text.full_stops import FullStops, ends_enumeration
 from textssl.data.text.languages import AUTO, UNKNOWN, language_of
 
 CLOSING = "\"'”’»)\\]」』）》】›"
-CLOSING_AFTER_LATIN = CLOSING + "“«‘‹"  # right behind a full stop and before a space these close („Ja.“ »Ja.«)
+CLOSING_AFTER_LATIN = CLOSING + "“«‘‹"  # between a full stop and a space these close („Ja.“ »Ja.«)
 OPENING = "\"'“‘«([¿¡「『（《【‹„‚»›*_-–—•"
 ANYWHERE = "。！？｡؟۔।॥։።។"
-# the same for ASCII; it begins with one set of characters, which the library looks for at the speed of a search
+# MARKS for ASCII; it begins with one set of characters, for which re has a fast search
 ASCII_CANDIDATE = re.compile(r"""[.!?\n](?:(?<=\n)[^\S\n]*\n\s*|(?<!\n)([.!?]*)["')\]]*\s+)""")
 MARKS = rf"""(?=[.!?…\n{ANYWHERE}])             # one set first: the scan is twice as fast
         (?:(?<![.!?…])([.!?…]+)[{CLOSING_AFTER_LATIN}]*(?:[^\S\n]+[»›](?!\w))?+\s+  # Latin ones, before whitespace
@@ -31,7 +31,7 @@ CANDIDATE = re.compile(MARKS, re.VERBOSE)
 THAI_LETTER = "[\u0e01-\u0e2e\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e]"  # not ๆ and ฯ, which a space follows anyway
 THAI_CANDIDATE = re.compile(rf"(?:{MARKS}|(?<={THAI_LETTER}{{8}})[ \u200b]+(?={THAI_LETTER}{{8}}))", re.VERBOSE)
 LONGEST_ABBREVIATION = 6
-WHOLE_WORD = LONGEST_ABBREVIATION + 1  # so many letters before a full stop are no abbreviation
+WHOLE_WORD = LONGEST_ABBREVIATION + 1  # a word of so many letters before a full stop is no abbreviation
 OWN_RULES = ("en", UNKNOWN)
 
 # Chinese and Japanese brackets, closed on the same line and not too far away: no sentence ends inside them
@@ -49,7 +49,7 @@ TITLES = frozenset(
 )
 # before a number: "Jan. 5", "p. 7"
 BEFORE_NUMBERS = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec p pp no nos nr vol ch fig".split())
-# may end a sentence: they do where the next word is one that often opens one
+# may end a sentence, and do if the next word is one that often opens a sentence
 ABBREVIATIONS = frozenset(
     "inc ltd co corp llc plc bros jr sr etc a.m p.m ph.d b.a m.a m.d b.c a.d u.s u.k u.n e.u u.s.a d.c usw mass calif "
     "ave blvd rd".split()
@@ -91,7 +91,7 @@ def candidates(language: str) -> re.Pattern[str]:
 
 
 def brackets(text: str, language: str) -> list[tuple[int, int]]:
-    """Where Chinese and Japanese quotations and brackets begin and end."""
+    """Bounds of the Chinese and Japanese quotations and brackets."""
     if not any(left in text for left in "「『（《【“"):
         return []
     pattern = CHINESE_QUOTES if language in ("zh", "ja") else BRACKETS
@@ -112,7 +112,7 @@ def goes_on(text: str, candidate: re.Match[str], sentence: int, whole: list[tupl
 
 
 def ends_sentence(text: str, candidate: re.Match[str], sentence: int, full_stops: FullStops | None) -> bool:
-    """Whether the sentence that began at `sentence` ends at a Latin terminator; full_stops: None for English."""
+    """Whether the sentence that began at `sentence` ends at a Latin terminator. full_stops: None for OWN_RULES."""
     stop, following = candidate.span()
     long = stop - WHOLE_WORD >= sentence and text[stop - WHOLE_WORD : stop].isalpha()
     if long and full_stops is None and text[following].isupper():  # the common case
@@ -148,12 +148,12 @@ def is_initial(word: str) -> bool:
 
 
 def is_label(word: str, place: int, sentence: int) -> bool:
-    """Whether a sentence begins with "1." or "a.", which number the items of a list."""
+    """Whether `word` is the "1" or "a" of a label ("1.", "a.") with which an item of a list begins."""
     return place == sentence and (word.isdigit() or len(word) == 1)
 
 
 def stops_short(word: str, text: str, sentence: int, place: int, following: int) -> bool:
-    """Whether a full stop after `word` (at `place`) belongs to the word alone."""
+    """Whether a full stop after `word` (at `place`) belongs to the word and does not end the sentence."""
     lower = word.lower()
     if lower in TITLES or is_initial(word) or is_label(word, place, sentence):
         return True

@@ -1,4 +1,4 @@
-"""Files as pieces of bytes and as numbered lines, decompressed on the way, in bounded memory."""
+"""Files as pieces of bytes and as numbered lines, decompressed on the fly, in bounded memory."""
 
 import bz2
 import codecs
@@ -13,9 +13,9 @@ import zstandard
 
 from textssl.data.text import drops
 
-RECORD_LIMIT = 2**28  # bytes of one record: longer ones are a missing separator or an unclosed quote
+RECORD_LIMIT = 2**28  # bytes of one record; a longer one comes of a missing separator or an unclosed quote
 _PIECE = 2**20  # bytes
-_ZSTD_PIECE = 2**10  # compressed bytes; small, as one call gives out all that they decompress to, 32 MiB at most
+_ZSTD_PIECE = 2**10  # compressed bytes; few, as one call returns all that they decompress to, at most 32 MiB
 
 _READERS = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
 COMPRESSIONS = (*_READERS, ".zst")
@@ -29,7 +29,7 @@ _WIDE = {  # byte order mark -> encoding; that of UTF-32 begins with one of UTF-
 
 
 class BrokenFile(Exception):
-    """The file ends or breaks in its middle; what came before it was given out. `line` is where."""
+    """The file is truncated or damaged; what came before was given out. `line` is where it breaks."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -46,7 +46,7 @@ def pieces(path: Path) -> Iterator[bytes]:
             yield from _zstd_pieces(path)
             return
         with _READERS[suffix](path) if suffix in _READERS else path.open("rb") as file:
-            # read1, as read would lose what it had gathered when the end is missing
+            # read1, as read would lose what it has gathered where the end is missing
             while piece := file.read1(_PIECE):
                 yield piece
     except EOFError:
@@ -63,11 +63,11 @@ def lines(path: Path, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     """The lines of a file with their numbers from 1, without line ends and without a byte order mark.
 
     `\\n` and `\\r\\n` end a line; so does `\\r` alone where it is more frequent than `\\n` in the first MiB, as in
-    files of old Macs. UTF-16 and UTF-32 with a byte order mark are given out as UTF-8. A line over RECORD_LIMIT is
-    dropped. Raises BrokenFile as `pieces` does: the line that the break cut is not given out.
+    files from old Macs. UTF-16 and UTF-32 with a byte order mark are given out as UTF-8. A line over RECORD_LIMIT is
+    dropped. Raises BrokenFile as `pieces` does; the line at which the file breaks is not given out.
     """
     number = 1
-    pending = bytearray()  # of a line that the next piece goes on with
+    pending = bytearray()  # of a line that continues in the next piece
     try:
         for piece in _with_newlines(_as_utf8(_bounded(pieces(path)))):
             *ends, rest = piece.split(b"\n")
@@ -88,14 +88,14 @@ def lines(path: Path, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
 
 
 def _bounded(stream: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of at most _PIECE: each line of a piece becomes an object of its own."""
+    """The same bytes in pieces of at most _PIECE, as each line of a piece becomes an object of its own."""
     for piece in stream:
         for start in range(0, len(piece), _PIECE):
             yield piece[start : start + _PIECE]
 
 
 def _headed(stream: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes, of which the first piece has `size` at least, or all that come before the end or a break."""
+    """The same bytes; the first piece has at least `size`, or all that come before the end or a break."""
     head = b""
     pieces = iter(stream)
     try:
@@ -109,9 +109,9 @@ def _headed(stream: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 
 def _as_utf8(stream: Iterable[bytes]) -> Iterator[bytes]:
-    """UTF-16 and UTF-32, told by their byte order mark, as UTF-8; all else as it is.
+    """UTF-16 and UTF-32, recognised by their byte order mark, as UTF-8; all else as it is.
 
-    Half of a surrogate pair becomes bytes that are no UTF-8, so that only its record is broken.
+    Half of a surrogate pair becomes bytes that are not valid UTF-8, so that only its record is broken.
     """
     decoder: codecs.IncrementalDecoder | None = None
     for place, piece in enumerate(_headed(stream, len(codecs.BOM_UTF32_LE))):
@@ -158,7 +158,7 @@ def _finished(path: Path, number: int, line: bytes, drop: drops.Drop) -> Iterato
 
 
 def _zstd_pieces(path: Path) -> Iterator[bytes]:
-    """zstandard's own reader takes a missing end for the end of the file, so frames are followed one by one."""
+    """Decompressed frame by frame, as zstandard's own reader takes a missing end for the end of the file."""
     frame = None
     with path.open("rb") as file:
         while raw := file.read(_ZSTD_PIECE):

@@ -1,4 +1,4 @@
-"""Documents out of a .txt file, one at a time, with the line each begins at."""
+"""Documents of a .txt file, one at a time, with the line at which each begins."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +11,9 @@ UNITS = ("blank-line", "line", "file")
 
 
 def text_records(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[str, str]]:
-    """(place, text) of a .txt file, cut at blank lines, at every line or not at all.
+    """(place, text) of each document of a .txt file, which is split at blank lines, at every line or not at all.
 
-    The place of a document is its first line; that of a broken one is the line with the broken byte.
+    The place of a document is its first line; that of a broken one, for `drop`, is the line with the broken byte.
     """
     for start, raw in _blocks(path, unit, drop):
         nul = raw.find(b"\0")
@@ -28,7 +28,7 @@ def text_records(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[str,
 
 def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     """(first line, bytes) of each document of a text file; the one that a broken end cuts is left out."""
-    block = bytearray()  # no list: a line may be empty, and its object takes more than the line
+    block = bytearray()  # not a list of lines: an empty one is an object much larger than itself
     start = size = 0
     try:
         for number, line in lines(path, drop):

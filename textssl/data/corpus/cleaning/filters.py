@@ -1,4 +1,4 @@
-"""What documents of a corpus must be like: length, patterns, language, little repetition, no near-duplicates."""
+"""Rules that the documents of a corpus must keep: length, patterns, language, little repetition, no near-duplicates."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NOT_MATCHING = "no match of --keep-matching"
 OTHER_LANGUAGE = "other language"
 REPETITION = "repetition"
 NEAR_DUPLICATE = "near-duplicate"
-LEAST_SIMILAR = 0.5  # texts that share less are not nearly the same
+LEAST_SIMILAR = 0.5  # the lowest threshold: texts less similar are no near-duplicates
 SHOWN_CHARACTERS = 40
 
 
 class Fault(NamedTuple):
-    """Why a document is left out: the reason it is counted under, and what there is to say of this one."""
+    """Why a document is dropped: the reason that it is counted under, and the details of this case."""
 
     reason: str
     detail: str
@@ -33,12 +33,12 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What every document must be like, None and False where it does not matter. Raises UserError.
+    """The rules for every document; None or False: no such rule. Raises UserError for an option that is out of range.
 
-    min_characters, max_characters: its length. keep_languages: codes, one of which must be the guess for it.
+    min_characters, max_characters: its length. keep_languages: codes; the language guessed for it must be among them.
     drop_repetitive: it must not repeat itself (textssl.data.corpus.cleaning.repetition). keep_matching, drop_matching:
-    regular expressions that must, and must not, match anywhere in it. near_duplicates: the Jaccard similarity from
-    which on it must not be like an earlier document.
+    regular expressions that must, and must not, match anywhere in it. near_duplicates: a document with this Jaccard
+    similarity or more to an earlier one is dropped.
     """
 
     min_characters: int | None = None
@@ -69,9 +69,9 @@ class Cleaning:
                 raise UserError(f"{option(name)} {pattern} is no regular expression: {error}") from None
 
     def faults(self, texts: Sequence[str], main_language: str = UNKNOWN) -> list[Fault | None]:
-        """For each text the first rule that it breaks, near-duplicates apart.
+        """For each text the first rule that it breaks, or None; near-duplicates are found elsewhere.
 
-        main_language: of a text that is too short for a guess.
+        main_language: taken for a text that is too short for a guess.
         """
         checks = list(self.checks(main_language))
         found = [next((fault for check in checks if (fault := check(text))), None) for text in texts]
@@ -82,7 +82,7 @@ class Cleaning:
         return found
 
     def checks(self, main_language: str) -> Iterator[Callable[[str], Fault | None]]:
-        """Those of a single text, the cheapest first."""
+        """The checks that need a single text only, the cheapest first."""
         least, most = self.min_characters or 0, self.max_characters or math.inf
         patterns = (self.drop_matching, self.keep_matching)
         dropping, keeping = (None if pattern is None else re.compile(pattern) for pattern in patterns)
@@ -107,7 +107,7 @@ class Cleaning:
         return compress((length, unwanted, wanted, language), given)
 
     def given(self) -> dict[str, Any]:
-        """The rules that there are, by name."""
+        """The rules that are set, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
 
 

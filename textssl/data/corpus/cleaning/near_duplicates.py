@@ -1,4 +1,4 @@
-"""Documents that are nearly the same as an earlier one, told in the order of the stream and in bounded memory."""
+"""Documents that are nearly the same as an earlier one, found in the order of the stream and in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from textssl.data.corpus.cleaning.runs import KeyMap
 from textssl.data.corpus.cleaning.shingles import Shingled
 from textssl.data.corpus.cleaning.words import first_of_equal, met_again
 
-MOST_SHARING = 64  # documents that are looked up by one band; it finds no later ones
-HEADER = np.dtype([("shingles", "<u4"), ("source", "<u4")])  # of a kept document in the file: shingles, bytes
+MOST_SHARING = 64  # documents found by one band; later ones are not indexed under it
+HEADER = np.dtype([("shingles", "<u4"), ("source", "<u4")])  # of a kept document: shingles, bytes of its source
 
 
 class Match(NamedTuple):
@@ -29,12 +29,12 @@ class Match(NamedTuple):
 class NearDuplicates:
     """The documents kept so far, and which of the next ones are similar to one of them.
 
-    A document is a near-duplicate where an earlier document that was kept has a Jaccard similarity of `threshold` at
-    least. Candidates share a band; whether they are similar is computed from their shingles, which stand in a file in
-    `folder` (8 bytes a shingle, beside 16 bytes a band). Memory does not grow with the corpus.
+    A document is a near-duplicate if its Jaccard similarity to an earlier document that was kept is at least
+    `threshold`. Candidates share a band; their similarity is computed from their shingles, which are in a file in
+    `folder` (8 bytes a shingle, and 16 bytes a band). Memory does not grow with the corpus.
 
-    crowded: kept documents with a band that MOST_SHARING others had before. Later documents are not looked up by this
-    band, so a near-duplicate that shares only such bands with them is kept too.
+    crowded: kept documents with a band that MOST_SHARING others had before. They are not indexed under this band, so a
+    near-duplicate that shares only such bands with them is kept too.
     """
 
     def __init__(self, folder: Path, threshold: float) -> None:
@@ -43,10 +43,10 @@ class NearDuplicates:
         place = Path(self.scratch.name)
         self.bands = KeyMap(place)
         self.file = os.open(place / "kept", os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        self.end = 0  # of the file: where the next document will stand
+        self.end = 0  # of the file, where the next document will be written
 
     def add(self, documents: Shingled, sources: Sequence[str]) -> list[Match | None]:
-        """For each document in turn: what it is a near-duplicate of, or None, and it is kept.
+        """For each document in turn, what it is a near-duplicate of; with None it is kept. sources: names for reports.
 
         A document without shingles has no near-duplicate and is none.
         """
@@ -56,9 +56,9 @@ class NearDuplicates:
         earlier: list[set[int]] = [set() for _ in range(count)]  # places in the file
         for index, place in zip((indices // width).tolist(), places.tolist(), strict=True):
             earlier[index].add(place)
-        sharing = np.bincount(indices, minlength=len(bands))  # (bands,) earlier documents that have it
+        sharing = np.bincount(indices, minlength=len(bands))  # (documents * width,) earlier documents with that band
         groups = equal_bands(bands, width)
-        having: dict[int, list[int]] = {}  # group -> kept documents of this call that are found by the band
+        having: dict[int, list[int]] = {}  # group -> kept documents of this call that are found by its band
         shingles = np.split(documents.shingles, np.cumsum(documents.counts))[:count]
         found: list[Match | None] = [None] * count
         for place in np.flatnonzero(documents.counts).tolist():
@@ -100,7 +100,7 @@ class NearDuplicates:
         return None
 
     def differ(self, one: int, other: int) -> bool:
-        """Whether sets of these sizes are too different even if one lay in the other."""
+        """Whether sets of these sizes would be too dissimilar even if one contained the other."""
         return min(one, other) < self.threshold * max(one, other) * (1 - 1e-9)
 
     def keep(
@@ -146,7 +146,7 @@ class NearDuplicates:
 
 
 def equal_bands(bands: np.ndarray, width: int) -> dict[int, list[tuple[int, int]]]:
-    """document -> (index, group) of those of its bands that another document has too. bands: (documents * width,)."""
+    """document -> (index, group) of its bands that occur more than once in `bands`, (documents * width,)."""
     order = np.argsort(bands)
     groups, several = np.cumsum(first_of_equal(bands[order])), met_again(bands[order])
     found: dict[int, list[tuple[int, int]]] = {}
@@ -156,7 +156,7 @@ def equal_bands(bands: np.ndarray, width: int) -> dict[int, list[tuple[int, int]
 
 
 def ranks(keys: np.ndarray) -> np.ndarray:
-    """(keys,) how many equal ones stand before each."""
+    """(keys,) how many equal keys come before each."""
     order = np.argsort(keys, kind="stable")
     starts = np.maximum.accumulate(np.where(first_of_equal(keys[order]), np.arange(len(keys)), 0))
     found = np.empty(len(keys), dtype=np.int64)
@@ -165,6 +165,6 @@ def ranks(keys: np.ndarray) -> np.ndarray:
 
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> float:
-    """Of two sets, as sorted arrays without repetition."""
+    """The Jaccard similarity of two sets, given as sorted arrays without repetition, `one` not empty."""
     shared = int(np.count_nonzero(one[np.minimum(np.searchsorted(one, other), len(one) - 1)] == other))
     return shared / (len(one) + len(other) - shared)

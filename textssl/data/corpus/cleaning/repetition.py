@@ -1,4 +1,4 @@
-"""How much of a text repeats itself, and from where on that is too much (Gopher: arXiv:2112.11446, table A1)."""
+"""How much of a text is repetition, and the thresholds for too much of it (Gopher: arXiv:2112.11446, table A1)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from textssl.data.corpus.cleaning.words import Words, first_of_equal, met_again, owned_runs, words_of
 
-MOST_REPEATED = 0.3  # share of the lines, or paragraphs, that stood in the text before
+MOST_REPEATED = 0.3  # share of the lines, or paragraphs, that occurred earlier in the text
 MOST_REPEATED_CHARACTERS = 0.2  # ... of the characters in them
-MOST_TOP = {2: 0.2, 3: 0.18, 4: 0.16}  # words of a run -> share of the characters in the commonest run
-MOST_COVERED = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.1}  # ... in all runs that come more than once
+MOST_TOP = {2: 0.2, 3: 0.18, 4: 0.16}  # n of an n-gram of words -> share of the characters in the commonest one
+MOST_COVERED = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.1}  # ... in all that occur more than once
 
 
 def repetitions(texts: Sequence[str]) -> list[str | None]:
@@ -42,7 +42,7 @@ def repeated_parts(text: str) -> str | None:
 
 
 def repeated_words(texts: Sequence[str]) -> list[str | None]:
-    """As `repetitions`, for runs of words (n-grams); a text's characters are those in its words."""
+    """As `repetitions`, for runs of words (n-grams); only characters in words count."""
     words = words_of(texts)
     totals = np.maximum(np.bincount(words.owners, words.lengths, len(texts)), 1)
     found: list[str | None] = [None] * len(texts)
@@ -58,7 +58,7 @@ def repeated_words(texts: Sequence[str]) -> list[str | None]:
 
 
 def in_commonest(words: Words, length: int, documents: int) -> np.ndarray:
-    """(documents,) characters in all occurrences of the commonest run (of several the longest), 0 if it comes once."""
+    """(documents,) characters in all occurrences of the commonest run (of ties the longest); 0 if none comes twice."""
     starts, owners, firsts, counts = repeated_runs(words, length)
     sums = np.concatenate([[0], np.cumsum(words.lengths)])
     starts, owners = starts[firsts], owners[firsts]
@@ -71,7 +71,7 @@ def in_commonest(words: Words, length: int, documents: int) -> np.ndarray:
 
 
 def in_repeated(words: Words, length: int, documents: int) -> np.ndarray:
-    """(documents,) characters in words that any run covers which comes more than once."""
+    """(documents,) characters in the words that are covered by a run which occurs more than once."""
     starts, *_ = repeated_runs(words, length)
     size = len(words.hashes) + 1
     covered = np.cumsum(np.bincount(starts, minlength=size) - np.bincount(starts + length, minlength=size)) > 0
@@ -79,10 +79,10 @@ def in_repeated(words: Words, length: int, documents: int) -> np.ndarray:
 
 
 def repeated_runs(words: Words, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Runs of words that come more than once in their text, equal ones in a row.
+    """Runs of `length` words that occur more than once in their text, equal ones next to each other.
 
-    Returns where each begins among the words and its text, (runs,) each, and for each group of equal ones the first of
-    these rows and their number, (groups,) each.
+    Returns the first word of each run and its text, (runs,) each, and for each group of equal runs the index of its
+    first run and the number of its runs, (groups,) each.
     """
     starts, keys = owned_runs(words, length)
     order = np.argsort(keys)

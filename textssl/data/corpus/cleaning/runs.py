@@ -1,4 +1,4 @@
-"""A map of 64-bit keys to places, of any size in bounded memory: sorted arrays, the long ones of them on disk."""
+"""A map of 64-bit keys to places, of any size in bounded memory: sorted arrays, of which the long ones are on disk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Run(NamedTuple):
 
 
 class KeyMap:
-    """Places by key, a key as often as it was added.
+    """A multimap from keys to places: a key has as many entries as were added for it.
 
-    Runs are merged as they double. Those of more than `capacity` entries are files in `folder`, mapped into memory, so
-    that the system keeps as much of them there as it has room for; the others take twice that together at most.
+    Runs are merged as they double. Those of more than `capacity` entries are memory-mapped files in `folder`, so that
+    the system caches as much of them as it has room for; the others have at most twice `capacity` entries together.
     """
 
     def __init__(self, folder: Path, capacity: int = CAPACITY) -> None:
@@ -32,7 +32,7 @@ class KeyMap:
         self.numbers = itertools.count()
 
     def add(self, keys: np.ndarray, places: np.ndarray) -> None:
-        """Entries, (entries,) each; of equal keys the earlier ones first."""
+        """Add entries: keys and places, (entries,) uint64 each. Equal keys keep their order."""
         order = np.argsort(keys, kind="stable")
         self.runs.append(Run(keys[order], places[order]))
         while len(self.runs) > 1 and len(self.runs[-2].keys) < 2 * len(self.runs[-1].keys):
@@ -45,7 +45,7 @@ class KeyMap:
                     Path(array.filename).unlink()  # type: ignore[arg-type]
 
     def find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What there is of keys (wanted,): indices of wanted keys and their places, (entries,) each, oldest first."""
+        """All entries with one of keys (wanted,): indices of the keys and places, (entries,) each, old runs first."""
         order = np.argsort(keys)  # neighbouring searches then touch neighbouring pages
         wanted = keys[order]
         indices, places = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
@@ -70,7 +70,7 @@ class KeyMap:
 
 
 def merged(older: Run, newer: Run, part: int) -> Iterator[Run]:
-    """The entries of both in order, some 2 * `part` at a time."""
+    """The entries of both runs in order, about 2 * `part` at a time; of equal keys the older first."""
     cuts = np.sort(np.concatenate([older.keys[part::part], newer.keys[part::part]]))
     bounds = [[0, *np.searchsorted(run.keys, cuts).tolist(), len(run.keys)] for run in (older, newer)]
     for first, second in zip(*map(itertools.pairwise, bounds), strict=True):
@@ -82,5 +82,5 @@ def merged(older: Run, newer: Run, part: int) -> Iterator[Run]:
 
 
 def joined(runs: list[Run]) -> Run:
-    """One after another."""
+    """Runs concatenated, in the order given."""
     return Run(*(np.concatenate(arrays) for arrays in zip(*runs, strict=True)))

@@ -1,7 +1,8 @@
-"""Texts -> sets of shingles (runs of five words, hashed) and MinHash bands of these. Runs in the workers of `prepare`.
+"""Texts -> sets of shingles (hashed runs of five words) and their MinHash bands. Runs in the workers of `prepare`.
 
-Two texts whose shingles have a Jaccard similarity of s share a band of R values with a chance of s**R (MinHash: Broder,
-"On the resemblance and containment of documents", 1997; bands: Leskovec et al., "Mining of Massive Datasets", 3.4).
+Two texts whose shingles have a Jaccard similarity of s share a given band of R values with probability s**R (MinHash:
+Broder, "On the resemblance and containment of documents", 1997; bands: Leskovec et al., "Mining of Massive Datasets",
+section 3.4).
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from textssl.data.corpus.cleaning.words import (
 SHINGLE_WORDS = 5
 SIGNATURE_VALUES = 128
 SEED = 1
-MOST_MISSED = 0.005  # of the pairs that are just as similar as asked for share no band
+MOST_MISSED = 0.005  # share of the pairs exactly at the threshold that share no band, and so are missed
 
 
 class Shingled(NamedTuple):
-    """What near-duplicates are told by. counts: (documents,) int64 shingles of each, 0 where a text has no word.
+    """What near-duplicates are found by. counts: (documents,) int64 shingles of each, 0 where a text has no words.
 
-    shingles: (all shingles,) uint64 below 2**HASH_BITS, those of each document sorted and once.
-    bands: (documents, bands) uint64, equal values where a band of two MinHash signatures is equal.
+    shingles: (all shingles,) uint64 below 2**HASH_BITS, those of each document sorted and distinct.
+    bands: (documents, bands) uint64 hash of each band of the MinHash signature: equal bands have equal hashes.
     """
 
     counts: np.ndarray
@@ -55,7 +56,7 @@ def shingled(texts: Sequence[str], rows: int) -> Shingled:
 
 
 def shingle_keys(words: Words, documents: int) -> np.ndarray:
-    """(shingles,) uint64: the document in the highest bits, the hash of the words below."""
+    """(shingles,) uint64: the document in the highest bits, the hash of the words in the others."""
     lengths = np.bincount(words.owners, minlength=documents)
     firsts = np.cumsum(lengths) - lengths
     parts = [owned_runs(words, SHINGLE_WORDS)[1]]
@@ -66,7 +67,7 @@ def shingle_keys(words: Words, documents: int) -> np.ndarray:
 
 
 def signatures(counts: np.ndarray, shingles: np.ndarray) -> np.ndarray:
-    """(documents, SIGNATURE_VALUES) uint64: the MinHash signature of each document, by rensa."""
+    """(documents, SIGNATURE_VALUES) uint64: the MinHash signature of each document, computed by rensa."""
     from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
 
     rows = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
@@ -84,10 +85,10 @@ def bands_of(signatures: np.ndarray, rows: int) -> np.ndarray:
 
 
 def rows_of(threshold: float) -> int:
-    """As many values a band as miss at most MOST_MISSED of the pairs of this similarity: 6 for 0.8, in 21 bands."""
+    """The most values a band with which at most MOST_MISSED of the pairs at the threshold are missed: 6 for 0.8."""
     return max(rows for rows in range(1, SIGNATURE_VALUES) if missed(threshold, rows) <= MOST_MISSED)
 
 
 def missed(similarity: float, rows: int) -> float:
-    """The chance that two documents of this similarity share no band."""
+    """The probability that two documents of this similarity share no band of `rows` values."""
     return (1 - similarity**rows) ** (SIGNATURE_VALUES // rows)

@@ -1,7 +1,7 @@
-"""The words of many texts at once, as arrays of hashes: what shingles and repetition are counted in.
+"""The words of many texts at once, as arrays of hashes: the unit of shingles and of repetition.
 
-Letter case, punctuation, white space and the Unicode form of accents make no difference. In scripts that write no
-spaces, and in rare ones, every character is a word.
+Letter case, punctuation, whitespace and the Unicode form of accents make no difference. In scripts without spaces
+between words, and in rare ones, every character is a word.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-CHUNK_CHARACTERS = 2**18  # are hashed at once: that takes some 60 bytes a character
-BETWEEN = "\0"  # two texts; no document holds it
+CHUNK_CHARACTERS = 2**18  # hashed at once, which takes some 60 bytes a character
+BETWEEN = "\0"  # separates two texts; no document contains it
 SPACE = re.compile(r"\s")
 # Thai and Lao, Burmese, Khmer, Japanese and Chinese
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 BEYOND = 2**16  # code points from here on: emoji, rare Chinese characters, ancient scripts
-OTHER, LETTER, ALONE = 0, 1, 2  # kinds of characters: between words, part of one, a word
+OTHER, LETTER, ALONE = 0, 1, 2  # kinds of characters: between words, part of a word, a word by itself
 MIXERS = tuple(map(np.uint64, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)))  # of splitmix64
-HASH_BITS = 52  # of a run, where the text that it is in has the other 12 of a key
+HASH_BITS = 52  # of the hash of a run in a key; the other 12 bits number its text
 MOST_TEXTS = 2 ** (64 - HASH_BITS)
-BASE = 0x9E3779B97F4A7C15  # of the polynomials; odd, so that it has an inverse modulo 2**64
+BASE = 0x9E3779B97F4A7C15  # of the polynomial hashes; odd, so that it has an inverse modulo 2**64
 
 
 class Words(NamedTuple):
-    """All words of some texts in their order. hashes: (words,) uint64. owners: (words,) int64, the text of each.
+    """All words of some texts in order. hashes: (words,) uint64. owners: (words,) int64, the index of the text of each.
 
-    lengths: (words,) int64, characters.
+    lengths: (words,) int64, in characters.
     """
 
     hashes: np.ndarray
@@ -39,7 +39,7 @@ class Words(NamedTuple):
 
 
 def words_of(texts: Sequence[str]) -> Words:
-    """The words of the texts, in memory of some 24 bytes a word."""
+    """The words of at most MOST_TEXTS texts, which take some 24 bytes a word."""
     assert len(texts) <= MOST_TEXTS
     parts = []
     for owner, chunk in chunks(texts):
@@ -51,7 +51,7 @@ def words_of(texts: Sequence[str]) -> Words:
 
 
 def chunks(texts: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """(first text, characters): short texts joined, long ones cut, at places that depend on the text itself alone."""
+    """(index of the first text, characters): short texts joined, long ones cut where the text itself decides."""
     first, short, size = 0, [], 0
     for owner, text in enumerate(texts):
         if short and size + len(text) > CHUNK_CHARACTERS:
@@ -67,7 +67,7 @@ def chunks(texts: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def cut(text: str) -> Iterator[str]:
-    """Pieces of about CHUNK_CHARACTERS, cut before white space (or, where there is none, anywhere)."""
+    """Pieces of about CHUNK_CHARACTERS, cut before whitespace (anywhere, if there is none)."""
     start = 0
     while len(text) - start > CHUNK_CHARACTERS:
         stop = start + CHUNK_CHARACTERS
@@ -98,7 +98,7 @@ def kind_table() -> np.ndarray:
 
 
 def hashes(points: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """(words,) uint64: a polynomial of each word's characters, as a difference of sums over the whole text."""
+    """(words,) uint64: a polynomial hash of each word's characters, from prefix sums over the whole text."""
     powers, inverse = powers_of_base(1 << len(points).bit_length())
     sums = np.zeros(len(points) + 1, dtype=np.uint64)
     np.cumsum(mixed(points.astype(np.uint64) + MIXERS[1]) * powers[: len(points)], out=sums[1:])
@@ -113,7 +113,7 @@ def powers_of_base(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mixed(values: np.ndarray) -> np.ndarray:
-    """Every bit of a uint64 spread over all bits (the end of splitmix64)."""
+    """Every bit of a uint64 spread over all bits (the finaliser of splitmix64)."""
     values = (values ^ (values >> np.uint64(30))) * MIXERS[0]
     values = (values ^ (values >> np.uint64(27))) * MIXERS[1]
     return values ^ (values >> np.uint64(31))
@@ -133,23 +133,23 @@ def owned_runs(words: Words, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def owned(owners: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(runs,) uint64: the text in the highest bits, HASH_BITS of the hash below."""
+    """(runs,) uint64: the text in the highest bits, HASH_BITS of the hash in the others."""
     return (owners.astype(np.uint64) << np.uint64(HASH_BITS)) | (values >> np.uint64(64 - HASH_BITS))
 
 
 def first_of_equal(keys: np.ndarray) -> np.ndarray:
-    """(keys,) bool: whether a sorted key differs from the one before."""
+    """(keys,) bool: whether each of the sorted keys differs from the one before it."""
     return np.append(True, keys[1:] != keys[:-1])[: len(keys)]
 
 
 def met_again(keys: np.ndarray) -> np.ndarray:
-    """(keys,) bool: whether a sorted key is there more than once."""
+    """(keys,) bool: whether each of the sorted keys occurs more than once."""
     first = first_of_equal(keys)
     return ~(first & np.append(first[1:], True)[: len(keys)])
 
 
 def hash_of_runs(words: Words, starts: np.ndarray, count: int) -> np.ndarray:
-    """(runs,) uint64. starts: (runs,) the first word of each."""
+    """(runs,) uint64 hash of each run of `count` words. starts: (runs,) the first word of each."""
     total = np.full(len(starts), count, dtype=np.uint64)
     for place in range(count):
         total += words.hashes[starts + place] * np.uint64(pow(BASE, place + 1, 2**64))

@@ -64,7 +64,8 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
 
 
 def suite_overlap(config: Config, objective: Objective, words: Any, corpora: Sequence[Corpus]) -> dict[str, Any]:
-    """Texts of evaluation.suite that stand in the training corpora, looked for by the first rank; {} without either."""
+    """Texts of evaluation.suite that stand in the training corpora, looked for by the first rank; {} where either is
+    missing."""
     if config.evaluation.suite is None or not corpora:
         return {}
     suite = chosen_tasks(load_suite(config.evaluation.suite), config.evaluation.tasks)

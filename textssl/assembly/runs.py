@@ -251,7 +251,7 @@ def make_trainer(
         objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     spread(objective, config, accelerator, half=cuda and precision == "bfloat16")
     clock = multiprocessing.Value("d", 0.0)
-    own = config.unfrozen()  # for a length in steps
+    own = config.unfrozen()  # to turn its length into steps
     steps = steps_of(StepProgress(own.train, config.train.batch_size * config.data.sequence_length, clock))
     if own.train.max_epochs is not None:
         in_steps = math.ceil(own.train.max_epochs * samples_an_epoch(steps) / own.train.batch_size)

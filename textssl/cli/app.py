@@ -65,8 +65,8 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 2 wrong input or a failing disk, 75 stopped by a signal after saving,
-    128 + the signal's number (130 for Ctrl-C) where nothing had to be saved."""
+    """Run one command and exit: 0 done, 2 wrong input or a disk that cannot be written, 75 stopped by a signal after
+    saving, 128 + the signal's number (130 for Ctrl-C) where nothing had to be saved."""
     secured = standard_streams.secure()
     with ended_by_signals():
         try:

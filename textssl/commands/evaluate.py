@@ -140,7 +140,7 @@ def described_suite(suite: str | Path, plan: Suite) -> dict[str, Any]:
 def seen(
     folder: Path, plan: Suite, scorer: Scorer | None, corpus: str | Path | None, held_out: str | Path | None
 ) -> dict[str, Any]:
-    """Which texts of the tasks stand in the training text of the model. Raises UserError for a bad `corpus`."""
+    """Which texts of the tasks stand in the training text of the model. Raises UserError for an invalid `corpus`."""
     try:
         corpora = run_corpora(folder, corpus)
     except UserError as error:
@@ -154,7 +154,7 @@ def seen(
 
 
 def read_files(suite: str | Path, plan: Suite, *folders: str | Path | None) -> Iterator[str | Path]:
-    """Files that an evaluation reads and its result must not replace: the suite, its sets, and those of the models."""
+    """What an evaluation reads and its result must not replace: the suite, its sets, models except earlier results."""
     yield suite
     for task in plan.tasks:
         yield from task_files(task)

@@ -186,7 +186,7 @@ def mine_negatives(
 
 @contextmanager
 def quiet_bars() -> Iterator[None]:
-    """Hide the progress bar that the miner always shows where stderr is no terminal: in a log it is noise."""
+    """Where stderr is no terminal, hide the progress bar that the miner always shows: in a log it is noise."""
     with nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO()):
         yield
 

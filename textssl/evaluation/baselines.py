@@ -52,9 +52,9 @@ class Tfidf:
 class RandomWords:
     """A text is the sum of random vectors of its words, scaled to length 1, in place of an encoder.
 
-    It shows what words alone are worth, without any learning: a word's vector follows from the word and the seed, whatever
-    other words there are. In scripts that do not divide words, character n-grams stand for them (`terms_of_script` of
-    the texts that it is fitted on, or of the first that it embeds).
+    It shows what words alone are worth, without any learning: a word's vector follows from the word and the seed,
+    whatever other words there are. In scripts that do not divide words, character n-grams stand for them
+    (`terms_of_script` of the texts that it is fitted on, or of the first that it embeds).
     """
 
     def __init__(self, *, seed: int = 0, width: int = RANDOM_WIDTH) -> None:

@@ -18,7 +18,7 @@ NAMING_WORDS = 6
 
 
 class Cluster(NamedTuple):
-    """texts: places of its texts, those nearest to the centroid first. words: those typical of them."""
+    """texts: places of its texts, those nearest to the centroid first. words: those that they use more than others."""
 
     texts: np.ndarray
     words: list[str]

@@ -35,7 +35,7 @@ def run_suite(
     kept: Unfinished | None = None,
     who: str = "",
 ) -> Iterator[tuple[str, Figures]]:
-    """(task, figures) for an encoder, or anything with `embed` (and `fit`).
+    """(task, figures) for anything with `fit` and `embed`.
 
     scorer: the model as a language model; the tasks that it cannot do are left out (`Suite.suited` says which and why),
     None leaves out all that read one. tuner: trains the model itself on labelled texts, for the figures that a task's

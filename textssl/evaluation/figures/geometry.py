@@ -51,7 +51,7 @@ def normalised_std(features: np.ndarray) -> float:
 
 
 def alignment(left: np.ndarray, right: np.ndarray, *, power: float = 2) -> float:
-    """Mean distance of positive pairs, to the given power (arXiv:2005.10242, eq. 1): from 0, all equal, to 2 ** power.
+    """Mean distance of positive pairs, to the power given (arXiv:2005.10242, eq. 1); at most 2 ** power.
 
     left, right: (pairs, width); row i of one belongs to row i of the other.
     """

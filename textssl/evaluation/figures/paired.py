@@ -16,7 +16,7 @@ from textssl.evaluation.figures.repeated import Repeated
 from textssl.evaluation.figures.resampling import Statistic, drawn_counts, mean_of, resampled
 
 AT_ONCE = 100  # resamples of figures with repetitions
-FEWEST = 10  # examples that a comparison of two models needs
+FEWEST = 10  # examples on which two models are compared
 RESAMPLES = 10_000  # the smallest p of a bootstrap is 2 / (RESAMPLES + 1), which must survive many comparisons
 
 

@@ -2,8 +2,8 @@
 
 Every pair stands beside its mirror, which has the same words with singular and plural exchanged: what is right in the
 one is wrong in the other. So no preference for a word or for a length, however it was learned, gets more than half of
-them right; only attention to the word that governs the number does. In the phenomena `prepositional` and `relative` a noun of the
-other number stands between the two.
+them right; only the word that governs the number decides. In the phenomena `prepositional` and `relative` a noun of
+the other number stands between the two.
 """
 
 from __future__ import annotations

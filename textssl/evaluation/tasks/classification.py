@@ -104,7 +104,7 @@ class Classification:
         yield "knn", nearest_neighbours(*sides, seed=self.seed)
 
     def run_tuned(self, tuner: Tuner) -> Iterator[tuple[str, Accuracy]]:
-        """(name, figure) of those in `tuned`; as for the probe, none where no class has more labels than are asked for."""
+        """(name, figure) of those in `tuned`; as for the probe, none where no class has more labels than asked for."""
         split = self.split
         counts = np.bincount(split.train_labels)
         for name in self.tuned:

@@ -31,7 +31,7 @@ FEW_SHOT_SEED = 1234  # the harness's default
 
 
 class LmEval:
-    """Figures TASK/METRIC of tasks of the harness, such as `blimp/acc`; a group with figures of its own hides its parts'.
+    """Figures TASK/METRIC of tasks of the harness, such as `blimp/acc`; for a group with figures, of the group alone.
 
     name: the task's. tasks: names of tasks or groups. path: a folder of the harness's YAML files, which needs no
     network; paths in them are relative to the folder, and Python functions that they name are run. Without it the tasks

@@ -1,4 +1,4 @@
-"""What a figure is made of, example by example, as arrays: by it two models can be compared, in later programs too."""
+"""What a figure is made of, example by example, as arrays, by which two models are compared, also later."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class LocalClassification(AbsTaskClassification):
 
 
 def _metadata(name: str, path: str, kind: Any, content: Sequence[str]) -> TaskMetadata:
-    """What mteb wants to know about a task; the revision is a hash of the content, so other content has other scores.
+    """What mteb wants to know about a task; the revision is a hash of the content, which keeps its scores apart.
 
     The hash is in the name too: two files of one name and revision would share a place in the cache.
     """

@@ -83,7 +83,7 @@ class Held:
 
 
 def rows_of(parameter: nn.Parameter, shards: int, part: int = 0) -> int:
-    """Numbers of a parameter that one of its parts holds."""
+    """How many numbers of a parameter one of its parts holds."""
     if parameter.ndim == 0:
         return 1
     rows = parameter.shape[0]
@@ -113,7 +113,7 @@ def gathered_bytes(module: nn.Module) -> int:
 
 
 def stacked_bytes(module: nn.Module, ranks: int) -> int:
-    """What Muon holds for a moment: of the matrices of one shape all, of several ranks at most MATRICES_A_RANK a rank,
+    """What Muon holds for a moment: all matrices of one shape, or with several ranks at most MATRICES_A_RANK a rank,
     three times (as they arrive, in one stack, and their updates)."""
     matrices, *_ = parameter_groups(module)
     counts = Counter(tuple(one.shape) for one in matrices)
@@ -124,7 +124,7 @@ def stacked_bytes(module: nn.Module, ranks: int) -> int:
 def activation_bytes(config: Any, tokens: int, *, checkpointing: bool) -> int:
     """An estimate, for attention that keeps no scores: what the backward of a layer reads, in bfloat16.
 
-    Of a token and layer: the inputs and outputs of both norms (4 widths), queries, keys, values and what attention
+    For each token and layer: the inputs and outputs of both norms (4 widths), queries, keys, values and what attention
     gives, and 4 numbers for each hidden one of a gated feed-forward (2 of another). With train.gradient_checkpointing
     the input of each layer, and all of one layer.
     """
@@ -160,7 +160,7 @@ def table() -> None:
 
 
 def hold_all(folder: Path) -> None:
-    """One rank of a launch: FOLDER/rank-N.json has, for each case, the bytes that it holds, and those worked out."""
+    """One rank of a launch: FOLDER/rank-N.json has, for each case, the bytes that it holds, and those computed."""
     from textssl.distributed import launched_rank
 
     shards = MEASURED[int(os.environ.get("WORLD_SIZE", "1"))]
@@ -170,7 +170,7 @@ def hold_all(folder: Path) -> None:
 
 
 def hold(folder: Path, preset: str, optimizer: str, shard: int) -> tuple[Held, Held]:
-    """What a rank of a real run holds after a step, and what was worked out."""
+    """What a rank of a real run holds after a step, and what was computed."""
     from rich.console import Console
 
     from tests.tiny import tiny_config

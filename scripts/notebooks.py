@@ -37,7 +37,7 @@ class Cell(NamedTuple):
 
 
 def parse(text: str) -> list[Cell]:
-    """The cells of a source. ValueError where something stands before the first mark or a text line has no `#`."""
+    """The cells of a source. Raises ValueError for text before the first mark, or a line of text without `#`."""
     marks = list(MARK.finditer(text))
     if not marks or text[: marks[0].start()].strip():
         raise ValueError("a source begins with `# %% [markdown]` or `# %%`")
@@ -56,7 +56,7 @@ def parse(text: str) -> list[Cell]:
 
 
 def cells_of(notebook: dict[str, Any]) -> list[Cell]:
-    """The cells of a stored notebook, without what they gave."""
+    """The cells of a stored notebook, without their outputs."""
     return [Cell(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
 
 
@@ -119,7 +119,7 @@ def joined(outputs: list[Any]) -> list[Any]:
             kept.append(nbformat.v4.new_output("stream", name="stdout", text=text))
     for output in kept:
         if output.output_type == "stream":
-            # a bar that was drawn anew leaves its last state
+            # of a bar that was redrawn, only the last state stays
             output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text).strip("\n") + "\n"
     return [output for output in kept if output.output_type != "stream" or output.text.strip()]
 

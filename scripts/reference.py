@@ -166,7 +166,7 @@ def paragraphs(target: Callable) -> list[str]:
 
 
 def explained(target: Callable, options: list[str], others: dict[str, Callable]) -> dict[str, str]:
-    """What a docstring says of each option: `option: ...` or `one, another: ...`; `as in OTHER` looks there."""
+    """What a docstring says about each option: `option: ...` or `one, another: ...`; `as in OTHER` looks there."""
     text = " ".join(paragraphs(target)[1:])
     names = "|".join(sorted(map(re.escape, options), key=len, reverse=True)) or "(?!)"
     start = re.compile(rf"(?:^|(?<=\s))((?:{names})(?:, (?:{names}))*|The others): ")

@@ -43,7 +43,7 @@ BESIDE = [  # what stands beside the package, by hand
 
 
 def first_sentence(path: Path) -> str:
-    """What a file says of itself, without the full stop; empty where it says nothing."""
+    """The first sentence of a file's docstring, without the full stop; empty where there is none."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     paragraph = " ".join(docstring.partition("\n\n")[0].split())
     return re.split(r"(?<=[^.])\.(?:\s|$)", paragraph)[0]

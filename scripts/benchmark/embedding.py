@@ -63,7 +63,7 @@ def model_folder(name: str, folder: Path) -> Path:
 
 
 def model2vec_of(peer):
-    """The same table under the same tokenizer, without what model2vec leaves out of texts: unknown words."""
+    """The same table under the same tokenizer in model2vec, made to keep the unknown words that it would drop."""
     from model2vec import StaticModel
     from tokenizers import Tokenizer
 
@@ -75,7 +75,7 @@ def model2vec_of(peer):
 
 
 def seconds(function: Callable[[], object]) -> tuple[float, float]:
-    """By the clock, and of processor time."""
+    """Seconds by the clock, and of processor time."""
     start, used = time.perf_counter(), time.process_time()
     function()
     return time.perf_counter() - start, time.process_time() - used

@@ -50,7 +50,7 @@ def paragraphs(folder: Path, language: str) -> list[str]:
 
 
 def measured(texts: list[str]) -> Iterator[tuple[str, int, bool, int, float, float, float, float]]:
-    """algorithm, size, lowercase, the tokens there are; characters and bytes a token, tokens a word, unknown."""
+    """(algorithm, size asked for, lowercase, size made, characters and bytes a token, tokens a word, share unknown)."""
     from textssl import tokenizer
 
     held_out = texts[::HELD_OUT]

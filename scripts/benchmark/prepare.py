@@ -79,7 +79,7 @@ def peer(inputs: list[str], tokenizer: str, out: str) -> dict[str, float]:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
+    """CPU seconds of this process and of its children that have ended."""
     return sum(os.times()[:4])
 
 

@@ -174,7 +174,8 @@ def matrix_rate() -> float:
 
 
 def flops_per_token(folder: Path, objective: str) -> float:
-    """Useful operations of a training step for each token: 6 for every matrix weight it meets, attention, the head."""
+    """Useful operations of a training step for each token (arXiv:2204.02311, appendix B): 6 for every matrix weight it
+    meets, attention, and the head."""
     from textssl import tokenizer
     from textssl.models.build import build_model
     from textssl.sections import ModelConfig

@@ -5,7 +5,7 @@ python scripts/benchmark/worlds.py --only data --ranks 1 8
 
 Each rank has as many samples of a step in every world, so that a step grows with it. `data`: CPU time and memory of
 dataset[step] on ranks from the first to the last, on 150,000 passages of Python's manual (160M tokens; the first step,
-which makes a window of the plan, is told apart; Python's garbage collector rests), and how many padded tokens the rank
+which makes a window of the plan, is shown apart; Python's garbage collector rests), and how many padded tokens the rank
 with most of them has beside the mean of all (of 64 of them, where there are more). `messages`: a tiny model is trained
 among processes that do not exist (torch's "fake" process group answers for them), and what this one sends is counted:
 messages, and the bytes of its part in them, in start-up, a step, and a held-out evaluation; and the groups of processes
@@ -56,7 +56,7 @@ STEPS = 3  # measured, after the first
 
 @contextmanager
 def world_of(ranks: int):
-    """This process as the first of so many, the others of which answer what it says itself."""
+    """This process as the first of so many, whose others answer with what it sends itself."""
     sharding.build_mesh.cache_clear()
     if ranks > 1:
         dist.init_process_group("fake", rank=0, world_size=ranks, store=FakeStore())
@@ -69,7 +69,7 @@ def world_of(ranks: int):
 
 @contextmanager
 def groups_of():
-    """The sizes of the process groups that are asked for meanwhile."""
+    """The sizes of the process groups that are asked for within the block."""
     sizes: list[int] = []
     make = dist.new_group
 
@@ -99,7 +99,7 @@ class Messages(TorchDispatchMode):
 
 
 def own_part(func: Any, args: Sequence[Any]) -> list[torch.Tensor]:
-    """The tensors that a rank hands in: of gathers those that come after the ones to be filled."""
+    """The tensors that a rank hands in: of gathers and scatters, those after the ones to be filled."""
     gathers = "gather" in str(func) or "scatter" in str(func)
     found = args[1] if gathers else args[0]
     return [one for one in tree_leaves(found) if isinstance(one, torch.Tensor)]

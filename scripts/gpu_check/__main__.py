@@ -29,7 +29,7 @@ PACKAGES = ("torch", "transformers", "sentence-transformers", "accelerate", "tok
 
 @dataclass(frozen=True)
 class Part:
-    """act: module.function of this folder. seconds: after which it is ended. alone: nothing runs beside it."""
+    """act: module.function of this folder. seconds: after which it is killed. alone: nothing runs beside it."""
 
     act: str
     seconds: int
@@ -59,7 +59,7 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "true",
-    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # whether there is a GPU is asked without waking it, so that forks can use it
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # torch looks for a GPU without initialising CUDA, so that forks can use it
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # parts side by side on few cores wait for each other's
 
@@ -117,7 +117,7 @@ def facts() -> dict[str, Any]:
 
 
 def table(found: list[dict[str, Any]], about: dict[str, Any]) -> str:
-    """What people read."""
+    """The findings of all parts as text for people."""
     lines = [
         f"{about['card']}, Python {about['python']}, " + ", ".join(f"{k} {v}" for k, v in about["versions"].items())
     ]

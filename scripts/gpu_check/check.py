@@ -60,6 +60,6 @@ class Check:
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """The size of the difference over the size of what was expected, in float64 on the CPU."""
+    """The norm of the difference over the norm of what was expected, in float64 on the CPU."""
     expected = expected.detach().double().cpu()
     return float((found.detach().double().cpu() - expected).norm() / expected.norm().clamp_min(1e-30))

@@ -64,7 +64,7 @@ def repeated(check: Check) -> None:
 
 
 def resumed(check: Check) -> None:
-    """A run that goes on from its checkpoint gives the bytes of an unbroken one, with fused AdamW and with Muon."""
+    """A run resumed from its checkpoint gives the bytes of an unbroken one, with fused AdamW and with Muon."""
     for optimizer in ("adamw", "muon"):
         values = run_settings(check, f"whole-{optimizer}", optimizer, deterministic=True)
         pretrain(parse_config(values))
@@ -80,7 +80,7 @@ def resumed(check: Check) -> None:
 
 
 def caching(check: Check) -> None:
-    """Gradient caching with dropout gives the gradients of all activations held, also compiled."""
+    """Gradient caching with dropout gives the gradients of a step that keeps all activations, also compiled."""
     torch.use_deterministic_algorithms(True)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     for compiled in (False, True):

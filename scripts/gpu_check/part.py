@@ -16,7 +16,7 @@ def finding(rows: Path, part: str, name: str, passed: bool | None, value: str, *
 
 
 def act(name: str, work: Path, rows: Path, dry: bool, log: Path, threads: int | None) -> None:
-    """What the process of a part does, its output in a file."""
+    """Run a part in this process of its own, with its output in the file `log`. threads: None leaves torch's."""
     os.setsid()  # with all that it starts, one group to end
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)

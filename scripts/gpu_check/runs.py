@@ -20,12 +20,12 @@ TINY = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2, "in
 MODELS = {  # preset on a GPU, and the configuration of a dry run or of both
     "modernbert": ("modernbert-mini", {"model_type": "modernbert", **TINY}),
     "llama": ("llama-mini", {"model_type": "llama", "num_key_value_heads": 2, **TINY}),
-    "static": (None, {"model_type": "static", "hidden_size": 64, "init": "random"}),  # from LSA its loss begins low
+    "static": (None, {"model_type": "static", "hidden_size": 64, "init": "random"}),  # with LSA its loss begins low
 }
 
 
 def settings(check: Check, backbone: str, out: str, **sections: Any) -> dict[str, Any]:
-    """The configuration of a short run as plain values; sections change its own."""
+    """The configuration of a short run as plain values; sections update its own."""
     preset, tiny = MODELS[backbone]
     values: dict[str, Any] = {
         "out": str(check.scratch / out),

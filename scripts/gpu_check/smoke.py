@@ -25,7 +25,7 @@ def losses(run: Path) -> list[float]:
 
 
 def trained(check: Check, values: dict[str, Any]) -> Path:
-    """Run it and look at its losses; returns the run folder."""
+    """Train as the configuration says and look at the losses; returns the run folder."""
     labels = "data" in values and "train" in values["data"]
     (textssl.finetune if labels else textssl.pretrain)(parse_config(values))
     found = losses(Path(values["out"]))
@@ -73,7 +73,7 @@ def static(check: Check) -> None:
 
 
 def sentences(check: Check, model: str, optimizer: dict[str, Any]) -> None:
-    """Contrast, then embed, which must agree with sentence-transformers."""
+    """Contrastive training, then embed, which must agree with sentence-transformers."""
     from sentence_transformers import SentenceTransformer
 
     values = settings(

@@ -109,7 +109,8 @@ def throughput(check: Check, trainer: Trainer, seconds: float = SECONDS, warmup:
 
 
 def flops_per_token(model: Any, length: int, predicted: float) -> float:
-    """Useful operations of a training step a token: 6 for every matrix weight it meets, its attention, its head."""
+    """Useful operations of a training step a token (arXiv:2204.02311, appendix B): 6 for every matrix weight it meets,
+    its attention, its head."""
     output = model.get_output_embeddings().weight
     linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     body = sum(layer.weight.numel() for layer in linear if layer.weight is not output)
@@ -124,7 +125,7 @@ def flops_per_token(model: Any, length: int, predicted: float) -> float:
 
 
 def header_bytes(kind: str) -> float:
-    """What the header of configs/KIND-base-gpu.yaml says of memory."""
+    """Bytes of memory by the header of configs/KIND-base-gpu.yaml."""
     text = (CONFIGS / f"{kind}-base-gpu.yaml").read_text(encoding="utf-8")
     return 1e9 * float(re.search(r"About (\d+) GB in all", text)[1])  # type: ignore[index]
 
@@ -138,7 +139,7 @@ def clm(check: Check) -> None:
 
 
 def training(check: Check, kind: str) -> None:
-    """Tokens a second, share of the measured matrix rate, and peak memory, of each attention and compiled."""
+    """Tokens a second, share of the measured matrix rate, and peak memory, for each attention, compiled and not."""
     rate, (_, length, _, _, predicted) = matrix_rate(check), KINDS[kind]
     variants = DRY_VARIANTS if check.dry else VARIANTS
     for attention, compiled in variants:

@@ -39,7 +39,8 @@ MOST_GRADIENT, MOST_LOSS, MOST_WEIGHT = 1e-9, 1e-5, 1e-3
 
 
 def difference(one: Path, other: Path, kinds: tuple[str, ...] = ("",)) -> float:
-    """The largest between the tensors of two files whose names begin in one of these ways; infinite for other names."""
+    """The largest difference between tensors of two files whose names begin with one of `kinds`; infinite where the
+    files hold other names."""
     first, second = load_file(one), load_file(other)
     if first.keys() != second.keys():
         return float("inf")
@@ -63,7 +64,7 @@ def exported(run: Path) -> dict[str, bytes]:
 
 
 def compare(folder: Path, objective: str, kind: tuple[int, int, int]) -> bool:
-    """Print a line of the table; whether all bounds hold."""
+    """Print a line of the table; returns whether all bounds hold."""
     first, second = (folder / f"{objective}-{label(*one)}.safetensors" for one in (ONE, kind))
     gradient, after = (difference(first, second, (name,)) for name in ("gradient/", "after-"))
     runs = [folder / f"run-{objective}-{label(*one)}" for one in (ONE, kind)]

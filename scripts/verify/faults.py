@@ -47,7 +47,7 @@ def disk_cases(sound: cases.Sound, random: Random) -> Iterator[Case]:
 
 
 def small(command, sound: cases.Sound, folder: Path, start: Starter, size: int) -> cases.Verdict:
-    """A mounted disk; files that may not grow where nothing may be mounted."""
+    """A small mounted disk, or a limit on the size of files where nothing may be mounted."""
     try:
         return cases.small_mounted_disk(command, sound, folder, start, size)
     except PermissionError:
@@ -143,7 +143,7 @@ def main(seed: int, kinds: list[str], share: float, only: str | None, out: Path 
 
 
 def sampled(every: list[Case], share: float) -> list[Case]:
-    """Spread evenly over all of them."""
+    """A share of the cases, spread evenly over all of them."""
     step = 1 / share
     return [every[int(place * step)] for place in range(round(len(every) * share))]
 

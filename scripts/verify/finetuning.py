@@ -30,7 +30,7 @@ MIXTURE = {"news": 3.0, "newsgroups": 3.0, "bbc": 1.5, "short": 2.5}  # shares o
 
 
 def pretrain(folder: Path, minutes: float, overrides: list[str]) -> Path:
-    """FOLDER/run/model, trained so long on text that holds none of the validation and test texts."""
+    """FOLDER/run/model, trained for so long on text that holds none of the validation and test texts."""
     import textssl
 
     texts = {"news": "sample:news", "newsgroups": "sample:newsgroups/train"}

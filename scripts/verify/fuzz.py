@@ -39,7 +39,7 @@ COUNTS = {  # kind: inputs
     **{"documents": 3000, "labelled": 1500, "splits": 600, "given_pairs": 1000, "suites": 700},
     **{"vectors": 300, "corpora": 300, "configurations": 1500, "runs": 800, "command lines": 300},
 }
-AFRESH = 25  # every so many-th command line is started with a new interpreter
+AFRESH = 25  # one command line in so many is started with a new interpreter
 MEMORY_BYTES = 2**34  # of addresses: what asks for more is refused, not swapped
 SHOWN = 3  # faults of a kind whose error is printed
 
@@ -76,7 +76,7 @@ def make_classifier(sound: Path) -> None:
 
 
 def in_own_process(function: Callable[[Path], Any], sandbox: Path) -> None:
-    """Run a function in a fork, so that threads that it starts are none of ours."""
+    """Run a function in a fork, so that the threads that it starts stay out of this process."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -105,7 +105,7 @@ def makers(sound: Path) -> dict[str, Callable[..., Any]]:
 
 @contextmanager
 def server(sandbox: Path) -> Iterator[tuple[str, ...]]:
-    """The start of a command line that a preloaded process runs."""
+    """Keep a preloaded process for the block; gives the beginning of a command line that it runs."""
     program, address = ROOT / "tests" / "preloaded.py", sandbox / "socket"
     process = subprocess.Popen(
         [sys.executable, program, "serve", address],
@@ -140,7 +140,7 @@ class Campaign:
             os.chdir(folder)
             try:
                 outcome, what, error = judge(kind, number, folder)
-            except KeyboardInterrupt:  # the table of what has been tried
+            except KeyboardInterrupt:  # the table of what was tried is still printed
                 print(f"{kind}: stopped before number {number}", flush=True)
                 os.chdir(self.sandbox)
                 break
@@ -235,7 +235,7 @@ def main(seed: int, kinds: list[str], share: float, only: int | None, out: Path 
             with server(sandbox) as preloaded:
                 campaign.run("command lines", count, as_processes(seed, sound, preloaded))
         if wanted:
-            import textssl.commands.pretrain  # its memory is no part of an input's
+            import textssl.commands.pretrain  # so that its memory does not count as an input's
 
             assert textssl
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))

@@ -14,7 +14,7 @@ from tests.labelled import finetune_config  # noqa: E402
 from tests.tiny import make_corpus, sentence_config, tiny_config  # noqa: E402
 from tests.training.kills import break_and_finish, digest, finish, start  # noqa: E402
 
-REFRESHED = "tests.objectives.clustered:Clustered"  # whose targets are made anew from the whole corpus every 4 steps
+REFRESHED = "tests.objectives.clustered:Clustered"  # whose targets are recomputed from the whole corpus every 4 steps
 OBJECTIVES = ("mlm", "clm", "moco", "sum", "refreshed", "finetune")
 
 

@@ -25,7 +25,7 @@ SECONDS = 360.0
 
 
 def train(folder: Path, seed: int, config: Path, overrides: list[str]) -> float:
-    """FOLDER/run/model; returns seconds from the text to the model."""
+    """Make FOLDER/run/model; returns the seconds from the text to the model."""
     import textssl
 
     started = time.perf_counter()

@@ -26,11 +26,12 @@ ATTENTIONS = set(get_args(ModelConfig.model_fields["attention"].annotation)) - {
 
 
 def for_hardware(config: Config, device: torch.device, before: dict[str, Any] | None, console: Console) -> Config:
-    """A frozen copy in which `auto` of precision and attention is what the run began with, or what the hardware is fast
-    in, as the first rank sees it: bfloat16 on GPUs that have it, bfloat16 with eager attention on CPUs with AMX, else
-    float32. Attention that depends on the model stays `auto` until that is built.
+    """A frozen copy in which `auto` for precision and attention is replaced by what the run began with, or by what is
+    fast on the hardware of the first rank: bfloat16 on GPUs that have it, bfloat16 with eager attention on CPUs with
+    AMX, else float32. Attention that depends on the model stays `auto` until the model is built.
 
-    before: the configuration in the checkpoint to go on from. Where that has `auto`, of an older version, so has this.
+    before: the configuration in the checkpoint to resume from. A key that is `auto` there, as older versions wrote it,
+    stays `auto`.
     """
     whole = config.unfrozen()
     sections = (("train", "precision"), ("model", "attention"))
@@ -49,7 +50,7 @@ def for_hardware(config: Config, device: torch.device, before: dict[str, Any] | 
 
 
 def hardware_values(config: Config, cuda: bool) -> tuple[dict[tuple[str, str], str], str]:
-    """What a new run takes for `auto`, by section and key, and why."""
+    """The values that replace `auto` in a new run, by (section, key), and the reason."""
     pretrained = config.model.pretrained
     if not cuda and (is_static(config.model) or (pretrained is not None and is_static_folder(Path(pretrained)))):
         return {("train", "precision"): "float32"}, "a static encoder multiplies no matrices"
@@ -64,13 +65,13 @@ def hardware_values(config: Config, cuda: bool) -> tuple[dict[tuple[str, str], s
 
 
 def run_precision(config: Config, cuda: bool) -> str:
-    """Of a configuration that `for_hardware` gave; `auto` is of an older version, which took bfloat16 on GPUs alone."""
+    """The precision of a configuration from `for_hardware`; `auto` is left by older versions: bfloat16 on GPUs only."""
     chosen = config.train.precision
     return chosen if chosen != "auto" else choose_precision(cuda) if cuda else "float32"
 
 
 def with_attention(config: Config, backbone: nn.Module) -> Config:
-    """A frozen copy with the attention that the model was built with; `auto` for one that has none."""
+    """A frozen copy with the attention that the model was built with; it stays `auto` where the model has none."""
     whole = config.unfrozen()
     reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
     name = getattr(getattr(getattr(reader, "model", None), "config", None), "_attn_implementation", None)
@@ -80,9 +81,9 @@ def with_attention(config: Config, backbone: nn.Module) -> Config:
 
 
 def take_threads(config: Config, newest: Path | None, console: Console) -> list[str]:
-    """Compute with the threads that the run is to have, said on the first rank; a resumed run keeps those it had.
+    """Set the number of compute threads and announce it on the first rank; a resumed run keeps the number it had.
 
-    Sums over other numbers of threads come in another order. Returns what to warn of.
+    With another number sums are taken in another order, so results differ in the last digits. Returns warnings.
     """
     before = None if newest is None else read_state(newest).get("threads")
     chosen = use(choose_threads(config.train.threads, before, name="train.threads"))
@@ -98,7 +99,7 @@ def take_threads(config: Config, newest: Path | None, console: Console) -> list[
 
 @contextmanager
 def deterministic(on: bool) -> Iterator[None]:
-    """Only kernels whose result is the same each time (torch.use_deterministic_algorithms); `on` false: as it was."""
+    """Use only deterministic kernels within the block (torch.use_deterministic_algorithms), where `on` is true."""
     if not on:
         yield
         return

@@ -30,15 +30,15 @@ from textssl.sections import Config
 from textssl.training.tracking import announce
 
 COUNTED_TOKENS = 2**25
-DOCUMENTS_AT_ONCE = 1_024  # of a rank, in a pass over the corpus
-SHOWN_SECONDS = 2.0  # of checking a corpus, from which it is said
+DOCUMENTS_AT_ONCE = 1_024  # per rank, in a pass over the corpus
+SHOWN_SECONDS = 2.0  # a check of a corpus that takes longer is announced
 
 
 @dataclass
 class Data:
     """What a run trains on: prepared corpora with their weights, and given pairs where there are any.
 
-    standalone: what gives pieces of the corpora the tokens of their text; needed where an objective embeds such pieces.
+    standalone: tokenizes pieces of the corpora as texts of their own; needed where an objective embeds such pieces.
     """
 
     corpora: list[tuple[Corpus, float]]
@@ -51,9 +51,9 @@ class Data:
         return sum(corpus.documents for corpus, _ in self.corpora) or (len(self.pairs.pairs) if self.pairs else 0)
 
     def counts(self, size: int) -> sparse.csr_matrix:
-        """(size, documents) how often each token stands in each document, of the first COUNTED_TOKENS.
+        """(size, documents): how often each token occurs in each document, over the first COUNTED_TOKENS tokens.
 
-        Corpora share that number; a given pair counts as a document.
+        Corpora and given pairs share that number equally; a given pair counts as a document.
         """
         sources = [corpus_documents(corpus) for corpus, _ in self.corpora]
         if self.pairs is not None:
@@ -72,7 +72,7 @@ class Data:
         return sparse.csr_matrix((np.ones(len(flat)), (flat, columns)), shape=(size, len(lengths)))
 
     def frequencies(self, size: int) -> np.ndarray:
-        """(size,) the share of each token in the first COUNTED_TOKENS of the corpora, each counted once more."""
+        """(size,): the share of each token in the first COUNTED_TOKENS of the corpora, with add-one smoothing."""
         counts = np.ones(size)
         for corpus, _ in self.corpora:
             left = COUNTED_TOKENS // len(self.corpora)
@@ -84,7 +84,7 @@ class Data:
         return counts / counts.sum()
 
     def fingerprints(self, config: Config) -> dict[str, str]:
-        """Facts that a resumed run must share."""
+        """Fingerprints of the corpora and pairs by path, which a resumed run must share."""
         found = {str(corpus.path): corpus.fingerprint for corpus, _ in self.corpora}
         return found | ({str(config.data.pairs): self.pairs.fingerprint} if self.pairs else {})
 
@@ -98,7 +98,7 @@ def corpus_documents(corpus: Corpus) -> Iterator[np.ndarray]:
 def open_data(
     config: Config, objective: Objective, words: PreTrainedTokenizerFast, source: str, console: Console
 ) -> Data:
-    """Open what the configuration names, check it against the tokenizer, and tell the objective of given pairs.
+    """Open what the configuration names, check it against the tokenizer, and tell the objective about given pairs.
 
     source: the tokenizer's name, for messages. Raises UserError.
     """
@@ -124,7 +124,8 @@ def open_data(
 
 
 def open_checked(path: str | Path, console: Console) -> Corpus:
-    """A corpus whose files are those that prepare wrote; the first rank reads them once and says so where it is long.
+    """Open a corpus and check that its files are those that prepare wrote; the first rank reads them, and says so where
+    that takes long.
 
     Raises UserError on every rank.
     """
@@ -166,7 +167,7 @@ def training_steps(config: Config, objective: Objective, data: Data, progress: C
 def build_steps(
     config: Config, objective: Objective, data: Data, seed: int, most: int | None = None, **options: Any
 ) -> Steps:
-    """Steps of an objective or, side by side, of the parts of a mixture. most: samples, for data that end."""
+    """Steps of an objective or, side by side, of the parts of a mixture. most: samples, of data read once."""
     if not objective.parts:
         return build_part(config, objective, data, seed, config.train.batch_size, most, options)
     parts = objective.parts
@@ -218,7 +219,7 @@ def build_part(
 
 
 def text_dealing(config: Config, objective: Objective, data: Data) -> TextDealing:
-    standalone = None if objective.draws == "pairs" else data.standalone  # given pairs are read so
+    standalone = None if objective.draws == "pairs" else data.standalone  # given pairs are tokenized that way
     return TextDealing(
         *(objective.row_format(), config.data.sequence_length, limits(config, objective), standalone),
         together=objective.deals == "samples",
@@ -226,7 +227,7 @@ def text_dealing(config: Config, objective: Objective, data: Data) -> TextDealin
 
 
 def document_passes(config: Config, objective: Objective, data: Data) -> list[StepDataset]:
-    """Every document of the corpora once, its beginning as a text with the key that its views have."""
+    """One pass over each corpus: the beginning of every document as a text, under the same key as its views."""
     form = objective.row_format()
     dealing = TextDealing(form, config.data.sequence_length, limits(config, objective), data.standalone)
     passes = []
@@ -265,14 +266,14 @@ def sample_order(config: Config, objective: Objective, data: Data, seed: int) ->
 
 
 def limits(config: Config, objective: Objective) -> Limits:
-    """What fits into one forward: micro_batch_size samples of two views, micro_batch_tokens places."""
+    """What fits into one forward pass: micro_batch_size samples of two views, micro_batch_tokens padded tokens."""
     texts = None if config.train.micro_batch_size is None else 2 * config.train.micro_batch_size
     tokens = config.train.micro_batch_tokens
     return Limits(texts, tokens, slack=0.0) if objective.backbone.static else Limits(texts, tokens)
 
 
 def sample_kinds(objective: Objective) -> set[str]:
-    """What an objective, or all parts of a mixture, draw."""
+    """The kinds of samples that an objective, or the parts of a mixture, draw."""
     return {part.draws for part in objective.leaves}
 
 

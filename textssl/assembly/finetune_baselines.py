@@ -21,14 +21,15 @@ from textssl.sections import Config
 from textssl.system.progress import working
 from textssl.training.tracking import announce
 
-PLAIN_LR = 1e-4  # a new output layer wants more than the vectors that contrast moves
+PLAIN_LR = 1e-4  # a new output layer needs a higher rate than contrastive tuning
 
 
 @dataclass
 class BaselinePredictions:
     """Predictions of the baselines for the test texts, on the first rank.
 
-    terms: of baselines that count, what they counted, such as "words". stopped_by: the signal that stopped one of them.
+    answers: by name, (texts, classes) probabilities or (texts,) scores. terms: what a baseline that counts terms has
+    counted, such as "words". stopped_by: the signal that stopped one of them.
     """
 
     answers: dict[str, np.ndarray] = field(default_factory=dict)
@@ -37,12 +38,12 @@ class BaselinePredictions:
 
 
 def make_baselines(config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> BaselinePredictions:
-    """What evaluation.baselines asks for, on every rank.
+    """The baselines that evaluation.baselines names; every rank calls this.
 
-    config: after its own run. What learns without choosing by validation also gets the validation texts, unless
-    data.shots keeps labels few. "scratch" is the same run from random weights, "finetune" plain fine-tuning in the
-    place of contrast; both are runs in folders of their own inside the run folder. What cannot be made of these texts
-    is left out, and why is said. Answers of the first rank are the ones that count.
+    config: as its own run resolved it. Baselines that do not need validation texts to select a checkpoint learn from
+    them too, unless data.shots keeps labels few. "scratch" is the same run from random weights, "finetune" is plain
+    fine-tuning instead of contrastive tuning; both are runs in folders of their own inside the run folder. A baseline
+    that is impossible with these texts is left out, and the reason announced. Only the first rank's answers count.
     """
     found = BaselinePredictions()
     if splits.test is None:
@@ -68,9 +69,9 @@ def make_baselines(config: Config, splits: Splits, accelerator: Accelerator, con
 
 
 def simple(name: str, config: Config, splits: Splits, terms: dict[str, str]) -> np.ndarray:
-    """Answers of a baseline that trains no transformer; `terms` is told what one that counts has counted.
+    """Answers of a baseline that trains no transformer; what TF-IDF counted is put into `terms`.
 
-    Raises UserError where these texts allow none.
+    Raises UserError where the baseline is impossible with these texts.
     """
     assert splits.test is not None
     classes, everything = len(splits.facts.classes), splits.learnable

@@ -32,9 +32,9 @@ OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memo
 def fit_attention(
     config: Config, backbone: nn.Module, device: torch.device, precision: str, sets_direction: bool = False
 ) -> None:
-    """Attention that suits device, precision and what is read; "auto" becomes varlen where that works, in place.
+    """Check that attention suits device, precision and objective; "auto" becomes varlen where that works, in place.
 
-    sets_direction: the objective says in which direction a token looks, which only implementations with masks can do.
+    sets_direction: the objective chooses the direction in which tokens attend, which takes attention with masks.
     Raises UserError where `model.attention` cannot do what is asked.
     """
     chosen = config.model.attention
@@ -72,7 +72,7 @@ def fit_attention(
 
 
 def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> None:
-    """UserError where the dense masks of a micro-batch alone do not fit into memory, with what fits."""
+    """Raise UserError, naming what would fit, where the dense masks of a micro-batch alone exceed the free memory."""
     if not isinstance(backbone, LanguageModel):
         return
     length, share = config.data.sequence_length, -(-config.train.batch_size // distributed.world_size())
@@ -91,7 +91,7 @@ def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> No
 
 
 def spread(objective: Objective, config: Config, accelerator: Accelerator, *, half: bool) -> None:
-    """Put an objective that is built over the processes, in place, its weights those of the first one.
+    """Distribute a built objective over the processes, in place, with the weights of the first process.
 
     half: layers are gathered and compute in bfloat16. Raises UserError where memory does not suffice.
     """
@@ -109,7 +109,7 @@ def spread(objective: Objective, config: Config, accelerator: Accelerator, *, ha
 
 @contextmanager
 def telling_of_memory() -> Iterator[None]:
-    """Turn a refusal of memory by torch, on any device, into a UserError with what helps."""
+    """Turn an out-of-memory error, on any device, into a UserError that says what helps."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

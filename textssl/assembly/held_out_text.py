@@ -19,9 +19,10 @@ from textssl.training.held_out import HELD_OUT_SEED
 def held_out_steps(
     config: Config, objective: Objective, data: Data, warn: Callable[[str], None]
 ) -> tuple[Steps, Corpus] | None:
-    """The samples of the held-out text and its corpus; None where there is none.
+    """The steps over the held-out text, and its corpus; None where there is none.
 
-    A small default split may hold no such sample: `warn` is told, and there is no evaluation. Raises UserError.
+    A default split may be too small for the objective: `warn` is told why, and there is no evaluation. Where
+    data.held_out names the text, that raises UserError.
     """
     if not data.corpora or sample_kinds(objective) == {"pairs"}:
         return None
@@ -52,7 +53,7 @@ def held_out_corpus(config: Config, data: Data) -> Corpus | None:
 
 
 def held_out_batches(config: Config, objective: Objective, steps: Steps) -> dict[str, tuple[int, int]]:
-    """Samples of a step in held-out text and in training, where a loss sees the whole batch, by prefix of figures."""
+    """(held-out, training) samples a step where a loss sees the whole batch, by prefix of the figures."""
     if not objective.parts:
         own = {"eval/": (planned(steps)[0].batch_size, config.train.batch_size)}
         return own if objective.has_batch_loss else {}

@@ -30,7 +30,7 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
     """evaluation.suite as an evaluation of the trainer; none where it is not given. Raises UserError.
 
     The first rank does the tasks while the others wait, for train.timeout_seconds at most. The figures are those that
-    `textssl evaluate` gives on the exported folder.
+    `textssl evaluate` gives on the exported folder, without those of fine-tuning.
     """
     if config.evaluation.suite is None:
         if config.evaluation.tasks is not None:
@@ -64,7 +64,8 @@ def suite_evaluation(config: Config, objective: Objective, words: Any) -> list[E
 
 
 def suite_overlap(config: Config, objective: Objective, words: Any, corpora: Sequence[Corpus]) -> dict[str, Any]:
-    """Texts of evaluation.suite that stand in the training corpora, looked for by the first rank; none without both."""
+    """Texts of evaluation.suite that stand in the training corpora, looked for by the first rank; {} where either is
+    missing."""
     if config.evaluation.suite is None or not corpora:
         return {}
     suite = chosen_tasks(load_suite(config.evaluation.suite), config.evaluation.tasks)
@@ -78,7 +79,7 @@ def suite_overlap(config: Config, objective: Objective, words: Any, corpora: Seq
 
 
 def check_best(given: EvaluationConfig, suite: Suite, objective: Objective) -> None:
-    """UserError where evaluation.best is a figure of the suite that there is not, or that comes once, at the end."""
+    """Raise UserError where evaluation.best names a figure that the suite lacks, or measures only once, at the end."""
     best = given.best or ""
     tasks = {task.name: task for task in suite.tasks}
     name, _, figure = best.removeprefix("eval/").partition("/")

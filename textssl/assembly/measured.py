@@ -23,7 +23,7 @@ from textssl.system.terminal import Terminal
 from textssl.training.tracking import announce
 
 FOLDER = "evaluations"  # in the cache folder
-OURS, HELD_OUT = "this model: ", "held-out text "  # what records are called
+OURS, HELD_OUT = "this model: ", "held-out text "  # how the names of records begin
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Side:
         return Remembered(load_encoder(self.folder, max_tokens=self.plan.max_tokens))
 
     def described(self, name: str) -> dict[str, Any]:
-        """What is written of it beside its figures."""
+        """What is written about it next to its figures."""
         return {
             "model": name,
             "weights_hash": weights_hash(self.folder),
@@ -60,7 +60,7 @@ class Side:
         }
 
     def measure(self, name: str) -> tuple[Figures, dict[str, Any]]:
-        """The figures of a task with their outcomes, and what is kept of them: figures, and how much was read."""
+        """The figures of a task with their outcomes, and the record to keep: plain figures, and how much was read."""
         task = self.tasks.get(name)
         if task is None:  # the other model can do it
             return {}, {}
@@ -89,7 +89,7 @@ def unfinished_file(
 ) -> Path:
     """The file of an evaluation's finished tasks: another one for other weights, tasks, data, versions or devices.
 
-    suite: its options. sources: the files of its sets. facts: of the tasks. folders: of the models.
+    suite: its options. sources: its data files. facts: of the tasks. folders: of the models.
     """
     models = [folder and model_hash(folder) for folder in folders]
     name = fingerprint(suite, file_facts(sources), facts, models, versions(), default_device().type)
@@ -97,7 +97,7 @@ def unfinished_file(
 
 
 def file_facts(sources: Iterable[str | Path]) -> list[Any]:
-    """Place, size and time of each file, which change with what it holds; a name that is no file counts as it is."""
+    """Path, size and modification time of each file, which change with its content; other names count as they are."""
     found = []
     for source in map(Path, sources):
         stat = source.stat() if source.is_file() else None

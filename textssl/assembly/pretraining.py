@@ -104,7 +104,7 @@ def token_head(objective: Objective) -> Predicts:
 def held_out_evaluator(
     config: Config, objective: Objective, data: Data, trainer: Trainer, words: PreTrainedTokenizerFast
 ):
-    """() -> held-out figures, or None where there is no held-out text."""
+    """A function that measures the held-out figures; None where there is no held-out text. Raises UserError."""
 
     def warn(text: str) -> None:
         if distributed.rank() == 0:

@@ -1,4 +1,4 @@
-"""A configuration is resolved, once: the defaults of its objective, samples as folders. Then it is frozen."""
+"""A configuration is resolved, once, and then frozen: its objective gets its defaults, samples become folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def resolve(config: Config) -> tuple[Config, Objective]:
 
 
 def take_launch(config: Config) -> None:
-    """Let Accelerate's configuration choose train.shard, in place. UserError where the key says another thing."""
+    """Let Accelerate's configuration choose train.shard, in place. UserError where the key asks for something else."""
     asked, world = asked_shard(), int(os.environ.get("WORLD_SIZE", "1"))
     if asked is None:
         return
@@ -45,7 +45,7 @@ def take_launch(config: Config) -> None:
 
 
 def located(config: Config, run: Path) -> Config:
-    """A frozen copy that goes on with the run in this very folder."""
+    """A frozen copy that resumes the run in this very folder."""
     whole = config.unfrozen()
     whole.out, whole.train.resume = str(run), "auto"
     return whole.freeze()

@@ -50,7 +50,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def start_accelerator(config: Config) -> Accelerator:
-    """The device that a run asks for, the threads, and the processes of its launch. Raises UserError."""
+    """Set the threads, choose the device and join the processes of the launch. Raises UserError."""
     use(choose_threads(config.train.threads, name="train.threads"))
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
@@ -62,10 +62,10 @@ def start_accelerator(config: Config) -> Accelerator:
 
 @contextmanager
 def held_run(config: Config) -> Iterator[None]:
-    """The run folder against a second run, while the block runs; every rank enters, the first one holds the lock.
+    """Lock the run folder against a second run within the block; every rank enters, the first one holds the lock.
 
-    The folder is made for that, and goes again where nothing came into it. Raises UserError where another process
-    holds it, or where it is no run folder.
+    The folder is made for that, and removed again if nothing was written into it. Raises UserError where another
+    process holds it, where it is no run folder, or where a rank does not see it.
     """
     with ExitStack() as stack, distributed.naming_absent(config.train.timeout_seconds):
         distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
@@ -74,7 +74,7 @@ def held_run(config: Config) -> Iterator[None]:
 
 
 def check_shared(run: Path) -> None:
-    """UserError where this rank does not see the lock that the first one holds: their disks are two."""
+    """Raise UserError where this rank does not see the lock of the first one: they do not share a file system."""
     if not (run / LOCK).exists():
         raise UserError(
             f"rank {distributed.rank()} on {platform.node()} does not see {run / LOCK}, which rank 0 has made: put out "
@@ -91,15 +91,15 @@ def take_run(run: Path, stack: ExitStack) -> None:
         check_free(file, f"out={file.parent}", "out")
 
 
-Found = tuple[Path, Path | None, dict[str, Any]]  # run folder, checkpoint to go on from, facts of a run to be shared
+Found = tuple[Path, Path | None, dict[str, Any]]  # run folder, checkpoint to resume from, identity of the run
 
 
 def choose_run(
     config: Config, words: PreTrainedTokenizerFast, fingerprints: dict[str, str], console: Console, device: torch.device
 ) -> tuple[Config, Found]:
-    """The configuration with what follows from the hardware, and where and from what the run goes on.
+    """The configuration with what follows from the hardware, and the folder, checkpoint and identity of the run.
 
-    fingerprints: of the data, by name. Raises UserError naming the keys in which a run to be continued differs;
+    fingerprints: of the data, by name. Raises UserError naming the keys that differ from those of a run to be resumed;
     tokenizer and data are compared by what they hold, however their paths are written.
     """
     run, newest = distributed.from_first_rank(lambda: find_run(config, console))
@@ -126,13 +126,13 @@ BY_PLACE = ("model.pretrained", "data.held_out")
 
 
 def absolute_paths(config: Config) -> dict[str, str]:
-    """Where the keys of BY_PLACE lead, whatever the working folder; names that are no paths are left out."""
+    """The absolute paths that the keys of BY_PLACE lead to; names that are no paths are left out."""
     given = {"model.pretrained": config.model.pretrained, "data.held_out": config.data.held_out}
     return {key: str(Path(path).resolve()) for key, path in given.items() if path is not None and Path(path).exists()}
 
 
 def changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Keys that may not differ on resume and do, of two identities. An older version's have no tokenizer or paths."""
+    """Keys that differ between two identities and may not on resume. Older versions noted no tokenizer and no paths."""
     old, new = ({**one["config"], "data": {**one["config"]["data"]}} for one in (before, now))
     for data in (old["data"], new["data"]):
         data["corpus"] = [share["weight"] for share in data["corpus"]]
@@ -146,7 +146,7 @@ def changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
-    """The run folder and its newest complete checkpoint; what a killed writer left there is cleared away."""
+    """The run folder and its newest complete checkpoint; what a killed writer left is removed. Raises UserError."""
     run = Path(config.out)
     check_place(run, name="out")
     if has_seeds(run):
@@ -163,7 +163,7 @@ def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
 
 
 def find_seeds(config: Config) -> Path:
-    """The folder for runs of several seeds, after `train.resume`. Raises UserError; writes nothing."""
+    """The folder for runs of several seeds, as `train.resume` asks. Raises UserError; writes nothing."""
     run = Path(config.out)
     check_place(run, name="out")
     if (run / "checkpoints").exists():
@@ -181,7 +181,7 @@ def has_seeds(run: Path) -> bool:
 
 
 def check_folder(run: Path) -> None:
-    """UserError where a run cannot be made: it is a file, cannot be written, or the folder holds something else."""
+    """Raise UserError where no run can be put: at a file, where nothing can be written, in a folder of other files."""
     if run.exists() and not run.is_dir():
         raise UserError(f"out={run} is a file, it must be a folder to make")
     others = run.is_dir() and any(not path.name.startswith(LOCK) for path in run.iterdir())
@@ -191,7 +191,7 @@ def check_folder(run: Path) -> None:
 
 
 def is_run(run: Path) -> bool:
-    """Whether a folder with files is one of a run; a config.yaml alone is what somebody wrote."""
+    """Whether a folder is that of a run; a config.yaml alone may be a user's own."""
     begun = any((run / name).exists() for name in (METRICS, "checkpoints")) or has_seeds(run)
     return begun and (run / "config.yaml").is_file()
 
@@ -251,7 +251,7 @@ def make_trainer(
         objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
     spread(objective, config, accelerator, half=cuda and precision == "bfloat16")
     clock = multiprocessing.Value("d", 0.0)
-    own = config.unfrozen()  # whose length becomes steps
+    own = config.unfrozen()  # to turn its length into steps
     steps = steps_of(StepProgress(own.train, config.train.batch_size * config.data.sequence_length, clock))
     if own.train.max_epochs is not None:
         in_steps = math.ceil(own.train.max_epochs * samples_an_epoch(steps) / own.train.batch_size)
@@ -270,7 +270,7 @@ def make_trainer(
 
 
 def check_learned(trainer: Trainer) -> None:
-    """UserError for a run whose weights hardly ever moved: what it would export is no result."""
+    """Raise UserError where more than half of the steps were skipped: what the run would export is no result."""
     skipped, steps = trainer.book.skipped_steps, trainer.spent.steps
     if 2 * skipped > steps:
         raise UserError(

@@ -27,7 +27,7 @@ from textssl.sections import Config
 from textssl.system import progress
 
 Corpora = Sequence[tuple[Corpus, Tokenizer]]
-GENERATIONS = 20  # of runs that each went on from the one before
+GENERATIONS = 20  # of runs, each started from the model of the one before
 
 
 def run_corpora(folder: Path, given: str | Path | None = None) -> Corpora:
@@ -63,7 +63,7 @@ def with_tokenizer(corpora: Sequence[Corpus], words: PreTrainedTokenizerFast) ->
 
 
 def task_texts(task: Any, scorer: Scorer | None) -> list[str]:
-    """What a task measures on: test texts, pairs, queries and documents; none where they are words or not ours."""
+    """What a task measures on: test texts, pairs, queries and documents; none for words and other packages' data."""
     if isinstance(task, Classification):
         return task.split.test_texts
     if isinstance(task, WordSimilarity):
@@ -81,13 +81,13 @@ def task_texts(task: Any, scorer: Scorer | None) -> list[str]:
 
 
 def suite_texts(suite: Suite, scorer: Scorer | None) -> dict[str, Sequence[str]]:
-    """Of each task that has any."""
+    """The texts of each task that has any, by its name."""
     found = {task.name: task_texts(task, scorer) for task in suite.tasks}
     return {name: texts for name, texts in found.items() if texts}
 
 
 def look_for(groups: Mapping[str, Sequence[str]], corpora: Corpora) -> dict[str, Any]:
-    """What is written of a check: the corpora, and of each group of texts how many stand there."""
+    """The record of a check: the corpora, and how many texts of each group occur there."""
     if not groups:
         return unchecked("there is no text to look for")
     tokens = sum(corpus.tokens for corpus, _ in corpora)
@@ -113,7 +113,7 @@ def any_found(found: Mapping[str, Any]) -> bool:
 def labelled_overlap(config: Config, splits: Splits) -> dict[str, Any]:
     """Labelled texts that stand in the text that a model was pretrained on: of data.corpus, else of its run.
 
-    Raises UserError where data.corpus is none.
+    Raises UserError where data.corpus names no corpus, or is given for a run that starts from no pretrained model.
     """
     given = [share.path for share in config.data.corpus]
     pretrained = config.model.pretrained
@@ -133,7 +133,7 @@ def labelled_overlap(config: Config, splits: Splits) -> dict[str, Any]:
 
 
 def overlap_lines(found: Mapping[str, Any], *, advice: str = "") -> list[str]:
-    """One line a task that has such texts, or one that says that there are none, or why it was not checked.
+    """One line for each task that has such texts, or one that says that there are none, or why this was not checked.
 
     advice: what would let it be checked.
     """

@@ -72,7 +72,7 @@ def validation_value(tuned: Tuned) -> float:
 
 
 def settings(method: str, folder: Path, scratch: bool, examples: int, rate: float, seed: int, run: Path) -> dict:
-    """The configuration of one training."""
+    """The configuration of one training run."""
     epochs, least = LENGTHS[method]
     batch_size = 32
     contrast = method == "contrast"
@@ -106,7 +106,7 @@ def suite_tuners(folder: Path, suite: Suite, skipped: dict[str, str]) -> tuple[T
     """The tuners of a model and of its architecture untrained; None where no task of the suite asks for one.
 
     A static encoder has no layers to fine-tune: such figures are taken out of its tasks, and `skipped` says so.
-    Raises UserError where several processes were started, of which all but the first have left.
+    Raises UserError where several processes were started: `textssl evaluate` goes on with the first alone.
     """
     tasks = [task for task in suite.tasks if getattr(task, "tuned", ())]
     if not tasks:

@@ -50,7 +50,7 @@ from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
 
 TOO_LONG = "longer than data.sequence_length={} and cut:"
-READ_AT_ONCE = 256  # examples of a step of evaluation
+READ_AT_ONCE = 256  # examples a step of evaluation
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Tuned:
     objective: with the weights that were exported. config: resolved, as in RUN/config.yaml. truth, answers: of the test
     part, (examples,) targets, and (examples, classes) probabilities or (examples,) scores; None where there is no test
     part or the run was stopped. temperature: what the logits of a linear head were divided by, once and for all; None
-    without such a head.
+    without such a head. Contrastive tuning gives the last three on the first rank only.
     """
 
     summary: Summary
@@ -172,14 +172,14 @@ def seen_whole(sample: Any, rng: np.random.Generator, progress: float) -> Any:
 def read_part(
     trainer: Trainer, objective: Supervised, config: Config, examples: list[Any], encode: Encode | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(probabilities or scores, targets) of a part, the same on every rank. encode: None is the trainer's."""
+    """(probabilities or scores, targets) of a part, the same on every rank. encode: None for the trainer's."""
     steps = example_steps(config, objective, examples, num_samples=len(examples), batch_size=READ_AT_ONCE)
     logits, targets = predictions(objective, encode or trainer.encode, steps, trainer.device)
     return objective.predictions(logits), targets.astype(int) if objective.label_facts.classes else targets
 
 
 def validate(read: Callable[[list[Any]], tuple[np.ndarray, np.ndarray]], examples: list[Any]) -> dict[str, float]:
-    """eval/loss (for scores the mean squared error) and every other figure."""
+    """{"eval/loss": (for scores, the mean squared error), ...} with every other figure."""
     found, targets = read(examples)
     values = answer_values(targets, found)
     values["loss"] = values.get("loss", values.get("mse", 0.0))

@@ -19,7 +19,7 @@ from textssl.system.interrupts import ended_by_signals
 
 WRONG_INPUT = 2
 
-ORDER = (  # of `--help`: the road from text to result, then what stands beside it
+ORDER = (  # of `--help`: the way from text to a model, using it, then what is about textssl itself
     *("quickstart", "samples", "tokenizer", "prepare", "mine", "pretrain", "finetune", "evaluate", "compare"),
     *("embed", "predict", "generate", "fill-mask", "explore"),
     *("configs", "schema", "doctor"),
@@ -27,7 +27,7 @@ ORDER = (  # of `--help`: the road from text to result, then what stands beside 
 
 
 class InOrder(TyperGroup):
-    """Lists the commands in the order in which somebody meets them."""
+    """Lists the commands in the order in which a user meets them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=ORDER.index)
@@ -65,8 +65,8 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 2 wrong input or a disk that refuses, 75 stopped by a signal after saving,
-    128 + the signal's number (130 for Ctrl-C) where nothing had to be saved."""
+    """Run one command and exit: 0 done, 2 wrong input or a disk that cannot be written, 75 stopped by a signal after
+    saving, 128 + the signal's number (130 for Ctrl-C) where nothing had to be saved."""
     secured = standard_streams.secure()
     with ended_by_signals():
         try:

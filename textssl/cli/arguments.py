@@ -92,7 +92,7 @@ def call(function: str, arguments: dict[str, Any]) -> Any:
 
 
 def home(value: Any) -> Any:
-    """A path, or several, with the home folder for `~`, which no shell replaces in `--out=~/x`. Raises UserError."""
+    """A path, or several, with `~` expanded to the home folder, as shells do not in `--out=~/x`. Raises UserError."""
     if isinstance(value, list):
         return [home(one) for one in value]
     return type(value)(expanded(value)) if isinstance(value, str | Path) else value

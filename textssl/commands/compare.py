@@ -109,7 +109,7 @@ def compare(
 def write_tables(
     out: Path, settings: Settings, entries: Sequence[Entry], jobs: dict[str, Any], suite: Suite, *, pairs: bool
 ) -> list[dict[str, Any]]:
-    """OUT/results.json, table.csv and report.html of what has ended so far; the rows. pairs: beside the best."""
+    """OUT/results.json, table.csv and report.html of what has ended; returns rows. pairs: test against the best."""
     records = [(entry, entry.read() or {}) for entry in entries]
     baselines = measured_baselines(jobs, records)
     rows = make_rows([(entry.name, entry.model, record) for entry, record in records], baselines)
@@ -130,7 +130,7 @@ def write_tables(
 
 
 def kept_outcomes(entries: Sequence[Entry]) -> Mapping[tuple[str, str], Seeds]:
-    """What the runs that have ended answered, by name and model; a file that cannot be read counts as none."""
+    """Outcomes of the runs that have ended, by (name, model) and seed; a file that cannot be read counts as none."""
     found: dict[tuple[str, str], dict[int, Any]] = {}
     for entry in entries:
         with suppress(OSError, ValueError):

@@ -108,7 +108,7 @@ def memory_bytes() -> int | None:
 
 
 def cpu_device() -> dict[str, Any]:
-    """float32, and whether bfloat16 may be asked for: without native arithmetic it is 50 to 100 times slower."""
+    """The precision of a run, and whether bfloat16 is native: it is 50 to 100 times slower where it is not."""
     abilities = torch.cpu.get_capabilities()
     processor = abilities.get("cpu_name") or platform.processor() or platform.machine()
     feature = bfloat16_feature()

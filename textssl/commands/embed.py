@@ -188,7 +188,7 @@ def check_options(
 
 
 def fingerprint(inputs: Sequence[str]) -> str:
-    """Changes when a file is added, or is another by its size or time; a hub data set counts by its name."""
+    """A hash that changes with the paths, sizes and modification times of files; a hub data set counts by its name."""
     digest = hashlib.sha256()
     for source in expand_inputs(inputs):
         stat = None if source.startswith(HUB) else Path(source).stat()
@@ -198,7 +198,7 @@ def fingerprint(inputs: Sequence[str]) -> str:
 
 
 def windows(documents: Iterator[Document], sources: deque[list[str]]) -> Iterator[list[str]]:
-    """Texts in windows of a bounded number and size; the places of a window are put into `sources` before it comes."""
+    """Texts in windows of a bounded number and size; the places of a window go into `sources` before it is yielded."""
     texts: list[str] = []
     places: list[str] = []
     characters = 0

@@ -140,7 +140,7 @@ def described_suite(suite: str | Path, plan: Suite) -> dict[str, Any]:
 def seen(
     folder: Path, plan: Suite, scorer: Scorer | None, corpus: str | Path | None, held_out: str | Path | None
 ) -> dict[str, Any]:
-    """Which texts of the tasks stand in the text that the model was trained on. UserError for a corpus that is none."""
+    """Which texts of the tasks stand in the training text of the model. Raises UserError for an invalid `corpus`."""
     try:
         corpora = run_corpora(folder, corpus)
     except UserError as error:
@@ -154,7 +154,7 @@ def seen(
 
 
 def read_files(suite: str | Path, plan: Suite, *folders: str | Path | None) -> Iterator[str | Path]:
-    """What an evaluation reads and its result must not replace: the suite, its sets, and models but their results."""
+    """What an evaluation reads and its result must not replace: the suite, its sets, models except earlier results."""
     yield suite
     for task in plan.tasks:
         yield from task_files(task)
@@ -172,7 +172,7 @@ def task_files(task: Any) -> Iterator[str | Path]:
 def text_files(source: str | Path) -> Sequence[str | Path]:
     try:
         return [source] if is_corpus(source) else expand_inputs([source])
-    except UserError:  # said by the task, or a folder of another kind
+    except UserError:  # which the task reports, or a folder of another kind
         return [source]
 
 
@@ -190,7 +190,7 @@ def file_hash(suite: str | Path) -> str | None:
 
 
 def add_tasks(results: dict[str, Any], names: Iterable[str], ours: Side, theirs: Side | None, kept: Unfinished) -> None:
-    """Every figure of both models and their differences into the results, task by task; finished ones are kept."""
+    """Put every figure of both models and their differences into the results; finished tasks are kept."""
     found: dict[str, dict[str, Difference]] = {}
     for name in names:
         record = kept.take(f"{OURS}{name}", lambda: measure_task(name, ours, theirs))  # noqa: B023
@@ -253,8 +253,8 @@ def write_json(results: Any, out: Path) -> None:
 
 
 def held_out_figure(folder: Path, scorer: Scorer | None, held_out: str | Path) -> LanguageFigure:
-    """Bits per byte on the first part of the held-out text: of a causal model, of a diffusion model an upper bound, of
-    another masked one pseudo bits."""
+    """Bits per byte on the first part of the held-out text: exact for a causal model, an upper bound for a diffusion
+    model, pseudo bits for other masked models. Raises UserError for a model without such a head."""
     if scorer is None:
         raise UserError(f"{folder} has no language model head to score held-out text with: leave held_out out")
     texts = held_out_texts(scorer, held_out)

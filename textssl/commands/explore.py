@@ -28,7 +28,7 @@ from textssl.system.files import check_output, write_text
 from textssl.system.progress import working
 from textssl.system.terminal import Terminal
 
-QUERIES, NEAREST, NEAR = 3, 5, 6  # texts asked for where none is given; neighbours shown; neighbours on the page
+QUERIES, NEAREST, NEAR = 3, 5, 6  # queries where none is given; neighbours shown; neighbours on the page
 TEXT, TYPICAL = 240, 3
 SENTENCES, WORDS = 1_500, 5_000
 JSON, PAGE = "explore.json", "explore.html"
@@ -104,7 +104,7 @@ def explore(
 
 
 def read_texts(input: Sequence[str | Path] | str | Path, most: int, column: str, unit: str, seed: int) -> list[str]:
-    """Different texts of the input in its order, a random sample where there are more."""
+    """Distinct texts of the input in its order, a random sample of `most` where there are more. Raises UserError."""
     inputs = [input] if isinstance(input, str | Path) else list(input)
     report = DropReport()
     with working("reading the input", bar=False):
@@ -134,7 +134,7 @@ def shortened(text: str) -> str:
 def neighbours(
     encoder: Encoder, texts: Sequence[str], vectors: np.ndarray, asked: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """For each text that is asked for, its nearest ones, itself left out."""
+    """The nearest texts to each query, without the query itself."""
     places, cosines = nearest(vectors, embedded(encoder, asked), NEAREST + 1)
     found: list[dict[str, Any]] = []
     for text, row, cosine in zip(asked, places, cosines, strict=True):
@@ -193,7 +193,7 @@ def sample_analogies() -> list[dict[str, str]]:
 
 
 def factors(encoder: Encoder, seed: int) -> dict[str, Any]:
-    """Disentanglement on sentences of a grammar, beside the same vectors in random axes."""
+    """Disentanglement on sentences of a grammar, and of the same vectors after a random rotation."""
     texts, drawn = sentences(SENTENCES, seed)
     codes = embedded(encoder, texts)
     width = codes.shape[1]

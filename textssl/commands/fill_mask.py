@@ -42,7 +42,7 @@ class Candidate:
 def fill_mask(model: str | Path, text: str, top_k: int = 5) -> list[list[Candidate]]:
     """The likeliest tokens for each mask in the text: print them, and return them, masks in order, likeliest first.
 
-    Masks are filled one apart from the other: the others stay masked. model: a model folder, a run folder or a hub
+    Each mask is filled by itself, while the others stay masked. model: a model folder, a run folder or a hub
     name, of a masked model. Raises UserError.
     """
     if top_k < 1:
@@ -84,7 +84,7 @@ def fill_mask(model: str | Path, text: str, top_k: int = 5) -> list[list[Candida
 
 
 def replace_nth(text: str, mask: str, word: str, number: int) -> str:
-    """The text with its mask of this number (from 0) replaced."""
+    """The text with the mask of this number, counted from 0, replaced by the word."""
     parts = text.split(mask)
     return mask.join(parts[: number + 1]) + word + mask.join(parts[number + 1 :])
 

@@ -36,7 +36,7 @@ from textssl.training.summary import write_summary
 from textssl.training.tracking import announce
 
 READ_TEXTS = 200  # from which the card guesses the language
-DEFAULTS: dict[str, dict[str, Any]] = {  # where fine-tuning wants others than pretraining
+DEFAULTS: dict[str, dict[str, Any]] = {  # where fine-tuning needs other values than pretraining
     "objective": {"name": "auto"},
     "optimizer": {"name": "adamw", "lr": 1e-4, "betas": [0.9, 0.999]},
     "schedule": {"name": "linear", "warmup_fraction": 0.1},
@@ -52,12 +52,12 @@ TARGETS: dict[str, Target] = {"classification": "label", "regression": "score", 
 
 @dataclass
 class Finetuned:
-    """What a fine-tuning gave, as in RUN/summary.json.
+    """What a fine-tuning run gave, as in RUN/summary.json.
 
     summary: of the run (of the exported one, where there are several seeds). test: figure -> mean and interval on the
-    test texts. baselines: the same for what stands beside. splits: texts of each part. dropped: counts by reason.
-    terms: of baselines that count, what they counted. temperature: of the head on a sentence encoder. confusion:
-    (true, predicted) counts. seeds: of each run its seed, folder, best validation figure and test figures.
+    test texts. baselines: the same for each baseline. splits: texts of each part. dropped: counts by reason.
+    terms: what each baseline that counts terms has counted. temperature: of the head on a sentence encoder. confusion:
+    (true, predicted) counts. seeds: seed, folder, best validation figure and test figures of each run.
     """
 
     run: str
@@ -134,7 +134,7 @@ def finetune_once(
 
 
 def look_and_tell(config: Config, splits: Splits, console: Console) -> dict[str, Any]:
-    """Labelled texts that stand in the pretraining corpus, said and returned on every rank."""
+    """Labelled texts that stand in the pretraining corpus, announced on the first rank and returned on every one."""
     found = distributed.from_first_rank(lambda: labelled_overlap(config, splits))
     if distributed.rank() == 0:
         advice = "give the prepared corpus as data.corpus" if config.model.pretrained else ""
@@ -144,7 +144,7 @@ def look_and_tell(config: Config, splits: Splits, console: Console) -> dict[str,
 
 
 def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, others: BaselinePredictions) -> None:
-    """Figures of the test part, its predictions and the card, on the first rank."""
+    """Put the figures of the test part into the result, write its predictions and the card; for the first rank."""
     if splits.test is not None and tuned.answers is not None and tuned.truth is not None:
         truth = tuned.truth
         result.test = plain(answer_figures(truth, tuned.answers, config.seed))
@@ -183,7 +183,7 @@ def plain(figures: dict[str, Figure]) -> dict[str, dict[str, Any]]:
 
 
 def write_predictions(file: Path, test: Labeled, labels: list[str], answers: Any) -> None:
-    """One object a test text: text, what is true, what was predicted, and the probabilities of all labels."""
+    """Write one object a test text: the text, the prediction with the probabilities of all labels, and the truth."""
     with written_file(file) as aside, aside.open("w", encoding="utf-8") as stream:
         for place, answer in enumerate(answers):
             line: dict[str, Any] = {"text": test.texts[place]}

@@ -90,7 +90,7 @@ def generate(
     ids = prompt_ids(tokenizer, prompt)
     weights: Any = load_weights(folder, AutoModelForMaskedLM if diffusion else AutoModelForCausalLM)
     limit = context_limit(weights.config, tokenizer)
-    if diffusion and limit is not None:  # the tokens behind a text count too
+    if diffusion and limit is not None:  # the special tokens after a text count too
         limit -= len(frame_of(tokenizer)[1])
     if limit is not None and len(ids) >= limit:
         raise UserError(f"the prompt has {len(ids)} tokens, but the model reads {limit}: leave room to go on")
@@ -128,7 +128,7 @@ def generate(
 
 
 def writer_folder(folder: Path) -> Path:
-    """The folder that writes: beside a masked model that predicts the next place lies the same one as a decoder."""
+    """The folder to generate with: for a masked model that predicts the next token, its twin as a decoder beside it."""
     beside = folder.parent / DECODER
     if is_sentence_model(folder) or not (beside / "config.json").is_file():
         return folder
@@ -145,7 +145,7 @@ def check_options(
     num_return_sequences: int,
     steps: int,
 ) -> None:
-    """Raises UserError for a value that means nothing."""
+    """Raise UserError for a value out of its range."""
     wrong = [
         ("max_new_tokens", max_new_tokens, max_new_tokens >= 1, "at least 1"),
         ("temperature", temperature, temperature >= 0, "0 or more"),
@@ -161,9 +161,9 @@ def check_options(
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """The prompt as the model saw texts begin: special tokens in front stay, those behind (an end of text) go.
+    """The prompt as texts began in training: special tokens in front stay, those at the end (an end of text) go.
 
-    Raises UserError for a prompt of no token.
+    Raises UserError for a prompt without tokens, where the tokenizer has no token to start a text with.
     """
     encoded = tokenizer(prompt, return_special_tokens_mask=True, verbose=False)
     ids: list[Any] = list(encoded["input_ids"])
@@ -179,7 +179,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
 
 
 def continued(tokenizer: PreTrainedTokenizerBase, prompt: str, prompt_length: int, ids: list[int]) -> str:
-    """The prompt as it was written and what came after it.
+    """The prompt as it was written, with what the model added.
 
     The new tokens are decoded with the prompt's before them: how a token is written depends on its neighbours.
     """

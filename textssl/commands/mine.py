@@ -40,7 +40,7 @@ MATRIX_NUMBERS = 2**26  # similarities in memory at once, 256 MB
 
 @dataclass(frozen=True)
 class Mined:
-    """Pairs that there were, pairs drawn, pairs written, and drawn ones dropped by reason."""
+    """Numbers of pairs found, drawn and written, and of drawn ones dropped, by reason."""
 
     out: Path
     found: int
@@ -72,8 +72,8 @@ def mine(
 
     corpus: a prepared corpus, whose pairs are adjacent sentences or the first two passages of a document (`unit`);
     pairs: instead, a table with text_a and text_b. Negatives are other pairs' second texts, mined by
-    sentence_transformers.util.mine_hard_negatives, whose range_min, range_max, margin (absolute_margin),
-    relative_margin, max_score and min_score these are; never the pair's own texts, nor one of its document.
+    sentence_transformers.util.mine_hard_negatives, which takes range_min, range_max, margin (as absolute_margin),
+    relative_margin, max_score and min_score; never the pair's own texts, nor one of its document.
     tokenizer: the corpus's, where neither the model nor the place that prepare noted has it. max_pairs: a sample where
     there are more. threads: that compute; by default as many as are free. Raises UserError.
     """
@@ -142,7 +142,7 @@ def check_options(
 
 
 class MinerModel:
-    """What mine_hard_negatives asks of a model, answered by an encoder whose vectors are unit length."""
+    """What mine_hard_negatives needs of a model, provided by an encoder whose vectors have unit length."""
 
     device = torch.device("cpu")  # of the similarities
 
@@ -165,7 +165,7 @@ class MinerModel:
 def mine_negatives(
     pairs: Sequence[Related], encoder: Encoder, num_negatives: int, bounds: dict[str, Any]
 ) -> dict[tuple[str, str], list[str]]:
-    """(text_a, text_b) -> up to num_negatives negatives, the most similar first; without those that have none."""
+    """(text_a, text_b) -> up to num_negatives negatives, the most similar first; pairs without any are left out."""
     from datasets import Dataset, disable_progress_bars
     from sentence_transformers.util import mine_hard_negatives
 
@@ -186,7 +186,7 @@ def mine_negatives(
 
 @contextmanager
 def quiet_bars() -> Iterator[None]:
-    """The miner always shows a bar; where nobody watches it is noise in a log."""
+    """Where stderr is no terminal, hide the progress bar that the miner always shows: in a log it is noise."""
     with nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO()):
         yield
 
@@ -194,7 +194,7 @@ def quiet_bars() -> Iterator[None]:
 def with_negatives(
     pairs: Sequence[Related], mined: dict[tuple[str, str], list[str]], num_negatives: int
 ) -> Iterator[dict[str, str]]:
-    """Rows of the result: pairs with enough negatives that are neither their own texts nor of their document."""
+    """Rows of the result: pairs with enough negatives that are neither their own texts nor from their document."""
     documents: dict[str, set[int]] = defaultdict(set)
     for pair in pairs:
         documents[pair.text_b].add(pair.document)

@@ -82,7 +82,7 @@ def write_answers(
     if note := length_note(find_model(model), predictor.max_tokens):
         Terminal().print(note, soft_wrap=True)
     counts: dict[str, int] = {name: 0 for name in predictor.labels}
-    waiting: list[list[tuple[str, Item]]] = []  # windows that are read and not yet answered
+    waiting: list[list[tuple[str, Item]]] = []  # windows that were read and have no answers yet
 
     def windows() -> Iterator[Sequence[Item]]:
         window = [first, *islice(items, WINDOW_TEXTS - 1)]

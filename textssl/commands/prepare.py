@@ -137,7 +137,7 @@ def check_options(
 
 
 class Shown:
-    """Adds up counts and shows them (the end is not known while a stream is read)."""
+    """Adds up counts and shows them, without a total, which is unknown while a stream is read."""
 
     def __init__(self, work: Work):
         self.work, self.counts = work, Counts()

@@ -29,7 +29,7 @@ from textssl.system.terminal import Terminal
 
 TRAIN_STEPS = 400  # two minutes on two idle cores
 RECORD = "quickstart.json"
-CONFIG = "encoder.yaml"  # of the run, there too
+CONFIG = "encoder.yaml"  # the run's configuration, in the same folder
 STEPS = ("sample", "tokenizer", "corpus", "encoder", "evaluation", "neighbours")
 SENTENCES = (
     "The central bank raised interest rates to slow inflation.",
@@ -44,7 +44,7 @@ NEIGHBOURS = 3
 class Quickstart:
     """What came out. stopped_by: name of the signal that ended training early, None for a finished run.
 
-    loss: of the contrast on held-out news, in nats. neighbours: the headlines nearest to a few sentences.
+    loss: contrastive, on held-out news, in nats. neighbours: the headlines nearest to a few sentences.
     """
 
     model: Path
@@ -134,7 +134,7 @@ def show_neighbours(found: list[dict[str, Any]], console: Console) -> None:
 
 
 def conclude(out: Path, result: Quickstart, steps: Steps) -> None:
-    """What to do next with the model, and with one's own text, under the figures."""
+    """Print what to do next, with the model and with one's own text."""
     steps.console.rule()
     steps.say(f"A sentence encoder is in {result.model}; all steps took {steps.seconds / 60:.1f} minutes. Use it:")
     textssl = command()
@@ -148,7 +148,7 @@ def conclude(out: Path, result: Quickstart, steps: Steps) -> None:
 
 
 def command() -> str:
-    """`textssl` as it can be typed here: by its path where the environment is not turned on."""
+    """`textssl` as it can be typed here: by its path where the environment is not activated."""
     if shutil.which("textssl"):
         return "textssl"
     script = Path(sys.executable).parent / "textssl"

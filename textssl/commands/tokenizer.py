@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 HELD_OUT_SHARE = 0.01  # the same hash as prepare's: its held-out documents are not trained on
-HELD_OUT_CHARACTERS = 2**22  # of held-out text are kept for the report
+HELD_OUT_CHARACTERS = 2**22  # of held-out text kept for the report
 FEW_TEXTS = 16
 REPORT = "report.json"
 OWN_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", REPORT)
@@ -117,7 +117,7 @@ def warnings(
 
 
 class SplitTexts:
-    """The texts to train on; those whose hash falls below HELD_OUT_SHARE are kept apart for the report."""
+    """The texts to train on; after the first FEW_TEXTS, those of a hash below HELD_OUT_SHARE are held out."""
 
     def __init__(self, documents: Iterator[Document], work: Work):
         self.documents, self.work = documents, work

@@ -19,11 +19,11 @@ TERMS_AT_ONCE = 20_000
 
 
 class Tfidf:
-    """Unit rows of TF-IDF weights of words or character n-grams, in the place of an encoder.
+    """Unit rows of TF-IDF weights of words or character n-grams, in place of an encoder.
 
-    They are weighed on the texts it is fitted on. It reads whole texts, where a model reads as much as it can take.
-    phrases: also pairs of neighbouring words, which help a classifier. rare_words: also what stands in one text only; a
-    classifier cannot use it, but where texts are compared with each other, a name that stands in one document finds it.
+    The weights come from the texts it is fitted on. It reads whole texts, where a model reads as much as it can take.
+    phrases: also pairs of neighbouring words, which help a classifier. rare_words: also words of one text only; a
+    classifier cannot use them, but where texts are compared with each other, a name in one document alone finds it.
     terms: what is counted, None before `fit`.
     """
 
@@ -50,11 +50,11 @@ class Tfidf:
 
 
 class RandomWords:
-    """A text is the sum of random vectors of its words, scaled to length 1, in the place of an encoder.
+    """A text is the sum of random vectors of its words, scaled to length 1, in place of an encoder.
 
-    What words alone are worth, without any learning: a word's vector follows from the word and the seed, whatever
-    other words there are. In scripts that do not divide words, character n-grams stand for them (`terms_of_script` of
-    the texts that it is fitted on, or of the first that it embeds).
+    It shows what words alone are worth, without any learning: a word's vector follows from the word and the seed,
+    whatever other words there are. In scripts that do not divide words, character n-grams stand for them
+    (`terms_of_script` of the texts that it is fitted on, or of the first that it embeds).
     """
 
     def __init__(self, *, seed: int = 0, width: int = RANDOM_WIDTH) -> None:
@@ -62,7 +62,7 @@ class RandomWords:
         self.terms: Terms | None = None
 
     def fit(self, texts: Sequence[str], labels: np.ndarray | None = None) -> None:
-        """See the script; it learns nothing."""
+        """Choose words or n-grams by the script of the texts; nothing is learned."""
         self.terms = terms_of_script(texts)[0]
 
     def embed(self, texts: Sequence[str], *, progress: str | None = None) -> np.ndarray:
@@ -73,7 +73,7 @@ class RandomWords:
         counts, names = count_terms(self.terms, texts)
         sums = np.zeros((len(texts), self.width), dtype=np.float32)
         columns = counts.tocsc()
-        for start in range(0, len(names), TERMS_AT_ONCE):  # n-grams are many, and their vectors need not stay
+        for start in range(0, len(names), TERMS_AT_ONCE):  # n-grams are many, so vectors are not kept
             part = slice(start, start + TERMS_AT_ONCE)
             sums += columns[:, part] @ np.stack([self._vector(name) for name in names[part]])
         return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)

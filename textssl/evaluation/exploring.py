@@ -1,4 +1,4 @@
-"""What a model makes of somebody's texts: neighbours, groups with words that name them, ways between, a map."""
+"""What a model makes of a user's texts: neighbours, clusters with words that name them, paths between texts, a map."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sklearn.manifold import TSNE
 
 from textssl.evaluation.terms import script_tfidf
 
-STEPS = 7  # of a way between two texts, the ends among them
+STEPS = 7  # points on the path between two texts, both ends included
 MAP_WIDTH, PERPLEXITY = 50, 30
 NAMING_WORDS = 6
 
 
 class Cluster(NamedTuple):
-    """texts: places of its texts, the nearest to the middle first. words: what they say more often than others."""
+    """texts: places of its texts, those nearest to the centroid first. words: those that they use more than others."""
 
     texts: np.ndarray
     words: list[str]
@@ -32,7 +32,7 @@ def nearest(vectors: np.ndarray, wanted: np.ndarray, count: int) -> tuple[np.nda
 
 
 def way(vectors: np.ndarray, start: np.ndarray, end: np.ndarray) -> list[tuple[float, int, float]]:
-    """(share of the way, place of the nearest text, cosine) along the great circle from one vector to another."""
+    """(share of the path, place of the nearest text, cosine) along the great circle from one vector to another."""
     angle = float(np.arccos(np.clip(start @ end, -1, 1)))
     found = []
     for share in np.linspace(0, 1, STEPS):
@@ -47,9 +47,9 @@ def way(vectors: np.ndarray, start: np.ndarray, end: np.ndarray) -> list[tuple[f
 
 
 def clusters(texts: Sequence[str], vectors: np.ndarray, count: int, seed: int = 0) -> list[Cluster]:
-    """Groups of k-means on vectors of length 1, the largest first.
+    """Clusters of k-means on vectors of length 1, the largest first.
 
-    A word names a group by the mean of its TF-IDF weight in the group's texts, less that in all texts.
+    The words that name one have the highest mean TF-IDF weight in its texts, less that in all texts.
     """
     count = min(count, len(texts))
     groups = KMeans(count, n_init=4, random_state=seed).fit(vectors)  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ def clusters(texts: Sequence[str], vectors: np.ndarray, count: int, seed: int = 
 
 
 def plane(vectors: Any) -> np.ndarray:
-    """(texts, 2) places on a map: `neighbour_map`, or of few texts the first two principal components."""
+    """(texts, 2) coordinates on a map: `neighbour_map`, or for few texts the first two principal components."""
     if len(vectors) <= 3 * PERPLEXITY:
         return np.pad(components(vectors), ((0, 0), (0, 2)))[:, :2]
     return neighbour_map(vectors)
@@ -84,7 +84,7 @@ def components(vectors: Any) -> np.ndarray:
 
 
 def neighbour_map(vectors: Any) -> np.ndarray:
-    """(texts, 2) places where neighbours stay neighbours: t-SNE of the first principal components, of more than
-    PERPLEXITY texts."""
+    """(texts, 2) coordinates in which neighbours stay neighbours: t-SNE (van der Maaten and Hinton 2008) of the first
+    principal components; for more than PERPLEXITY texts."""
     reduced = components(vectors)
     return TSNE(perplexity=PERPLEXITY, init="pca", random_state=0).fit_transform(reduced)

@@ -18,7 +18,7 @@ FACTORS: dict[str, Sequence[str]] = {
 
 
 def sentences(count: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
-    """Texts, and (count, factors) the number of each factor's value, drawn independently of each other."""
+    """Texts, and (count, factors) the number of each factor's value; factors are drawn independently of each other."""
     rng = np.random.default_rng(seed)
     drawn = np.stack([rng.integers(len(values), size=count) for values in FACTORS.values()], axis=1)
     return [sentence(row) for row in drawn.tolist()], drawn

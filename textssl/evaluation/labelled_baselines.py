@@ -15,7 +15,7 @@ from textssl.evaluation.figures.calibration import class_logits, fit_temperature
 from textssl.evaluation.terms import Texts, best_tfidf, tfidf_rows
 
 FOLDS = 5
-INVERSE_PENALTIES = (10.0, 1.0, 100.0, 0.1, 1000.0, 0.01)  # of equal ones the first: the weakest gives no confidence
+INVERSE_PENALTIES = (10.0, 1.0, 100.0, 0.1, 1000.0, 0.01)  # at a tie the first: the least gives no confidence
 
 
 def constant(targets: np.ndarray, classes: int, examples: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def linear(train: Any, targets: np.ndarray, test: Any, classes: int, seed: int) 
 
 
 def fit_logistic(train: Any, labels: np.ndarray, seed: int) -> LogisticRegression:
-    """Logistic regression with the C of the best cross-validated accuracy; 1 where a class has one example alone."""
+    """Logistic regression with the C of the best cross-validated accuracy; C = 1 where a class has a single example."""
     model, smallest = LogisticRegression(max_iter=2_000), int(np.bincount(labels)[np.unique(labels)].min())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of penalties too weak to be chosen

@@ -35,7 +35,7 @@ def run_suite(
     kept: Unfinished | None = None,
     who: str = "",
 ) -> Iterator[tuple[str, Figures]]:
-    """(task, figures) of anything with `fit` and `embed`.
+    """(task, figures) for anything with `fit` and `embed`.
 
     scorer: the model as a language model; the tasks that it cannot do are left out (`Suite.suited` says which and why),
     None leaves out all that read one. tuner: trains the model itself on labelled texts, for the figures that a task's
@@ -115,7 +115,7 @@ def run_baselines(
     runs = []
     for seed in seeds:
         encoder = Remembered(random_encoder(model, seed=seed, max_tokens=suite.max_tokens))
-        tuner = scratch_tuner if seed == suite.seed else None  # training from scratch is dear: once
+        tuner = scratch_tuner if seed == suite.seed else None  # training from scratch is expensive: once
         scorer = random_scorer(model, seed=seed)
         words = "untrained" if progress else None
         runs.append(dict(run_suite(encoder, suite, words, tuner, scorer, kept, f"untrained {seed}")))
@@ -123,7 +123,7 @@ def run_baselines(
 
 
 def _counted(run: Callable[[Any], Iterator[tuple[str, Figure]]], counter: Tfidf | RandomWords) -> Figures:
-    """The figures of a counter, whose settings name what it counted."""
+    """The figures of a counter; their settings name what it counted."""
     figures = dict(run(counter))
     terms = counter.terms and counter.terms.name
     return {name: replace(figure, settings={**figure.settings, "terms": terms}) for name, figure in figures.items()}
@@ -157,7 +157,7 @@ def _merge(runs: list[dict[str, Figures]]) -> dict[str, Figures]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that the figures depend on."""
+    """Versions of Python and of the packages that the figures depend on."""
     return {"python": platform.python_version(), **{package: installed_version(package) for package in PACKAGES}}
 
 

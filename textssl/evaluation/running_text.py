@@ -27,7 +27,7 @@ def running_texts(
 ) -> Iterator[str]:
     """Texts of a prepared corpus (its held-out split, decoded) or of any document input.
 
-    report: counts the records that cannot be used. Raises UserError.
+    report: counts the records that cannot be used. Raises UserError, also for a corpus of another tokenizer.
     """
     if not is_corpus(source):
         report = DropReport() if report is None else report
@@ -62,7 +62,7 @@ def drawn_bytes(texts: Iterable[str], limit: int, fewest: int) -> list[str]:
     """Beginnings of distinct texts of lowest hash, until they hold `limit` UTF-8 bytes.
 
     Every text is cut, between words where it has spaces, to a share of the limit, so that there are `fewest` texts at
-    least where the source has them. In memory are only those that are kept.
+    least where the source has them. Only those that are kept stay in memory.
     """
     kept: list[tuple[int, str]] = []  # a heap, the highest hash first
     known: set[int] = set()

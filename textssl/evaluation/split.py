@@ -20,8 +20,8 @@ TEST_SHARE = 0.3
 class Split:
     """Training and test texts with class numbers (places in `classes`).
 
-    available: distinct texts before the caps. duplicates: texts left out because they stood there before. conflicting:
-    how many of these had another label, of which the first counts.
+    available: distinct texts before the caps. duplicates: texts left out because they occurred before. conflicting:
+    how many of these had another label; the first label counts.
     """
 
     classes: list[str]
@@ -47,7 +47,7 @@ def split_by_hash(
 
     A cap keeps the first of that order, so a capped set is part of the whole one, test of test.
     test: given test texts and labels, instead of the hash. Test texts never train.
-    Raises UserError where a class of the test set has no training example, or a side is empty.
+    Raises UserError where a class of the test set has no training example, a side is empty, or there is one class.
     """
     train, conflicting = _by_hash(texts, labels)
     if test is None:
@@ -99,7 +99,7 @@ def distinct_texts(texts: Sequence[str], labels: Sequence[str]) -> tuple[dict[st
 
 
 def few_label_draws(labels: np.ndarray, shots: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Places of `shots` training examples a class (all of a class that has fewer), `draws` times."""
+    """Indices of `shots` training examples a class (all of a class that has fewer), `draws` times."""
     for draw in range(draws):
         rng = np.random.default_rng([seed, shots, draw])
         chosen = [rng.permutation(np.flatnonzero(labels == label))[:shots] for label in np.unique(labels)]

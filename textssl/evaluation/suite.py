@@ -42,9 +42,9 @@ QUICK_CLUSTERED, QUICK_DOCUMENTS = 300, 500
 class Task(Protocol):
     """A kind of task: one file with one class, which stands in KINDS.
 
-    floor: which answer reads nothing, "majority" or "chance", or None. tfidf: the options of the Tfidf that stands
-    beside it, or None where counting words gives no answer. A task that reads a language model and no vectors says so
-    with `reads`, and with `models` of which kinds ("causal", "masked"); its `run` takes a Scorer.
+    floor: the baseline that reads nothing, "majority" or "chance", or None. tfidf: the options of its Tfidf baseline,
+    or None where counting words gives no answer. A task that reads a language model and no vectors says so with
+    `reads`, and names the kinds that it can read ("causal", "masked") in `models`; its `run` takes a Scorer.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Task(Protocol):
         ...
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
-        """The same names for an answer that reads nothing."""
+        """The same names for the baseline that reads nothing."""
         ...
 
 
@@ -84,7 +84,7 @@ class Suite:
         return {task.name: task.facts() for task in self.tasks}
 
     def suited(self, scorer: Scorer | None) -> tuple[Suite, dict[str, str]]:
-        """The suite without the tasks that a model cannot do, and of those {task: why not}.
+        """The suite without the tasks that a model cannot do, and {task: why not} for those.
 
         scorer: the model as a language model; None for one without a causal or masked language-model head.
         """
@@ -111,7 +111,7 @@ def why_not(task: Any, scorer: Scorer | None) -> str | None:
 
 
 def quick() -> Suite:
-    """Capped, 128 tokens of each text: a minute for a small model."""
+    """Few examples, and 128 tokens of each text: a minute for a small model."""
     return Suite(
         "quick",
         [
@@ -166,8 +166,8 @@ ENGLISH = (
 def load_suite(suite: str | Path) -> Suite:
     """A suite by its name in SUITES, or from a YAML file.
 
-    FILE.yaml: `tasks: [{name: mine, path: mine.csv, kind: classification}, ...]`, paths seen from the file, and
-    if wanted max_tokens, draws, shots, seed, initialisations. A task has the options of its kind's class.
+    FILE.yaml: `tasks: [{name: mine, path: mine.csv, kind: classification}, ...]`, paths relative to it, and
+    optionally max_tokens, draws, shots, seed, initialisations. A task has the options of its kind's class.
     Raises UserError.
     """
     named = SUITES.get(str(suite))
@@ -212,7 +212,7 @@ def _from_values(
 
 
 def check_number(where: str, key: str, value: Any) -> None:
-    """UserError for a seed or a count out of its range; other values pass."""
+    """Raise UserError for a seed or a count out of its range; other values pass."""
     if key == "seed" and not 0 <= value <= LARGEST_SEED:
         raise UserError(f"{where} is {value}, it must be from 0 to {LARGEST_SEED}")
     counts = [*value] if key == "shots" else [value]

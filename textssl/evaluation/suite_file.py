@@ -19,7 +19,7 @@ KINDS = (
 def read_suite_file(suite: str | Path) -> dict[str, Any]:
     """What a suite's YAML file holds; a list of tasks alone becomes {"tasks": ...}.
 
-    Raises UserError where it is no YAML file, or a task is of a kind that there is not.
+    Raises UserError where it is no YAML file, or a task is of an unknown kind.
     """
     file = Path(suite)
     if file.suffix not in (".yaml", ".yml"):
@@ -40,6 +40,6 @@ def read_suite_file(suite: str | Path) -> dict[str, Any]:
 
 
 def check_suite(suite: str | Path) -> None:
-    """UserError for a suite that is neither a name nor a file to be read."""
+    """Raise UserError for a suite that is neither a name nor a file that can be read."""
     if str(suite) not in NAMES:
         read_suite_file(suite)

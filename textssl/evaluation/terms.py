@@ -29,7 +29,7 @@ Texts = tuple[Sequence[str], Sequence[str] | None]  # texts, or first texts, and
 
 
 class Terms(NamedTuple):
-    """What is counted: runs of `shortest` to `longest` words, or of so many characters within what spaces divide."""
+    """What is counted: runs of `shortest` to `longest` words, or of so many characters within words."""
 
     unit: Literal["words", "characters"]
     shortest: int = 1
@@ -75,7 +75,7 @@ def dense_share(texts: Sequence[str]) -> float:
 
 
 def terms_of_script(texts: Sequence[str], *, phrases: bool = False) -> tuple[Terms, Terms]:
-    """What to count in texts of this script, and the other way: words and LONG, or SHORT and words.
+    """What to count in texts of this script, and the alternative: words and LONG, or SHORT and words.
 
     phrases: also pairs of neighbouring words.
     """
@@ -116,10 +116,10 @@ def tfidf_rows(vectorizer: TfidfVectorizer, texts: Texts) -> Any:
 
 
 def best_tfidf(train: Texts, targets: np.ndarray, *, phrases: bool, rare: bool, seed: int) -> tuple[Terms, Any]:
-    """What predicts the targets of training texts better, words or character n-grams, with the vectorizer of it.
+    """What predicts the targets of training texts better, words or character n-grams, and its vectorizer.
 
     targets: (examples,) class numbers (integers), or scores. The better is the one of higher accuracy (lower squared
-    error) in leave-one-out cross-validation of ridge regression, of equal ones that of the script; on at most
+    error) in leave-one-out cross-validation of ridge regression, at a tie that of the script; on at most
     CHOICE_TEXTS examples drawn by the seed, and the first FIRST_CHARACTERS characters of each. Raises UserError where
     the texts hold nothing to count.
     """
@@ -138,12 +138,12 @@ def best_tfidf(train: Texts, targets: np.ndarray, *, phrases: bool, rare: bool, 
 
 
 def script_tfidf(texts: Sequence[str], *, phrases: bool, rare: bool) -> tuple[Terms, TfidfVectorizer]:
-    """What to count in texts of this script, with the vectorizer of it. Raises UserError as `best_tfidf` does."""
+    """What to count in texts of this script, and its vectorizer. Raises UserError as `best_tfidf` does."""
     return fitted(terms_of_script(texts, phrases=phrases)[0], texts, rare=rare)
 
 
 def fitted(terms: Terms, texts: Sequence[str], *, rare: bool) -> tuple[Terms, TfidfVectorizer]:
-    for wanted in (terms, LONG):  # texts of signs alone hold no word
+    for wanted in (terms, LONG):  # texts of punctuation alone hold no word
         vectorizer = fit_tfidf(wanted, texts, rare=rare)
         if vectorizer is not None:
             return wanted, vectorizer

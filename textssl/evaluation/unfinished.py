@@ -16,7 +16,7 @@ from textssl.system.files import write_text
 from textssl.system.progress import working
 
 Figures = dict[str, Figure]
-SHARED = "threads"  # what all tasks of a start have in common, beside the tasks themselves
+SHARED = "threads"  # the key of the number of threads, which all tasks of a start share
 
 
 class Unfinished:
@@ -42,7 +42,7 @@ class Unfinished:
         return self.records[name]
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a value beside the records, once there are any."""
+        """Keep a value along with the records; it is written with the next of them."""
         self.records[name] = value
 
     def put(self, name: str, record: Any) -> None:
@@ -55,7 +55,7 @@ class Unfinished:
                 self.trouble = str(error)
 
     def figures(self, name: str, make: Callable[[], Figures]) -> Figures:
-        """`take` for figures alone, which come back without their outcomes where they were kept."""
+        """`take` for figures; those of an earlier start come back without their outcomes."""
         made: Figures = {}
 
         def record() -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Unfinished:
         return made or {key: figure_of(values) for key, values in kept.items()}
 
     def clear(self) -> None:
-        """Everything is done."""
+        """Remove the file, since everything is done."""
         if self.file is not None:
             with suppress(OSError):
                 self.file.unlink()

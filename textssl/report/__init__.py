@@ -1,1 +1,1 @@
-"""What people read about a run: the card of a model folder. It reads configurations, folders and figures."""
+"""What people read about a run: model cards, tables and pages, made from configurations, folders and figures."""

@@ -10,7 +10,7 @@ from textssl.evaluation.figures.paired import FEWEST
 from textssl.evaluation.suite import ENGLISH, SUITES
 
 LANGUAGE = ("language", "minimal_pairs", "lm_eval")  # kinds that read a language model
-LEVEL = 0.05  # of the adjusted p, from which a difference is marked
+LEVEL = 0.05  # of the adjusted p, below which a difference is marked
 
 
 def metric_words(name: str, facts: Mapping[str, Any]) -> str:
@@ -35,7 +35,7 @@ def heading(name: str, facts: Mapping[str, Any]) -> str:
 
 
 def caption(facts: Mapping[str, Any]) -> str:
-    """How many examples the figures of a task stand on."""
+    """How many examples the figures of a task are based on."""
     kind = facts.get("kind", "classification")
     if kind == "classification":
         words = (

@@ -178,7 +178,7 @@ def short(value: Any) -> str:
 
 
 def figures(model: ModelFolder, facts: Facts) -> Iterator[str]:
-    """What was measured: by the run itself, and on a labelled test split beside other answers."""
+    """What was measured: by the run itself, and on a labelled test split together with baselines."""
     named = {
         "eval/loss": f"held-out loss, {ITEMS.get(model.kind, 'nats')}",
         "eval/bits_per_byte": "held-out bits per byte" + " of what is written" * (model.kind == "seq2seq"),

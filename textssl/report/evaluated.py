@@ -21,10 +21,10 @@ BEFORE = "\n## Limits\n"  # where the section goes in a card of ours; at the end
 
 
 def add_evaluation(folder: str | Path, results: Mapping[str, Any], notes: Sequence[str] = ()) -> Path:
-    """Put the tables of results into FOLDER/README.md, in the place of those that an earlier evaluation left there.
+    """Put the tables of results into FOLDER/README.md, in place of those that an earlier evaluation left there.
 
     results: what `evaluate` returns and writes. notes: lines to set below the tables. Raises UserError where the card
-    is no text, or where somebody broke the marks around the section.
+    is not UTF-8 text, or one of the marks around the section is missing.
     """
     file, card = Path(folder) / CARD, check_card(Path(folder))
     section = f"{BEGIN}\n{evaluation_section(results, notes)}\n{END}"
@@ -49,7 +49,7 @@ def check_card(folder: Path) -> str:
 
 
 def check_own(model: str | Path, folder: Path) -> None:
-    """UserError where the folder of a model is no place of the user's: a cached sample or a download."""
+    """Raise UserError where the folder of a model is not the user's own: a cached sample or a download."""
     if not Path(model).exists() or folder.resolve().is_relative_to(cache_folder().resolve()):
         raise UserError(
             f"--card writes into the model's folder, and {model} is none of yours: give a folder of your own"
@@ -57,7 +57,7 @@ def check_own(model: str | Path, folder: Path) -> None:
 
 
 def evaluation_section(results: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
-    """A heading, the command, a table a task beside the baselines, and what the figures are."""
+    """A heading, the command, a table for each task with the baselines, and the legend."""
     results = shown_values(dict(results))
     command = ["textssl", "evaluate", "--model", results["model"], "--suite", results["suite"]]
     command += ["--held-out", results["held_out"]] if results.get("held_out") else []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OPENINGS = 20  # documents whose beginnings are read
 OPENING_TOKENS = 48
-START_WORDS, START_CHARACTERS = 5, 24  # of an opening, that a text generator goes on from
+START_WORDS, START_CHARACTERS = 5, 24  # of an opening, for a text generator to continue
 
 
 class Examples(NamedTuple):
@@ -95,7 +95,7 @@ EXAMPLES = {
 
 
 def languages_of(corpora: Sequence[Corpus], openings: Sequence[str]) -> list[str]:
-    """The languages of the training text, the commonest first: of corpus.json, or where it has none, by a guess."""
+    """The languages of the training text, the commonest first: as corpus.json has them, else guessed."""
     counts: dict[str, int] = {}
     for corpus in corpora:
         for language, count in corpus.languages.items():

@@ -70,7 +70,7 @@ class Facts:
 
     command: of textssl, to repeat it. config: resolved, with paths shortened. summary: as in summary.json. figures: of
     the exported weights, name -> value. pairs: (file, how many) of given pairs. started_from: the folder or name
-    that training went on from, None for random weights. base_model: the same, where it is a name on the hub. licences:
+    that training started from, None for random weights. base_model: the same, where it is a name on the hub. licences:
     sample -> what its package says. limits: sentences to add to those that follow from the facts. languages: of the
     texts, the commonest first; language_given: by `prepare --language`, not by a guess. examples: for the card's code.
     """
@@ -140,7 +140,7 @@ def run_facts(
 
 
 def training_texts(corpora: Iterable[tuple[Corpus, float]]) -> list[TrainingText]:
-    """What corpus.json says of each corpus."""
+    """What corpus.json says about each corpus."""
     corpora = list(corpora)
     total = sum(weight for _, weight in corpora)
     found = []
@@ -163,7 +163,7 @@ def training_texts(corpora: Iterable[tuple[Corpus, float]]) -> list[TrainingText
 
 
 def methods(objective: Any, section: Mapping[str, Any]) -> list[Method]:
-    """The objective and, of a mixture, its parts, each in the first line of its docstring."""
+    """The objective and, of a mixture, its parts, each described by the first paragraph of its docstring."""
     options = {key: value for key, value in section.items() if key not in ("name", "parts")}
     found = [describe(section.get("name", type(objective).__name__), objective, options)]
     parts = getattr(objective, "parts", {})
@@ -179,7 +179,7 @@ def describe(name: str, objective: Any, options: dict[str, Any]) -> Method:
 
 
 def licences(names: Iterable[str]) -> dict[str, str]:
-    """Of the samples among the names."""
+    """{sample: what it is, its package and licence} for the samples among the names."""
     known = {str(sample["name"]): sample for sample in list_samples()}
     used = dict.fromkeys(name.removeprefix(PREFIX).split("/")[0] for name in names if name.startswith(PREFIX))
     return {

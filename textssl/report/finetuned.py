@@ -37,7 +37,7 @@ MOST_CLASSES = 12  # of a confusion matrix on a terminal
 
 
 def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
-    """The test figures beside the baselines, and the confusion matrix. result: as in summary.json."""
+    """The test figures with those of the baselines, and the confusion matrix. result: as in summary.json."""
     terms = result.get("terms") or {}
     rows = {"this model": result["test"]}
     rows |= {row_words(name, terms): found for name, found in result["baselines"].items()}
@@ -71,7 +71,7 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
 
 
 def row_words(name: str, terms: Mapping[str, str]) -> str:
-    """An answer by name; of one that counts with what it counted."""
+    """The name of an answer's row, with what it counted where it counts terms."""
     return f"TF-IDF, {terms[name]}" if name in terms else ROWS.get(name, name)
 
 
@@ -90,7 +90,7 @@ def cell(figure: Mapping[str, Any] | None, best: float, with_interval: bool) -> 
 
 
 def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:
-    """Rows are what is true, columns what was predicted."""
+    """A row for each true label, a column for each predicted one."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for label in labels:

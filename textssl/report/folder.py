@@ -1,4 +1,4 @@
-"""What a model folder says of itself: its kind, family, size, limits, and the code that loads it."""
+"""What a model folder says about itself: its kind, family, size, limits, and the code that loads it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 10^30
 class ModelFolder:
     """Facts of a folder, read from its files without loading the model.
 
-    kind: "shifted" for a masked language model that predicts the next place, "headed" for a sentence encoder with a
+    kind: "shifted" for a masked language model that predicts the next token, "headed" for a sentence encoder with a
     linear classifier beside it, "other" for a folder that neither transformers nor sentence-transformers loads. shape:
     of the backbone in words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the mask
     token; of an encoder-decoder, what marks a gap.
@@ -144,7 +144,7 @@ def kind_of(config: dict[str, Any]) -> Kind:
 
 
 def marks_spans(config: dict[str, Any]) -> bool:
-    """Whether an encoder-decoder learned to fill spans behind sentinels."""
+    """Whether an encoder-decoder learned to fill spans that sentinels mark."""
     return "spans" in (config.get("textssl") or {}).get("noises", ())
 
 
@@ -195,7 +195,7 @@ OF_SENTENCES = f"""from sentence_transformers import SentenceTransformer
 vectors = encoder.encode(SENTENCES)
 print(encoder.similarity(vectors, vectors))
 """
-PLACE = re.compile(r"\b(?:GAP|START|SENTENCES|TEXTS|TEXT)\b")  # what stands there in a card's language
+PLACE = re.compile(r"\b(?:GAP|START|SENTENCES|TEXTS|TEXT)\b")  # replaced by texts in the card's language
 USAGE: dict[Kind, str] = {
     "masked": f"""from transformers import pipeline
 

@@ -12,7 +12,7 @@ FEW_EXAMPLES = 20  # of a class, below which its figures say little
 
 
 def limits(model: ModelFolder, facts: Facts) -> list[str]:
-    """Each a whole sentence, the most important first."""
+    """The limits, each a whole sentence, the most important first."""
     return [*amount(facts), *of_labels(facts), *of_reading(model, facts), *of_behaviour(model), *facts.limits]
 
 

@@ -32,13 +32,13 @@ def code(text: str) -> str:
 
 
 def block(text: str, language: str) -> str:
-    """A text of the data, which ends in a line end, as a block of code, whatever backticks it holds."""
+    """A text of the data, which ends in a newline, as a code block, whatever backticks it holds."""
     marks = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{marks}{language}\n{printable(text)}{marks}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
-    """A Markdown table. words: how many columns hold words; those behind them hold figures and lean to the right."""
+    """A Markdown table. words: the first so many columns hold words; the others hold figures and are right-aligned."""
     lines = [header, ["---" if place < words else "---:" for place, _ in enumerate(header)], *rows]
     first, *others = [[cell(text) for text in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in (first, *others))

@@ -50,7 +50,7 @@ def _row_words(name: str, terms: set[str]) -> str:
 
 
 def counted(results: Mapping[str, Any], tasks: Iterable[str], named: bool = False) -> list[str]:
-    """A caption for each task on what its baselines count; none where the answers' names say it of all tasks.
+    """A caption for each task on what its baselines count; none where the answers' names say it for all tasks.
 
     named: the answers have other names, which do not say it.
     """

@@ -24,7 +24,7 @@ GROUPS = {  # kind -> heading; "": the task is the heading, and the rows below a
     "minimal_pairs": "",
     "lm_eval": "",
 }
-IMBALANCED = 0.6  # share of the most frequent class from which accuracy alone misleads
+IMBALANCED = 0.6  # share of the most frequent class above which accuracy alone misleads
 
 
 def result_tables(results: Mapping[str, Any]) -> list[Group]:
@@ -61,12 +61,12 @@ def _table(title: str) -> Table:
 
 
 def _with_captions(table: Table, captions: list[str]) -> Group:
-    """Below the table and not in it, where a narrow table would fold them."""
+    """The table with its captions below it, and not in it, where a narrow table would fold them."""
     return Group(table, *(Text(words, style="table.caption") for words in captions))
 
 
 def _accuracies(task: str, results: Mapping[str, Any]) -> list[Group]:
-    """Of probes and neighbours, and of fine-tuning where there is any: a row for the model and each baseline."""
+    """Accuracies of probes and neighbours, and of fine-tuning if any: a row for the model and each baseline."""
     facts = results["data"][task]
     columns = {heading(name, facts): (task, name) for name in results["tasks"][task]}
     tuned = {words: place for words, place in columns.items() if is_tuned(place[1])}

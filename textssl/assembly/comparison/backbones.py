@@ -27,11 +27,12 @@ class Placed(NamedTuple):
 
 
 def placed(config: Config, wanted: str, others: Sequence[Config] = ()) -> Placed:
-    """wanted: a size such as nano, of the configuration's own family of transformers (else ModernBERT, or Llama for
-    causal objectives); a preset, static ones too; or "config". others: what it is compared with.
+    """How to put a configuration on the model that is wanted, or why it is left out.
 
+    wanted: a size such as nano, of the configuration's own family of transformers (else ModernBERT, or Llama for causal
+    objectives); a preset, static ones too; or "config". others: the configurations that it is compared with.
     A configuration for another size is left out where one for this size has the same objective section. Where it was
-    written for a static table and comes on a transformer, or the other way round, optimizer and batch size change too.
+    written for a static table and goes on a transformer, or the other way round, optimizer and batch size change too.
     Raises UserError for a model that does not exist.
     """
     if wanted == OWN:

@@ -1,4 +1,4 @@
-"""What stands beside the entries of a comparison; each is measured once and kept in OUT/baselines."""
+"""The baselines of a comparison; each is measured once and kept in OUT/baselines."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Record = dict[str, Any]
 def baseline_jobs(
     entries: Sequence[Entry], references: References, out: Path, console: Console, *, scratch: bool
 ) -> dict[str, Job]:
-    """TF-IDF and its LSA with k-means, LSA with a mixture of Gaussians, and the first transformer among the entries
-    that have ended, trained on labels alone."""
+    """The jobs for TF-IDF and its LSA with k-means, for LSA with a mixture of Gaussians, and, with `scratch`, for the
+    first transformer among the entries that have ended, trained on labels alone."""
     folder, suite = out / "baselines", references.suite
     jobs: dict[str, Job] = {}
 

@@ -3,7 +3,7 @@
 OUT/comparison.json                the settings, which may not change between two starts
 OUT/entries/NAME-SEED/             run/ (a run folder), log.txt, a lock while it runs; once it has ended record.json,
                                    and outcomes.npz: its answers to the examples of the suite
-OUT/baselines/NAME.json            what stands beside the entries, in the same form
+OUT/baselines/NAME.json            the baselines, in the same form
 OUT/table.csv, results.json, report.html
 """
 
@@ -43,7 +43,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Of "120s", "10m", "1e6tokens". Raises UserError."""
+        """From text such as "120s", "10m", "1e6tokens". Raises UserError."""
         found = BUDGET.fullmatch(text.strip())
         if found is None or float(found["number"]) <= 0:
             raise UserError(f"--budget is {excerpt(text)}: write a time or a number of tokens, as 120s or 1e6tokens")
@@ -53,7 +53,7 @@ class Budget:
 
     @property
     def override(self) -> str:
-        """The length of every run, in the place of those of its file."""
+        """The override that sets the length of a run, in place of the one in its file."""
         return f"{self.key}={self.value:g}"
 
 
@@ -100,7 +100,7 @@ class Entry:
         return self.config.model_dump(mode="json", exclude={"out", "seed"})
 
     def read(self) -> dict[str, Any] | None:
-        """Its record; None where it has not ended. UserError where that stands for another configuration."""
+        """Its record; None where it has not ended. Raises UserError where that is of another configuration."""
         record = read_record(self.record)
         if record is not None and record.get("asked") != self.asked:
             before = record.get("asked") or {}
@@ -149,7 +149,7 @@ class Settings:
 
 
 def patient_lock(file: Path) -> Lock:
-    """A lock that others hold for a moment only. UserError where that moment is too long."""
+    """A lock that others hold for a moment only. Raises UserError where it is held for SETTLING_SECONDS."""
     until = time.monotonic() + SETTLING_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What is measured of an entry: figures, how surely they beat what stands beside, curves, a map of the same texts."""
+"""What is measured of an entry: figures, how surely they beat the baselines, curves, a map of the same texts."""
 
 from __future__ import annotations
 
@@ -101,14 +101,14 @@ class References:
 
 
 def counted(suite: Suite, act: Callable[[Any], Callable[[Any], Any]]) -> dict[str, Figures]:
-    """The figures of TF-IDF in the tasks that it is defined for."""
+    """The figures of TF-IDF in the tasks that it is defined for. act: gives the method of a task that takes it."""
     tasks = [task for task in suite.tasks if task.tfidf is not None]
     return {task.name: dict(act(task)(Tfidf(**(task.tfidf or {}), seed=suite.seed))) for task in tasks}
 
 
 def measure(entry: Entry, references: References) -> dict[str, Any]:
-    """Figures of an entry that is trained, their differences to its random weights, to what it started from where that
-    is more, and to TF-IDF, and its map. Keeps what the figures are made of, to set them beside those of other runs."""
+    """Figures of a trained entry, their differences from its random weights, from what it started from where that is
+    more, and from TF-IDF, and its map. Stores the outcomes behind the figures, to compare them with those of others."""
     model = entry.run / "model"
     side = Side.of(model, references.suite)
     found = {name: side.measure(name)[0] for name in side.tasks}
@@ -160,7 +160,7 @@ def supervised(model: Path, suite: Suite) -> Figures:
 
 
 def map_texts(suite: Suite) -> tuple[list[str], list[str]]:
-    """The same texts under each method, and their classes: those of the clustering task, or none."""
+    """The texts on the map of every entry, and their classes: those of the clustering task, or none."""
     task = next((task for task in suite.tasks if isinstance(task, Clustering)), None)
     if task is None:
         return [], []
@@ -169,7 +169,7 @@ def map_texts(suite: Suite) -> tuple[list[str], list[str]]:
 
 
 def drawn(embed: Callable[[list[str]], Any], suite: Suite) -> list[list[float]]:
-    """(texts, 2) places of the texts on a map of neighbours; none of too few texts."""
+    """(texts, 2) coordinates of the texts on a map of neighbours; [] for too few texts."""
     texts, _ = map_texts(suite)
     if len(texts) <= PERPLEXITY:
         return []

@@ -25,7 +25,7 @@ class Stopped(Exception):
 
 
 class Job:
-    """A record that is to be made: of an entry, or of what stands beside the entries."""
+    """A record to be made: of an entry or a baseline. retry: make it again where it says that it failed."""
 
     def __init__(
         self, words: str, file: Path, lock: Path, make: Callable[[], dict[str, Any]], *, retry: bool = False
@@ -56,7 +56,7 @@ def claimed(file: Path) -> Iterator[None]:
 
 
 def share(jobs: Sequence[Job], after: Callable[[], object] = lambda: None) -> dict[str, str]:
-    """Do every job that nobody else is doing; returns {job: who is at it} of the others.
+    """Do every job that nobody else is doing; returns {job: who is doing it} for the others.
 
     after: called when a job has ended. Raises Stopped.
     """

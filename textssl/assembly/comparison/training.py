@@ -1,4 +1,4 @@
-"""An entry's run, in a process of its own: what it costs is measured apart, and what fails there fails alone."""
+"""An entry's run, in a process of its own: its cost is measured separately, and its failure ends nothing else."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ import numpy as np
 
 
 class Analogies(NamedTuple):
-    """Shares of the questions that are answered right, among the words of all questions.
+    """Shares of the questions that are answered correctly, among the words of all questions.
 
     without_query_words: where the three words of a question cannot be its answer, as is usual. with_query_words: where
-    they can; one of them is often the nearest (arXiv:1905.09866). sections: of each kind of question, the first share.
+    they can; one of them is often the nearest (arXiv:1905.09866). sections: the first share for each kind of question.
     """
 
     questions: int
@@ -38,7 +38,7 @@ def solve(vectors: np.ndarray, places: np.ndarray, *, exclude: bool) -> np.ndarr
 
 
 def analogies(embed: Any, questions: Sequence[dict[str, str]]) -> Analogies:
-    """embed: texts -> (texts, width) rows of length 1. questions: with the words a, b, c, d and a section."""
+    """Answer analogies. embed: texts -> (texts, width) rows of length 1. questions: words a, b, c, d and a section."""
     words = sorted({question[key] for question in questions for key in "abcd"})
     numbers = {word: place for place, word in enumerate(words)}
     places = np.array([[numbers[question[key]] for key in "abcd"] for question in questions])

@@ -34,10 +34,10 @@ def fit_temperature(
     had been right and one wrong. So a few examples that are all right make no answer certain.
 
     rows: (examples, width). labels: (examples,) class numbers. before: the vectors of the same examples by the encoder
-    before it was tuned on them. A tuned encoder has seen every fold, and what is left out of the head alone is nearly
-    always right; the encoder before has seen none, so the temperature is fitted on its vectors too (as long as the
-    others in the mean), and the higher, less sure one counts. It is an estimate: what would be unbiased is to tune an
-    encoder for each fold, at several times the cost. Returns 1 where no class has two examples.
+    before it was tuned on them. A tuned encoder has seen every fold, and examples left out of the head alone are nearly
+    always right; the encoder before has seen none, so a temperature is fitted on its vectors too (scaled to the same
+    mean length), and the higher, less confident one counts. It is an estimate: an unbiased one would take an encoder
+    tuned for each fold, at several times the cost. Returns 1 where no class has two examples.
     """
     sides = [rows] if before is None else [rows, before * (mean_length(rows) / max(mean_length(before), 1e-12))]
     fitted = [left_out_logits(model, side, labels, seed) for side in sides]
@@ -54,14 +54,14 @@ def left_out_logits(
     """(examples, classes) logits by classifiers fitted without the example's fold, and the columns of the labels.
 
     Stratified folds, at most FOLDS, into which the smallest class divides evenly where it can. A class of one example
-    is always fitted and never answered. None where no class has two.
+    is always fitted on and never left out. None where no class has two.
     """
     counts = np.bincount(labels)
     repeated, single = np.flatnonzero(counts[labels] > 1), np.flatnonzero(counts[labels] == 1)
     if not len(repeated):
         return None
     smallest = int(counts[counts > 1].min())
-    # as many of each class in each fold: of a few texts, one more of a class in training moves the intercept to it
+    # equally many of a class in every fold: with few texts, one more of a class in training shifts the intercept to it
     count = next((number for number in range(FOLDS, 1, -1) if smallest % number == 0), min(FOLDS, smallest))
     folds = StratifiedKFold(count, shuffle=True, random_state=seed % 2**32)
     logits = np.zeros((len(repeated), len(model.classes_)))

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 TREES, DEPTH = 40, 12
-LOOKED_AT = 64  # dimensions at each split; with few of many, unimportant ones get a share
+LOOKED_AT = 64  # dimensions at each split; with fewer, unimportant ones get a share
 TEST_SHARE = 0.25
 
 
@@ -16,7 +16,7 @@ TEST_SHARE = 0.25
 class Disentanglement:
     """Scores from 0 to 1 (Eastwood and Williams 2018, section 3).
 
-    disentanglement: how far a dimension matters to one factor alone, mean over dimensions weighed by what they matter.
+    disentanglement: how far a dimension matters to one factor alone, mean over dimensions weighted by importance.
     completeness: how far a factor is held by one dimension, mean over factors. informativeness: accuracy of each factor
     from all dimensions, less chance, as a share of what is possible; mean over factors. importances: (dimensions,
     factors), each column sums to 1. accuracies: (factors,) on sentences that were not learned from.
@@ -30,8 +30,8 @@ class Disentanglement:
 
 
 def disentanglement(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> Disentanglement:
-    """codes: (examples, dimensions). factors: (examples, factors) numbers of values. Importances are those of random
-    forests that find each factor from the code."""
+    """The scores of codes, (examples, dimensions), for factors, (examples, factors) numbers of values. Importances are
+    those of random forests that predict each factor from the code."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(codes))
     split = int(len(codes) * (1 - TEST_SHARE))

@@ -17,7 +17,7 @@ EXACT = "exact"  # the interval of a figure that is computed and not measured
 
 
 class Metric(NamedTuple):
-    """How a figure is called in tables, its range, and whether less of it is better."""
+    """What a figure is called in tables, its range, and whether lower is better."""
 
     words: str
     bounds: tuple[float, float]
@@ -53,7 +53,7 @@ METRICS = {
 
 
 def bounds(name: str) -> tuple[float, float]:
-    """The range of a figure; of one that METRICS does not hold (accuracies of probes) 0 to 1."""
+    """The range of a figure; 0 to 1 for one that METRICS does not hold (accuracies of probes)."""
     if name in METRICS:
         return METRICS[name].bounds
     return (-INFINITY, INFINITY) if "/" in name else SHARE  # TASK/METRIC of a harness, which may be any number
@@ -161,8 +161,8 @@ def trained_repeatedly(
 ) -> Accuracy:
     """The accuracy of classifiers trained on several draws of examples; its interval is over the draws.
 
-    truth: (examples,) class numbers. predictions: the same of each draw; of a single one the interval is over the test
-    examples, since a single draw says nothing of others.
+    truth: (examples,) class numbers. predictions: the same for each draw; for a single one the interval is over the
+    test examples, since one draw says nothing about others.
     """
     if len(predictions) == 1:
         return trained_once(truth, predictions[0], train_examples, seed, settings)
@@ -205,7 +205,7 @@ def over_examples(truth: np.ndarray, predicted: np.ndarray, seed: int) -> tuple[
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean of the classes' F1 scores; a class that is neither there nor predicted does not count."""
+    """The mean of the classes' F1 scores; a class that neither occurs nor is predicted does not count."""
     return float(f1_score(truth, predicted, average="macro", zero_division=0))  # type: ignore
 
 

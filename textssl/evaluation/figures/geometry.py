@@ -16,7 +16,7 @@ def rankme(features: np.ndarray) -> float:
     """Effective rank: the exponential of the entropy of the singular values' shares (arXiv:2210.02885, eq. 1-2).
 
     Between 1 (all rows on one line) and min(rows, width), 0 for zeros alone; features are neither centred nor scaled,
-    as in the paper. It is bounded by the number of rows, so compare values of one number of rows.
+    as in the paper. It is bounded by the number of rows, so compare values for the same number of rows only.
     """
     matrix = np.asarray(features, dtype=np.float64)
     gram = matrix @ matrix.T if len(matrix) < matrix.shape[1] else matrix.T @ matrix
@@ -29,7 +29,7 @@ def rankme(features: np.ndarray) -> float:
 
 
 def mean_cosine(features: np.ndarray) -> float:
-    """Mean cosine of all pairs of different rows: about 0 where they spread over the sphere, 1 where they are one.
+    """Mean cosine of all pairs of different rows: about 0 where they spread over the sphere, 1 where all are equal.
 
     In one pass: the squared length of the sum of unit rows is the sum of all cosines, each row with itself included.
     """
@@ -44,14 +44,14 @@ def mean_cosine(features: np.ndarray) -> float:
 def normalised_std(features: np.ndarray) -> float:
     """Mean over dimensions of the standard deviation of unit rows, times sqrt(width) (arXiv:2011.10566, section 4.1).
 
-    About 1 where rows point in all directions alike, 0 where all rows are one (collapse).
+    About 1 where rows point in all directions alike, 0 where all rows are equal (collapse).
     """
     units = unit_rows(features)
     return float(units.std(0).mean() * np.sqrt(units.shape[1]))
 
 
 def alignment(left: np.ndarray, right: np.ndarray, *, power: float = 2) -> float:
-    """Mean distance of positive pairs, to the power given (arXiv:2005.10242, eq. 1): 0 where they are one, at most 4.
+    """Mean distance of positive pairs, to the power given (arXiv:2005.10242, eq. 1); at most 2 ** power.
 
     left, right: (pairs, width); row i of one belongs to row i of the other.
     """

@@ -54,7 +54,7 @@ def without_parts(statistic: Callable[[np.ndarray], float], rows: np.ndarray, se
 
 
 def jackknife_error(left_out: np.ndarray) -> float:
-    """The standard error that values without each part tell."""
+    """The jackknife's standard error, from the values without each part."""
     return float(np.sqrt((len(left_out) - 1) / len(left_out) * ((left_out - left_out.mean()) ** 2).sum()))
 
 

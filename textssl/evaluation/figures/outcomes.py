@@ -1,4 +1,4 @@
-"""What a figure is made of, example by example, as arrays: two models are compared by it, in another program too."""
+"""What a figure is made of, example by example, as arrays, by which two models are compared, also later."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Outcomes:
 
     @classmethod
     def of(cls, measure: Measure, *arrays: np.ndarray) -> Outcomes:
-        """Of arrays whose last axis is examples: of all measures but "parts"."""
+        """From arrays whose last axis is examples, for all measures but "parts"."""
         return cls(measure, arrays[-1].shape[-1], arrays)
 
     @property
@@ -46,17 +46,17 @@ class Outcomes:
 
     @property
     def values(self) -> np.ndarray | None:
-        """(examples,) whose mean is the figure; None of another measure."""
+        """(examples,) numbers whose mean is the figure; None for other measures."""
         return self.arrays[0] if self.measure == "mean" else None
 
     @property
     def left_out(self) -> np.ndarray | None:
-        """(parts,) the figure without each part; None of another measure."""
+        """(parts,) the figure without each part; None for other measures."""
         return self.arrays[0] if self.measure == "parts" else None
 
     @property
     def repeated(self) -> Repeated | None:
-        """Each repetition's figure on examples drawn many times; None of a measure without repetitions."""
+        """Each repetition's figure on resampled examples; None for a measure without repetitions."""
         if self.measure == "share":
             return shares(self.arrays[0])
         if self.measure in ("macro_f1", "v_measure"):
@@ -66,7 +66,7 @@ class Outcomes:
 
     @property
     def statistic(self) -> Statistic | None:
-        """The figure on examples drawn many times; None of another measure."""
+        """The figure on resampled examples, for ratios and rank correlations; None for other measures."""
         if self.measure == "ratio":
             return ratio_of(*self.arrays)
         if self.measure == "spearman":

@@ -16,7 +16,7 @@ from textssl.evaluation.figures.repeated import Repeated
 from textssl.evaluation.figures.resampling import Statistic, drawn_counts, mean_of, resampled
 
 AT_ONCE = 100  # resamples of figures with repetitions
-FEWEST = 10  # examples from which two models are compared
+FEWEST = 10  # examples on which two models are compared
 RESAMPLES = 10_000  # the smallest p of a bootstrap is 2 / (RESAMPLES + 1), which must survive many comparisons
 
 
@@ -50,7 +50,7 @@ def compare(
 ) -> dict[str, dict[str, Difference]]:
     """{task: {figure: ours - theirs}} of all figures that both models have, p adjusted for all of them together.
 
-    Macro F1 says little that the accuracy of the same predictions does not; the two are adjusted apart.
+    Macro F1 says little that the accuracy of the same predictions does not; the two are adjusted separately.
     """
     found = {task: task_differences(figures, theirs.get(task, {}), seed) for task, figures in ours.items()}
     return adjusted({task: figures for task, figures in found.items() if figures})
@@ -59,7 +59,7 @@ def compare(
 def task_differences(
     ours: Mapping[str, Figure], theirs: Mapping[str, Figure], seed: int = 0, *, macro_f1: bool = True
 ) -> dict[str, Difference]:
-    """{figure: ours - theirs} of one task, p not adjusted. macro_f1: of accuracies too, most of the time."""
+    """{figure: ours - theirs} of one task, p not adjusted. macro_f1: also that of accuracies, which is slow."""
     shared = {name: figure for name, figure in ours.items() if name in theirs}
     found = {name: paired_difference(figure, theirs[name], seed, macro_f1=macro_f1) for name, figure in shared.items()}
     return {name: difference for name, difference in found.items() if difference is not None}
@@ -76,7 +76,7 @@ def paired_difference(ours: Figure, theirs: Figure, seed: int = 0, *, macro_f1: 
 
     Right or wrong on test examples: McNemar's exact test, the interval from a bootstrap. Other figures of examples: a
     paired bootstrap; where there are repetitions (draws of labels, starts), of both. Figures of pairs of texts: a
-    paired jackknife. None, too, for fewer than FEWEST examples, of which no resample tells anything.
+    paired jackknife. None, too, for fewer than FEWEST examples, from which resampling can tell nothing.
     """
     if ours.outcomes is None or theirs.outcomes is None or ours.outcomes.examples < FEWEST:
         return None
@@ -121,7 +121,7 @@ def paired_jackknife(difference: float, gaps: np.ndarray) -> tuple[float, float,
     of its being 0.
     """
     error, freedom = jackknife_error(gaps), len(gaps) - 1
-    if error <= 1e-12 * max(1.0, abs(difference)):  # rounding apart, every part says the same
+    if error <= 1e-12 * max(1.0, abs(difference)):  # up to rounding, every part says the same
         return difference, difference, 1.0 if abs(difference) <= 1e-12 else 0.0
     half = float(stats.t.ppf(0.975, freedom)) * error
     return difference - half, difference + half, float(2 * stats.t.sf(abs(difference) / error, freedom))
@@ -136,11 +136,11 @@ def paired_bootstrap(gap: Statistic, examples: int, seed: int) -> tuple[float, f
 def repeated_bootstrap(
     ours: Repeated, theirs: Repeated, examples: int, repetitions: int, seed: int
 ) -> tuple[float, float, float]:
-    """The same for figures that are means over repetitions, such as draws of few labels: both are drawn.
+    """The same for figures that are means over repetitions, such as draws of few labels; these are resampled as well.
 
-    Repetitions share their test examples, and draws of one training set share labels, so that they are no independent
+    Repetitions share their test examples, and draws from one training set share labels, so they are not independent
     measurements: a t test over them finds differences between models that are equally good. One repetition fewer than
-    there are is drawn, which makes the variance of so few right (Rao and Wu 1988, JASA 83).
+    there are is drawn, which corrects the variance for so few (Rao and Wu 1988, JASA 83).
     """
     rng, gaps = np.random.default_rng(seed), []
     for _ in range(RESAMPLES // AT_ONCE):
@@ -160,7 +160,7 @@ def _from_resamples(gaps: np.ndarray) -> tuple[float, float, float]:
 
 
 def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Two-sided p of McNemar's exact test: of the examples that only one model has right, half are to be expected."""
+    """Two-sided p of McNemar's exact test: of the examples that only one model gets right, half are expected."""
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     if only_ours + only_theirs == 0:
         return 1.0
@@ -168,7 +168,7 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def holm(values: np.ndarray) -> np.ndarray:
-    """p-values adjusted for their number (Holm 1979): the chance of a single wrong finding stays below the level."""
+    """p-values adjusted for their number (Holm 1979): the chance of even one false finding stays below the level."""
     order = np.argsort(values, kind="stable")
     factors = len(values) - np.arange(len(values))
     adjusted = np.empty(len(values))

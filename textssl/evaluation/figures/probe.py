@@ -17,7 +17,7 @@ INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # C, for features of mean 0 a
 FOLDS = 3
 LARGE = 5_000  # training examples from which one fold is held out: a third of so many ranks C well enough
 ROTATED = 2_000  # training rows of sparse features up to which rotating is cheaper than a weight for every word
-TOLERANCE = 1e-4  # of the gradient; looser ones stop before they see what a weak penalty does
+TOLERANCE = 1e-4  # of the gradient; a looser one stops before a weak penalty takes effect
 
 
 def probe(
@@ -34,7 +34,7 @@ def probe(
 
     train, test: (examples, width) features, arrays or scipy sparse. Labels: (examples,) class numbers.
     shots: None trains once on all; the interval is then over test examples, else over draws.
-    Returns None where `shots` asks for more than there is of every class: that is the probe on all.
+    Returns None where no class has more than `shots` examples: that is the probe on all.
     """
     counts = np.bincount(train_labels)
     if shots is None:
@@ -92,7 +92,7 @@ def solver(train: Any) -> str:
 def standardise(train: Any, test: Any) -> tuple[Any, Any]:
     """Subtract the training mean and divide by one number, so that training rows have mean squared length 1.
 
-    The intercept takes up the shift and C the scale, so the problems are the same ones; but features that all lie close
+    The intercept takes up the shift and C the scale, so the problem stays the same; but features that all lie close
     together, as an untrained model's do, would otherwise stop the solver long before its optimum. Where there are fewer
     examples than dimensions, the rows are also rotated into the space that the examples span, which changes nothing
     either and is faster. Large sparse features are left as they are: they lie far apart.
@@ -126,7 +126,7 @@ def _rotate(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray
     train = train - column_mean - column_mean[:, None] + column_mean.mean()
     values, axes = np.linalg.eigh(train)
     kept = values > max(values[-1] * 1e-10, size * 1e-12)
-    if not kept.any():  # rows that are all one, up to rounding
+    if not kept.any():  # rows that are all equal, up to rounding
         return np.zeros((len(train), 1)), np.zeros((len(test), 1))
     axes = axes[:, kept] / np.sqrt(values[kept])  # unit directions as combinations of training rows
     scale = np.sqrt(np.trace(train) / len(train)) or 1.0

@@ -18,7 +18,7 @@ def shares(hits: np.ndarray) -> Repeated:
 
 
 def of_tables(truth: np.ndarray, found: Sequence[np.ndarray], figure: Callable[[np.ndarray], np.ndarray]) -> Repeated:
-    """A figure of the counts of examples in each pair of a true class and what was found.
+    """A figure of the contingency table of true classes and what was found.
 
     truth: (examples,) class numbers. found: the same of each repetition. figure: (tables, classes, found) counts ->
     (tables,).
@@ -38,7 +38,7 @@ def of_tables(truth: np.ndarray, found: Sequence[np.ndarray], figure: Callable[[
 
 
 def macro_f1_of(tables: np.ndarray) -> np.ndarray:
-    """(tables, truth, predicted) counts -> (tables,); a class that is neither there nor predicted does not count."""
+    """(tables, truth, predicted) counts -> (tables,); a class that neither occurs nor is predicted does not count."""
     square = squares(tables)
     hits = np.diagonal(square, axis1=1, axis2=2)
     present = square.sum(1) + square.sum(2)  # (tables, classes): true + predicted
@@ -57,7 +57,7 @@ def mcc_of(tables: np.ndarray) -> np.ndarray:
 
 
 def squares(tables: np.ndarray) -> np.ndarray:
-    """The same with as many predicted classes as true ones."""
+    """The tables filled up with zeros to as many predicted classes as true ones."""
     size = max(tables.shape[1:])
     square = np.zeros((len(tables), size, size))
     square[:, : tables.shape[1], : tables.shape[2]] = tables
@@ -65,7 +65,8 @@ def squares(tables: np.ndarray) -> np.ndarray:
 
 
 def v_measure_of(tables: np.ndarray) -> np.ndarray:
-    """(tables, classes, clusters) counts -> (tables,): the harmonic mean of homogeneity and completeness."""
+    """(tables, classes, clusters) counts -> (tables,): the harmonic mean of homogeneity and completeness (Rosenberg and
+    Hirschberg 2007)."""
     joint = tables / tables.sum((1, 2), keepdims=True)
     classes, clusters = joint.sum(2), joint.sum(1)
     of_classes, of_clusters = _entropy(classes), _entropy(clusters)

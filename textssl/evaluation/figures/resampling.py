@@ -1,6 +1,6 @@
 """Figures on examples drawn with replacement (the bootstrap), many resamples at a time.
 
-A resample is how often each example was drawn, so that a figure of a thousand of them is a few products of matrices.
+A resample is stored as how often each example was drawn, so a figure on a thousand of them takes a few matrix products.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def resampled(statistic: Statistic, examples: int, resamples: int, seed: int) ->
 
 
 def on_all(statistic: Statistic, examples: int) -> float:
-    """A statistic of each example once: the figure itself."""
+    """A statistic of all examples, each drawn once: the figure itself."""
     return float(statistic(np.ones((1, examples)))[0])
 
 
@@ -39,7 +39,7 @@ def mean_of(values: np.ndarray) -> Statistic:
 
 
 def ratio_of(above: np.ndarray, below: np.ndarray) -> Statistic:
-    """The sum of some examples over that of others, such as bits over bytes."""
+    """The sum of `above` over the sum of `below`, (examples,) numbers each, such as bits over bytes."""
     parts = np.stack([above, below], axis=1).astype(np.float64)
 
     def ratio(counts: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def spearman_of(left: np.ndarray, right: np.ndarray) -> Statistic:
 
 
 def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """A quotient that is 0 where it is by 0."""
+    """The quotient, 0 where the divisor is 0."""
     return np.where(below == 0, 0.0, above / np.where(below == 0, 1.0, below))
 
 

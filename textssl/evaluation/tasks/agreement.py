@@ -1,9 +1,9 @@
 """Pairs of sentences that differ in one word's number, made by a small grammar of common English words.
 
 Every pair stands beside its mirror, which has the same words with singular and plural exchanged: what is right in the
-one is wrong in the other. So no preference for a word or for a length, however it was learned, has more than half of
-them right; only the word that governs the number does. In the phenomena `prepositional` and `relative` a noun of the
-other number stands between the two.
+one is wrong in the other. So no preference for a word or for a length, however it was learned, gets more than half of
+them right; only the word that governs the number decides. In the phenomena `prepositional` and `relative` a noun of
+the other number stands between the two.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ Made = tuple[tuple[str, str], tuple[str, str]]  # good and bad, and those of the
 
 
 def _mirrored(sentence: Callable[[bool, bool], str]) -> Made:
-    """sentence: from the number of what governs (whether it is plural) and that of the word which must agree."""
+    """sentence: makes one from the number of the governing word (True: plural) and of the word that must agree."""
     return (sentence(False, False), sentence(False, True)), (sentence(True, True), sentence(True, False))
 
 
@@ -106,7 +106,7 @@ def _choice(rng: np.random.Generator, words: list[T]) -> T:
 
 
 def _predicate(rng: np.random.Generator, alive: bool) -> Word:
-    """`is old`, or of people, `works`."""
+    """`is old`, or for people also `works`."""
     if alive and rng.random() < 0.5:
         return _choice(rng, VERBS)
     form, state = _choice(rng, FORMS), _choice(rng, STATES)

@@ -16,7 +16,7 @@ from textssl.tokenizer import keeps_text
 
 @dataclass(frozen=True)
 class LanguageFigure:
-    """Bits a UTF-8 byte and what stands behind them.
+    """Bits per UTF-8 byte and what they were measured on.
 
     kind: "causal", "bound" (at most so many), or "pseudo" (each token hidden in turn), which is not comparable with the
     others.
@@ -61,7 +61,7 @@ def pseudo_bits_per_byte(
     context: int | None = None,
     progress: str | None = None,
 ) -> LanguageFigure:
-    """Pseudo-log-likelihood of a masked model (arXiv:1910.14659, eq. 2) in bits a UTF-8 byte.
+    """Pseudo-log-likelihood of a masked model (arXiv:1910.14659, eq. 2) in bits per UTF-8 byte.
 
     context: as in `pseudo_likelihood`. Raises UserError where there is no text or no mask token.
     """
@@ -70,7 +70,7 @@ def pseudo_bits_per_byte(
 
 
 def language_figure(found: Likelihood, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> LanguageFigure:
-    """The sums over all texts."""
+    """The figure over all texts. found: (texts,) nats and tokens."""
     nats, tokens, num_bytes = float(found.nats.sum()), int(found.tokens.sum()), int(bytes_of(texts).sum())
     bits = nats / math.log(2) / num_bytes if keeps_text(tokenizer) else None
     return LanguageFigure(found.kind, bits, nats / max(tokens, 1), len(texts), tokens, num_bytes, found.context)

@@ -24,10 +24,10 @@ TUNED = re.compile(r"(finetune|contrast)_([1-9]\d*|all)")
 
 
 class Classification:
-    """Figures `probe_8`, `probe_64`, `probe_all` (as many as `shots`) and `knn` of any features.
+    """Figures `probe_8`, `probe_64` (one for each of `shots`), `probe_all` and `knn` of any features.
 
     name: the task's. path: a labelled set (text, label). test: another one, to test on; without it the hash of the text
-    decides. max_train, max_test: caps, which `facts` tells. The set is read when it is first needed.
+    decides. max_train, max_test: caps, which `facts` shows. The set is read when it is first needed.
     tuned: further figures of training the whole model, METHOD_LABELS such as `finetune_all`, `finetune_8`, `contrast_8`
     (labels: so many a class, or all), the mean of `tuned_draws` draws, which are the probe's first ones.
     """
@@ -50,7 +50,7 @@ class Classification:
         tuned_draws: int = 3,
         seed: int = 0,
     ) -> None:
-        """Raises UserError where `tuned` names what there is not."""
+        """Raises UserError for an unknown name in `tuned`, or no draw."""
         self.name, self.path, self.test = name, path, test
         self.max_train, self.max_test = max_train, max_test
         self.shots, self.draws, self.seed = shots, draws, seed
@@ -104,7 +104,7 @@ class Classification:
         yield "knn", nearest_neighbours(*sides, seed=self.seed)
 
     def run_tuned(self, tuner: Tuner) -> Iterator[tuple[str, Accuracy]]:
-        """(name, figure) of the figures in `tuned`; as with the probe, there is none for more labels than there are."""
+        """(name, figure) of those in `tuned`; as for the probe, none where no class has more labels than asked for."""
         split = self.split
         counts = np.bincount(split.train_labels)
         for name in self.tuned:
@@ -123,7 +123,7 @@ class Classification:
             yield name, trained_repeatedly(split.test_labels, predictions, len(chosen[0]), self.seed)
 
     def run_floor(self) -> Iterator[tuple[str, Accuracy]]:
-        """The same names for an answer that reads nothing."""
+        """The same names for the majority class."""
         figure = majority(self.split.train_labels, self.split.test_labels, seed=self.seed)
         for name in (*(f"probe_{shots}" for shots in self.shots), "probe_all", "knn"):
             yield name, figure

@@ -43,7 +43,7 @@ class Clustering:
     """Figure `v_measure` of k-means with as many clusters as classes, mean over `starts` seeds.
 
     name: the task's. path: a labelled set (text, label); repeated texts count once. max_texts: those of lowest hash,
-    so that every model sees the same. The set is read when it is first needed.
+    so that every model sees the same ones. The set is read when it is first needed.
     """
 
     kind = "clustering"
@@ -97,7 +97,7 @@ class Clustering:
         yield self._found_by(k_means, encoder, progress)
 
     def run_mixture(self, encoder: Any) -> Iterator[tuple[str, Figure]]:
-        """The same of a Gaussian mixture in the place of k-means."""
+        """The same for a Gaussian mixture in place of k-means."""
         yield self._found_by(gaussian_mixture, encoder)
 
     def _found_by(self, find: Finder, encoder: Any, progress: str | None = None) -> tuple[str, Figure]:
@@ -127,7 +127,7 @@ class Clustering:
 
 def clusters_of(features: np.ndarray, clusters: int, seed: int, find: Finder = k_means) -> np.ndarray:
     """(texts,) cluster numbers."""
-    # one thread: the sums of several come in any order, and the figure would not repeat
+    # one thread: several sum in any order, and the figure would not be reproducible
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # collapsed features have fewer points than clusters
         return find(features, clusters, seed)

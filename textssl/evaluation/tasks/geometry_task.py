@@ -36,7 +36,7 @@ class Geometry(PairTask):
     tfidf = None  # every text has its own words: it spreads in as many directions as there are texts
 
     def facts(self) -> dict[str, Any]:
-        """How many examples stand behind the figures."""
+        """How many examples stand behind the figures. Raises UserError for fewer than SMALLEST documents."""
         if len(self.texts.documents) < SMALLEST:
             raise UserError(
                 f"{self.name}: {len(self.texts.documents)} documents in {self.path}; intervals need {SMALLEST} at least"

@@ -25,7 +25,7 @@ class Language:
     """One figure: `bits_per_byte` of a causal model, `bound_bits_per_byte` of a diffusion model (at most so many,
     arXiv:2502.09992, eq. 14), `pseudo_bits_per_byte` of another masked one (each token hidden in turn,
     arXiv:1910.14659, eq. 2). Where the tokenizer does not keep all of a text, `nats_per_token` in their place, which
-    compare between models with one tokenizer only.
+    compare only between models with the same tokenizer.
 
     name: the task's. path: any input of documents, or a prepared corpus (its held-out split). max_bytes: a causal model
     reads so many UTF-8 bytes of it, of texts drawn by their hash (of a few long ones, of their parts), a diffusion
@@ -55,16 +55,16 @@ class Language:
     def facts(self) -> dict[str, Any]:
         """Where the text is from. What was read of it depends on the model and stands with the figure."""
         if not is_corpus(self.path):
-            expand_inputs([self.path], DropReport())  # a missing file is told before any work
+            expand_inputs([self.path], DropReport())  # a missing file is reported before any work
         return {"kind": self.kind, "source": self.path, "domain": self.domain}
 
     def texts(self, scorer: Scorer, report: DropReport | None = None) -> list[str]:
-        """What a model of this kind reads."""
+        """The texts that a model of this kind reads. Raises UserError where there are none."""
         limit = self.limits[scorer.measure]
         texts = drawn_bytes(running_texts(self.path, scorer.tokenizer, report), limit, FEWEST_TEXTS)
         if not texts:
             raise UserError(f"{self.name}: there is no text in {self.path} to score")
-        if len(texts) < FEWEST_TEXTS:  # a few long ones: all of them is read, in parts
+        if len(texts) < FEWEST_TEXTS:  # a few long ones: parts of them are drawn instead
             parts = pieces(running_texts(self.path, scorer.tokenizer), share_of(limit, FEWEST_TEXTS))
             texts = drawn_bytes(parts, limit, FEWEST_TEXTS)
         return texts
@@ -90,7 +90,7 @@ class Language:
             "dropped": report.as_dict(),
         }
         name = ("" if found.kind == "causal" else f"{found.kind}_") + ("bits_per_byte" if keeps else "nats_per_token")
-        # nats a token of two tokenizers say nothing about each other: no paired comparison
+        # nats a token do not compare between two tokenizers: no paired comparison
         outcomes = Outcomes.of("ratio", nats, units) if keeps else None
         figure = measured(Score(value, low, high), "texts", len(texts), outcomes=outcomes)
         yield name, replace(figure, settings=settings)

@@ -31,10 +31,10 @@ FEW_SHOT_SEED = 1234  # the harness's default
 
 
 class LmEval:
-    """Figures TASK/METRIC of tasks of the harness, such as `blimp/acc`; of a group that sums up, of the group alone.
+    """Figures TASK/METRIC of tasks of the harness, such as `blimp/acc`; for a group with figures, of the group alone.
 
     name: the task's. tasks: names of tasks or groups. path: a folder of the harness's YAML files, which needs no
-    network; paths in them are seen from the folder, and Python functions that they name are run. Without it the tasks
+    network; paths in them are relative to the folder, and Python functions that they name are run. Without it the tasks
     that come with the harness, whose data are on the hub. limit: the first so many examples of each task.
     Intervals are over examples, where the metric is a mean of them.
     """
@@ -139,7 +139,7 @@ class LmEval:
 
 
 def _metrics(figures: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
-    """(metric, filter, value) of what the harness says of a task: keys such as `acc,none`."""
+    """(metric, filter, value) of what the harness says about a task, under keys such as `acc,none`."""
     for key, value in figures.items():
         metric, comma, chosen = key.partition(",")
         if comma and not metric.endswith("_stderr") and isinstance(value, int | float):
@@ -157,7 +157,7 @@ def _values(samples: list[dict[str, Any]]) -> dict[tuple[str, str], list[float]]
 
 
 def _below(name: str, inside: dict[str, list[str]]) -> list[str]:
-    """A task or group, and all that stands below it."""
+    """A task or group, and all that is below it."""
     return [name, *(task for part in inside.get(name, []) for task in _below(part, inside))]
 
 

@@ -27,10 +27,10 @@ COLUMNS = ("good", "bad", "phenomenon")
 
 class MinimalPairs:
     """Figure `accuracy`: the share of pairs whose good sentence has the higher log-probability, summed over its tokens;
-    then the same of each phenomenon, under its name, where there are several. Equal ones count half.
+    then the same of each phenomenon, under its name, where there are several. Ties count half.
 
     name: the task's. path: a .jsonl, .csv or .parquet file with the columns good, bad and, if wanted, phenomenon;
-    without it the agreement set that the package makes. max_pairs: the first so many of a file. hide_rest: masked
+    without it the agreement set that the package makes. max_pairs: only the first so many. hide_rest: masked
     models score a token with the rest of its word hidden as well (arXiv:2305.10588); false: the token alone
     (arXiv:1910.14659, eq. 2).
     """
@@ -92,13 +92,13 @@ class MinimalPairs:
             yield name, self._share(right[places])
 
     def _share(self, right: np.ndarray) -> Figure:
-        """right: (pairs,) 1, 0, or 1/2."""
+        """The mean of `right`, (pairs,) 1, 0, or 1/2 for a tie, with its interval."""
         low, high = bootstrap(mean_of(right), len(right), self.seed)
         outcomes = Outcomes.of("mean", right if (right == 0.5).any() else right == 1)
         return measured(Score(float(right.mean()), low, high), "pairs", len(right), outcomes=outcomes)
 
     def run_floor(self) -> Iterator[tuple[str, Figure]]:
-        """The same names for a coin."""
+        """The same names for a coin toss."""
         yield ALL, exact(0.5, len(self.pairs))
         for name, places in self.phenomena.items():
             yield name, exact(0.5, len(places))

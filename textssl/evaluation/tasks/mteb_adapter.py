@@ -111,9 +111,9 @@ class LocalClassification(AbsTaskClassification):
 
 
 def _metadata(name: str, path: str, kind: Any, content: Sequence[str]) -> TaskMetadata:
-    """What mteb wants to know of a task; the revision is a hash of the content, so that scores of another are not its.
+    """What mteb wants to know about a task; the revision is a hash of the content, which keeps its scores apart.
 
-    The content stands in the name too: two files of one name and revision would share a place in the cache.
+    The hash is in the name too: two files of one name and revision would share a place in the cache.
     """
     digest = hashlib.sha256()
     for text in content:

@@ -20,7 +20,7 @@ BLOCK_NUMBERS = 2**24  # of the similarity matrix that are in memory at once
 class Retrieval(PairTask):
     """Figures `recall_1`, `recall_10`, `mrr_10` and `ndcg_10`: documents ranked by cosine for each query.
 
-    Arguments: as of PairTask; max_documents is how many documents there are to find, and to ask for.
+    Arguments: those of PairTask; max_documents caps the documents to be found, and with them the queries.
     """
 
     kind = "retrieval"
@@ -80,8 +80,8 @@ def query_scores(ranks: np.ndarray, queries: np.ndarray) -> dict[str, np.ndarray
     """Each figure for each query, (queries,), from the ranks of its right documents.
 
     ranks: (pairs,) from 1. queries: (pairs,) number of the query, every number from 0 at least once. Recall is the
-    share of the right documents among the first k, MRR the inverse rank of the first right one (0 below DEPTH), nDCG
-    has gain 1 for a right document and is divided by that of the best order.
+    share of the right documents among the first k, MRR the inverse rank of the first right one (0 beyond DEPTH), nDCG
+    has gain 1 for a right document, divided by that of the best order (Järvelin and Kekäläinen 2002).
     """
     right = np.bincount(queries)  # right documents of each query
     near = ranks <= DEPTH

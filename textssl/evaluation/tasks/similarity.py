@@ -81,7 +81,7 @@ class Similarity:
 
 
 class WordSimilarity(Similarity):
-    """The same for single words; TF-IDF has nothing to say, since different words share none."""
+    """The same for single words; without TF-IDF, in which different words have nothing in common."""
 
     kind = "word_similarity"
     tfidf = None

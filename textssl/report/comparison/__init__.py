@@ -1,1 +1,1 @@
-"""What people read of a comparison: rows of a table, CSV, and a page that needs no network."""
+"""What people read about a comparison: rows of a table, CSV, and a page that needs no network."""

@@ -13,7 +13,7 @@ SHOTS = "probe_"
 
 
 def write_page(path: Path, comparison: dict[str, Any]) -> None:
-    """comparison: what `textssl compare` writes as results.json."""
+    """Write the page. comparison: what `textssl compare` writes as results.json."""
     page.write_page(path, "textssl.report.comparison", page_data(comparison))
 
 
@@ -47,7 +47,7 @@ def page_data(comparison: dict[str, Any]) -> dict[str, Any]:
 
 
 def efficiency(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """{"task", "rows": {name: [[labels a class, mean, low, high], ...]}} of the task with most numbers of labels."""
+    """{"task", "rows": {name: [[labels a class, mean, low, high], ...]}} of the task with most label counts."""
     tasks: dict[str, dict[str, list[list[float]]]] = {}
     for row in rows:
         for key, figure in row["figures"].items():

@@ -21,7 +21,7 @@ TESTS = {  # paired, of a figure -> the heading of its p
     "above_tfidf": "p above TF-IDF",
     "beside_best": "p below best",
 }
-COST = ("tokens", "parameters", "seconds", "peak_bytes")  # what a machine decides comes last
+COST = ("tokens", "parameters", "seconds", "peak_bytes")  # what depends on the machine comes last
 SHORT = {  # last part of a figure's name -> heading; the first figure of each is in the short table
     "probe_8": "8 labels",
     "probe_64": "64 labels",
@@ -88,7 +88,8 @@ def objective_row(name: str, model: str, records: list[dict[str, Any]]) -> dict[
 
 
 def over_seeds(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
-    """Mean and interval of a figure; the least sure of its differences to random weights, its start and TF-IDF."""
+    """Mean and interval of a figure; its mean difference from random weights, from its start and from TF-IDF, with the
+    largest p of any seed."""
     each = [record["figures"][key] for record in records]
     if len(each) == 1:
         figure: dict[str, Any] = dict(each[0])

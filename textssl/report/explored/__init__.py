@@ -1,1 +1,1 @@
-"""What people read of `textssl explore`: terminal tables, and a page with a map of the texts."""
+"""The output of `textssl explore` for people: terminal tables, and a page with a map of the texts."""

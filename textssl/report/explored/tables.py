@@ -18,7 +18,7 @@ def cut(text: str) -> str:
 
 
 def tables(found: dict[str, Any]) -> Iterator[Table]:
-    """One for each thing that was looked at."""
+    """One table for each finding."""
     for one in found["neighbours"]:
         yield listed(f"Nearest to: {cut(one['query'])}", ("cosine", "text"), one["nearest"])
     if found["between"]:

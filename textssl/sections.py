@@ -189,7 +189,7 @@ class TrainConfig(Section):
         "sub-folder",
     )
     stop_on_collapse: bool = Field(
-        default=False, description="end the run when features collapse, instead of a warning alone"
+        default=False, description="end the run when features collapse, instead of only warning"
     )
     max_skipped_steps: int = Field(default=5, ge=1, description="non-finite steps in a row before the run stops")
     timeout_seconds: float = Field(

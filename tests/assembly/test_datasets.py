@@ -141,7 +141,7 @@ def test_a_default_split_without_such_samples_is_said_and_a_named_one_refused(fo
         ("crops", "model={config: {model_type: static, sif: 0}}", "model.config.sif"),
         ("crops", "model={config: {model_type: static, hidden_size: -4}}", "model.config.hidden_size"),
         ("crops", "model={preset: static-nano, dropout: 0.1}", "neither dropout nor attention"),
-        ("crops", "model={config: {model_type: t5}}", "t5 does not embed text here"),
+        ("crops", "model={config: {model_type: t5}}", "t5 cannot be used to embed text"),
         (
             "sum",
             "objective.parts=[{name: crops, view: {min_token: 2}}]",

@@ -1,4 +1,4 @@
-"""Evaluation and labelled texts that stand in the training corpus are counted, said, and written down."""
+"""Evaluation and labelled texts that occur in the training corpus are counted, said, and written down."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(tmp_path_factory) -> Path:
     return folder
 
 
-LINE = "8 of 16 texts of pairs stand in the training corpus (8 whole, 0 with a passage of 32 tokens or more)."
+LINE = "8 of 16 texts of pairs occur in the training corpus (8 whole, 0 with a passage of 32 tokens or more)."
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_a_corpus_that_is_nowhere_stops_nothing(run, tmp_path, capfd):
         results = evaluate(model, run / "suite.yaml", card=True)
         assert not results["overlap"]["checked"] and results["tasks"]
         shown = " ".join(capfd.readouterr().out.split())
-        assert "Not checked whether evaluation texts stand" in shown and "--corpus DIR." in shown
+        assert "Not checked whether evaluation texts occur" in shown and "--corpus DIR." in shown
         assert str(tmp_path) not in (model / "README.md").read_text()
         given = evaluate(model, run / "suite.yaml", corpus=run / "corpus")["overlap"]
         assert given["tasks"]["pairs"]["whole"] == 8
@@ -93,9 +93,9 @@ def test_finetune_looks_where_its_model_was_trained(run, tmp_path, capfd):
     assert sum(part["whole"] for part in parts.values()) == 30 and set(parts) == {
         *("the train part", "the validation part", "the test part")
     }
-    assert "texts of the train part stand in the training corpus" in capfd.readouterr().err
+    assert "texts of the train part occur in the training corpus" in capfd.readouterr().err
     assert json.loads((tmp_path / "tuned" / "summary.json").read_text())["overlap"] == result.overlap
-    assert "of the train part stand in the training corpus" in (tmp_path / "tuned" / "model" / "README.md").read_text()
+    assert "of the train part occur in the training corpus" in (tmp_path / "tuned" / "model" / "README.md").read_text()
 
 
 @pytest.mark.slow

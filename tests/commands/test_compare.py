@@ -159,7 +159,7 @@ def test_a_signal_saves_and_two_processes_share_a_folder(whole, tmp_path):
     said = [finish(process) for process in pair]
     logs = [(ours / "entries" / f"{name}-0" / "log.txt").read_text().count("done: ") for name in ("mlm", "simcse")]
     assert logs == [1, 1]
-    if not any("still made by" not in one for one in said):  # each ended while the other was at its last share
+    if not any("still in progress at" not in one for one in said):  # each ended while the other was at its last share
         finish(start(arguments, ours))
     assert lasting(ours) == lasting(out)
 

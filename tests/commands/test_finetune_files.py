@@ -41,7 +41,7 @@ def run_folders(folder: Path) -> list[str]:
         (["a"], "all 60 records have the label 'a'"),
         (["a", 1], "is a number, but at .* it is a string"),
         ([["a"], "b"], "a label is a string or a whole number"),
-        ([None], "holds no labelled record; dropped were missing label: 60"),
+        ([None], "holds no labelled record; dropped: missing label: 60"),
         (["a", "\ud800"], "all 30 records have the label 'a'"),
         ([f"c{number}" for number in range(60)], "60 different values in 60 records"),
     ],

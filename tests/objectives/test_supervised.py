@@ -176,9 +176,9 @@ def test_without_a_rate_the_sample_is_seen_as_it_is():
         (
             Classification({"a": 1.0, "b": 1.0}),
             CLASSES,
-            "must name every label once; the labels are a, b, c, and 'c' is in one of the two only",
+            "must name every label once; the labels are a, b, c, and 'c' appears in only one of the two",
         ),
-        (Classification({"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}), CLASSES, "and 'd' is in one of the two only"),
+        (Classification({"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}), CLASSES, "and 'd' appears in only one of the two"),
         (Classification({"a": 1.0, "b": 0.0, "c": 1.0}), CLASSES, r"objective\.class_weights must be above 0"),
         (Classification({"a": 1.0, "b": float("nan"), "c": 1.0}), CLASSES, "must be above 0"),
         (

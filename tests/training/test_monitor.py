@@ -67,7 +67,7 @@ def test_healthy_features_give_no_alarm():
     ("features", "what", "why"),
     [
         (ONE_POINT, "all texts get nearly the same vector", "nothing in the loss keeps vectors apart"),
-        (FEW_DIRECTIONS, "the vectors lie in a few directions only", "the task can be solved with little information"),
+        (FEW_DIRECTIONS, "the vectors span only a few directions", "the task can be solved with little information"),
         (ONE_POINT[:, :8], "all texts get nearly the same vector", "nothing in the loss keeps vectors apart"),
         (torch.zeros(64, 32), "all texts get nearly the same vector", "nothing in the loss keeps vectors apart"),
     ],

@@ -114,7 +114,7 @@ def choose_run(
     if changed := changed_keys(before, identity) if before else []:
         raise UserError(
             f"{run} was trained with another configuration; these keys differ: {', '.join(changed)}. "
-            "Put them back, choose another out, or begin anew with train.resume=restart"
+            "Put them back, choose another out, or start over with train.resume=restart"
         )
     if before and list(before["corpora"].values()) != list(identity["corpora"].values()):
         raise UserError(f"{run} was trained on other text than {', '.join(identity['corpora'])} holds now")

@@ -141,12 +141,12 @@ def overlap_lines(found: Mapping[str, Any], *, advice: str = "") -> list[str]:
         return []
     if not found["checked"]:
         why = printable(found["why"])
-        return [f"Not checked whether evaluation texts stand in the training corpus: {why}{advice and '; '}{advice}."]
+        return [f"Not checked whether evaluation texts occur in the training corpus: {why}{advice and '; '}{advice}."]
     lines = []
     for name, one in found["tasks"].items():
         if one["whole"] + one["passage"]:
             lines.append(
-                f"{one['whole'] + one['passage']:,} of {one['texts']:,} texts of {name} stand in the training corpus "
+                f"{one['whole'] + one['passage']:,} of {one['texts']:,} texts of {name} occur in the training corpus "
                 f"({one['whole']:,} whole, {one['passage']:,} with a passage of {found['passage_tokens']} tokens or "
                 "more)."
             )

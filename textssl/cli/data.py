@@ -155,7 +155,7 @@ def mine(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     threads: Threads = None,
 ) -> None:
-    """Find hard negatives: texts that a model takes for similar and that belong to another document.
+    """Find hard negatives: texts from other documents that a model finds similar.
 
     Example: `textssl mine --model runs/crops/model --corpus corpus --out pairs.jsonl --margin 0.05`, then
     `textssl pretrain pairs data.pairs=pairs.jsonl ...`

@@ -35,7 +35,7 @@ def pretrain(config: ConfigFile, overrides: Overrides = None) -> None:
 
 @app.command()
 def finetune(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Teach a pretrained model the labels of your texts, and test it once beside what it has to beat.
+    """Teach a pretrained model the labels of your texts, and test it once against baselines.
 
     Example: `textssl finetune classification model.pretrained=runs/mlm/model data.train=reviews.csv`
 
@@ -85,7 +85,7 @@ def quickstart(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything goes.")] = Path("quickstart"),
     train_steps: Annotated[int, typer.Option(min=1, help="Steps of the training itself.")] = 400,
 ) -> None:
-    """All of it on sample news, in a few minutes on two cores: tokenizer, corpus, sentence encoder, evaluation.
+    """The whole pipeline on sample news, minutes on two cores: tokenizer, corpus, sentence encoder, evaluation.
 
     Steps that are finished are reused. The model is DIR/encoder/model.
 

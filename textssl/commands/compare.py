@@ -101,7 +101,7 @@ def compare(
     terminal = Terminal()
     terminal.print(terminal_table(result.rows, terminal.width))
     for words, who in held.items():
-        announce(console, f"{words}: still made by {who}; start again when it is done")
+        announce(console, f"{words}: still in progress at {who}; start again when it is done")
     terminal.print(f"Open {out / 'report.html'}; every figure: {out / 'table.csv'}, {out / 'results.json'}")
     return result
 

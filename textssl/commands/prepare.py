@@ -83,7 +83,7 @@ def prepare(
     documents, engine = choose_engine(documents, backend)
     log = Terminal(stderr=True)
     if engine.note:
-        log.print(f"{engine.note}, which is used therefore")
+        log.print(f"{engine.note}, so the library is used")
     log.print(f"preparing with {workers} process{'es' * (workers > 1)}, encoding with {engine.name}")
     with written_folder(out) as side, working("preparing", unit="documents") as work:
         prepared = write_corpus(
@@ -187,5 +187,5 @@ def print_summary(console: Console, out: Path, prepared: Prepared, report: DropR
 def language_words(documents: Mapping[str, int]) -> str:
     """Languages with their documents, the commonest first: de (1,204 documents), en (3 documents)."""
     ordered = sorted(documents.items(), key=lambda item: (-item[1], item[0]))
-    named = [("English, for want of a known language" if code == UNKNOWN else code, count) for code, count in ordered]
+    named = [("English, as the language is unknown" if code == UNKNOWN else code, count) for code, count in ordered]
     return ", ".join(f"{name} ({count:,} document{'s' * (count != 1)})" for name, count in named)

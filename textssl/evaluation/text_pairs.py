@@ -62,7 +62,7 @@ def read_text_pairs(path: str, query: str, document: str, *, max_documents: int 
     available = len(documents)
     documents = documents[:max_documents]
     if len(documents) < 2:
-        because = f"; dropped were {report.summary()}" if report.total else ""
+        because = f"; dropped: {report.summary()}" if report.total else ""
         raise UserError(
             f"{path}: {len(documents)} documents with a query are too few, at least two are needed{because}"
         )

@@ -83,7 +83,7 @@ def _from_hub(name: str) -> Path:
                 )
             )
     except Exception as error:  # the hub client raises many kinds: unknown name, gated, not in the cache
-        reason = offline or f"the hub did not give it ({type(error).__name__})"
+        reason = offline or f"the hub did not deliver it ({type(error).__name__})"
         raise UserError(
             f"there is no folder {name} here, and {reason}; a model of your own is named by its path, such as "
             "runs/mlm/model"
@@ -197,7 +197,7 @@ def load_weights(
     if missing:
         raise UserError(
             f"the weights in {folder} lack {len(missing)} parameters of {type(model).__name__}, first {missing[0]}: "
-            "they would be random numbers"
+            "they would be initialised at random"
         )
     return model.to(device or default_device()).eval()
 

@@ -89,7 +89,7 @@ def check_kind(config: PreTrainedConfig, causal: Predicts) -> None:
     if causal == "seq2seq":
         if config.model_type not in ENCODER_DECODERS or type(config) not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
             raise UserError(
-                f"model_type {config.model_type} is no encoder-decoder that is known here "
+                f"model_type {config.model_type} is not a supported encoder-decoder "
                 f"({', '.join(ENCODER_DECODERS)}), which this objective needs: choose one such as model.preset=t5-nano "
                 "or bart-nano"
             )
@@ -97,8 +97,8 @@ def check_kind(config: PreTrainedConfig, causal: Predicts) -> None:
     known = type(config) in MODEL_FOR_MASKED_LM_MAPPING or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     if causal is None and (not known or config.is_encoder_decoder):
         raise UserError(
-            f"model_type {config.model_type} does not embed text here: choose an encoder such as bert or modernbert, "
-            "or a decoder such as llama"
+            f"model_type {config.model_type} cannot be used to embed text: choose an encoder such as bert or "
+            "modernbert, or a decoder such as llama"
         )
     if causal is None:
         return

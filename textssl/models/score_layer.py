@@ -58,7 +58,9 @@ class ScoreHead:
             weight = layer.weight[0].double()
             size = weight.square().sum()
             if not size > 0:
-                raise UserError("the output layer's weights are all 0, so that no score could be given: start anew")
+                raise UserError(
+                    "the output layer's weights are all 0, so no score can be computed: start from random weights"
+                )
             self.norm.bias.copy_(self.norm.bias.double() + offset * weight / size)
 
 

@@ -98,7 +98,7 @@ class Classification(Supervised):
             wrong = sorted(set(self.class_weights) ^ set(facts.classes))
             raise UserError(
                 f"objective.class_weights must name every label once; the labels are {', '.join(facts.classes)}, "
-                f"and {wrong[0]!r} is in one of the two only"
+                f"and {wrong[0]!r} appears in only one of the two"
             )
         if isinstance(self.class_weights, dict) and not all(weight > 0 for weight in self.class_weights.values()):
             raise UserError("objective.class_weights must be above 0")

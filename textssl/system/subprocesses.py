@@ -76,7 +76,7 @@ class Helper:
         try:
             code = self.process.wait(timeout=END_SECONDS)
         except subprocess.TimeoutExpired:
-            return "mixed something else with its answer"
+            return "sent something other than an answer"
         why = f"killed by signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
         return f"ended unexpectedly ({why})"
 

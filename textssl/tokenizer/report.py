@@ -63,7 +63,7 @@ class TokenizerReport:
             **self.lengths(),
             "bytes per token": f"{self.bytes_per_token:.3f}",
             "unknown tokens": f"{self.unknown:.3%}",
-            "texts that come back to the letter": f"{self.round_trip:.1%}",
+            "texts that round-trip": f"{self.round_trip:.1%}",
             "... up to normalisation and spacing": f"{self.round_trip_normalized:.1%}",
         }
         for name, value in rows.items():

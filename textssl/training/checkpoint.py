@@ -124,7 +124,7 @@ def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message
             return path
         warn(f"the checkpoint {path} is broken ({reason}); trying the one before")
     if found:
-        raise UserError(f"every checkpoint in {folder} is broken: begin anew with train.resume=restart")
+        raise UserError(f"every checkpoint in {folder} is broken: start over with train.resume=restart")
     return None
 
 

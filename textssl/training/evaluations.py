@@ -90,7 +90,7 @@ class Best:
             if ended:
                 raise UserError(
                     f"this run has ended and {chose}; evaluation.best={self.figure} comes too late: name another "
-                    "out=, begin anew with train.resume=restart, or take its last weights without evaluation.best"
+                    "out=, start over with train.resume=restart, or take its last weights without evaluation.best"
                 )
             return f"evaluation.best is now {self.figure}: this run {chose} so far, and chooses among what is to come"
         return None
@@ -122,7 +122,7 @@ def restore_best(best: Best, folder: Path, module: nn.Module) -> str:
     def check() -> None:
         reason = checkpoint.broken(path)
         if reason is not None:
-            raise UserError(f"the best checkpoint {path} is broken ({reason}): begin anew with train.resume=restart")
+            raise UserError(f"the best checkpoint {path} is broken ({reason}): start over with train.resume=restart")
 
     from_first_rank(check)
     checkpoint.restore_weights(path, module)

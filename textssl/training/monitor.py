@@ -73,7 +73,7 @@ class Monitor:
             what = "all texts get nearly the same vector"
             why = advice
         else:
-            what = "the vectors lie in a few directions only"
+            what = "the vectors span only a few directions"
             why = f"the task can be solved with little information: harder views or a projector may help; {advice}"
         figures = f"spread {std:.3f} of 1, effective rank {rank:.1f}, mean cosine of random pairs {cosine:.3f}"
         return f"the features of {objective} have collapsed: {what} ({figures}). Likely cause: {why}"

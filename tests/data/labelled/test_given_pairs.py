@@ -150,7 +150,7 @@ def test_texts_that_the_tokenizer_sees_nothing_in_are_dropped_and_counted(tmp_pa
         ([PAIR | {"label": "x"}, PAIR | {"label": "x"}], "", "every pair has the label 'x'; leave the column out"),
         ([PAIR | {"label": "x"}, PAIR], ":2", "the pair has no label, others of this file have one"),
         ([PAIR | {"label": "x"}, PAIR | {"label": " "}], ":2", "the pair has no label"),
-        ([{"text_a": "", "text_b": ""}], "", "no pair that can be used; dropped were empty text: 1"),
+        ([{"text_a": "", "text_b": ""}], "", "no pair that can be used; dropped: empty text: 1"),
     ],
 )
 def test_mistakes_are_named_with_their_place(tmp_path, records, place, message):

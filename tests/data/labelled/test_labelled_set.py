@@ -139,7 +139,7 @@ def test_scores_that_are_none(tmp_path):
         (rows([1, True]), r"a\.jsonl:2: the label True is a truth value, but at .*:1 it is a number"),
         (rows(["a", ["b"]]), r"a\.jsonl:2: the label \['b'\] is a list"),
         (rows([1, 1.5]), r"a\.jsonl:2: the label 1.5 is a float; a label is a string or a whole number"),
-        (rows([None, ""]), "holds no labelled record; dropped were missing label: 2, first .*a.jsonl:1"),
+        (rows([None, ""]), "holds no labelled record; dropped: missing label: 2, first .*a.jsonl:1"),
     ],
 )
 def test_a_set_that_cannot_be_used_stops_with_one_sentence(tmp_path, records, message):

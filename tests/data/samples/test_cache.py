@@ -278,7 +278,7 @@ def test_out_never_loses_a_file_of_the_user(index, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "toy-train.jsonl").write_text("my own")
-    with pytest.raises(UserError, match=r"toy-train.jsonl is not that of the sample"):
+    with pytest.raises(UserError, match=r"toy-train.jsonl differs from the sample's file"):
         samples.get_sample("toy", out)
     assert files_below(out) == ["toy-train.jsonl"] and (out / "toy-train.jsonl").read_text() == "my own"
     (out / "toy-train.jsonl").unlink()

@@ -91,7 +91,7 @@ def test_broken_records_are_counted_and_phenomena_may_be_missing(tmp_path):
     ("content", "message"),
     [
         ("right,bad\na,b\n", "there is no column good; there are right, bad"),
-        ("good,bad\nsame,same\n", "holds no minimal pair; dropped were good and bad are the same: 1"),
+        ("good,bad\nsame,same\n", "holds no minimal pair; dropped: good and bad are the same: 1"),
         ("good,bad,phenomenon\na,b,accuracy\n", "p.csv:2: a phenomenon cannot be called accuracy"),
     ],
 )

@@ -74,9 +74,9 @@ def test_sentinels_are_appended_once_and_the_tokenizer_stays():
 @pytest.mark.parametrize(
     "spec, message",
     [
-        ({"preset": "modernbert-nano"}, r"modernbert is no encoder-decoder .* model\.preset=t5-nano"),
-        ({"preset": "llama-nano"}, "llama is no encoder-decoder"),
-        ({"config": {"model_type": "pegasus"}}, "pegasus is no encoder-decoder that is known here"),
+        ({"preset": "modernbert-nano"}, r"modernbert is not a supported encoder-decoder .* model\.preset=t5-nano"),
+        ({"preset": "llama-nano"}, "llama is not a supported encoder-decoder"),
+        ({"config": {"model_type": "pegasus"}}, "pegasus is not a supported encoder-decoder"),
         ({"preset": "t5-nano", "attention": "flex_attention"}, r"model\.attention is flex_attention"),
         ({"preset": "t5-nano", "frozen_layers": 1}, r"model\.frozen_layers"),
     ],

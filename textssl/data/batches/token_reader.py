@@ -86,7 +86,7 @@ class TokenReader:
             if self.fast is not None:
                 self.engine = name
             else:
-                say_once(f"{name} differs from the tokenizers library ({differs}), which is used therefore")
+                say_once(f"{name} differs from the tokenizers library ({differs}), so the library is used")
         say_once(f"tokenizing with {self.engine}")
 
 

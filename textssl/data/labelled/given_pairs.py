@@ -88,7 +88,7 @@ def read_pairs(
         if has_tokens(left, right, record, report)
     ]
     if not pairs:
-        raise UserError(f"data.pairs={path} holds no pair that can be used; dropped were {report.summary()}")
+        raise UserError(f"data.pairs={path} holds no pair that can be used; dropped: {report.summary()}")
     facts = PairFacts(max(len(pair.negatives) for pair in pairs), classes, bool(scores))
     digest = hashlib.sha256(json.dumps([texts, targets, classes]).encode()).hexdigest()[:16]
     return PairOrder(pairs, facts, seed, digest)
@@ -102,7 +102,7 @@ def pair_records(path: str, report: DropReport) -> list[Record]:
     drop = report.recorder(False)
     records = list(table_records(sources[0], [*COLUMNS, *NEGATIVES], drop))
     if not records:
-        dropped = f"; dropped were {report.summary()}" if report.total else ""
+        dropped = f"; dropped: {report.summary()}" if report.total else ""
         raise UserError(f"data.pairs={path} holds no pair{dropped}; {WANTED}")
     columns = dict.fromkeys(column for record in records for column in record.columns)
     for column in ("text_a", "text_b"):
@@ -110,7 +110,7 @@ def pair_records(path: str, report: DropReport) -> list[Record]:
             raise UserError(f"{records[0].place}: there is no column {column}; there are {listed(columns)}; {WANTED}")
     kept = [record for record in records if usable(record, drop)]
     if not kept:
-        raise UserError(f"data.pairs={path} holds no pair that can be used; dropped were {report.summary()}")
+        raise UserError(f"data.pairs={path} holds no pair that can be used; dropped: {report.summary()}")
     return kept
 
 

@@ -220,4 +220,4 @@ def _check_variety(path: str, labeled: Labeled, varied: bool) -> None:
 
 
 def _because(report: DropReport) -> str:
-    return f"; dropped were {report.summary()}" if report.total else ""
+    return f"; dropped: {report.summary()}" if report.total else ""

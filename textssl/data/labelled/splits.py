@@ -155,7 +155,7 @@ def why_empty(name: str, splits: Splits) -> str:
 
 
 def _dropped(report: DropReport) -> str:
-    return f"; dropped were {report.summary()}" if report.total else ""
+    return f"; dropped: {report.summary()}" if report.total else ""
 
 
 def without_repeats(labeled: Labeled, report: DropReport) -> Labeled:

@@ -87,7 +87,7 @@ def _check_out(out: Path, source: Path, files: list[Path]) -> None:
         raise UserError(f"--out {out} holds other files ({', '.join(foreign[:3])}): choose a new folder")
     for file in sorted(set(files) & set(here)):
         if not filecmp.cmp(source / file, out / file, shallow=False):
-            raise UserError(f"{out / file} is not that of the sample: move it away, or choose a new folder")
+            raise UserError(f"{out / file} differs from the sample's file: move it away, or choose a new folder")
 
 
 def list_samples() -> list[dict[str, object]]:

@@ -137,6 +137,6 @@ def read_minimal_pairs(path: str) -> tuple[list[Pair], DropReport]:
                 "good, bad and, if wanted, phenomenon"
             )
     if not found:
-        because = f"; dropped were {report.summary()}" if report.total else ""
+        because = f"; dropped: {report.summary()}" if report.total else ""
         raise UserError(f"{path} holds no minimal pair{because}")
     return list(found), report

@@ -50,8 +50,8 @@ def test_a_text_too_short_for_a_guess_is_of_the_main_language():
         ({"near_duplicates": 0.4}, r"--near-duplicates is 0.4, it must be from 0.5 to 1"),
         ({"near_duplicates": 80.0}, r"--near-duplicates is 80.0, it must be from 0.5 to 1"),
         ({"near_duplicates": float("nan")}, r"--near-duplicates is nan"),
-        ({"keep_matching": "(a"}, r"--keep-matching '\(a' is no regular expression: missing \)"),
-        ({"drop_matching": "*"}, r"--drop-matching '\*' is no regular expression: nothing to repeat"),
+        ({"keep_matching": "(a"}, r"--keep-matching '\(a' is not a valid regular expression: missing \)"),
+        ({"drop_matching": "*"}, r"--drop-matching '\*' is not a valid regular expression: nothing to repeat"),
     ],
 )
 def test_wrong_rules_are_named(rules, message):

@@ -66,7 +66,7 @@ class Cleaning:
                 re.compile(getattr(self, name) or "")
             except re.error as error:
                 pattern = excerpt(getattr(self, name))
-                raise UserError(f"{option(name)} {pattern} is no regular expression: {error}") from None
+                raise UserError(f"{option(name)} {pattern} is not a valid regular expression: {error}") from None
 
     def faults(self, texts: Sequence[str], main_language: str = UNKNOWN) -> list[Fault | None]:
         """For each text the first rule that it breaks, or None; near-duplicates are found elsewhere.

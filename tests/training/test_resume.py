@@ -249,7 +249,7 @@ def test_a_run_whose_checkpoints_are_all_broken_does_not_begin_anew_by_itself(fo
     metrics = (folder / "all-broken" / "metrics.jsonl").read_text()
     for path in (folder / "all-broken" / "checkpoints").iterdir():
         (path / "manifest.json").unlink()
-    with pytest.raises(UserError, match=r"every checkpoint .* is broken: begin anew with train\.resume=restart"):
+    with pytest.raises(UserError, match=r"every checkpoint .* is broken: start over with train\.resume=restart"):
         pretrain(tiny_config(folder, "mlm", "train.max_steps=6", out="all-broken"))
     assert (folder / "all-broken" / "metrics.jsonl").read_text() == metrics
     with pytest.raises(UserError, match="never"):

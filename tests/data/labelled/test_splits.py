@@ -167,7 +167,7 @@ def test_pairs_that_all_hang_together_stop(tmp_path):
 
 def test_equal_texts_with_two_labels_are_named_where_too_few_are_left(tmp_path):
     records = [{"text": f"text {place // 20}", "label": "ab"[(place + place // 20) % 2]} for place in range(40)]
-    message = "no class has two of the 2 different ones.*dropped were text with two labels: 20, first train"
+    message = "no class has two of the 2 different ones.*dropped: text with two labels: 20, first train"
     with pytest.raises(UserError, match=message) as error:
         read(tmp_path, records)
     assert "larger" not in str(error.value), "which would not help"

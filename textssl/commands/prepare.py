@@ -163,12 +163,13 @@ def print_summary(console: Console, out: Path, prepared: Prepared, report: DropR
         console.print(f"Sentences were cut as those of {language_words(prepared.languages)}.")
     if report.total:
         console.print(report.table())
-    if report.counts[DUPLICATE]:
-        console.print(f"{report.counts[DUPLICATE]:,} exact duplicates were dropped; the first of each was kept.")
-    if report.counts[NEAR_DUPLICATE]:
-        console.print(
-            f"{report.counts[NEAR_DUPLICATE]:,} near-duplicates were dropped; the first of each group was kept."
-        )
+    for reason, words, kept in (
+        (DUPLICATE, "exact duplicate", "each"),
+        (NEAR_DUPLICATE, "near-duplicate", "each group"),
+    ):
+        if count := report.counts[reason]:
+            many = "s were" if count > 1 else " was"
+            console.print(f"{count:,} {words}{many} dropped; the first of {kept} was kept.")
     if prepared.crowded:
         console.print(
             f"{prepared.crowded:,} documents have much in common with more than {MOST_SHARING} others: some of their "

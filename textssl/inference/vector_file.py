@@ -39,15 +39,23 @@ NO_PROGRESS = {"rows": 0, "truncated": 0, "tokens": 0, "id_bytes": 0}
 
 def written_files(out: Path, precision: str) -> list[Path]:
     """The files that a finished job leaves: the vectors, then their companions."""
-    out = Path(os.path.realpath(out)) if os.path.islink(out) else out
+    out = behind_links(out)
     ids = [out.with_suffix(".ids.jsonl")] if out.suffix == ".npy" else []
     return [out, *ids, *([out.with_suffix(".scale.npy")] if precision == "int8" else [])]
 
 
 def unfinished_settings(out: Path) -> dict[str, Any] | None:
     """The settings of the job that was interrupted before it finished `out`; None where there is none."""
-    out = Path(os.path.realpath(out)) if os.path.islink(out) else out
-    return whole_progress(out.parent / f".{out.name}.partial")[0]
+    return whole_progress(side_folder(behind_links(out)))[0]
+
+
+def behind_links(out: Path) -> Path:
+    """The file that is written: `out`, or what it links to."""
+    return Path(os.path.realpath(out)) if os.path.islink(out) else out
+
+
+def side_folder(out: Path) -> Path:
+    return out.parent / f".{out.name}.partial"
 
 
 def whole_progress(side: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -69,10 +77,10 @@ class VectorWriter:
     """
 
     def __init__(self, out: Path, *, width: int, precision: str, settings: dict[str, Any]) -> None:
-        self.out = Path(os.path.realpath(out)) if os.path.islink(out) else out
+        self.out = behind_links(out)
         self.width, self.precision, self.settings = width, precision, settings
         self.stored = np.dtype(np.float16 if precision == "float16" else np.float32)  # int8 waits for its scales
-        self.side = self.out.parent / f".{self.out.name}.partial"
+        self.side = side_folder(self.out)
         self.progress: dict[str, Any] = {**NO_PROGRESS, "largest": [0.0] * width}
         self.sums = {name: hashlib.sha256() for name in GROWING}
         self.differing: list[str] = []

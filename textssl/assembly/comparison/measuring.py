@@ -94,9 +94,7 @@ class References:
         if key not in self.starts:
             with TemporaryDirectory() as folder:
                 export_start(entry, Path(folder))
-                side = Side.of(Path(folder), self.suite)
-                figures = {name: side.measure(name)[0] for name in side.tasks}
-                self.starts[key] = figures, drawn(side.encoder.embed, self.suite)
+                self.starts[key] = measured(Side.of(Path(folder), self.suite), self.suite)
         return self.starts[key]
 
 
@@ -106,18 +104,23 @@ def counted(suite: Suite, act: Callable[[Any], Callable[[Any], Any]]) -> dict[st
     return {task.name: dict(act(task)(Tfidf(**(task.tfidf or {}), seed=suite.seed))) for task in tasks}
 
 
+def measured(side: Side, suite: Suite) -> Measured:
+    """The figures of a model folder and its map."""
+    return {name: side.measure(name)[0] for name in side.tasks}, drawn(side.encoder.embed, suite)
+
+
 def measure(entry: Entry, references: References) -> dict[str, Any]:
     """Figures of a trained entry, their differences from its random weights, from what it started from where that is
     more, and from TF-IDF, and its map. Stores the outcomes behind the figures, to compare them with those of others."""
     model = entry.run / "model"
     side = Side.of(model, references.suite)
-    found = {name: side.measure(name)[0] for name in side.tasks}
+    found, places = measured(side, references.suite)
     store(entry.outcomes, outcomes_of(found))
     record = {
         "figures": named(found),
         "above_tfidf": differences(found, references.tfidf),
         "skipped": side.skipped,
-        "map": drawn(side.encoder.embed, references.suite),
+        "map": places,
     }
     for name, beside in {
         "random": references.random(entry.backbone, model, side.plan),

@@ -53,7 +53,7 @@ def pearson_of(left: np.ndarray, right: np.ndarray) -> Statistic:
     """Pearson's correlation of two times (examples,) numbers; 0 where a side has one value only."""
     first, second = (side - side.mean() for side in (left.astype(np.float64), right.astype(np.float64)))
     parts = np.stack([first, second, first * second, first * first, second * second], axis=1)
-    sides = [_group_starts(side) for side in (left, right)]
+    sides = [_grouped(side)[:2] for side in (left, right)]
 
     def correlation(counts: np.ndarray) -> np.ndarray:
         a, b, ab, aa, bb = (counts @ parts / counts.sum(1, keepdims=True)).T
@@ -69,7 +69,7 @@ def spearman_of(left: np.ndarray, right: np.ndarray) -> Statistic:
 
     left, right: (examples,) numbers.
     """
-    sides = [(*_group_starts(side), _groups(side)) for side in (left, right)]
+    sides = [_grouped(side) for side in (left, right)]
     missing = np.isnan(left) | np.isnan(right)
 
     def correlation(counts: np.ndarray) -> np.ndarray:
@@ -91,19 +91,14 @@ def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.where(below == 0, 0.0, above / np.where(below == 0, 1.0, below))
 
 
-def _group_starts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The order of some values, and where in it each new value begins."""
+def _grouped(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The order of some values, where in it each new value begins, and of each value the number of its group."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    return order, np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-
-
-def _groups(values: np.ndarray) -> np.ndarray:
-    """(values,) the number of each one's group among `_group_starts`."""
-    order, starts = _group_starts(values)
+    new = np.r_[True, ordered[1:] != ordered[:-1]]
     groups = np.empty(len(values), int)
-    groups[order] = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(values)]))
-    return groups
+    groups[order] = np.cumsum(new) - 1
+    return order, np.flatnonzero(new), groups
 
 
 def _of_groups(counts: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def model_folder(name: str, folder: Path) -> Path:
 
 def model2vec_of(peer):
     """The same table under the same tokenizer in model2vec, made to keep the unknown words that it would drop."""
-    from model2vec import StaticModel
+    from model2vec import StaticModel  # pyright: ignore[reportMissingImports] (not a requirement)
     from tokenizers import Tokenizer
 
     table = peer[0].embedding.weight.detach().numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from textssl.sample_types import IGNORE
 
 CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**26}  # logits of one chunk: 16 MB in float32, which caches hold, and 256 MB
+FUSED_LOGITS = 2**28  # of one chunk where one kernel makes its errors in place: 512 MB in bfloat16
 CHUNK_TOKENS = 256  # but at least this many tokens, for the matrix products to be efficient
 
 
@@ -32,7 +34,7 @@ def linear_cross_entropy(
 
     The (tokens, vocabulary) logits never exist whole: a chunk's gradients are taken in the forward, while its
     probabilities are at hand, and the backward only scales them. Under autocast the products run in its type, the
-    softmax and all sums in float32.
+    softmax and all sums in float32. On GPUs one kernel makes a chunk's loss and errors (textssl/softmax_kernel.py).
 
     Against torch, forward and backward in float32 at width 256 on two idle CPU cores, least of alternating repeats;
     peak memory above the start (scripts/benchmark/heads.py --tokens 4096, and --tokens 1200):
@@ -74,14 +76,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.save_for_backward(*gradients)
         ctx.types = [None if x is None else x.dtype for x in (hidden, weight, bias)]
         total = torch.zeros((), dtype=exact, device=hidden.device)
+        fused = hidden.is_cuda and exact == torch.float32 and find_spec("triton") is not None
+        if fused and chunk is None:
+            chunk = max(CHUNK_TOKENS, FUSED_LOGITS // len(weight))
         with torch.autocast(hidden.device.type, enabled=False):
             operands = hidden.to(product), weight.to(product), None if bias is None else bias.to(product)
             step = chunk_tokens(len(labels), len(weight), chunk, hidden.device.type)
-            scores = torch.empty(step, len(weight), dtype=exact, device=hidden.device)  # of every chunk in turn
+            kind = product if fused else exact
+            scores = torch.empty(step, len(weight), dtype=kind, device=hidden.device)  # of every chunk in turn
             for start in range(0, len(labels), step):
                 piece = slice(start, start + step)
                 shares = None if token_weights is None else token_weights[piece].to(exact)
-                total += _add_chunk(operands, labels[piece], shares, piece, gradients, scores[: len(labels) - start])
+                total += _add_chunk(
+                    *(operands, labels[piece], shares, piece, gradients, scores[: len(labels) - start]), fused=fused
+                )
         return total
 
     @staticmethod
@@ -94,11 +102,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (*scaled, None, None, None, None, None)
 
 
-def _add_chunk(operands, labels: Tensor, shares: Tensor | None, piece: slice, gradients, scores: Tensor) -> Tensor:
+def _add_chunk(
+    operands, labels: Tensor, shares: Tensor | None, piece: slice, gradients, scores: Tensor, *, fused: bool
+) -> Tensor:
     """The loss of one chunk; its gradients, for a loss gradient of 1, are added in place.
 
-    shares: (tokens of the chunk,) the weight of each, or None for 1. scores: (tokens of the chunk, vocabulary) in the
-    softmax's type, overwritten.
+    shares: (tokens of the chunk,) the weight of each, or None for 1. scores: (tokens of the chunk, vocabulary),
+    overwritten, in the softmax's type. fused: by the kernel, and scores are in the type of the products.
     """
     hidden, weight, bias = operands[0][piece], operands[1], operands[2]
     same = scores.dtype == hidden.dtype
@@ -107,26 +117,39 @@ def _add_chunk(operands, labels: Tensor, shares: Tensor | None, piece: slice, gr
         torch.mm(hidden, weight.t(), out=logits)
     else:
         torch.addmm(bias, hidden, weight.t(), out=logits)
+    wanted = any(gradient is not None for gradient in gradients)
+    if fused:
+        from textssl.softmax_kernel import softmax_errors_  # needs Triton
+
+        loss, error = softmax_errors_(logits, labels, shares, errors=wanted).sum(), logits
+    else:
+        loss, error = _softmax_errors(logits, scores, labels, shares, errors=wanted)
+    if gradients[2] is not None:
+        gradients[2] += error.sum(0, dtype=gradients[2].dtype)
+    low = error if same or not wanted else logits.copy_(error)
+    if gradients[0] is not None:
+        gradients[0][piece] = low @ weight
+    if gradients[1] is not None and low.dtype == gradients[1].dtype:
+        gradients[1].addmm_(low.t(), hidden)
+    elif gradients[1] is not None:
+        gradients[1] += low.t() @ hidden
+    return loss
+
+
+def _softmax_errors(
+    logits: Tensor, scores: Tensor, labels: Tensor, shares: Tensor | None, *, errors: bool
+) -> tuple[Tensor, Tensor]:
+    """(the loss of a chunk, its gradient with respect to the logits in place of `scores`), by torch's operations."""
     torch.log_softmax(logits, 1, dtype=scores.dtype, out=scores)
     place = torch.arange(len(labels), device=labels.device)
     picked = scores[place, labels]
     loss = -(picked if shares is None else picked * shares).sum()
-    if not any(gradient is not None for gradient in gradients):
-        return loss
-    error = scores.exp_()
-    error[place, labels] -= 1
-    if shares is not None:
-        error *= shares.unsqueeze(1)
-    low = error if same else logits.copy_(error)
-    if gradients[0] is not None:
-        gradients[0][piece] = low @ weight
-    if gradients[1] is not None and same:
-        gradients[1].addmm_(low.t(), hidden)
-    elif gradients[1] is not None:
-        gradients[1] += low.t() @ hidden
-    if gradients[2] is not None:
-        gradients[2] += error.sum(0)
-    return loss
+    if errors:
+        scores.exp_()
+        scores[place, labels] -= 1
+        if shares is not None:
+            scores *= shares.unsqueeze(1)
+    return loss, scores
 
 
 def draw_tokens(logits: Tensor, uniform: Tensor) -> Tensor:

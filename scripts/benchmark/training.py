@@ -4,7 +4,9 @@ python scripts/benchmark/training.py --objective mlm              tokens/s, alte
 python scripts/benchmark/training.py --objective mlm --minutes 4  also the time to the loss that the peer has after 4
 
 Both sides: the same architecture (modernbert-nano or llama-nano, vocabulary 8,192), rows of 128, batches of 32, one
-text (sample:news), threads, float32. The peer concatenates and cuts, as the examples do. Tokens are non-padding tokens
+text (sample:news), threads; ours with train.precision=auto, the peer in float32, and where the processor multiplies
+matrices in bfloat16 also in that with eager attention, its best setting. The peer concatenates and cuts, as the
+examples do. Tokens are non-padding tokens
 through the backbone. Each measurement is a process of its own; the two sides take turns. The peer's loss is the better
 of two: on its own kind of rows, and on ours.
 """
@@ -27,6 +29,7 @@ import torch
 LENGTH, BATCH, MASK_RATE, VOCABULARY = 128, 32, 0.3, 8192
 PRESET = {"mlm": "modernbert-nano", "clm": "llama-nano"}
 WARMUP_SECONDS = 8.0
+SIDES = {"ours": "ours", "theirs": "Trainer", (BEST := "theirs-best"): "Trainer, bfloat16, eager"}
 
 
 def make_inputs(folder: Path) -> None:
@@ -63,8 +66,11 @@ def ours(folder: Path, objective: str, seconds: float, optimizer: str, evaluate_
     return {"tokens_per_second": speed, "loss": summary.loss, "curve": curve, "tokens": summary.tokens}
 
 
-def theirs(folder: Path, objective: str, seconds: float, lr: float) -> dict:
-    """transformers.Trainer on concatenated and cut rows, to the end of its own linear schedule after `seconds`."""
+def theirs(folder: Path, objective: str, seconds: float, lr: float, *, best: bool) -> dict:
+    """transformers.Trainer on concatenated and cut rows, to the end of its own linear schedule after `seconds`.
+
+    best: in bfloat16 with eager attention.
+    """
     from datasets import Dataset
     from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
 
@@ -74,7 +80,7 @@ def theirs(folder: Path, objective: str, seconds: float, lr: float) -> dict:
 
     words = tokenizer.load(folder / "tokenizer")
     causal = objective == "clm"
-    spec = ModelConfig(preset=PRESET[objective])
+    spec = ModelConfig(preset=PRESET[objective], attention="eager" if best else "auto")
     model = build_model(spec, words, causal=causal, sequence_length=LENGTH, seed=0)
     rows = {split: Dataset.from_dict(concatenated(folder / path, words)) for split, path in
             (("train", "corpus"), ("held_out", "corpus/held-out"))}  # fmt: skip
@@ -111,7 +117,7 @@ def theirs(folder: Path, objective: str, seconds: float, lr: float) -> dict:
         arguments = TrainingArguments(
             output_dir=out, per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH, max_steps=10**6,
             learning_rate=lr, weight_decay=0.01, use_cpu=not torch.cuda.is_available(), report_to="none",
-            save_strategy="no", logging_steps=50, seed=0, disable_tqdm=True,
+            save_strategy="no", logging_steps=50, seed=0, disable_tqdm=True, bf16=best,
         )  # fmt: skip
         trainer = TimedTrainer(
             model=model, args=arguments, train_dataset=rows["train"], eval_dataset=rows["held_out"], callbacks=[clock],
@@ -208,35 +214,44 @@ def one_side(arguments: argparse.Namespace) -> None:
         every = 25 if arguments.evaluate else None
         found = ours(folder, arguments.objective, arguments.seconds, arguments.optimizer, every)
     else:
-        found = theirs(folder, arguments.objective, arguments.seconds, arguments.peer_lr)
+        best = arguments.side == BEST
+        found = theirs(folder, arguments.objective, arguments.seconds, arguments.peer_lr, best=best)
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(found))
 
 
+def peers() -> list[str]:
+    """The peer's settings that are measured here, the best one last."""
+    from textssl.system.hardware import bfloat16_matrices
+
+    return ["theirs", BEST] if bfloat16_matrices() else ["theirs"]
+
+
 def compare(arguments: argparse.Namespace, folder: Path) -> None:
+    sides = [*peers(), "ours"]
     rounds = [
-        {side: measure(side, folder, arguments, arguments.seconds, False) for side in ("theirs", "ours")}
+        {side: measure(side, folder, arguments, arguments.seconds, False) for side in sides}
         for _ in range(arguments.rounds)
     ]
     for number, one in enumerate(rounds, 1):
-        speeds = {side: one[side]["tokens_per_second"] for side in one}
-        print(f"round {number}: ours {speeds['ours']:,.0f}, transformers.Trainer {speeds['theirs']:,.0f} tokens/s")
-    speed = {side: statistics.median(one[side]["tokens_per_second"] for one in rounds) for side in ("ours", "theirs")}
-    memory = {side: max(one[side]["peak_mb"] for one in rounds) for side in speed}
+        print(f"round {number}: " + ", ".join(f"{SIDES[side]} {one[side]['tokens_per_second']:,.0f}" for side in sides))
+    speed = {side: statistics.median(one[side]["tokens_per_second"] for one in rounds) for side in sides}
     share = speed["ours"] * flops_per_token(folder, arguments.objective) / matrix_rate()
     print(f"\n{arguments.objective}, {PRESET[arguments.objective]}, {torch.get_num_threads()} threads, ", end="")
-    print(f"ours with {arguments.optimizer}, medians of {arguments.rounds}")
-    print(f"tokens/s      ours {speed['ours']:8,.0f}   Trainer {speed['theirs']:8,.0f}   ", end="")
-    print(f"ratio {speed['ours'] / speed['theirs']:.2f}")
-    print(f"peak memory   ours {memory['ours']:7,.0f}M   Trainer {memory['theirs']:7,.0f}M")
-    print(f"model flops   ours {share:8.0%} of the measured matrix-product rate")
+    print(f"ours with {arguments.optimizer}, medians of {arguments.rounds}; ours beside each: ratio of tokens/s")
+    for side in sides:
+        memory = max(one[side]["peak_mb"] for one in rounds)
+        ratios = [one["ours"]["tokens_per_second"] / one[side]["tokens_per_second"] for one in rounds]
+        print(f"{SIDES[side]:<26}{speed[side]:8,.0f} tokens/s {memory:7,.0f}M ", end="")
+        print("" if side == "ours" else f" {statistics.median(ratios):5.2f}")
+    print(f"model flops   ours {share:.0%} of the measured float32 matrix-product rate")
     if arguments.minutes:
         time_to_loss(arguments, folder)
 
 
 def time_to_loss(arguments: argparse.Namespace, folder: Path) -> None:
     budget = 60 * arguments.minutes
-    peer = measure("theirs", folder, arguments, budget, False)
+    peer = measure(peers()[-1], folder, arguments, budget, False)
     found = measure("ours", folder, arguments, arguments.share * budget, True)
     reached = next((seconds for seconds, loss in found["curve"] if loss <= peer["loss"]), None)
     print(f"held-out loss Trainer after {budget:.0f} s: {peer['loss']:.3f} (own rows {peer['loss_own_rows']:.3f})")
@@ -254,7 +269,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="of those minutes that we get")
     parser.add_argument("--peer-lr", type=float, default=2e-3)
     parser.add_argument("--folder", help="where tokenizer and corpus are kept between runs")
-    parser.add_argument("--side", choices=["ours", "theirs"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--evaluate", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:

@@ -47,7 +47,7 @@ PARTS = [
     *(Part(f"exactness.{name}", 120) for name in ("repeated", "resumed", "caching", "loader", "terminated", "waits")),
     Part("speed.card", 40, alone=True),
     Part("speed.mlm", 150, alone=True),
-    Part("peers.pretraining", 60, alone=True),
+    Part("peers.pretraining", 150, alone=True),
     Part("speed.clm", 100, alone=True),
     Part("peers.contrast", 120, alone=True),
     Part("peers.embedding", 60, alone=True),

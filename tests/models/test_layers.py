@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
 from torch import nn
 
 from tests.evaluation.folders import CONFIGS, model
 from textssl.errors import UserError
-from textssl.models.layers import freeze_layers, layer_depths, longest_list
+from textssl.models.layers import freeze_layers, layer_depths, longest_list, narrow_residuals, transformer_layers
 
 LAYERS = {  # path of the stack, and what lies below and above it, by a part of the name
     "bert": ("bert.encoder.layer", ["word_embeddings", "position_embeddings", "embeddings.LayerNorm"], ["cls.predict"]),
@@ -75,3 +76,27 @@ def test_more_frozen_layers_than_there_are():
     assert all(parameter.requires_grad for parameter in model("bert").parameters())
     with pytest.raises(UserError, match=r"model\.frozen_layers is 1, but the model has 0 layers"):
         freeze_layers(nn.Sequential(nn.EmbeddingBag(10, 4)), 1)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "llama"])
+def test_layers_hand_on_the_type_of_autocast(family, monkeypatch):
+    backbone, seen = model(family).base_model, []
+    narrow_residuals(backbone)
+    layers = transformer_layers(backbone)
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].dtype))
+    ids = torch.arange(1, 9).view(1, 8)
+
+    def states() -> torch.Tensor:
+        seen.clear()
+        with torch.no_grad():
+            return backbone(input_ids=ids).last_hidden_state.float()
+
+    exact = states()
+    assert seen == [torch.float32] * len(layers)
+    monkeypatch.setattr("textssl.models.layers.NARROWING", ("cpu",))
+    assert torch.equal(states(), exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = states()
+    assert seen == [torch.bfloat16] * len(layers)
+    assert 0 < float((found - exact).norm() / exact.norm()) < 0.03

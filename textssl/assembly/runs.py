@@ -26,6 +26,7 @@ from textssl.config import differing_keys
 from textssl.data.batches.loader import Steps
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
+from textssl.models.layers import narrow_residuals
 from textssl.objectives.base import Facts, Objective
 from textssl.sections import Config
 from textssl.sharding import count_shards
@@ -249,6 +250,7 @@ def make_trainer(
         )
         objective.build(backbone, facts)
         objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
+    narrow_residuals(objective)
     spread(objective, config, accelerator, half=cuda and precision == "bfloat16")
     clock = multiprocessing.Value("d", 0.0)
     own = config.unfrozen()  # to turn its length into steps

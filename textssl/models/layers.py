@@ -1,12 +1,16 @@
-"""The depth of each parameter in a transformer, for rates that fall towards the embeddings and for frozen layers."""
+"""The layers of a transformer: the depth of each parameter, frozen ones, and the width of what they hand on."""
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from textssl.errors import UserError
 
+NARROWING = ("cuda",)  # devices on which autocast keeps norms in float32
 EMBEDDINGS = ("embed", "wte", "wpe", "tok_", "word_")  # how the names of embedding modules begin
 
 
@@ -55,3 +59,23 @@ def freeze_layers(module: nn.Module, count: int) -> None:
     for name, parameter in module.named_parameters():
         if depths[name] <= count:
             parameter.requires_grad_(False)
+
+
+def narrow_residuals(module: nn.Module) -> None:
+    """Let the layers of every transformer inside hand on states in autocast's type while autocast is on, in place.
+
+    Embeddings give float32 there, and float32 plus bfloat16 is float32: the residual stream, and every element-wise
+    operation on it, would move twice the bytes. On GPUs, where autocast makes norms compute and give float32 all the
+    same, what comes after the last layer among them.
+    """
+    for layer in transformer_layers(module):
+        layer.register_forward_pre_hook(narrow_states)
+
+
+def narrow_states(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """The inputs of a layer with its states, which come first, in the type of autocast."""
+    states = inputs[0] if inputs else None
+    if not isinstance(states, Tensor) or states.dtype != torch.float32 or states.device.type not in NARROWING:
+        return None
+    device = states.device.type
+    return (states.to(torch.get_autocast_dtype(device)), *inputs[1:]) if torch.is_autocast_enabled(device) else None

@@ -70,7 +70,7 @@ def kernel(
     if query.dtype == torch.float32 and torch.is_autocast_enabled("cuda"):
         narrow = torch.get_autocast_dtype("cuda")  # rotary positions widen what the linear layers gave
         query, key, value = query.to(narrow), key.to(narrow), value.to(narrow)
-    parts = query.contiguous(), key.contiguous(), value.contiguous()
+    parts = (part if part.stride(-1) == 1 else part.contiguous() for part in (query, key, value))
     return varlen_attn(*parts, starts, starts, longest, longest, scale=scale, window_size=window)  # type: ignore[return-value]
 
 

@@ -154,28 +154,29 @@ class Muon(Optimizer):
 
         Each rank orthogonalises some of the matrices, and all get all; momenta and weights stay where they lie.
         """
-        directions = []
         for parameter in parameters:
-            state = self.state[parameter]
-            if "momentum" not in state:
-                state["momentum"] = torch.zeros_like(parameter)
-            assert parameter.grad is not None
-            momentum, gradient = local(state["momentum"]), local(parameter.grad)
-            gradient = gradient if finite is None else torch.where(finite, gradient, momentum)
-            momentum.lerp_(gradient, 1 - group["momentum"])
-            directions.append(gradient.lerp(momentum, group["momentum"]))  # Nesterov
+            if "momentum" not in self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        momenta = [local(self.state[parameter]["momentum"]) for parameter in parameters]
+        gradients = [local(parameter.grad) for parameter in parameters if parameter.grad is not None]
+        if finite is not None:
+            gradients = list(torch.where(finite, torch.stack(gradients), torch.stack(momenta)).unbind())
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])  # type: ignore[attr-defined]
+        directions = torch._foreach_lerp(gradients, momenta, group["momentum"])  # type: ignore[attr-defined] (Nesterov)
         matrices = whole_stack(directions, parameters)
         if isinstance(parameters[0], DTensor):
             updates = share_out(matrices, lambda own: orthogonalize(own, group["steps"]).to(own.dtype))
         else:  # of a module that this rank alone may have
             updates = orthogonalize(matrices, group["steps"])
-        scale, rows = 0.2 * math.sqrt(max(parameters[0].shape)), own_rows(parameters[0])
-        for parameter, update in zip(map(local, parameters), updates, strict=True):
-            kept = parameter.clone() if finite is not None else None
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(update[rows].to(parameter.dtype), alpha=-group["lr"] * scale)
-            if finite is not None and kept is not None:
-                parameter.copy_(torch.where(finite, parameter, kept))
+        updates = updates[:, own_rows(parameters[0])].to(parameters[0].dtype)
+        decayed = 1 - group["lr"] * group["weight_decay"]
+        if finite is not None:
+            updates = torch.where(finite, updates, 0.0)
+            decayed = torch.where(finite, updates.new_full((), decayed), 1.0)
+        weights = [local(parameter) for parameter in parameters]
+        torch._foreach_mul_(weights, decayed)  # type: ignore[attr-defined]
+        scale = 0.2 * math.sqrt(max(parameters[0].shape))
+        torch._foreach_add_(weights, list(updates.unbind()), alpha=-group["lr"] * scale)  # type: ignore[attr-defined]
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -199,7 +200,7 @@ def newton_schulz(x: Tensor, steps: int) -> Tensor:
     a, b, c = NEWTON_SCHULZ
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + torch.baddbmm(gram, gram, gram, beta=b, alpha=c) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x
 
 

@@ -26,7 +26,7 @@ def softmax_errors_(logits: Tensor, labels: Tensor, weights: Tensor | None, *, e
     losses = torch.empty(len(logits), dtype=torch.float32, device=logits.device)
     given = losses if weights is None else weights.contiguous()  # without weights nothing is read there
     if len(logits):
-        _kernel[(len(logits),)](
+        _kernel[(len(logits),)](  # pyright: ignore[reportIndexIssue]
             *(logits, labels.contiguous(), given, losses, logits.shape[1]),
             WEIGHTED=weights is not None,
             ERRORS=errors,

@@ -9,7 +9,8 @@ its tokenizer. The peer runs with its default batch_size of 32 and with the best
 is `load_encoder(...).embed`, which `textssl embed` writes down. The sides take turns; ratios are medians over rounds of
 a round's own ratio, so that a busy machine troubles both alike; beside them stands the ratio of processor time, which
 other programs hardly change (with --threads 1 it says the same; with more, threads that wait for each other count).
-Vectors have to agree to 1e-5. On the static model model2vec runs too, where it is installed, one process as ours.
+Vectors have to agree to 1e-5. Where the processor multiplies matrices in bfloat16, MiniLM runs in that too, on both
+sides. On the static model model2vec runs too, where it is installed, one process as ours.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 BATCH_SIZES = (1, 4, 8, 16, 64, 128, 512)
+NARROW = "ours, bfloat16"
 PROBE_TEXTS = 128  # for finding the peer's best batch size
 
 
@@ -83,9 +85,11 @@ def seconds(function: Callable[[], object]) -> tuple[float, float]:
 
 def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: argparse.Namespace) -> dict:
     import numpy as np
+    import torch
     from sentence_transformers import SentenceTransformer
 
     from textssl.inference.encoders import load_encoder
+    from textssl.system.hardware import bfloat16_matrices
 
     peer = SentenceTransformer(str(folder), device="cpu").eval()
     limit = None if name == "static" else arguments.max_tokens
@@ -93,15 +97,19 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
         peer.max_seq_length = limit
     ours = load_encoder(folder, max_tokens=limit, normalize=None)
 
-    def encode(size: int, some: list[str] = texts) -> np.ndarray:
-        return np.asarray(peer.encode(some, batch_size=size, show_progress_bar=False))
+    def encode(size: int, some: list[str] = texts, model: SentenceTransformer = peer) -> np.ndarray:
+        return np.asarray(model.encode(some, batch_size=size, show_progress_bar=False))
+
+    def best_size(model: SentenceTransformer) -> int:
+        return min(sizes, key=lambda size: min(seconds(lambda: encode(size, probe, model)) for _ in range(2)))
 
     error = float(np.abs(encode(32, texts[:PROBE_TEXTS]) - ours.embed(texts[:PROBE_TEXTS])).max())
     if error > 1e-5:
         sys.exit(f"the vectors differ by {error:.1e}")
     sizes = BATCH_SIZES if name == "minilm" else (64, 128, 512, 1024, 4096)
     probe = texts[:PROBE_TEXTS] if name == "minilm" else texts
-    best = min(sizes, key=lambda size: min(seconds(lambda: encode(size, probe)) for _ in range(2)))
+    best = best_size(peer)
+    sides: dict[str, Callable[[], object]]
     sides = {"ours": lambda: ours.embed(texts), "peer, 32": lambda: encode(32), f"peer, {best}": lambda: encode(best)}
     if name == "static" and find_spec("model2vec"):
         other = model2vec_of(peer)
@@ -109,6 +117,15 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
         apart = np.abs(ours.embed(texts[:PROBE_TEXTS]) - other.encode(texts[:PROBE_TEXTS], max_length=None)).max()
         if apart > 1e-5:
             sys.exit(f"the vectors of model2vec differ by {apart:.1e}")
+    if name == "minilm" and bfloat16_matrices():
+        half = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.bfloat16}).eval()
+        half.max_seq_length = peer.max_seq_length
+        narrow, size = load_encoder(folder, max_tokens=limit, normalize=None, compute="bfloat16"), best_size(half)
+        sides[NARROW] = lambda: narrow.embed(texts)
+        sides[f"peer in bfloat16, {size}"] = lambda: encode(size, texts, half)
+        found, exact = narrow.embed(texts), ours.embed(texts)
+        cosines = (found * exact).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
+        print(f"\ncosine of ours in bfloat16 to float32: mean {cosines.mean():.5f}, least {cosines.min():.5f}")
     taken: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
     for _ in range(arguments.rounds):
         for side, function in sides.items():
@@ -116,12 +133,15 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
     print(f"\n{name}, {len(texts):,} {kind}, largest difference {error:.0e}", flush=True)
     result = {"model": name, "texts": kind, "count": len(texts), "error": error}
     for side, times in taken.items():
-        rounds = list(zip(times, taken["ours"], strict=True))
-        clock, processor = (statistics.median(own[by] / other[by] for own, other in rounds) for by in (0, 1))
         speed = len(texts) / statistics.median(time for time, _ in times)
-        print(f"  {side:<12} {speed:10,.1f} {kind}/s   ours is {clock:.2f} times as fast ", end="")
-        print(f"({processor:.2f} by processor time)", flush=True)
-        result[side] = {"per_second": speed, "ratio": clock, "processor_ratio": processor}
+        result[side] = {"per_second": speed}
+        print(f"  {side:<22} {speed:10,.1f} {kind}/s", end="")
+        for own in (one for one in ("ours", NARROW) if one in taken and side not in ("ours", NARROW)):
+            rounds = list(zip(times, taken[own], strict=True))
+            clock, processor = (statistics.median(theirs[by] / mine[by] for theirs, mine in rounds) for by in (0, 1))
+            print(f"   {own} {clock:.2f} times as fast ({processor:.2f} by processor time)", end="")
+            result[side] |= {f"{own}: ratio": clock, f"{own}: processor_ratio": processor}
+        print(flush=True)
     return result
 
 

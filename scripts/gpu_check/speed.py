@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 SECONDS = 4.0  # of a measurement, after its warmup
 KINDS = {  # preset, length of a row, rows of a step, rows of a micro-batch, share of the tokens that is predicted
     "mlm": ("modernbert-base", 512, 256, 64, 0.3),
-    "clm": ("llama-base", 1024, 128, 32, 1.0),
+    "clm": ("llama-base", 1024, 128, 64, 1.0),
 }
 
 

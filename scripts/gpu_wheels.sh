@@ -20,7 +20,7 @@ fi
 names=("$@")
 if [[ $# -eq 0 ]]; then
     names=(pydantic pydantic_core annotated-types typing-inspection datasets dill multiprocess xxhash
-        scikit-learn narwhals joblib threadpoolctl zstandard sentencex rensa)
+        scikit-learn narwhals joblib threadpoolctl zstandard sentencex rensa typer click)
 fi
 
 requirements=()

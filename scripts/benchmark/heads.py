@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from textssl.losses import linear_cross_entropy
+from textssl.losses.cross_entropy import linear_cross_entropy
 
 Way = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 

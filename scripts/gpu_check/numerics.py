@@ -14,7 +14,7 @@ from scripts.gpu_check.check import Check, relative
 from scripts.gpu_check.runs import settings, trainer_by_hand
 from textssl.batch import Rows
 from textssl.distributed import Accelerator
-from textssl.losses import linear_cross_entropy
+from textssl.losses.cross_entropy import linear_cross_entropy
 from textssl.models import varlen
 from textssl.models.attention import isolate, restore
 from textssl.objectives.base import Encoded

@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoModelForPreTraining, AutoModelForTokenCl
 
 from tests.objectives.embedded import easy_batch, row_objective, rows_of, train_easily
 from textssl.errors import UserError
-from textssl.losses import draw_tokens
+from textssl.losses.cross_entropy import draw_tokens
 from textssl.models.denoising.detector import Detector
 from textssl.sample_types import IGNORE
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.objectives.embedded import built, draw, loss_of, two_view_features
-from textssl.losses import sinkhorn
+from textssl.losses.contrast import sinkhorn
 
 
 def unit(rows):

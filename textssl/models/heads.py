@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.batch import Rows
-from textssl.losses import linear_cross_entropy
+from textssl.losses.cross_entropy import linear_cross_entropy
 from textssl.models.attention import isolate, own_direction, restore
 from textssl.models.build import checkpoint_activations, quiet
 from textssl.models.configuration import position_capacity

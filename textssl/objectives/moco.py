@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from textssl.batch import Texts
-from textssl.losses import info_nce
+from textssl.losses.contrast import info_nce
 from textssl.models.teacher import follow, momentum_copy
 from textssl.objectives.base import Encoded, Facts, Watched
 from textssl.objectives.simcse import SimCSE

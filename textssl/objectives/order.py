@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from textssl.batch import Texts
 from textssl.errors import UserError
-from textssl.losses import mean_cross_entropy
+from textssl.losses.cross_entropy import mean_cross_entropy
 from textssl.models.pretext.length_baseline import LengthBaseline
 from textssl.models.pretext.segment_heads import DistanceHead, OrderHead
 from textssl.objectives.base import Deals, Encoded, Facts, Objective, Watched

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from textssl.batch import Texts
 from textssl.errors import UserError
-from textssl.losses import info_nce
+from textssl.losses.contrast import info_nce
 from textssl.objectives.base import Encoded, Facts, Watched
 from textssl.objectives.simcse import SimCSE
 from textssl.objectives.two_views import (

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from textssl.losses import info_nce, nt_xent
+from textssl.losses.contrast import info_nce, nt_xent
 from textssl.objectives.base import Facts
 from textssl.objectives.two_views import (
     Temperature,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from textssl.losses import sinkhorn
+from textssl.losses.contrast import sinkhorn
 from textssl.objectives.base import Facts
 from textssl.objectives.two_views import Temperature, TwoViews, Width
 from textssl.views.kinds import AnyView, CropsView

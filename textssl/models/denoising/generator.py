@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig
 
 from textssl.batch import Rows
-from textssl.losses import chunk_tokens, draw_tokens, linear_cross_entropy
+from textssl.losses.cross_entropy import chunk_tokens, draw_tokens, linear_cross_entropy
 from textssl.models.denoising.frequencies import from_frequencies
 from textssl.models.heads import LanguageModel
 

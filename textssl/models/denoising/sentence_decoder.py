@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textssl.losses import linear_cross_entropy
+from textssl.losses.cross_entropy import linear_cross_entropy
 from textssl.models.denoising.frequencies import from_frequencies
 
 HEAD_WIDTH = 64

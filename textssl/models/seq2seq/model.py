@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.batch import Rows
 from textssl.errors import UserError
-from textssl.losses import linear_cross_entropy
+from textssl.losses.cross_entropy import linear_cross_entropy
 from textssl.models.build import build_model, checkpoint_activations, folder_config, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.heads import one_token

@@ -1,8 +1,7 @@
-"""Losses as pure functions: tensors in, sums or means in nats out. They know no model and no objective."""
+"""Cross entropy over a vocabulary, chunk by chunk, and tokens drawn from logits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 
 import torch
@@ -34,7 +33,7 @@ def linear_cross_entropy(
 
     The (tokens, vocabulary) logits never exist whole: a chunk's gradients are taken in the forward, while its
     probabilities are at hand, and the backward only scales them. Under autocast the products run in its type, the
-    softmax and all sums in float32. On GPUs one kernel makes a chunk's loss and errors (textssl/softmax_kernel.py).
+    softmax and all sums in float32. On GPUs one kernel makes a chunk's loss and errors (softmax_kernel.py).
 
     Against torch, forward and backward in float32 at width 256 on two idle CPU cores, least of alternating repeats;
     peak memory above the start (scripts/benchmark/heads.py --tokens 4096, and --tokens 1200):
@@ -119,7 +118,7 @@ def _add_chunk(
         torch.addmm(bias, hidden, weight.t(), out=logits)
     wanted = any(gradient is not None for gradient in gradients)
     if fused:
-        from textssl.softmax_kernel import softmax_errors_  # needs Triton
+        from textssl.losses.softmax_kernel import softmax_errors_  # needs Triton
 
         loss, error = softmax_errors_(logits, labels, shares, errors=wanted).sum(), logits
     else:
@@ -161,67 +160,6 @@ def draw_tokens(logits: Tensor, uniform: Tensor) -> Tensor:
     cumulative = torch.softmax(logits.float(), dim=1).cumsum(1)
     target = uniform.float().unsqueeze(1) * cumulative[:, -1:]  # the last is 1 but for rounding
     return torch.searchsorted(cumulative, target).squeeze(1)
-
-
-def info_nce(
-    query: Tensor,
-    key: Tensor,
-    temperature: float,
-    *,
-    same: Tensor | None = None,
-    more: Sequence[tuple[Tensor, Tensor | None]] = (),
-) -> Tensor:
-    """Each query finds its own key among all keys by cosine: the MEAN cross entropy, in nats (arXiv:1807.03748, eq. 4).
-
-    query, key: (samples, width), of any norm; row i of one belongs to row i of the other. temperature: what cosines are
-    divided by. same: (samples, samples) bool, True where key j is no negative of query i, since their contents are
-    equal; the diagonal does not matter. more: further negatives of all queries, (others, width) each, with a (samples,
-    others) bool mask, True where one is no negative, or None.
-    """
-    query = F.normalize(query, dim=1)
-    blocks = [
-        (key, same if same is None else same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)),
-        *more,
-    ]
-    logits = []
-    for keys, excluded in blocks:
-        scores = query @ F.normalize(keys, dim=1).T / temperature
-        logits.append(scores if excluded is None else scores.masked_fill(excluded, -torch.inf))
-    return F.cross_entropy(torch.cat(logits, dim=1), torch.arange(len(query), device=query.device))
-
-
-def nt_xent(first: Tensor, second: Tensor, temperature: float, *, same: Tensor | None = None) -> Tensor:
-    """Each of 2N views finds its partner among the 2N - 1 others: the MEAN over views (arXiv:2002.05709, eq. 1).
-
-    first, second: (samples, width), the two views. same: (2 samples, 2 samples) bool over first then second views, True
-    where two views are no negatives of each other since their contents are equal; partners and the diagonal do not
-    matter.
-    """
-    views = F.normalize(torch.cat([first, second]), dim=1)
-    count = len(first)
-    place = torch.arange(2 * count, device=views.device)
-    partner = (place + count) % (2 * count)
-    excluded = (
-        torch.zeros(2 * count, 2 * count, dtype=torch.bool, device=views.device) if same is None else same.clone()
-    )
-    excluded[place, partner] = False
-    excluded[place, place] = True
-    return F.cross_entropy((views @ views.T / temperature).masked_fill(excluded, -torch.inf), partner)
-
-
-def sinkhorn(scores: Tensor, epsilon: float, rounds: int, *, present: Tensor | None = None) -> Tensor:
-    """Soft assignments that use all prototypes alike: (rows, prototypes), each row sums to 1 (arXiv:2006.09882, eq. 3).
-
-    scores: (rows, prototypes) similarities. epsilon: by which they are divided; the smaller, the harder the assignment.
-    rounds: of dividing by the sum of each prototype and then of each row (Sinkhorn-Knopp); 0: a softmax of each row.
-    present: (rows,) bool, rows that count; None: all.
-    """
-    logs = scores / epsilon
-    for _ in range(rounds):
-        counted = logs if present is None else logs.masked_fill(~present[:, None], -torch.inf)
-        logs = logs - counted.logsumexp(0)
-        logs = logs - logs.logsumexp(1, keepdim=True)
-    return logs.softmax(1)
 
 
 def mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ pytest.importorskip("triton", reason="torch's builds for CPUs come without Trito
 if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("no GPU, and TRITON_INTERPRET is not 1", allow_module_level=True)
 
-from textssl.softmax_kernel import softmax_errors_
+from textssl.losses.softmax_kernel import softmax_errors_
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

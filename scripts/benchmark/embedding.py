@@ -9,8 +9,8 @@ its tokenizer. The peer runs with its default batch_size of 32 and with the best
 is `load_encoder(...).embed`, which `textssl embed` writes down. The sides take turns; ratios are medians over rounds of
 a round's own ratio, so that a busy machine troubles both alike; beside them stands the ratio of processor time, which
 other programs hardly change (with --threads 1 it says the same; with more, threads that wait for each other count).
-Vectors have to agree to 1e-5. Where the processor multiplies matrices in bfloat16, MiniLM runs in that too, on both
-sides. On the static model model2vec runs too, where it is installed, one process as ours.
+Vectors have to agree to 1e-5. Where the processor has bfloat16, MiniLM runs in that too, on both sides. On the static
+model model2vec runs too, where it is installed, one process as ours.
 """
 
 from __future__ import annotations
@@ -24,11 +24,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from scripts.benchmark.figures import Figure, add_json, in_turns, write
+
 BATCH_SIZES = (1, 4, 8, 16, 64, 128, 512)
 NARROW = "ours, bfloat16"
+PEER = "SentenceTransformer.encode, batches of {}"
 PROBE_TEXTS = 128  # for finding the peer's best batch size
 
 
@@ -83,13 +89,13 @@ def seconds(function: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - used
 
 
-def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: argparse.Namespace) -> dict:
+def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: argparse.Namespace) -> list[Figure]:
     import numpy as np
     import torch
     from sentence_transformers import SentenceTransformer
 
     from textssl.inference.encoders import load_encoder
-    from textssl.system.hardware import bfloat16_matrices
+    from textssl.system.hardware import native_bfloat16
 
     peer = SentenceTransformer(str(folder), device="cpu").eval()
     limit = None if name == "static" else arguments.max_tokens
@@ -109,20 +115,21 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
     sizes = BATCH_SIZES if name == "minilm" else (64, 128, 512, 1024, 4096)
     probe = texts[:PROBE_TEXTS] if name == "minilm" else texts
     best = best_size(peer)
-    sides: dict[str, Callable[[], object]]
-    sides = {"ours": lambda: ours.embed(texts), "peer, 32": lambda: encode(32), f"peer, {best}": lambda: encode(best)}
+    sides: dict[str, Callable[[], object]] = {"ours": lambda: ours.embed(texts)}
+    for size in dict.fromkeys((32, best)):
+        sides[PEER.format(size)] = partial(encode, size)
     if name == "static" and find_spec("model2vec"):
         other = model2vec_of(peer)
         sides["model2vec"] = lambda: other.encode(texts, max_length=None, use_multiprocessing=False)
         apart = np.abs(ours.embed(texts[:PROBE_TEXTS]) - other.encode(texts[:PROBE_TEXTS], max_length=None)).max()
         if apart > 1e-5:
             sys.exit(f"the vectors of model2vec differ by {apart:.1e}")
-    if name == "minilm" and bfloat16_matrices():
+    if name == "minilm" and native_bfloat16(cuda=False):
         half = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.bfloat16}).eval()
         half.max_seq_length = peer.max_seq_length
         narrow, size = load_encoder(folder, max_tokens=limit, normalize=None, compute="bfloat16"), best_size(half)
         sides[NARROW] = lambda: narrow.embed(texts)
-        sides[f"peer in bfloat16, {size}"] = lambda: encode(size, texts, half)
+        sides[f"{PEER.format(size)}, bfloat16"] = lambda: encode(size, texts, half)
         found, exact = narrow.embed(texts), ours.embed(texts)
         cosines = (found * exact).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
         print(f"\ncosine of ours in bfloat16 to float32: mean {cosines.mean():.5f}, least {cosines.min():.5f}")
@@ -131,18 +138,21 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
         for side, function in sides.items():
             taken[side].append(seconds(function))
     print(f"\n{name}, {len(texts):,} {kind}, largest difference {error:.0e}", flush=True)
-    result = {"model": name, "texts": kind, "count": len(texts), "error": error}
-    for side, times in taken.items():
-        speed = len(texts) / statistics.median(time for time, _ in times)
-        result[side] = {"per_second": speed}
-        print(f"  {side:<22} {speed:10,.1f} {kind}/s", end="")
-        for own in (one for one in ("ours", NARROW) if one in taken and side not in ("ours", NARROW)):
-            rounds = list(zip(times, taken[own], strict=True))
-            clock, processor = (statistics.median(theirs[by] / mine[by] for theirs, mine in rounds) for by in (0, 1))
-            print(f"   {own} {clock:.2f} times as fast ({processor:.2f} by processor time)", end="")
-            result[side] |= {f"{own}: ratio": clock, f"{own}: processor_ratio": processor}
-        print(flush=True)
-    return result
+    figures = []
+    for own in (side for side in ("ours", NARROW) if side in taken):
+        speed = len(texts) / statistics.median(clock for clock, _ in taken[own])
+        print(f"  {own:<22} {speed:10,.1f} {kind}/s", flush=True)
+        for side in taken:
+            if side not in ("ours", NARROW):
+                pairs = list(zip(taken[own], taken[side], strict=True))
+                clock, processor = (
+                    [(len(texts) / mine[by], len(texts) / theirs[by]) for mine, theirs in pairs] for by in (0, 1)
+                )
+                what = f"embedding {kind}, {name}{own.removeprefix('ours')}"
+                figures.append(in_turns(what, side, f"{kind}/s", clock, processor))
+                print(f"    {figures[-1].ratio:6.2f} times {side}'s {figures[-1].theirs:,.1f} ", end="")
+                print(f"({figures[-1].cpu_ratio:.2f} by processor time)", flush=True)
+    return figures
 
 
 def main() -> None:
@@ -153,6 +163,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-tokens", type=int, default=256, help="of the transformer, both sides")
     parser.add_argument("--share", type=float, default=1.0, help="of the texts, for a quick look")
+    add_json(parser)
     arguments = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": str(arguments.threads), "RAYON_NUM_THREADS": str(arguments.threads)}
 
@@ -165,7 +176,7 @@ def main() -> None:
     articles = [json.loads(line)["text"] for line in lines]
     names = ["minilm", "static"] if arguments.model == "both" else [arguments.model]
     kinds = ["sentences", "documents"] if arguments.texts == "both" else [arguments.texts]
-    results = []
+    figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in names:
             folder = model_folder(name, Path(temporary))
@@ -173,8 +184,8 @@ def main() -> None:
                 count = int(arguments.share * {"sentences": 2_000, "documents": 128}[kind])
                 count *= 20 if name == "static" else 1
                 texts = sentences(articles, count) if kind == "sentences" else articles[:count]
-                results.append(compare(name, kind, texts, folder, arguments))
-    print(json.dumps({"threads": arguments.threads, "results": results}))
+                figures += compare(name, kind, texts, folder, arguments)
+    write(arguments.json, figures)
 
 
 if __name__ == "__main__":

@@ -20,14 +20,18 @@ import filecmp
 import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from scripts.benchmark.figures import add_json, in_turns, write
 
 BATCH_TEXTS = 1000
 PEER_MEGABYTES = 12
@@ -126,6 +130,8 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, help="repeat the input up to this size")
     parser.add_argument("--library", action="store_true", help="prepare without the fast engines too")
     parser.add_argument("--clean", action="store_true", help="prepare with near-duplicates and repetition left out too")
+    parser.add_argument("--wordpiece", action="store_true", help="train a lowercase WordPiece of 8,192 in its place")
+    add_json(parser)
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -138,12 +144,13 @@ def main() -> None:
             from textssl.commands.tokenizer import train_tokenizer
 
             tokenizer = str(Path(folder) / "tokenizer")
-            train_tokenizer(arguments.input, tokenizer)
+            kind: dict[str, Any] = {"algorithm": "wordpiece", "lowercase": True} if arguments.wordpiece else {}
+            train_tokenizer(arguments.input, tokenizer, **kind)
         inputs = arguments.input
         if arguments.megabytes:
             inputs = [repeated(inputs, arguments.megabytes, Path(folder) / "repeated.jsonl")]
         sides = ["peer", "ours", *(["library"] * arguments.library), *(["clean"] * arguments.clean)]
-        compare(inputs, tokenizer, arguments.repeats, Path(folder), sides)
+        compare(inputs, tokenizer, arguments, Path(folder), sides)
 
 
 def repeated(inputs: list[str], megabytes: float, file: Path) -> str:
@@ -163,11 +170,11 @@ def repeated(inputs: list[str], megabytes: float, file: Path) -> str:
     raise AssertionError
 
 
-def compare(inputs: list[str], tokenizer: str, repeats: int, folder: Path, sides: list[str]) -> None:
-    ratios: dict[str, list[float]] = {side: [] for side in sides[1:]}
-    cpu_ratios: dict[str, list[float]] = {side: [] for side in sides[1:]}
+def compare(inputs: list[str], tokenizer: str, arguments: argparse.Namespace, folder: Path, sides: list[str]) -> None:
+    rounds: dict[str, list[tuple[float, float]]] = {side: [] for side in sides[1:]}  # MB a second, ours and the peer's
+    cpu: dict[str, list[tuple[float, float]]] = {side: [] for side in sides[1:]}  # MB a CPU second
     peaks = dict.fromkeys(sides, 0.0)
-    for repeat in range(repeats):
+    for repeat in range(arguments.repeats):
         shared = ["--input", *inputs, "--tokenizer", tokenizer, "--out"]
         results = {side: run(side, [*shared, str(folder / f"{side}-{repeat}")]) for side in sides}
         speeds = {side: result["bytes"] / result["seconds"] / 1e6 for side, result in results.items()}
@@ -176,18 +183,26 @@ def compare(inputs: list[str], tokenizer: str, repeats: int, folder: Path, sides
             peaks[side] = max(peaks[side], results[side]["peak"])
             figures = f"{NAMES[side]} {speeds[side]:.2f} MB/s, {work[side]:.2f} MB a CPU second"
             if side != "peer":
-                ratios[side].append(speeds[side] / speeds["peer"])
-                cpu_ratios[side].append(work[side] / work["peer"])
-                figures += f", ratio {ratios[side][-1]:.2f}, by CPU seconds {cpu_ratios[side][-1]:.2f}"
+                rounds[side].append((speeds[side], speeds["peer"]))
+                cpu[side].append((work[side], work["peer"]))
+                figures += f", ratio {speeds[side] / speeds['peer']:.2f}"
+                figures += f", by CPU seconds {work[side] / work['peer']:.2f}"
             print(f"round {repeat + 1}: {figures}, peak {peaks[side] / 2**20:,.0f} MiB", flush=True)
         if "library" in sides:
             check_same(folder / f"ours-{repeat}", folder / f"library-{repeat}")
-    for side in sides[1:]:
+    kind = "lowercase WordPiece" if arguments.wordpiece else "byte-level BPE"
+    kind = Path(arguments.tokenizer).name if arguments.tokenizer else kind
+    found = {
+        side: in_turns(f"{NAMES[side]}, {kind}", "tokenizers' encode_batch", "MB/s", rounds[side], cpu[side])
+        for side in sides[1:]
+    }
+    for side, figure in found.items():
         print(
             f"{' '.join(inputs)}, {len(os.sched_getaffinity(0))} cores, {NAMES[side]}: median ratio "
-            f"{statistics.median(ratios[side]):.2f}, by CPU seconds {statistics.median(cpu_ratios[side]):.2f} (what a "
-            f"busy machine still measures), peak resident memory {peaks[side] / 2**30:.2f} GiB"
+            f"{figure.ratio:.2f}, by CPU seconds {figure.cpu_ratio:.2f} (what a busy machine still measures), peak "
+            f"resident memory {peaks[side] / 2**30:.2f} GiB"
         )
+    write(arguments.json, list(found.values()))
 
 
 def check_same(one: Path, other: Path) -> None:

@@ -4,8 +4,10 @@ python scripts/benchmark/sentences.py --model modernbert-nano      sentences/s, 
 python scripts/benchmark/sentences.py --model static-small
 
 Both sides: one model (the same folder), the same pairs of neighbouring sentences of sample:news in a file, cut at 128
-tokens, batches of 128 pairs, temperature 0.05, AdamW, float32, threads. Sentences are counted after a warmup; each
-measurement is a process of its own, and the two sides take turns.
+tokens, batches of 128 pairs, temperature 0.05, AdamW, threads. Ours with train.precision=auto; the peer as it comes,
+and for transformers also with CachedMultipleNegativesRankingLoss, whose mini-batches hold so many tokens instead of so
+many texts, and in bfloat16 where the processor multiplies matrices in it. Sentences are counted after a warmup; each
+measurement is a process of its own, and the sides take turns.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import argparse
 import itertools
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,13 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from scripts.benchmark.figures import add_json, in_turns, write
+
 LENGTH, BATCH, TEMPERATURE, VOCABULARY = 128, 128, 0.05, 8192
+MINI_BATCH_TOKENS = 2048
+PEERS = {"theirs": "as it comes", "cached": f"mini-batches of {MINI_BATCH_TOKENS:,} tokens", "bfloat16": "in bfloat16"}
 
 
 def make_inputs(folder: Path, preset: str) -> None:
@@ -84,14 +91,18 @@ def ours(folder: Path, seconds: float, warmup: float) -> dict:
     }
 
 
-def theirs(folder: Path, seconds: float, warmup: float) -> dict:
+def theirs(folder: Path, seconds: float, warmup: float, side: str) -> dict:
+    """The peer in one of the settings of PEERS."""
     from datasets import Dataset
     from sentence_transformers import (
         SentenceTransformer,
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.sentence_transformer.losses import (
+        CachedMultipleNegativesRankingLoss,
+        MultipleNegativesRankingLoss,
+    )
     from transformers import TrainerCallback
 
     model = SentenceTransformer(str(folder / "model"), device="cpu" if not torch.cuda.is_available() else None)
@@ -119,9 +130,13 @@ def theirs(folder: Path, seconds: float, warmup: float) -> dict:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=out, per_device_train_batch_size=BATCH, max_steps=10**5, learning_rate=1e-3, seed=0,
             use_cpu=not torch.cuda.is_available(), report_to="none", save_strategy="no", logging_steps=50,
-            disable_tqdm=True,
+            disable_tqdm=True, bf16=side == "bfloat16",
         )  # fmt: skip
         loss = MultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE)
+        if side == "cached":
+            loss = CachedMultipleNegativesRankingLoss(
+                model, scale=1 / TEMPERATURE, mini_batch_num_tokens=MINI_BATCH_TOKENS
+            )
         trainer = SentenceTransformerTrainer(
             model=model, args=arguments, train_dataset=pairs, loss=loss, callbacks=[clock]
         )
@@ -137,25 +152,37 @@ def measure(side: str, folder: Path, arguments: argparse.Namespace) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def peers(folder: Path) -> list[str]:
+    """The peer's settings that make sense for the model, on this machine."""
+    from textssl.system.hardware import bfloat16_matrices
+
+    if static(folder):
+        return ["theirs"]
+    return ["theirs", "cached", *(["bfloat16"] if bfloat16_matrices() else [])]
+
+
 def compare(arguments: argparse.Namespace, folder: Path) -> None:
-    rounds = []
+    sides, rounds = [*peers(folder), "ours"], []
     for number in range(1, arguments.rounds + 1):
-        one = {side: measure(side, folder, arguments) for side in ("theirs", "ours")}
-        speeds = {side: found["sentences_per_second"] for side, found in one.items()}
+        rounds.append({side: measure(side, folder, arguments) for side in sides})
+        print(f"round {number}: ", end="")
+        speeds = {side: found["sentences_per_second"] for side, found in rounds[-1].items()}
         print(
-            f"round {number}: ours {speeds['ours']:,.0f}, SentenceTransformerTrainer {speeds['theirs']:,.0f} "
-            f"sentences/s, ratio {speeds['ours'] / speeds['theirs']:.2f}",
-            flush=True,
+            ", ".join(f"{PEERS.get(side, side)} {speed:,.0f} sentences/s" for side, speed in speeds.items()), flush=True
         )
-        rounds.append(one)
-    speed = {
-        side: statistics.median(one[side]["sentences_per_second"] for one in rounds) for side in ("ours", "theirs")
-    }
-    memory = {side: max(one[side]["peak_mb"] for one in rounds) for side in speed}
+    figures = [
+        in_turns(
+            *(f"contrastive training, {arguments.model}", f"SentenceTransformerTrainer {PEERS[side]}", "sentences/s"),
+            [(one["ours"]["sentences_per_second"], one[side]["sentences_per_second"]) for one in rounds],
+        )
+        for side in sides[:-1]
+    ]
+    memory = {side: max(one[side]["peak_mb"] for one in rounds) for side in sides}
     print(f"\n{arguments.model}, {torch.get_num_threads()} threads, medians of {arguments.rounds}")
-    print(f"sentences/s   ours {speed['ours']:8,.0f}   SentenceTransformerTrainer {speed['theirs']:8,.0f}   ", end="")
-    print(f"ratio {speed['ours'] / speed['theirs']:.2f}")
-    print(f"peak memory   ours {memory['ours']:7,.0f}M   SentenceTransformerTrainer {memory['theirs']:7,.0f}M")
+    print(f"ours {figures[0].ours:,.0f} sentences/s, peak memory {memory['ours']:,.0f}M")
+    for side, figure in zip(sides, figures, strict=False):
+        print(f"{figure.peer} {figure.theirs:,.0f}, {memory[side]:,.0f}M: ours {figure.ratio:.2f} times as fast")
+    write(arguments.json, figures)
 
 
 def main() -> None:
@@ -164,12 +191,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
     parser.add_argument("--warmup", type=float, default=6.0, help="seconds that do not count")
     parser.add_argument("--rounds", type=int, default=3)
+    add_json(parser)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
-    parser.add_argument("--side", choices=["ours", "theirs"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=["ours", *PEERS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        run = ours if arguments.side == "ours" else theirs
-        found = run(Path(arguments.folder), arguments.seconds, arguments.warmup)
+        given = Path(arguments.folder), arguments.seconds, arguments.warmup
+        found = ours(*given) if arguments.side == "ours" else theirs(*given, arguments.side)
         found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps(found))
         return

@@ -26,6 +26,10 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from scripts.benchmark.figures import Figure, add_json, in_turns, write
+
 LENGTH, BATCH, MASK_RATE, VOCABULARY = 128, 32, 0.3, 8192
 PRESET = {"mlm": "modernbert-nano", "clm": "llama-nano"}
 WARMUP_SECONDS = 8.0
@@ -245,18 +249,32 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"{SIDES[side]:<26}{speed[side]:8,.0f} tokens/s {memory:7,.0f}M ", end="")
         print("" if side == "ours" else f" {statistics.median(ratios):5.2f}")
     print(f"model flops   ours {share:.0%} of the measured float32 matrix-product rate")
+    what = f"{arguments.objective} training, {PRESET[arguments.objective]}"
+    figures = [
+        in_turns(
+            *(what, f"transformers.{SIDES[side]}", "tokens/s"),
+            [(one["ours"]["tokens_per_second"], one[side]["tokens_per_second"]) for one in rounds],
+        )
+        for side in peers()
+    ]
     if arguments.minutes:
-        time_to_loss(arguments, folder)
+        figures += time_to_loss(arguments, folder)
+    write(arguments.json, figures)
 
 
-def time_to_loss(arguments: argparse.Namespace, folder: Path) -> None:
+def time_to_loss(arguments: argparse.Namespace, folder: Path) -> list[Figure]:
     budget = 60 * arguments.minutes
     peer = measure(peers()[-1], folder, arguments, budget, False)
     found = measure("ours", folder, arguments, arguments.share * budget, True)
     reached = next((seconds for seconds, loss in found["curve"] if loss <= peer["loss"]), None)
     print(f"held-out loss Trainer after {budget:.0f} s: {peer['loss']:.3f} (own rows {peer['loss_own_rows']:.3f})")
     print(f"              ours after {arguments.share * budget:.0f} s: {found['loss']:.3f}; ", end="")
-    print("not reached" if reached is None else f"reached it after {reached:.0f} s, ratio {reached / budget:.2f}")
+    if reached is None:
+        print("not reached")
+        return []
+    print(f"reached it after {reached:.0f} s, ratio {reached / budget:.2f}")
+    what = f"{arguments.objective}: as low a held-out loss as the peer's after {arguments.minutes:g} minutes"
+    return [in_turns(what, f"transformers.{SIDES[peers()[-1]]}", "losses an hour", [(3600 / reached, 3600 / budget)])]
 
 
 def main() -> None:
@@ -268,6 +286,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0, help="of the peer's run to its loss; 0: leave out")
     parser.add_argument("--share", type=float, default=0.5, help="of those minutes that we get")
     parser.add_argument("--peer-lr", type=float, default=2e-3)
+    add_json(parser)
     parser.add_argument("--folder", help="where tokenizer and corpus are kept between runs")
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--evaluate", action="store_true", help=argparse.SUPPRESS)

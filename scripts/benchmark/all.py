@@ -1,0 +1,128 @@
+"""Every benchmark beside a peer, one after another: one JSON file and one table, each figure a ratio measured in turns.
+
+    python scripts/benchmark/all.py --out DIR            about 40 minutes on two idle cores
+    python scripts/benchmark/all.py --out DIR --quick    about 12, with wider errors
+    python scripts/benchmark/all.py --out DIR --only prepare,static
+
+DIR/benchmarks.json has the machine, the versions and all figures, DIR/benchmarks.md the table, DIR/parts what each
+benchmark gave and DIR/logs what it said. Started again, it does what is missing. Peers run as they come and at their
+best settings here; a peer that is not installed (model2vec) is left out. Ends with 1 where a benchmark failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from scripts.benchmark.figures import Figure, markdown, read  # noqa: E402
+
+LANGUAGE = "--rounds 3 --seconds 30 --minutes 4", "--rounds 1 --seconds 20 --minutes 0"
+BENCHMARKS = {  # name -> script, its arguments, and those of a quick look
+    "mlm": ("training.py", f"--objective mlm {LANGUAGE[0]}", LANGUAGE[1]),
+    "clm": ("training.py", f"--objective clm {LANGUAGE[0]}", LANGUAGE[1]),
+    "pairs": ("sentences.py", "--model modernbert-nano --rounds 3 --seconds 24", "--rounds 1"),
+    "pairs-static": ("sentences.py", "--model static-small --rounds 3 --seconds 24", "--rounds 1"),
+    "static": ("embedding.py", "--model static --rounds 3 --share 0.5", "--share 0.25"),
+    "minilm": ("embedding.py", "--model minilm --rounds 3 --share 0.25", "--rounds 1 --share 0.1"),
+    "prepare-wordpiece": ("prepare.py", "--wordpiece --input sample:aws-docs --megabytes 100", "--repeats 1"),
+    "prepare-bpe": ("prepare.py", "--input sample:aws-docs --megabytes 100", "--repeats 1"),
+}
+PACKAGES = ("torch", "transformers", "sentence-transformers", "accelerate", "tokenizers", "model2vec", "numpy")
+
+
+def command(name: str, quick: bool) -> list[str]:
+    """What runs a benchmark; a later value of an option holds."""
+    script, arguments, fewer = BENCHMARKS[name]
+    return ["python", f"scripts/benchmark/{script}", *arguments.split(), *(fewer.split() if quick else [])]
+
+
+def run(name: str, out: Path, quick: bool) -> bool:
+    """One benchmark, its figures into DIR/parts; whether it ended well."""
+    part, log = out / "parts" / f"{name}.json", out / "logs" / f"{name}.txt"
+    started = time.monotonic()
+    print(f"{name}: {' '.join(command(name, quick))}", flush=True)
+    with log.open("w", encoding="utf-8") as file:
+        side = part.with_suffix(".tmp")
+        given = [sys.executable, *command(name, quick)[1:], "--json", str(side)]
+        done = subprocess.run(given, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if done.returncode == 0:
+        side.replace(part)
+    outcome = "done" if done.returncode == 0 else f"failed with {done.returncode}, see {log}"
+    print(f"{name}: {outcome} ({time.monotonic() - started:.0f} s)", flush=True)
+    return done.returncode == 0
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores that this process may use, and the versions of what was measured."""
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    from textssl.system.hardware import bfloat16_feature
+
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "bfloat16": bfloat16_feature(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def collect(out: Path, quick: bool) -> None:
+    """DIR/benchmarks.json and DIR/benchmarks.md of what has been measured."""
+    found: dict[str, list[Figure]] = {
+        name: read(out / "parts" / f"{name}.json") for name in BENCHMARKS if (out / "parts" / f"{name}.json").is_file()
+    }
+    about = machine()
+    listed = [
+        {"name": name, "command": " ".join(command(name, quick)), "figures": [asdict(one) for one in figures]}
+        for name, figures in found.items()
+    ]
+    (out / "benchmarks.json").write_text(json.dumps({"machine": about, "benchmarks": listed}, indent=1) + "\n", "utf-8")
+    words = f"{about['processor']}, {about['cores']} cores, bfloat16: {about['bfloat16'] or 'none'}, " + ", ".join(
+        f"{name} {number}" for name, number in about["versions"].items() if number
+    )
+    shown = f"{words}\n\n{markdown([one for figures in found.values() for one in figures])}"
+    (out / "benchmarks.md").write_text(shown, encoding="utf-8")
+    print(f"\n{shown}\n{out / 'benchmarks.json'}, {out / 'benchmarks.md'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="for the figures, the table and the logs")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, and no time to the peer's loss")
+    parser.add_argument("--only", help=f"names with commas between: {', '.join(BENCHMARKS)}")
+    arguments = parser.parse_args()
+    names = arguments.only.split(",") if arguments.only else list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    for folder in ("parts", "logs"):
+        (arguments.out / folder).mkdir(parents=True, exist_ok=True)
+    missing = [name for name in names if not (arguments.out / "parts" / f"{name}.json").is_file()]
+    failed = [name for name in missing if not run(name, arguments.out, arguments.quick)]
+    collect(arguments.out, arguments.quick)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""How benchmarks write down what they measured; they themselves are run by hand."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.benchmark import all as benchmarks
+from scripts.benchmark.figures import in_turns, markdown, read, write
+
+
+def test_a_ratio_is_the_median_of_the_ratios_of_rounds(tmp_path):
+    rounds = [(10.0, 5.0), (40.0, 8.0), (9.0, 3.0)]  # 2, 5 and 3 times; the medians, 10 and 5, would say 2
+    figure = in_turns("training", "Trainer", "tokens/s", rounds, [(1.0, 2.0)] * 3)
+    assert (figure.ratio, figure.cpu_ratio, figure.ours, figure.theirs) == (3.0, 0.5, 10.0, 5.0)
+    alone = in_turns("embedding", "encode", "sentences/s", [(12_345.6, 1.5)])
+    write(tmp_path / "found.json", [figure, alone])
+    assert read(tmp_path / "found.json") == [figure, alone]
+    lines = markdown([figure, alone]).splitlines()
+    assert lines[2:] == [
+        "| training | Trainer | 10 tokens/s | 5 | 3.00 | 0.50 |",
+        "| embedding | encode | 12,346 sentences/s | 1.5 | 8230.40 |  |",
+    ]
+
+
+@pytest.mark.parametrize("name", benchmarks.BENCHMARKS)
+def test_every_benchmark_takes_the_options_that_it_is_given(name, monkeypatch, capsys):
+    command = benchmarks.command(name, quick=True)
+    module = importlib.import_module(f"scripts.benchmark.{Path(command[1]).stem}")
+    monkeypatch.setattr(sys, "argv", [*command[1:], "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        module.main()
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert {option for option in command if option.startswith("--")} | {"--json"} <= known
+
+
+def test_what_is_there_is_not_measured_again_and_a_failure_is_told(tmp_path, monkeypatch, capsys):
+    script = tmp_path / "one.py"
+    script.write_text(
+        "import sys\n"
+        "if sys.argv[1] == 'bad': sys.exit('no luck')\n"
+        "open(sys.argv[sys.argv.index('--json') + 1], 'w').write("
+        '\'[{"what": "a", "peer": "b", "unit": "c", "ours": 2, "theirs": 1, "ratio": 2, "cpu_ratio": null}]\')\n'
+    )
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", {"good": (script, "fine", ""), "bad": (script, "bad", "")})
+    monkeypatch.setattr(
+        benchmarks, "command", lambda name, quick: ["python", str(script), benchmarks.BENCHMARKS[name][1]]
+    )
+    monkeypatch.setattr(sys, "argv", ["all.py", "--out", str(tmp_path / "out")])
+    for again in (False, True):
+        with pytest.raises(SystemExit, match="1"):
+            benchmarks.main()
+        shown = capsys.readouterr().out
+        assert ("good: done" in shown) != again and "bad: failed with 1" in shown
+    found = json.loads((tmp_path / "out" / "benchmarks.json").read_text())
+    assert [one["name"] for one in found["benchmarks"]] == ["good"] and found["machine"]["cores"] >= 1
+    assert "| a | b | 2 c | 1 | 2.00 |  |" in (tmp_path / "out" / "benchmarks.md").read_text()

@@ -49,7 +49,7 @@ def small_windows(monkeypatch) -> None:
 
 def test_npy_holds_the_vectors_in_order_and_their_places(model, text, tmp_path, capsys):
     out = tmp_path / "deep" / "vectors.npy"
-    result = textssl.embed(model, text, out)
+    result = textssl.embed(model, text, out, compute="float32")
     peer = SentenceTransformer(str(model), device="cpu")
     vectors = np.load(out)
     assert vectors.dtype == np.float32

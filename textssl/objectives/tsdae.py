@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -67,9 +68,10 @@ class Tsdae(Objective):
 
     def rebuilt(self, vectors: Tensor, whole: Texts) -> Tensor:
         """Summed cross entropy, in nats, of the sentences' tokens but the leading special ones, given their vectors."""
-        if not len(whole):
-            return vectors.sum() * 0
         ids, mask = whole.padded(self.vocabulary.pad), whole.mask.clone()
+        if not len(whole):  # a token stands in: where layers are sharded, all ranks gather them at the same time
+            ids, mask = ids.new_full((1, 1), self.vocabulary.pad), mask.new_zeros(1, 1)
+            vectors = F.pad(vectors, (0, 0, 0, 1))
         mask[:, : len(self.row_format().prefix)] = False
         return self.decoder.cross_entropy(self.decoder(vectors, ids)[mask], ids[mask])
 

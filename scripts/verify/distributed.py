@@ -2,7 +2,9 @@
 
 For each it prints the largest difference of the gradients of the first step and of weights and buffers after three
 steps (float64, at most 1e-9), of the losses of 20 float32 steps with in-loop evaluation and refresh (at most 1e-5), and
-of the exported weights; the other files of the exported folders must be equal.
+of the exported weights (at most 1e-4); the other files of the exported folders must be equal. Numbers that float32 has
+to a few per cent alone move the losses less with AdamW's eps at 1e-2 (STEADY of tests/training/worlds.py), with which
+all steps are made.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -82,22 +83,29 @@ def compare(folder: Path, objective: str, kind: tuple[int, int, int]) -> bool:
     return good
 
 
+def launch(folder: Path, objective: str, kind: tuple[int, int, int]) -> bool:
+    """Make what a line of the table compares; returns whether all processes came to their end."""
+    processes, micro_batch, shards = kind
+    arguments = [str(folder), str(micro_batch), str(shards), f"run:{STEPS}:{objective}", objective]
+    ranks = Ranks(["-m", "tests.training.worlds", *arguments], processes)
+    _, errors = ranks.communicate()
+    if ranks.returncode:
+        codes = ", ".join(str(rank.returncode) for rank in ranks.ranks)
+        print(f"{objective:16}{processes:>10}  {KINDS[kind]:16} exit codes {codes} FAILED\n{errors}", flush=True)
+    return ranks.returncode == 0
+
+
 def main(folder: Path, objectives: list[str]) -> int:
     make_corpus(folder)
-    for processes, micro_batch, shards in KINDS:
-        began = time.monotonic()
-        arguments = [str(folder), str(micro_batch), str(shards), f"run:{STEPS}:{','.join(objectives)}", *objectives]
-        ranks = Ranks(["-m", "tests.training.worlds", *arguments], processes)
-        _, errors = ranks.communicate()
-        if ranks.returncode:
-            print(errors[-5000:])
-            return 1
-        print(f"{processes} x {micro_batch} in {shards}: {time.monotonic() - began:.0f} seconds", flush=True)
     names = ("objective", "processes", "kind", "gradient", "weights", "losses", "exported", "files")
-    print("{:16}{:>10}  {:16}{:>10}{:>10}{:>10}{:>10}  {}".format(*names))
-    results = [compare(folder, objective, kind) for objective in objectives for kind in OTHERS]
-    print(f"{sum(results)} of {len(results)} hold")
-    return int(not all(results))
+    print("{:16}{:>10}  {:16}{:>10}{:>10}{:>10}{:>10}  {}".format(*names), flush=True)
+    held = 0
+    for objective in objectives:
+        if launch(folder, objective, ONE):
+            held += sum(launch(folder, objective, kind) and compare(folder, objective, kind) for kind in OTHERS)
+    lines = len(objectives) * len(OTHERS)
+    print(f"{held} of {lines} hold")
+    return int(held < lines)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,11 @@ sys.path.insert(0, str(ROOT))
 
 from textssl.models.layers import transformer_layers  # noqa: E402
 from textssl.models.presets import PRESETS  # noqa: E402
-from textssl.training.optimizer import MATRICES_A_RANK, parameter_groups  # noqa: E402
+from textssl.training.optimizer import AT_ONCE, parameter_groups  # noqa: E402
 
 FLOAT, HALF = 4, 2  # bytes
 GB = 1e9
+ORTHOGONALISED = 5  # times a stack of matrices: itself, its copy and products in bfloat16, and the result
 TOKENS = 8_192  # of a micro-batch, for activations
 LLAMA_3: dict[str, Any] = {"model_type": "llama", "vocab_size": 128_256, "num_key_value_heads": 8}
 MODELS: dict[str, dict[str, Any]] = {  # presets with the vocabulary that they are known for, and public shapes
@@ -112,13 +113,18 @@ def gathered_bytes(module: nn.Module) -> int:
     return 2 * HALF * max(layers) + FLOAT * rest
 
 
-def stacked_bytes(module: nn.Module, ranks: int) -> int:
-    """What Muon holds for a moment: all matrices of one shape, or with several ranks at most MATRICES_A_RANK a rank,
-    three times (as they arrive, in one stack, and their updates)."""
+def muon_bytes(module: nn.Module, ranks: int, shards: int) -> int:
+    """What Muon holds for a moment: ORTHOGONALISED times the matrices of one shape that a rank orthogonalises at once,
+    all of them where it is alone, and its rows of the updates of those that all ranks have at once."""
     matrices, *_ = parameter_groups(module)
-    counts = Counter(tuple(one.shape) for one in matrices)
-    most = MATRICES_A_RANK * ranks if ranks > 1 else max(counts.values())
-    return max(3 * FLOAT * min(count, most) * a * b for (a, b), count in counts.items())
+    moments = []
+    for (rows, columns), count in Counter(tuple(one.shape) for one in matrices).items():
+        size, held = FLOAT * rows * columns, 0
+        if ranks > 1:
+            count = min(count, ranks * max(1, AT_ONCE // (rows * columns)))
+            count, held = -(-count // ranks), -(-count // shards)
+        moments.append(size * (ORTHOGONALISED * count + held))
+    return max(moments)
 
 
 def activation_bytes(config: Any, tokens: int, *, checkpointing: bool) -> int:
@@ -148,7 +154,7 @@ def table() -> None:
             adamw, muon = (held(module, optimizer, shards).total / GB for optimizer in ("adamw", "muon"))
             work = gathered_bytes(module) / GB if shards > 1 else 0.0
             whole = FLOAT * count / GB if shards > 1 else 0.0
-            moment = stacked_bytes(module, ranks) / GB
+            moment = muon_bytes(module, ranks, shards) / GB
             figures = " | ".join(f"{value:.1f}" if value else "" for value in (adamw, muon, work, whole, moment))
             how = {1: "1", ranks: "all"}.get(shards, str(shards))
             print(f"| {name} | {count / 1e6:,.0f}M | {ranks} | {how if ranks > 1 else ''} | {figures} |")

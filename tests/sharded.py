@@ -21,7 +21,9 @@ from textssl.sharding import (
     gathered,
     local,
     overwrite,
+    own_rows,
     shard_module,
+    share_out,
     whole,
 )
 from textssl.training.checkpoint import restore_checkpoint, save_checkpoint
@@ -96,6 +98,24 @@ def check_agreement() -> None:
     assert most_over_ranks([rank(), 5, -rank()]) == [world_size() - 1, 5, 0]
 
 
+def check_sharing(parameter: DTensor) -> None:
+    """Work that needs whole matrices, fewer and more of them than ranks: results are those of one process, and no rank
+    is given more than its share. parameter: of more rows than ranks, or of fewer."""
+    for count in (1, world_size(), 2 * world_size() + 1):
+        generator, given = torch.Generator().manual_seed(count), []
+        matrices = torch.randn(count, *parameter.shape, generator=generator, dtype=parameter.dtype)
+
+        def work(whole: Tensor, given=given) -> Tensor:
+            given.append(len(whole))
+            return whole / whole.norm(dim=(1, 2), keepdim=True)
+
+        rows = own_rows(parameter)
+        found = share_out(count, lambda number, matrices=matrices, rows=rows: matrices[number, rows], parameter, work)
+        for result, expected in zip(found, work(matrices), strict=True):
+            assert torch.equal(result, expected[rows]), count
+        assert sum(given[:-1]) <= -(-count // world_size())
+
+
 def check(folder: Path, shards: int) -> None:
     torch.manual_seed(0)
     reference = Small().double()
@@ -106,6 +126,9 @@ def check(folder: Path, shards: int) -> None:
     shard_module(*(module, module.layers, ["scaled"]), device=accelerator.device, shards=shards, timeout_seconds=60)
     assert isinstance(module.last.weight, DTensor) and not isinstance(module.scale, DTensor)
     assert len(local(module.last.weight)) <= -(-2 // shards)
+    for parameter in (module.layers[0].weight, module.last.weight):
+        assert isinstance(parameter, DTensor)
+        check_sharing(parameter)
     optimizers, plain = build_optimizer(module, OPTIONS), build_optimizer(reference, OPTIONS)
     samples = torch.randn(STEPS, SAMPLES, 5, dtype=torch.float64)
     for step in range(STEPS):

@@ -243,18 +243,3 @@ def gather_rows(tensor: Tensor) -> Tensor:
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded.contiguous())
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-
-
-def share_out(rows: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
-    """`work` applied to rows, each on one rank; all get all results, of the rows' shape and type, in their order."""
-    world = world_size()
-    if world == 1:
-        return work(rows)
-    share = -(-len(rows) // world)
-    own = rows[rank() * share : (rank() + 1) * share]
-    results = rows.new_zeros(share, *rows.shape[1:])
-    if len(own):
-        results[: len(own)] = work(own)
-    received = [torch.empty_like(results) for _ in range(world)]
-    dist.all_gather(received, results)
-    return torch.cat(received)[: len(rows)]

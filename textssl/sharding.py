@@ -9,7 +9,8 @@ temperature) have no rows: they are whole on every rank, and `finish_gradients` 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Literal
@@ -223,20 +224,48 @@ def sharded_like(parameter: Tensor, own: Tensor) -> Tensor:
     )
 
 
-def whole_stack(parts: Sequence[Tensor], parameters: Sequence[Tensor]) -> Tensor:
-    """Matrices of one shape, (count, rows, columns), from the rows of each that the ranks hold, in one message."""
-    stacked = torch.stack(list(parts))
-    first = parameters[0]
-    group = shard_group(first) if isinstance(first, DTensor) else None
-    if group is None:
-        return stacked
-    count, rows, columns = len(parts), *first.shape
-    most = -(-rows // group.size())  # rows of a rank; the last ones may hold fewer, or none
-    padded = stacked.new_zeros(count, most, columns)
-    padded[:, : stacked.shape[1]] = stacked
-    received = [torch.empty_like(padded) for _ in range(group.size())]
-    dist.all_gather(received, padded, group=group)
-    return torch.cat(received, dim=1)[:, :rows]
+def share_out(
+    count: int, rows_of: Callable[[int], Tensor], parameter: DTensor, work: Callable[[Tensor], Tensor]
+) -> Sequence[Tensor]:
+    """`work` on so many matrices of the parameter's shape, each on one rank, which alone has all of it; every rank must
+    call it, and gets of each result the rows that it holds of the parameter.
+
+    rows_of: these rows of a matrix, by its number, in the parameter's type; asked for those alone that ranks of this
+    group work on. work: from (matrices, rows, columns) to the same shape and type.
+    """
+    mesh, group, (held, columns) = parameter.device_mesh, shard_group(parameter), local(parameter).shape
+    ranks, shards = mesh.size(), mesh.size(mesh.ndim - 1)
+    share, first = -(-count // ranks), rank() // shards * shards  # the first rank of this group
+    bounds = [min(share * one, count) for one in range(first, first + shards + 1)]
+    numbers = [end - begin for begin, end in itertools.pairwise(bounds)]  # of matrices, by rank of the group
+    most, own = -(-len(parameter) // shards), numbers[rank() - first]
+    rows = [max(0, min(most, len(parameter) - part * most)) for part in range(shards)]  # held by rank of the group
+    parts = [rows_of(number) for number in range(bounds[0], bounds[-1])]
+    matrices = torch.stack(parts) if parts else local(parameter).new_empty(0, held, columns)
+    if group is not None:
+        pieces = exchange(matrices.split(numbers), [own * size * columns for size in rows], group)
+        matrices = torch.cat([piece.view(own, -1, columns) for piece in pieces if len(piece)] or [matrices[:0]], dim=1)
+        del parts, pieces  # before the work, which takes most room
+    results = work(matrices) if own else matrices
+    if group is not None:
+        sent = results.split(rows, dim=1) if own else [matrices[:0]] * shards
+        pieces = exchange(sent, [number * held * columns for number in numbers], group)
+        results = torch.cat(pieces).view(-1, held, columns) if held else results
+    if shards == ranks or not held:
+        return results.unbind() if held else [results.new_empty(0, columns)] * count
+    padded = results.new_zeros(share * shards, held, columns)
+    padded[: len(results)] = results
+    received = padded.new_empty(ranks // shards * len(padded), held, columns)
+    dist.all_gather_single(received, padded, group=mesh.get_group("replicate"))
+    return received[:count].unbind()
+
+
+def exchange(sent: Sequence[Tensor], sizes: list[int], group: dist.ProcessGroup) -> list[Tensor]:
+    """What the ranks of a group have for this one, flat. sent: for each of them. sizes: numbers that each has."""
+    message = torch.cat([one.flatten() for one in sent])
+    received = message.new_empty(sum(sizes))
+    dist.all_to_all_single(received, message, sizes, [one.numel() for one in sent], group=group)
+    return list(received.split(sizes))
 
 
 @contextmanager

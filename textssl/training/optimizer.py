@@ -12,15 +12,16 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from textssl.distributed import share_out, world_size
 from textssl.errors import UserError
 from textssl.models.layers import layer_depths
 from textssl.sections import OptimizerConfig
-from textssl.sharding import local, own_rows, whole_stack
+from textssl.sharding import local, share_out
 from textssl.system.hardware import native_bfloat16
 from textssl.training.step import host_waits
 
-MATRICES_A_RANK = 4  # that are gathered and orthogonalised at once where they are sharded: all may not fit
+AT_ONCE = (
+    2**24
+)  # numbers of the matrices that a rank orthogonalises at once, for which it holds some eight times as many
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
 
 
@@ -145,14 +146,14 @@ class Muon(Optimizer):
                 if parameter.grad is not None:
                     by_shape[(*parameter.shape, parameter.dtype)].append(parameter)
             for same in by_shape.values():
-                most = MATRICES_A_RANK * world_size() if isinstance(same[0], DTensor) else len(same)
+                most = most_at_once(same[0]) if isinstance(same[0], DTensor) else len(same)
                 for first in range(0, len(same), most):
                     self._update(same[first : first + most], group, finite)
 
     def _update(self, parameters: list[nn.Parameter], group: dict, finite: Tensor | None = None) -> None:
         """finite: where this truth value on the device is false, nothing changes; None: it is true.
 
-        Each rank orthogonalises some of the matrices, and all get all; momenta and weights stay where they lie.
+        Each rank orthogonalises some of the matrices, and has no others whole; momenta and weights stay where they lie.
         """
         for parameter in parameters:
             if "momentum" not in self.state[parameter]:
@@ -162,21 +163,31 @@ class Muon(Optimizer):
         if finite is not None:
             gradients = list(torch.where(finite, torch.stack(gradients), torch.stack(momenta)).unbind())
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])  # type: ignore[attr-defined]
-        directions = torch._foreach_lerp(gradients, momenta, group["momentum"])  # type: ignore[attr-defined] (Nesterov)
-        matrices = whole_stack(directions, parameters)
-        if isinstance(parameters[0], DTensor):
-            updates = share_out(matrices, lambda own: orthogonalize(own, group["steps"]).to(own.dtype))
+
+        def direction(number: int) -> Tensor:
+            return gradients[number].lerp(momenta[number], group["momentum"])  # Nesterov
+
+        def work(matrices: Tensor) -> Tensor:
+            updates = orthogonalize(matrices, group["steps"]).to(matrices.dtype)
+            return updates if finite is None else torch.where(finite, updates, 0.0)
+
+        first, count = parameters[0], len(parameters)
+        if isinstance(first, DTensor):
+            updates = share_out(count, direction, first, work)
         else:  # of a module that this rank alone may have
-            updates = orthogonalize(matrices, group["steps"])
-        updates = updates[:, own_rows(parameters[0])].to(parameters[0].dtype)
+            updates = work(torch.stack([direction(number) for number in range(count)])).unbind()
         decayed = 1 - group["lr"] * group["weight_decay"]
         if finite is not None:
-            updates = torch.where(finite, updates, 0.0)
-            decayed = torch.where(finite, updates.new_full((), decayed), 1.0)
+            decayed = torch.where(finite, updates[0].new_full((), decayed), 1.0)
         weights = [local(parameter) for parameter in parameters]
         torch._foreach_mul_(weights, decayed)  # type: ignore[attr-defined]
-        scale = 0.2 * math.sqrt(max(parameters[0].shape))
-        torch._foreach_add_(weights, list(updates.unbind()), alpha=-group["lr"] * scale)  # type: ignore[attr-defined]
+        scale = 0.2 * math.sqrt(max(first.shape))
+        torch._foreach_add_(weights, list(updates), alpha=-group["lr"] * scale)  # type: ignore[attr-defined]
+
+
+def most_at_once(parameter: DTensor) -> int:
+    """How many matrices of this shape are updated together, by all ranks that share them out."""
+    return parameter.device_mesh.size() * max(1, AT_ONCE // parameter.numel())
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:

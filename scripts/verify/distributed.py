@@ -1,8 +1,8 @@
-"""Processes: every objective on 1 to 4 processes, replicated, sharded and hybrid, against one process (40 minutes).
+"""Processes: every objective on 1 to 4 processes, replicated, sharded and hybrid, against one process (30 minutes).
 
 For each it prints the largest difference of the gradients of the first step and of weights and buffers after three
 steps (float64, at most 1e-9), of the losses of 20 float32 steps with in-loop evaluation and refresh (at most 1e-5), and
-of the exported weights (at most 1e-4); the other files of the exported folders must be equal. Numbers that float32 has
+of the exported weights (at most 1e-3); the other files of the exported folders must be equal. Numbers that float32 has
 to a few per cent alone move the losses less with AdamW's eps at 1e-2 (STEADY of tests/training/worlds.py), with which
 all steps are made.
 """

@@ -19,9 +19,7 @@ from textssl.sharding import local, share_out
 from textssl.system.hardware import native_bfloat16
 from textssl.training.step import host_waits
 
-AT_ONCE = (
-    2**24
-)  # numbers of the matrices that a rank orthogonalises at once, for which it holds some eight times as many
+AT_ONCE = 2**24  # numbers of the matrices that a rank orthogonalises at once; it holds some eight times as many then
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
 
 

@@ -54,6 +54,11 @@ class Compute(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class EngineName(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
 ConfigFile = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file, or a name of `textssl configs list`, such as crops.")
 ]
@@ -75,6 +80,14 @@ Threads = Annotated[
     int | None,
     typer.Option(
         min=1, metavar="N", help="Compute threads; default: OMP_NUM_THREADS, else as many as others leave free."
+    ),
+]
+Engine = Annotated[EngineName, typer.Option(help="Who works: processes of this machine, or a Ray cluster.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Of a Ray cluster: auto, host:port or ray://host:port; default: one on this machine for the time being.",
     ),
 ]
 Model = Annotated[

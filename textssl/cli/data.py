@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from textssl.cli.arguments import (
+    Address,
     Algorithm,
     DocumentUnit,
+    Engine,
+    EngineName,
     Input,
     Model,
     Normalization,
@@ -115,10 +118,13 @@ def prepare(
     drop_matching: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Drop documents in which this matches anywhere.")
     ] = None,
+    engine: Engine = EngineName.local,
+    address: Address = None,
 ) -> None:
     """Turn text into token shards, with exact duplicates dropped and a held-out split set aside.
 
-    What is dropped is counted by reason and shown with examples, also in corpus.json.
+    What is dropped is counted by reason and shown with examples, also in corpus.json. With `--engine ray` an
+    interrupted run goes on when it is started again.
 
     Example: `textssl prepare --input notes/*.txt --tokenizer tokenizer --out corpus --near-duplicates 0.8`
     """

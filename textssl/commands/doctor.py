@@ -32,6 +32,7 @@ EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "eval": (("mteb", "lm-eval"), "standard benchmarks"),
     "fast": (("gigatoken", "nanotoken"), "engines that tokenize many times faster"),
     "track": (("tensorboard",), "live curves (train.tensorboard)"),
+    "ray": (("ray",), "corpora and vectors by many machines (--engine ray)"),
     "notebooks": (("matplotlib", "nbformat", "nbclient", "ipykernel"), "notebooks and their pictures"),
     "dev": (
         ("pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard"),

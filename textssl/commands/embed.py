@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from rich.console import Console
 from textssl import __version__
 from textssl.data.corpus.engine_choice import first_documents
 from textssl.data.text.documents import Document, DropReport, expand_inputs, read_documents
-from textssl.data.text.inputs import HUB
+from textssl.data.text.inputs import HUB, fingerprint
 from textssl.errors import UserError, printable
 from textssl.explanations import shortened
 from textssl.inference.compute import COMPUTES, SAMPLE_CHARACTERS, Compute, fast_format, proved_format
@@ -100,7 +99,7 @@ def embed(
         inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
     )
     choices: dict[str, Any] = {"max_tokens": max_tokens, "normalize": normalize, "prompt": prompt}
-    settings = {"model": model_hash(folder), "input": fingerprint(inputs), "precision": precision}
+    settings = {"model": model_hash(folder), "input": fingerprint(expand_inputs(inputs)), "precision": precision}
     settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
     settings |= {"one_document_per": one_document_per, "device": default_device().type}
     settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
@@ -185,16 +184,6 @@ def check_options(
             raise UserError(f"{name} is {value}, it must be at least 1")
     if workers > MOST_WORKERS:
         raise UserError(f"--workers is {shortened(str(workers))}, it must be from 1 to {MOST_WORKERS:,}")
-
-
-def fingerprint(inputs: Sequence[str]) -> str:
-    """A hash that changes with the paths, sizes and modification times of files; a hub data set counts by its name."""
-    digest = hashlib.sha256()
-    for source in expand_inputs(inputs):
-        stat = None if source.startswith(HUB) else Path(source).stat()
-        line = f"{source}\0{stat and (stat.st_size, stat.st_mtime_ns)}\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:16]
 
 
 def windows(documents: Iterator[Document], sources: deque[list[str]]) -> Iterator[list[str]]:

@@ -16,15 +16,16 @@ from textssl.data.corpus.cleaning.near_duplicates import MOST_SHARING
 from textssl.data.corpus.corpus import OWN_FILES, Corpus
 from textssl.data.corpus.engine_choice import choose_engine
 from textssl.data.corpus.manifest import MANIFEST
-from textssl.data.corpus.prepare import DUPLICATE, Counts, Prepared, write_corpus
+from textssl.data.corpus.prepare import DUPLICATE, Counts, Prepared, check_not_empty, write_corpus
 from textssl.data.samples.cache import without_sample
-from textssl.data.text.documents import DropReport, read_documents
+from textssl.data.text.documents import DropReport, expand_inputs, read_documents
 from textssl.data.text.languages import AUTO, UNKNOWN, check_language
 from textssl.errors import UserError, printable
 from textssl.explanations import shortened
 from textssl.sections import MOST_WORKERS
 from textssl.system.files import check_folder, written_folder
 from textssl.system.progress import Work, working
+from textssl.system.ray_workers import check_engine
 from textssl.system.terminal import Terminal
 from textssl.system.threads import free_threads
 from textssl.tokenizer import load_backend, tokenizer_hash
@@ -50,16 +51,21 @@ def prepare(
     drop_repetitive: bool = False,
     keep_matching: str | None = None,
     drop_matching: str | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> Corpus:
     """Tokenize documents into the folder `out`, print what became of them, and return the train split.
 
     workers: encoder processes, by default one a free core; the bytes written do not depend on it. held_out: share of
     the documents, by hash of their text. language: by whose rules sentences are cut, a code such as `de`, or `auto`:
     the language of each document is guessed. overwrite: replace a finished corpus in `out`. The other options say what
-    is kept out of the corpus, as in Cleaning; keep_languages may be one string with commas. Raises UserError for what
-    is wrong with the input or options; an interrupted run leaves `out` as it was.
+    is kept out of the corpus, as in Cleaning; keep_languages may be one string with commas. engine: `ray` has the nodes
+    of a Ray cluster do the work, to the same bytes (docs/large-corpora.md); address: of the cluster, by default one on
+    this machine for the time being. Raises UserError for what is wrong with the input or options; an interrupted run
+    leaves `out` as it was, and with `ray` the same call goes on where it ended.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
+    check_engine(engine, address, workers)
     workers = workers if workers is not None else free_threads().count
     check_language(language)
     cleaning = Cleaning(
@@ -77,40 +83,40 @@ def prepare(
     options |= cleaning.given()
     report, console = DropReport(), Terminal()
     documents = read_documents(
-        inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
+        inputs,
+        text_column=text_column,
+        one_document_per=one_document_per,
+        strict=strict and engine == "local",
+        report=report if engine == "local" else DropReport(),  # with Ray it is the beginning that is read here
     )
     backend = load_backend(without_sample(tokenizer))
-    documents, engine = choose_engine(documents, backend)
+    documents, encodes = choose_engine(documents, backend)
     log = Terminal(stderr=True)
-    if engine.note:
-        log.print(f"{engine.note}, so the library is used")
-    log.print(f"preparing with {workers} process{'es' * (workers > 1)}, encoding with {engine.name}")
-    with written_folder(out) as side, working("preparing", unit="documents") as work:
-        prepared = write_corpus(
-            documents,
-            side,
-            backend,
-            tokenizer_hash=tokenizer_hash(backend),
-            report=report,
-            workers=workers,
-            held_out=held_out,
-            language=language,
-            fast=engine.fast,
-            cleaning=cleaning,
-            block_tokens=block_tokens,
-            shard_tokens=shard_tokens,
-            provenance={
-                "inputs": [printable(path) for path in inputs],
-                "tokenizer": printable(tokenizer),
-                "options": options,
-                "engine": engine.name,
-                "textssl": __version__,
-            },
-            on_progress=Shown(work),
+    if encodes.note:
+        log.print(f"{encodes.note}, so the library is used")
+    provenance = {
+        "inputs": [printable(path) for path in inputs],
+        "tokenizer": printable(tokenizer),
+        "options": options,
+        "engine": encodes.name,
+        "textssl": __version__,
+    }
+    common: dict[str, Any] = {"tokenizer_hash": tokenizer_hash(backend), "report": report, "held_out": held_out}
+    common |= {"language": language, "fast": encodes.fast, "cleaning": cleaning, "provenance": provenance}
+    common |= {"block_tokens": block_tokens, "shard_tokens": shard_tokens}
+    if engine == "ray":
+        from textssl.data.corpus.stages.on_ray import prepare_on_ray
+
+        reading = {"text_column": text_column, "one_document_per": one_document_per, "strict": strict}
+        sources = expand_inputs(inputs, report)
+        prepared = prepare_on_ray(
+            documents, sources, Path(out), backend, address=address, num_cpus=workers, **reading, **common
         )
-        if prepared.train.documents == 0:
-            dropped = f" ({report.summary()})" if report.total else ""
-            raise UserError(f"no document is left to train on in {', '.join(inputs)}{dropped}")
+    else:
+        log.print(f"preparing with {workers} process{'es' * (workers > 1)}, encoding with {encodes.name}")
+        with written_folder(out) as side, working("preparing", unit="documents") as work:
+            prepared = write_corpus(documents, side, backend, workers=workers, on_progress=Shown(work), **common)
+            check_not_empty(prepared, inputs, report)
     print_summary(console, Path(out), prepared, report, held_out)
     return Corpus.open(out)
 

@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from textssl.errors import UserError
 
@@ -89,6 +89,27 @@ class Helper:
         self.process.stdout.close()
 
 
+class Workers(Protocol):
+    """Who answers requests: subprocesses of this machine (Pool), or the nodes of a Ray cluster (RayWorkers).
+
+    prepared: the answers of those that there are to the first request. size: how many requests are answered at once;
+    that of a cluster changes.
+    """
+
+    prepared: list[Any]
+
+    @property
+    def size(self) -> int: ...
+
+    def submit(self, request: Any) -> Future[Any]:
+        """The answer to a request. Raises UserError if it did there, RuntimeError for any other failure."""
+        ...
+
+    def everywhere(self, request: Any) -> list[Future[Any]]:
+        """The answers of all machines, one each."""
+        ...
+
+
 class Pool:
     """Helpers that share requests. `prepared`: their answers to the first one; raises what `Helper.answer` raises."""
 
@@ -103,6 +124,14 @@ class Pool:
             raise
         for helper in helpers:
             self.idle.put(helper)
+
+    @property
+    def size(self) -> int:
+        return len(self.helpers)
+
+    def everywhere(self, request: Any) -> list[Future[Any]]:
+        """The answer of this machine."""
+        return [self.submit(request)]
 
     def submit(self, request: Any) -> Future[Any]:
         """The answer to a request, from the first helper that is idle."""

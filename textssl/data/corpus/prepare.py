@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from textssl.data.corpus.cleaning.filters import NEAR_DUPLICATE, Cleaning, shown
-from textssl.data.corpus.cleaning.near_duplicates import NearDuplicates
+from textssl.data.corpus.cleaning.near_duplicates import Match, NearDuplicates
 from textssl.data.corpus.cleaning.shingles import Shingled
 from textssl.data.corpus.corpus import HELD_OUT
 from textssl.data.corpus.dedup import SeenDigests, digest, unit_intervals
@@ -23,6 +24,7 @@ from textssl.data.corpus.writer import CorpusWriter
 from textssl.data.text.documents import Document, DropReport
 from textssl.data.text.drops import NO_TOKENS
 from textssl.data.text.languages import AUTO, main_language
+from textssl.errors import UserError
 
 PIECE_CHARACTERS = 2**18  # documents go to a worker in pieces of about this size
 PIECE_DOCUMENTS = 4096
@@ -128,12 +130,14 @@ def write_corpus(
         seen = stack.enter_context(SeenDigests(out))
         documents, most = with_main_language(documents) if language == AUTO else (documents, language)
         pool = stack.enter_context(EncoderPool(tokenizer, workers, language, most, fast=fast, cleaning=cleaning))
-        near = None
+        near = dropping = None
         if cleaning.near_duplicates is not None:
             near = stack.enter_context(NearDuplicates(out, cleaning.near_duplicates))
+            dropping = partial(drop_near_duplicates, near, report)
         train = CorpusWriter(out, split="train", **options)
         aside = CorpusWriter(out / HELD_OUT, split=HELD_OUT, **options)
-        encoded = ready_documents(pool, pieces(documents, seen, report), near, report, on_progress)
+        worked = pool.map(pieces(documents, seen, report), lambda piece: piece.texts)
+        encoded = ready_documents(worked, dropping, report, on_progress)
         opening, threshold = read_opening(encoded, held_out)
         result.held_out_raised = threshold > held_out
         for ready in chain_freeing(opening, encoded):
@@ -150,6 +154,13 @@ def write_corpus(
     return result
 
 
+def check_not_empty(prepared: Prepared, inputs: Sequence[str], report: DropReport) -> None:
+    """UserError where there is nothing to train on."""
+    if prepared.train.documents == 0:
+        dropped = f" ({report.summary()})" if report.total else ""
+        raise UserError(f"no document is left to train on in {', '.join(inputs)}{dropped}")
+
+
 def with_main_language(documents: Iterable[Document]) -> tuple[Iterable[Document], str]:
     """The whole stream, and the language of most of its first documents."""
     stream, first = iter(documents), []
@@ -160,7 +171,13 @@ def with_main_language(documents: Iterable[Document]) -> tuple[Iterable[Document
     return chain(first, stream), main_language(document.text for document in first)
 
 
-def pieces(documents: Iterable[Document], seen: SeenDigests, report: DropReport) -> Iterator[Piece]:
+class Seen(Protocol):
+    """Which digests are new."""
+
+    def add(self, digests: Sequence[bytes]) -> list[bool]: ...
+
+
+def pieces(documents: Iterable[Document], seen: Seen, report: DropReport) -> Iterator[Piece]:
     """Documents in pieces of about PIECE_CHARACTERS, duplicates left out."""
     batch: list[Document] = []
     size = 0
@@ -174,7 +191,7 @@ def pieces(documents: Iterable[Document], seen: SeenDigests, report: DropReport)
         yield unique(batch, seen, report)
 
 
-def unique(documents: list[Document], seen: SeenDigests, report: DropReport) -> Piece:
+def unique(documents: list[Document], seen: Seen, report: DropReport) -> Piece:
     encoded = [document.text.encode() for document in documents]
     digests = [digest(text) for text in encoded]
     fresh = seen.add(digests)
@@ -189,14 +206,17 @@ def unique(documents: list[Document], seen: SeenDigests, report: DropReport) -> 
 
 
 def ready_documents(
-    pool: EncoderPool,
-    pieces: Iterable[Piece],
-    near: NearDuplicates | None,
+    pieces: Iterable[tuple[Piece, Worked]],
+    dropping: Callable[[Piece, Shingled, np.ndarray], list[int]] | None,
     report: DropReport,
     on_progress: Callable[[Counts], None],
 ) -> Iterator[Ready]:
-    """Encoded documents in the order of the stream; those that are dropped are counted in `report`."""
-    for piece, worked in pool.map(pieces, lambda piece: piece.texts):
+    """Encoded documents in the order of the stream; those that are dropped are counted in `report`.
+
+    dropping: gets the documents of a piece that broke no rule, what near-duplicates are found by, and (documents,) bool
+    which of them are wanted; returns indices of those to drop.
+    """
+    for piece, worked in pieces:
         encoded = worked.encoded
         kept = without_faults(piece, worked, report)
         sizes = np.array(kept.sizes, dtype=np.int64)
@@ -205,8 +225,8 @@ def ready_documents(
         wanted = encoded.lengths > 0
         for place in np.flatnonzero(~wanted).tolist():
             report.add(NO_TOKENS, kept.sources[place])
-        if near is not None and worked.shingled is not None:
-            wanted[drop_near_duplicates(kept, worked.shingled, wanted, near, report)] = False
+        if dropping is not None and worked.shingled is not None:
+            wanted[dropping(kept, worked.shingled, wanted)] = False
         yield documents if wanted.all() else documents.chosen(wanted)
         on_progress(Counts(len(piece.texts), len(encoded.ids), sum(piece.sizes)))
 
@@ -224,7 +244,7 @@ def without_faults(piece: Piece, worked: Worked, report: DropReport) -> Piece:
 
 
 def drop_near_duplicates(
-    piece: Piece, shingled: Shingled, wanted: np.ndarray, near: NearDuplicates, report: DropReport
+    near: NearDuplicates, report: DropReport, piece: Piece, shingled: Shingled, wanted: np.ndarray
 ) -> list[int]:
     """Indices of the near-duplicates among the documents that are True in wanted (documents,)."""
     indices = np.flatnonzero(wanted).tolist()
@@ -232,10 +252,14 @@ def drop_near_duplicates(
     dropped = []
     for index, match in zip(indices, matches, strict=True):
         if match is not None:
-            like = f"{match.similarity:.2f} like {match.source}: {shown(piece.texts[index])}"
-            report.add(NEAR_DUPLICATE, piece.sources[index], like)
+            report.add(NEAR_DUPLICATE, piece.sources[index], likeness(match, shown(piece.texts[index])))
             dropped.append(index)
     return dropped
+
+
+def likeness(match: Match, text: str) -> str:
+    """What a near-duplicate is like, for the report. text: the beginning of its own."""
+    return f"{match.similarity:.2f} like {match.source}: {text}"
 
 
 def read_opening(documents: Iterator[Ready], held_out: float) -> tuple[list[Ready], float]:
@@ -253,11 +277,15 @@ def read_opening(documents: Iterator[Ready], held_out: float) -> tuple[list[Read
         tokens += len(part.ids)
         if count >= OPENING_DOCUMENTS or tokens >= OPENING_TOKENS:
             return opening, held_out
-    wanted = min(MIN_HELD_OUT, count // MIN_HELD_OUT_SHARE)
-    places = np.sort(np.concatenate([np.zeros(0), *(part.places for part in opening)]))
+    return opening, small_threshold(np.concatenate([np.zeros(0), *(part.places for part in opening)]), held_out)
+
+
+def small_threshold(places: np.ndarray, held_out: float) -> float:
+    """The hash below which a document of a small corpus is held out. places: (documents,) of all of them."""
+    wanted = min(MIN_HELD_OUT, len(places) // MIN_HELD_OUT_SHARE)
     if np.count_nonzero(places < held_out) >= wanted:
-        return opening, held_out
-    return opening, float(places[wanted])
+        return held_out
+    return float(np.sort(places)[wanted])
 
 
 def chain_freeing(opening: list[Ready], rest: Iterator[Ready]) -> Iterator[Ready]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -60,12 +61,22 @@ class NpyStream:
         self.file.write(np.ascontiguousarray(values, dtype=self.dtype).tobytes())
         self.length += len(values)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.file.close()
+
     def close(self) -> str:
-        """Write the header (npy format 1.0, padded to 128 bytes); returns the file's sha256."""
+        """Write the header; returns the file's sha256."""
+        self.finish()
+        return sha256_of(self.path)
+
+    def finish(self) -> None:
+        """Write the header (npy format 1.0, padded to 128 bytes)."""
         descr = np.lib.format.dtype_to_descr(self.dtype)
         fields = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': ({self.length},), }}"
         header = fields.ljust(self.HEADER_BYTES - 11) + "\n"
         self.file.seek(0)
         self.file.write(np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header.encode("latin1"))
         self.file.close()
-        return sha256_of(self.path)

@@ -38,16 +38,22 @@ def read_documents(
     Raises UserError at once for an unknown unit and where `expand_inputs` does; while reading, where `table_records`
     does and, with `strict`, at the first broken record.
     """
-    if one_document_per not in UNITS:
-        raise UserError(f"--one-document-per is {one_document_per!r}, it must be one of {', '.join(UNITS)}")
+    check_unit(one_document_per)
     sources = expand_inputs(inputs, report)
     drop = report.recorder(strict)
     return (
-        document for source in sources for document in _source_documents(source, text_column, one_document_per, drop)
+        document for source in sources for document in source_documents(source, text_column, one_document_per, drop)
     )
 
 
-def _source_documents(source: str, column: str, unit: str, drop: drops.Drop) -> Iterator[Document]:
+def check_unit(one_document_per: str) -> None:
+    """UserError for an unknown unit of .txt files."""
+    if one_document_per not in UNITS:
+        raise UserError(f"--one-document-per is {one_document_per!r}, it must be one of {', '.join(UNITS)}")
+
+
+def source_documents(source: str, column: str, unit: str, drop: drops.Drop) -> Iterator[Document]:
+    """The documents of a single source of `expand_inputs`; column, unit: as in read_documents."""
     if file_format(source) == ".txt":
         for place, text in text_records(Path(source), unit, drop):
             if is_usable(text, place, drop):

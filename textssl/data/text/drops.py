@@ -28,7 +28,7 @@ EMPTY_FILE = "empty file"
 UNKNOWN_SUFFIX = "file of unknown suffix"  # this and the next: in a folder, never read
 HIDDEN = "hidden file or folder"
 
-_PLACES_KEPT = 5
+PLACES_KEPT = 5
 
 # (reason, place, detail): counts the record, or raises UserError where the caller is strict
 Drop = Callable[[str, str, str], None]
@@ -45,14 +45,14 @@ class DropReport:
         """Count one dropped record (or file), and keep its place if it is among the first of its reason."""
         self.counts[reason] += 1
         places = self.places.setdefault(reason, [])
-        if len(places) < _PLACES_KEPT:
+        if len(places) < PLACES_KEPT:
             places.append(printable(f"{place} ({detail})" if detail else place))
 
     def merge(self, other: "DropReport") -> None:
         """Add the counts of another report, made by another worker from later input."""
         self.counts.update(other.counts)
         for reason, places in other.places.items():
-            self.places[reason] = (self.places.get(reason, []) + places)[:_PLACES_KEPT]
+            self.places[reason] = (self.places.get(reason, []) + places)[:PLACES_KEPT]
 
     def recorder(self, strict: bool) -> Drop:
         """A function that counts each drop here; with `strict` it raises UserError with the place instead."""

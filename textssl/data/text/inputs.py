@@ -1,6 +1,7 @@
 """What the user names as input (files, folders, globs, samples, hub data sets) as a list of single sources."""
 
 import glob
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,16 @@ def hub_reference(source: str) -> tuple[str, str | None, str]:
     if not found:
         raise UserError(f"{source} is not a hub data set: write hf://owner/name, hf://owner/name:config@split")
     return found["name"], found["config"], found["split"] or "train"
+
+
+def fingerprint(sources: Sequence[str]) -> str:
+    """A hash that changes with the paths, sizes and modification times of files; a hub data set counts by its name."""
+    digest = hashlib.sha256()
+    for source in sources:
+        stat = None if source.startswith(HUB) else Path(source).stat()
+        line = f"{source}\0{stat and (stat.st_size, stat.st_mtime_ns)}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def _expand(item: str, report: drops.DropReport) -> list[str]:

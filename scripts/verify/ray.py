@@ -1,0 +1,132 @@
+"""Ray: two raylets, also with one or the driver killed in the middle, give the bytes of one machine (5 minutes)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.tiny import texts, tiny_tokenizer  # noqa: E402
+from textssl import tokenizer  # noqa: E402
+
+FILES = 24
+OPTIONS = ("--near-duplicates", "0.7", "--min-characters", "100")
+
+
+def write_inputs(folder: Path, documents: int) -> list[str]:
+    """Passages of English, some of them equal and many alike, in files."""
+    rng, base = np.random.default_rng(0), [text.split() for text in texts()]
+    paths = []
+    for place in range(FILES):
+        path = folder / f"in{place:02d}.jsonl"
+        with path.open("w") as file:
+            for number in range(documents):
+                words = base[rng.integers(len(base))]
+                start = rng.integers(max(1, len(words) - 80))
+                own = rng.choice(words, 40).tolist() if number % 3 else []
+                file.write(json.dumps({"text": " ".join([*words[start : start + 80], *own])}) + "\n")
+        paths.append(str(path))
+    return paths
+
+
+def command(folder: Path, out: str, inputs: list[str], *options: str) -> list[str]:
+    given = ("--input", *inputs, "--tokenizer", str(folder / "tokenizer"), "--out", str(folder / out))
+    return [sys.executable, "-P", "-m", "textssl", "prepare", *given, *OPTIONS, *options]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def finished(folder: Path, out: str, stage: str) -> int:
+    """Tasks of a stage that are done."""
+    return len(list((folder / f".{out}.stages" / stage).glob("[0-9]*/result.json")))
+
+
+def wait_for(folder: Path, out: str, stage: str, tasks: int, process: subprocess.Popen[Any]) -> int:
+    while (done := finished(folder, out, stage)) < tasks and process.poll() is None:
+        time.sleep(0.02)
+    return done
+
+
+def start_cluster() -> tuple[Any, Any]:
+    """Two raylets with one CPU each; the second one."""
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    return cluster, cluster.add_node(num_cpus=1)
+
+
+def main(documents: int, stages: list[str]) -> int:
+    if find_spec("ray") is None:
+        print('Ray is not installed: pip install -c constraints.txt -e ".[ray]"')
+        return 2
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    failed = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tokenizer.save(tiny_tokenizer(), folder / "tokenizer")
+        inputs = write_inputs(folder, documents)
+        size = sum(Path(path).stat().st_size for path in inputs) / 1e6
+        started = time.monotonic()
+        subprocess.run(command(folder, "whole", inputs, "--workers", "2"), check=True, capture_output=True)
+        print(f"one machine: {size:.1f} MB in {time.monotonic() - started:.0f} s", flush=True)
+        expected = files_of(folder / "whole")
+        cluster, second = start_cluster()
+
+        def check(out: str, process: subprocess.Popen[Any], what: str) -> None:
+            nonlocal failed
+            printed = process.communicate()[0].decode()
+            same = process.returncode == 0 and files_of(folder / out) == expected
+            left = [path.name for path in folder.glob(f".{out}*")]
+            print(f"{what}: same bytes {same}{f', left behind {left}' if left else ''}", flush=True)
+            if not same or left:
+                failed += 1
+                print(printed[-3000:], flush=True)
+            shutil.rmtree(folder / out, ignore_errors=True)
+
+        def start(out: str) -> subprocess.Popen[Any]:
+            options = ("--engine", "ray", "--address", cluster.address)
+            return subprocess.Popen(
+                command(folder, out, inputs, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+
+        try:
+            started = time.monotonic()
+            check("two", start("two"), "two raylets")
+            print(f"  in {time.monotonic() - started:.0f} s", flush=True)
+            for stage in stages:
+                process = start("killed")
+                done = wait_for(folder, "killed", stage, 3, process)
+                cluster.remove_node(second, allow_graceful=False)
+                check("killed", process, f"a raylet killed after {done} tasks of `{stage}`")
+                second = cluster.add_node(num_cpus=1)
+            process = start("resumed")
+            done = wait_for(folder, "resumed", "encode", 6, process)
+            process.kill()
+            process.communicate()
+            check("resumed", start("resumed"), f"a driver killed after {done} tasks of `encode`, and run again")
+        finally:
+            cluster.shutdown()
+    print("the same bytes everywhere" if not failed else f"{failed} failed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, default=2000, help="of each input file")
+    parser.add_argument("--stages", nargs="+", default=["read", "encode"])
+    sys.exit(main(**vars(parser.parse_args())))

@@ -1,0 +1,108 @@
+"""What a worker does when it is asked for a task of a stage."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from textssl import __version__
+from textssl.data.corpus.stages.encoded import ENCODE, Part, encode_part
+from textssl.data.corpus.stages.exact import EXACT, READ, compare_digests, read_part
+from textssl.data.corpus.stages.job import Job, appears, run_task
+from textssl.data.corpus.stages.layout import Kept, Place, documents_between
+from textssl.data.corpus.stages.similar import GROUPS, SHARED, SIMILAR, compare_bands, join_groups, judge_groups
+from textssl.data.corpus.workers import worker
+from textssl.data.corpus.writer import ShardWriter
+from textssl.system.subprocesses import answer_requests
+from textssl.tokenizer.engines import engine_name, library_name
+
+HELLO, SHARD = "hello", "shard"
+TOKEN = "token"
+TOKENS_AT_ONCE = 2**22  # of a shard that is written
+
+
+def prepare(job: Job) -> tuple[None, Callable[[tuple[str, int, dict[str, Any]]], dict[str, Any]]]:
+    """The function that does a task: (stage, index, arguments) -> its result. Its results are files of job.folder."""
+
+    @cache
+    def work() -> Callable[[list[str]], Any]:  # loaded for the stage that encodes alone
+        return worker(job.tokenizer, job.language, job.main_language, job.fast, job.cleaning)
+
+    def fill(stage: str, folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+        if stage == ENCODE:
+            return encode_part(job, work=work(), folder=folder, **arguments)
+        return STAGES[stage](job, folder=folder, **arguments)
+
+    def answer(request: tuple[str, int, dict[str, Any]]) -> dict[str, Any]:
+        stage, index, arguments = request
+        if stage == HELLO:
+            return greet(job, **arguments)
+        return run_task(job, stage, index, partial(fill, stage, arguments=arguments))
+
+    return None, answer
+
+
+def serve() -> None:
+    """In a subprocess: receives a job, then tasks."""
+    answer_requests(prepare)
+
+
+def greet(job: Job, token: str) -> dict[str, Any]:
+    """Whether this node sees what the driver wrote into the folder, the file that it leaves there, and its versions."""
+    file = job.folder / TOKEN
+    seen = appears(file) and file.read_text() == token
+    left = f"{TOKEN}-{uuid.uuid4().hex}"
+    if seen:
+        (job.folder / left).write_text(token)
+    versions = {"textssl": __version__, "encodes": encodes(job)}
+    return {"host": socket.gethostname(), "seen": seen, "left": left, **versions}
+
+
+def encodes(job: Job) -> str:
+    """What encodes on this node, with its version."""
+    engine = engine_name(Tokenizer.from_str(job.tokenizer)) if job.fast else None
+    return engine or library_name()
+
+
+def write_shard(
+    job: Job, split: str, number: int, begin: Place, end: Place, threshold: float, judges: int, folder: Path
+) -> dict[str, Any]:
+    """Stage `shard`: the files of shard `number` of a split, which holds its documents from `begin` to before `end`."""
+    writer = ShardWriter(folder, number, np.dtype(job.dtype), job.block_tokens)
+    kept = Kept(job, judges, threshold)
+    for part, numbers in documents_between(kept, split, begin, end):
+        encoded = Part(job.place(ENCODE, part))
+        lengths = encoded.array("lengths")
+        ends = np.cumsum(lengths)
+        for chosen in runs_of(numbers, lengths):
+            first, stop = int(ends[chosen[0]] - lengths[chosen[0]]), int(ends[chosen[-1]])
+            wanted = np.zeros(chosen[-1] + 1 - chosen[0], dtype=bool)
+            wanted[chosen - chosen[0]] = True
+            tokens = np.repeat(wanted, lengths[chosen[0] : chosen[-1] + 1])
+            ids, marks = (encoded.array(name)[first:stop][tokens] for name in ("ids", "marks"))
+            writer.add(ids, marks, lengths[chosen], encoded.array("sizes")[chosen])
+    return writer.close()
+
+
+def runs_of(numbers: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Numbers of documents in runs that span about TOKENS_AT_ONCE tokens of their part. lengths: of all documents."""
+    ends = np.cumsum(lengths)
+    bounds = np.flatnonzero(np.diff(ends[numbers] // TOKENS_AT_ONCE)) + 1
+    yield from (run for run in np.split(numbers, bounds) if len(run))
+
+
+STAGES: dict[str, Callable[..., dict[str, Any]]] = {
+    READ: read_part,
+    EXACT: compare_digests,
+    SHARED: compare_bands,
+    GROUPS: join_groups,
+    SIMILAR: judge_groups,
+    SHARD: write_shard,
+}

@@ -1,0 +1,170 @@
+"""The nodes of a Ray cluster answer requests, in the place of subprocesses of this machine (extra `ray`).
+
+A request is a task of Ray: each of its processes prepares itself once from the first request, as a subprocess does, and
+a task whose process or node is lost is done again elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from textssl.errors import UserError, excerpt
+from textssl.system.interrupts import ENDING
+
+ENGINES = ("local", "ray")  # the values of --engine
+MISSING = '--engine ray needs Ray, which is not installed: pip install "textssl[ray]"'
+RETRIES = 10  # of a task whose process or node was lost
+CONNECT_SECONDS = 10
+STORE_BYTES = 2**29  # shared memory of a local cluster, for results on their way
+_answers: dict[str, tuple[Any, Callable[[Any], Any]]] = {}  # in a process of a node: what it prepared, by key
+
+
+def check_engine(engine: str, address: str | None, workers: int | None) -> None:
+    """UserError for an unknown engine, for one that is not installed, and for options that belong to the other one."""
+    if engine not in ENGINES:
+        raise UserError(f"--engine is {excerpt(engine)}, it must be one of {', '.join(ENGINES)}")
+    if address is not None and engine != "ray":
+        raise UserError("--address is of a Ray cluster: give --engine ray as well")
+    if engine == "ray" and find_spec("ray") is None:
+        raise UserError(MISSING)
+    if address is not None and workers is not None:
+        raise UserError("--workers is of this machine, --address of a cluster with CPUs of its own: leave one out")
+
+
+class RayWorkers:
+    """Workers (textssl.system.subprocesses) that are the nodes of the cluster that this process is connected to.
+
+    what, module, first, environment: as for Helper; `module` has a function `prepare`, as answer_requests takes
+    it. gpus: of each task. Raises UserError if `prepare` does there.
+    """
+
+    def __init__(
+        self, ray: Any, what: str, module: str, first: Any, environment: Mapping[str, str], gpus: float = 0
+    ) -> None:
+        self.ray, self.what, self.gpus = ray, what, gpus
+        self.key, self.first = uuid.uuid4().hex, ray.put(first)
+        self.task = ray.remote(answer)
+        self.options: dict[str, Any] = {"max_retries": RETRIES, "num_cpus": 1, "num_gpus": gpus or None}
+        self.given = (module, self.key, dict(environment))
+        self.references: set[Any] = set()  # of tasks under way
+        self.prepared = [self._submit(None, wanted="prepared").result()]
+
+    @property
+    def size(self) -> int:
+        """Tasks that the cluster runs at once now."""
+        resources = self.ray.cluster_resources()
+        return max(1, int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1)))
+
+    def submit(self, request: Any) -> Future[Any]:
+        return self._submit(request)
+
+    def everywhere(self, request: Any) -> list[Future[Any]]:
+        strategies = import_module("ray.util.scheduling_strategies")
+        nodes = [node for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        at = [strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=True) for node in nodes]
+        return [self._submit(request, strategy=one) for one in at]
+
+    def _submit(self, request: Any, wanted: str = "answer", strategy: Any = "SPREAD") -> Future[Any]:
+        task = self.task.options(**self.options, scheduling_strategy=strategy)
+        reference = task.remote(*self.given, self.first, request, wanted)
+        self.references.add(reference)
+        result: Future[Any] = Future()
+        reference.future().add_done_callback(partial(self._settle, result, reference))
+        return result
+
+    def _settle(self, result: Future[Any], reference: Any, done: Future[Any]) -> None:
+        self.references.discard(reference)
+        with suppress(InvalidStateError):  # nobody waits any longer
+            if (error := done.exception()) is not None:
+                result.set_exception(lost(self.what, error))
+                return
+            kind, value = done.result()
+            if kind == "answer":
+                result.set_result(value)
+            elif kind == "wrong input":
+                result.set_exception(UserError(value))
+            else:
+                result.set_exception(RuntimeError(f"{self.what} failed:\n{value}"))
+
+    def close(self) -> None:
+        for reference in list(self.references):
+            with suppress(Exception):  # the cluster may be gone
+                self.ray.cancel(reference, force=True)
+
+
+def lost(what: str, error: BaseException) -> Exception:
+    """What to say of a task that did not come to its end."""
+    text = str(error)
+    if "No module named 'textssl'" in text:
+        return UserError("textssl is not installed on the nodes of the cluster: install this version on all of them")
+    return RuntimeError(f"{what} was lost, after {RETRIES} more tries: {text}")
+
+
+def answer(
+    module: str, key: str, environment: dict[str, str], first: Any, request: Any, wanted: str
+) -> tuple[str, Any]:
+    """In a process of a node: the kind of an answer, and its value."""
+    try:
+        if key not in _answers:
+            os.environ.update(environment)
+            _answers[key] = import_module(module).prepare(first)
+        prepared, function = _answers[key]
+        return "answer", prepared if wanted == "prepared" else function(request)
+    except UserError as error:
+        return "wrong input", str(error)
+    except Exception:
+        return "failed", traceback.format_exc()
+
+
+def check_address(address: str) -> None:
+    """OSError where nothing listens at host:port, for which Ray would wait a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+
+
+@contextmanager
+def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[Any]:
+    """The module `ray`, connected to a cluster; a connection that this process has already is used.
+
+    address: as Ray takes it (auto, host:port, ray://host:port); None: a cluster of num_cpus CPUs is started on this
+    machine and ends with the block. Raises UserError where Ray is not installed or no cluster answers.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as newer versions do by themselves
+    import ray  # pyright: ignore[reportMissingImports]
+
+    if ray.is_initialized():
+        yield ray
+        return
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    if not address:
+        settings |= {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        try:
+            if address:
+                check_address(address)
+            ray.init(address=address or "local", **settings)
+        except Exception as error:  # of Ray, of gRPC and of sockets
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            what = f"--address {address}: no Ray cluster answers there" if address else "Ray could not be started here"
+            raise UserError(f"{what} ({reason})") from error
+        finally:
+            for number, handler in handlers.items():  # Ray sets its own
+                with suppress(ValueError):  # not in the main thread
+                    signal.signal(number, handler)
+        yield ray
+    finally:
+        ray.shutdown()

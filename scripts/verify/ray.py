@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,6 +75,16 @@ def start_cluster() -> tuple[Any, Any]:
     return cluster, cluster.add_node(num_cpus=1)
 
 
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    """The URL of a web server for a folder."""
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
 def main(documents: int, stages: list[str]) -> int:
     if find_spec("ray") is None:
         print('Ray is not installed: pip install -c constraints.txt -e ".[ray]"')
@@ -98,10 +113,10 @@ def main(documents: int, stages: list[str]) -> int:
                 print(printed[-3000:], flush=True)
             shutil.rmtree(folder / out, ignore_errors=True)
 
-        def start(out: str) -> subprocess.Popen[Any]:
+        def start(out: str, paths: list[str] = inputs) -> subprocess.Popen[Any]:
             options = ("--engine", "ray", "--address", cluster.address)
             return subprocess.Popen(
-                command(folder, out, inputs, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                command(folder, out, paths, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
 
         try:
@@ -114,6 +129,13 @@ def main(documents: int, stages: list[str]) -> int:
                 cluster.remove_node(second, allow_graceful=False)
                 check("killed", process, f"a raylet killed after {done} tasks of `{stage}`")
                 second = cluster.add_node(num_cpus=1)
+            with web_server(folder) as url:
+                process = start("web", [f"{url}/{Path(path).name}" for path in inputs])
+                process.communicate()
+            arrays = {name: data for name, data in expected.items() if name.endswith(".npy")}
+            same = {name: data for name, data in files_of(folder / "web").items() if name.endswith(".npy")} == arrays
+            print(f"two raylets, inputs from a web server: same shards {same}", flush=True)
+            failed += not same
             process = start("resumed")
             done = wait_for(folder, "resumed", "encode", 6, process)
             process.kill()

@@ -69,8 +69,8 @@ Input = Annotated[
     list[str],
     typer.Option(
         metavar="PATH...",
-        help="Files, folders or globs (.txt .jsonl .csv .parquet, also .gz .zst .bz2 .xz), sample:NAME, "
-        "hf://owner/name[:config][@split]. Several after one --input, or --input repeated.",
+        help="Files, folders or globs (.txt .jsonl .csv .parquet, also .gz .zst .bz2 .xz), URLs (http, s3, gs), "
+        "sample:NAME, hf://owner/name[:config][@split]. Several after one --input, or --input repeated.",
     ),
 ]
 TextColumn = Annotated[str, typer.Option(help="Column or key that holds the text, where a format has columns.")]

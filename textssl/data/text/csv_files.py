@@ -12,7 +12,7 @@ from textssl.errors import UserError
 _JUDGED_RECORDS = 1000  # after so many records a file is judged by whether most have too many fields
 
 
-def csv_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
+def csv_records(path: str | Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
     """Fields separated by commas, quoted with `"`; the first record names the columns. Sets csv's limit for a field."""
     csv.field_size_limit(streams.RECORD_LIMIT)
     feed = _CsvFeed(lines(path, drop))
@@ -83,7 +83,7 @@ class _FieldCount:
     The fields of such a record are in the wrong columns, or lose their end.
     """
 
-    def __init__(self, path: Path, header: Sequence[str]) -> None:
+    def __init__(self, path: str | Path, header: Sequence[str]) -> None:
         self.path, self.names = path, len(header)
         self.records = self.surplus = 0
         self.example = ""

@@ -55,7 +55,7 @@ def check_unit(one_document_per: str) -> None:
 def source_documents(source: str, column: str, unit: str, drop: drops.Drop) -> Iterator[Document]:
     """The documents of a single source of `expand_inputs`; column, unit: as in read_documents."""
     if file_format(source) == ".txt":
-        for place, text in text_records(Path(source), unit, drop):
+        for place, text in text_records(source, unit, drop):
             if is_usable(text, place, drop):
                 yield Document(text, place)
         return

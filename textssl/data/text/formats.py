@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from textssl.data.text import drops
@@ -28,11 +27,11 @@ def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iter
     kind = file_format(source)
     try:
         if kind == ".jsonl":
-            yield from _jsonl_records(Path(source), drop)
+            yield from _jsonl_records(source, drop)
         elif kind == ".csv":
-            yield from csv_records(Path(source), columns, drop)
+            yield from csv_records(source, columns, drop)
         elif kind == ".parquet":
-            yield from parquet_records(Path(source), columns, drop)
+            yield from parquet_records(source, columns, drop)
         elif kind == HUB:
             yield from hub_records(source)
         else:
@@ -41,12 +40,12 @@ def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iter
         drop(broken.reason, f"{source}:{broken.line}", broken.detail)
 
 
-def _jsonl_records(path: Path, drop: drops.Drop) -> Iterator[Record]:
-    first, name = True, str(path)
-    for number, line in lines(path, drop):
+def _jsonl_records(source: str, drop: drops.Drop) -> Iterator[Record]:
+    first = True
+    for number, line in lines(source, drop):
         if not line or line.isspace():
             continue
-        place = f"{name}:{number}"
+        place = f"{source}:{number}"
         if first:
             _check_one_a_line(place, line)
             first = False

@@ -1,4 +1,4 @@
-"""What the user names as input (files, folders, globs, samples, hub data sets) as a list of single sources."""
+"""What the user names as input (files, folders, globs, URLs, samples, hub data sets) as a list of single sources."""
 
 import glob
 import hashlib
@@ -11,6 +11,7 @@ from typing import NoReturn
 from textssl.data.samples.cache import PREFIX, sample_path
 from textssl.data.samples.catalogue import SAMPLES
 from textssl.data.text import drops
+from textssl.data.text.remote_files import RemoteEntry, is_remote, path_of, remote_files, version_of
 from textssl.data.text.streams import COMPRESSIONS
 from textssl.errors import UserError
 from textssl.system.files import expanded
@@ -22,7 +23,7 @@ _KNOWN = f"{', '.join(FORMATS)}, all but the last also with {', '.join(COMPRESSI
 
 
 def expand_inputs(inputs: Sequence[str | Path], report: drops.DropReport | None = None) -> list[str]:
-    """Single sources in a fixed order: paths of files and `hf://` references, each of which is itself a valid input.
+    """Single sources in a fixed order: paths of files, URLs and `hf://` references, each itself a valid input.
 
     A folder stands for the files of known suffix below it, sorted by relative path; hidden, empty and other files are
     counted in `report`. A sample is fetched if it is not cached. No file is read.
@@ -35,7 +36,7 @@ def expand_inputs(inputs: Sequence[str | Path], report: drops.DropReport | None 
         inputs = [inputs]
     sources = [source for item in inputs for source in _expand(str(item), report)]
     if not sources:
-        raise UserError("there is no input: name at least one file, folder, glob, sample:NAME or hf://owner/name")
+        raise UserError("there is no input: name at least one file, folder, glob, URL, sample:NAME or hf://owner/name")
     return sources
 
 
@@ -43,7 +44,7 @@ def file_format(source: str) -> str:
     """The format of a source: one of FORMATS or HUB. Raises UserError for any other suffix."""
     if source.startswith(HUB):
         return HUB
-    path = Path(source)
+    path = Path(path_of(source))
     suffix = path.suffix.lower()
     if suffix in COMPRESSIONS:
         inner = Path(path.stem).suffix.lower()
@@ -64,13 +65,24 @@ def hub_reference(source: str) -> tuple[str, str | None, str]:
 
 
 def fingerprint(sources: Sequence[str]) -> str:
-    """A hash that changes with the paths, sizes and modification times of files; a hub data set counts by its name."""
+    """A hash that changes with the paths, sizes and modification times of files, and with what servers say of URLs.
+
+    A hub data set counts by its name.
+    """
     digest = hashlib.sha256()
     for source in sources:
-        stat = None if source.startswith(HUB) else Path(source).stat()
-        line = f"{source}\0{stat and (stat.st_size, stat.st_mtime_ns)}\n"
+        line = f"{source}\0{_version(source)}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+def _version(source: str) -> object:
+    if source.startswith(HUB):
+        return None
+    if is_remote(source):
+        return version_of(source)
+    stat = Path(source).stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _expand(item: str, report: drops.DropReport) -> list[str]:
@@ -85,6 +97,8 @@ def _expand(item: str, report: drops.DropReport) -> list[str]:
         if SAMPLES[name].kind in ("model", "analogies"):
             raise UserError(f"{item} holds no documents: it is of the kind {SAMPLES[name].kind}")
         return [str(path)]
+    if is_remote(item):
+        return _expand_remote(item, report)
     path = Path(expanded(item))
     if os.path.isdir(path):  # not Path.is_dir, which raises for a name that is too long
         return _known(list(_walk(path)), f"the folder {item}", report)
@@ -99,6 +113,37 @@ def _expand(item: str, report: drops.DropReport) -> list[str]:
         files = [file for match in found for file in (_walk(match) if match.is_dir() else [match])]
         return _known(list(dict.fromkeys(files)), f"the pattern {item}", report)
     raise UserError(f"there is no file or folder {item}")
+
+
+def _expand_remote(url: str, report: drops.DropReport) -> list[str]:
+    """The files that a URL names: one, those below a folder, or those that a pattern matches."""
+    files, single = remote_files(url)
+    if single:
+        file_format(url)
+        if files[0].size == 0:
+            raise UserError(f"{url} is empty (0 bytes)")
+        return [url]
+    sources: list[str] = []
+    for file in files:
+        reason = _unreadable(file)
+        if reason is None:
+            sources.append(file.url)
+        else:
+            report.add(reason, file.url)
+    if not sources:
+        raise UserError(f"{url} holds no file to read ({len(files)} others); textssl reads {_KNOWN}")
+    return sources
+
+
+def _unreadable(file: RemoteEntry) -> str | None:
+    """The reason for which a file in a folder is left out."""
+    if any(part.startswith(".") for part in file.path.split("/")):
+        return drops.HIDDEN
+    try:
+        file_format(file.url)
+    except UserError:
+        return drops.UNKNOWN_SUFFIX
+    return drops.EMPTY_FILE if file.size == 0 else None
 
 
 def _walk(folder: Path) -> Iterator[Path]:

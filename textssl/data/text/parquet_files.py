@@ -9,16 +9,20 @@ import pyarrow.parquet
 
 from textssl.data.text import drops
 from textssl.data.text.records import Record, check_distinct
+from textssl.data.text.streams import open_source
 
 _BATCH_ROWS = 256  # rows of a parquet file in memory at once
 _READ_BYTES = 2**20  # without it pyarrow reads a whole row group
 _UNREADABLE = object()  # stands for a value that Python cannot represent
 
 
-def parquet_records(path: Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
+def parquet_records(path: str | Path, columns: Sequence[str], drop: drops.Drop) -> Iterator[Record]:
     row = 0
     try:
-        with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
+        with (
+            open_source(path, seekable=True) as raw,
+            pyarrow.parquet.ParquetFile(raw, pre_buffer=False, buffer_size=_READ_BYTES) as file,
+        ):
             names = file.schema_arrow.names
             check_distinct(str(path), names, columns)
             present = [name for name in columns if name in names]

@@ -3,21 +3,24 @@
 import bz2
 import codecs
 import gzip
+import io
 import lzma
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import zstandard
 
 from textssl.data.text import drops
+from textssl.data.text.remote_files import is_remote, open_remote, path_of
 
 RECORD_LIMIT = 2**28  # bytes of one record; a longer one comes of a missing separator or an unclosed quote
 _PIECE = 2**20  # bytes
 _ZSTD_PIECE = 2**10  # compressed bytes; few, as one call returns all that they decompress to, at most 32 MiB
 
-_READERS = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
+_READERS = {".gz": lambda raw: gzip.GzipFile(fileobj=raw), ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
 COMPRESSIONS = (*_READERS, ".zst")
 _BARE_RETURN = re.compile(rb"\r(?!\n|\Z)")
 _WIDE = {  # byte order mark -> encoding; that of UTF-32 begins with one of UTF-16
@@ -38,17 +41,18 @@ class BrokenFile(Exception):
         self.line = 1
 
 
-def pieces(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, decompressed as its suffix says. Raises BrokenFile after the last good piece."""
-    suffix = path.suffix.lower()
+def pieces(source: str | Path) -> Iterator[bytes]:
+    """The bytes of a file or a URL, decompressed as its suffix says. Raises BrokenFile after the last good piece."""
+    suffix = Path(path_of(str(source))).suffix.lower()
     try:
-        if suffix == ".zst":
-            yield from _zstd_pieces(path)
-            return
-        with _READERS[suffix](path) if suffix in _READERS else path.open("rb") as file:
-            # read1, as read would lose what it has gathered where the end is missing
-            while piece := file.read1(_PIECE):
-                yield piece
+        with open_source(source) as raw:
+            if suffix == ".zst":
+                yield from _zstd_pieces(raw)
+                return
+            with _READERS[suffix](raw) if suffix in _READERS else nullcontext(raw) as file:
+                # read1, as read would lose what it has gathered where the end is missing
+                while piece := file.read1(_PIECE):
+                    yield piece
     except EOFError:
         raise BrokenFile(drops.TRUNCATED) from None
     except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
@@ -59,7 +63,12 @@ def pieces(path: Path) -> Iterator[bytes]:
         raise BrokenFile(drops.DAMAGED, str(error)) from None
 
 
-def lines(path: Path, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+def open_source(source: str | Path, *, seekable: bool = False) -> io.BufferedReader:
+    """A file, or what is behind a URL, as bytes. seekable: as in open_remote."""
+    return open_remote(str(source), seekable=seekable) if is_remote(str(source)) else Path(source).open("rb")
+
+
+def lines(path: str | Path, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     """The lines of a file with their numbers from 1, without line ends and without a byte order mark.
 
     `\\n` and `\\r\\n` end a line; so does `\\r` alone where it is more frequent than `\\n` in the first MiB, as in
@@ -150,24 +159,23 @@ def _with_newlines(stream: Iterable[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def _finished(path: Path, number: int, line: bytes, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+def _finished(path: str | Path, number: int, line: bytes, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     if len(line) > RECORD_LIMIT:
         drop(drops.TOO_LARGE, f"{path}:{number}", "")
     else:
         yield number, line.removesuffix(b"\r").removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
 
 
-def _zstd_pieces(path: Path) -> Iterator[bytes]:
+def _zstd_pieces(file: io.BufferedReader) -> Iterator[bytes]:
     """Decompressed frame by frame, as zstandard's own reader takes a missing end for the end of the file."""
     frame = None
-    with path.open("rb") as file:
-        while raw := file.read(_ZSTD_PIECE):
-            while raw:
-                frame = frame or zstandard.ZstdDecompressor().decompressobj()
-                if piece := frame.decompress(raw):
-                    yield piece
-                raw = frame.unused_data if frame.eof else b""
-                if frame.eof:
-                    frame = None
+    while raw := file.read(_ZSTD_PIECE):
+        while raw:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            if piece := frame.decompress(raw):
+                yield piece
+            raw = frame.unused_data if frame.eof else b""
+            if frame.eof:
+                frame = None
     if frame is not None:
         raise EOFError

@@ -10,7 +10,7 @@ _NEWLINE = b"\n"
 UNITS = ("blank-line", "line", "file")
 
 
-def text_records(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[str, str]]:
+def text_records(path: str | Path, unit: str, drop: drops.Drop) -> Iterator[tuple[str, str]]:
     """(place, text) of each document of a .txt file, which is split at blank lines, at every line or not at all.
 
     The place of a document is its first line; that of a broken one, for `drop`, is the line with the broken byte.
@@ -26,7 +26,7 @@ def text_records(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[str,
             drop(drops.INVALID_UTF8, f"{path}:{start + raw.count(_NEWLINE, 0, error.start)}", "")
 
 
-def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+def _blocks(path: str | Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     """(first line, bytes) of each document of a text file; the one that a broken end cuts is left out."""
     block = bytearray()  # not a list of lines: an empty one is an object much larger than itself
     start = size = 0
@@ -55,7 +55,7 @@ def _blocks(path: Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int, byte
         yield 1, b""
 
 
-def _whole(path: Path, start: int, block: bytearray, size: int, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
+def _whole(path: str | Path, start: int, block: bytearray, size: int, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:
     if size > streams.RECORD_LIMIT:
         drop(drops.TOO_LARGE, f"{path}:{start}", "")
     else:

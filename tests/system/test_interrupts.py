@@ -15,7 +15,7 @@ BEGIN = """
 import hashlib, os, signal, sys, threading, time
 sys.path.insert(0, {root!r})
 from textssl.system.files import scratch_folder, written_file, written_folder
-from textssl.system.interrupts import Interrupted, ending_on_signals
+from textssl.system.interrupts import Interrupted, ended_by_signals, ending_on_signals, resumable
 def ready():
     print("ready", flush=True)
 def stuck():  # in one call, which no Python handler can leave
@@ -158,3 +158,17 @@ def test_handlers_are_as_before_after_a_quiet_end():
     with ending_on_signals():
         assert signal.getsignal(signal.SIGTERM) != before[1]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+RESUMABLE = """
+with ended_by_signals():
+    with resumable():
+        {waiting}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("waiting", ["ready(); time.sleep(60)", "stuck()"])
+def test_work_that_can_be_gone_on_with_ends_with_its_code(waiting: str, tmp_path):
+    code, seconds, errors = stop(start(RESUMABLE.format(waiting=waiting), tmp_path), signal.SIGTERM)
+    assert code == 75 and seconds < 2 and "stopped by SIGTERM: start again to continue" in errors

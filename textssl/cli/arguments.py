@@ -10,10 +10,10 @@ import typer
 
 import textssl
 from textssl.system.files import expanded
+from textssl.system.interrupts import STOPPED
 from textssl.system.progress import working
 
 PATHS = ("input", "model", "out", "tokenizer", "corpus", "pairs", "suite", "held_out", "against", "config")
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: start again to continue
 SEVERAL_VALUES = ("--input",)  # options that take `--input a b c` as well as `--input a --input b --input c`
 
 

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from textssl.cli.arguments import (
+    Address,
     Compute,
     DocumentUnit,
+    Engine,
+    EngineName,
     Input,
     Model,
     OneDocumentPer,
@@ -94,6 +97,8 @@ def embed(
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,
     threads: Threads = None,
+    engine: Engine = EngineName.local,
+    address: Address = None,
 ) -> None:
     """Turn texts into vectors, in the order of the input and in bounded memory.
 

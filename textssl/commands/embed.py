@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
@@ -23,15 +23,16 @@ from textssl.data.text.inputs import HUB, fingerprint
 from textssl.errors import UserError, printable
 from textssl.explanations import shortened
 from textssl.inference.compute import COMPUTES, SAMPLE_CHARACTERS, Compute, fast_format, proved_format
-from textssl.inference.embedding_processes import EmbedderPool
+from textssl.inference.embedding_processes import Embedders, embedding_nodes, embedding_processes, node_device
 from textssl.inference.encoders import load_encoder
 from textssl.inference.features import Encoder, unit_rows
 from textssl.inference.loading import default_device, find_model, length_note, model_hash
 from textssl.inference.vector_file import PRECISIONS, SUFFIXES, VectorWriter, unfinished_settings, written_files
 from textssl.sections import MOST_WORKERS
 from textssl.system.files import check_output
-from textssl.system.interrupts import Interrupted
+from textssl.system.interrupts import Interrupted, resumable
 from textssl.system.progress import working
+from textssl.system.ray_workers import check_engine, cluster_words, ray_cluster
 from textssl.system.terminal import Terminal
 from textssl.system.threads import choose_threads, use
 from textssl.training.tracking import announce as tell
@@ -72,6 +73,8 @@ def embed(
     strict: bool = False,
     threads: int | None = None,
     compute: str = "auto",
+    engine: str = "local",
+    address: str | None = None,
 ) -> Embedded:
     """Write the vectors of all texts to `out`, in the order of the input, and print what became of them.
 
@@ -84,37 +87,52 @@ def embed(
     encoder cannot; None: where the model ends. prompt: name or text of a sentence-transformers prompt. workers:
     processes; threads: that compute, by default as many as are free; the bytes written do not depend on them. compute:
     float32 or bfloat16 in the model, auto for bfloat16 where the hardware has it and a sample of the texts keeps the
-    direction of its vectors; the numbers written are of `precision`.
+    direction of its vectors; the numbers written are of `precision`. engine: `ray` has the nodes of a cluster embed,
+    with `threads` CPUs a process (1 by default) or a GPU each; address: of the cluster, by default one on this machine
+    with as many CPUs as `workers`, if that is above 1 (docs/large-corpora.md).
 
     An interrupted job goes on when it is started again with the same settings. Raises UserError.
     """
     out, console, report = Path(out), Terminal(), DropReport()
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
+    ray = check_engine(engine, address, workers if workers > 1 else None)
     check_options(out, precision, truncate_dim, max_tokens, workers, compute)
     folder = find_model(model)
     sources = [source for source in expand_inputs(inputs) if not source.startswith(HUB)]
     for file in written_files(out, precision):
         check_output(file, sources)
-    documents = read_documents(
-        inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
-    )
-    choices: dict[str, Any] = {"max_tokens": max_tokens, "normalize": normalize, "prompt": prompt}
-    settings = {"model": model_hash(folder), "input": fingerprint(expand_inputs(inputs)), "precision": precision}
-    settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
-    settings |= {"one_document_per": one_document_per, "device": default_device().type}
-    settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
-    tell(Terminal(stderr=True), f"embedding with {use(choose_threads(threads))}")
-    load = cache(lambda format: load_encoder(folder, **{**choices, "compute": format}))
-    if compute == "auto":
-        documents, chosen = choose_compute(documents, out, settings, load)
-    else:
-        chosen = Compute(compute, "--compute")
-    tell(Terminal(stderr=True), str(chosen))
-    settings["compute"] = choices["compute"] = chosen.format
     with ExitStack() as stack:
-        encoder = load(chosen.format) if workers == 1 else stack.enter_context(
-            EmbedderPool({"model": str(folder), **choices}, workers)
-        )  # fmt: skip
+        stack.enter_context(resumable() if ray else nullcontext())  # leaving a cluster may take longer than we have
+        cluster = stack.enter_context(ray_cluster(address, workers if workers > 1 else None)) if ray else None
+        device = default_device().type if cluster is None else node_device(cluster)
+        documents = read_documents(
+            inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
+        )
+        choices: dict[str, Any] = {"max_tokens": max_tokens, "normalize": normalize, "prompt": prompt}
+        settings = {"model": model_hash(folder), "input": fingerprint(expand_inputs(inputs)), "precision": precision}
+        settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
+        settings |= {"one_document_per": one_document_per, "device": device}
+        settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
+        here = use(choose_threads(threads))
+        tell(Terminal(stderr=True), f"embedding with {here if cluster is None else cluster_words(cluster)}")
+        load = cache(lambda format: load_encoder(folder, **{**choices, "compute": format}))
+        if compute == "auto" and device != default_device().type:
+            chosen = Compute("float32", "the nodes have other hardware than this machine, which could try bfloat16")
+        elif compute == "auto":
+            documents, chosen = choose_compute(documents, out, settings, load)
+        else:
+            chosen = Compute(compute, "--compute")
+        tell(Terminal(stderr=True), str(chosen))
+        settings["compute"] = choices["compute"] = chosen.format
+        given = {"model": str(folder), **choices}
+        if cluster is not None:
+            nodes = embedding_nodes(cluster, given, device, threads or 1)
+            stack.callback(nodes.close)
+            encoder = Embedders(nodes)
+        elif workers > 1:
+            encoder = Embedders(stack.enter_context(embedding_processes(given, workers)))
+        else:
+            encoder = load(chosen.format)
         load.cache_clear()  # of two formats that were compared, one goes
         if max_tokens is not None and encoder.max_tokens is None:
             raise UserError(
@@ -205,7 +223,7 @@ def windows(documents: Iterator[Document], sources: deque[list[str]]) -> Iterato
 
 
 def write_vectors(
-    encoder: Encoder | EmbedderPool,
+    encoder: Encoder | Embedders,
     documents: Iterator[Document],
     writer: VectorWriter,
     *,

@@ -1,4 +1,4 @@
-"""Processes that each hold an encoder: windows of texts go out, their vectors come back in order."""
+"""Processes, here or on a cluster, that each hold an encoder: windows of texts go out, vectors come back in order."""
 
 from __future__ import annotations
 
@@ -12,27 +12,53 @@ import torch
 
 from textssl.inference.features import Reading
 from textssl.system import progress
-from textssl.system.subprocesses import Helper, Pool, answer_requests
+from textssl.system.ray_workers import RayWorkers
+from textssl.system.subprocesses import Helper, Pool, Workers, answer_requests
 
 WAITING = 2  # windows per process: one being computed, one ready
 PATIENCE_SECONDS = 0.2  # between two checks whether the caller wants to stop
 
 
-class EmbedderPool(Pool):
-    """`num_workers` processes as one encoder; the vectors do not depend on their number.
+def embedding_processes(options: dict[str, Any], num_workers: int) -> Pool:
+    """`num_workers` processes of this machine, for Embedders. options: arguments of `load_encoder`.
 
-    options: arguments of `load_encoder`. GPUs are assigned to the processes in turn. Raises UserError where the model
-    cannot be loaded.
+    GPUs are assigned to the processes in turn. Raises UserError where the model cannot be loaded.
     """
+    threads = str(max(1, torch.get_num_threads() // num_workers))
+    gpus = torch.cuda.device_count()
+    devices = [f"cuda:{place % gpus}" if gpus else "cpu" for place in range(num_workers)]
+    firsts = [{**options, "device": device, "speaks": not place} for place, device in enumerate(devices)]
+    return Pool([Helper("an embedding process", __name__, first, thread_settings(threads)) for first in firsts])
 
-    def __init__(self, options: dict[str, Any], num_workers: int) -> None:
-        threads = str(max(1, torch.get_num_threads() // num_workers))
-        counts: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
-        gpus = torch.cuda.device_count()
-        devices = [f"cuda:{place % gpus}" if gpus else "cpu" for place in range(num_workers)]
-        firsts = [{**options, "device": device, "speaks": not place} for place, device in enumerate(devices)]
-        super().__init__([Helper("an embedding process", __name__, first, counts) for first in firsts])
-        self.width, self.max_tokens = self.prepared[0]
+
+def thread_settings(threads: str) -> dict[str, str]:
+    """Variables of a process that computes with so many threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
+
+
+def node_device(ray: Any) -> str:
+    """What the nodes of a cluster compute on: `cuda` where any of them has a GPU."""
+    return "cuda" if ray.cluster_resources().get("GPU") else "cpu"
+
+
+def embedding_nodes(ray: Any, options: dict[str, Any], device: str, threads: int) -> RayWorkers:
+    """The nodes of a Ray cluster, for Embedders. ray: as ray_cluster gives it. options: arguments of `load_encoder`.
+
+    device: of node_device; each process has a GPU there, or `threads` CPUs. Raises UserError where a node does not see
+    the model's folder, or cannot load it.
+    """
+    first = {**options, "device": device, "speaks": False, "threads": threads}
+    settings = thread_settings(str(threads))
+    gpus = int(device == "cuda")
+    return RayWorkers(ray, "an embedding task", __name__, first, settings, cpus=threads, gpus=gpus)
+
+
+class Embedders:
+    """Workers that hold the same model each, as one encoder; the vectors do not depend on their number."""
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+        self.width, self.max_tokens = workers.prepared[0]
 
     def embed_windows(
         self, windows: Iterable[Sequence[str]], *, on_batch: Callable[[int], None] | None = None
@@ -41,8 +67,8 @@ class EmbedderPool(Pool):
         report = on_batch or (lambda _: None)
         flying: deque[Future[tuple[np.ndarray, Reading]]] = deque()
         for window in windows:
-            flying.append(self.submit(list(window)))
-            if len(flying) >= WAITING * len(self.helpers):
+            flying.append(self.workers.submit(list(window)))
+            if len(flying) >= WAITING * self.workers.size:
                 yield wait(flying.popleft(), report)
         while flying:
             yield wait(flying.popleft(), report)
@@ -60,15 +86,19 @@ def wait(future: Future[tuple[np.ndarray, Reading]], report: Callable[[int], Non
             return vectors, reading
 
 
+def prepare(options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], Any]]:
+    """(width, longest text in tokens) of the model, and the function that embeds a window of texts."""
+    from textssl.inference.encoders import load_encoder  # what it prints must not mix with the answers
+
+    options = {**options}
+    if not options.pop("speaks"):  # one process speaks for all
+        progress.silence()
+    if threads := options.pop("threads", None):  # in a process that may have imported torch before
+        torch.set_num_threads(threads)
+    encoder = load_encoder(**{**options, "device": torch.device(options["device"])})
+    return (encoder.width, encoder.max_tokens), lambda window: next(encoder.embed_windows([window]))
+
+
 def serve() -> None:
     """In the subprocess: receives options, then windows of texts."""
-
-    def prepare(options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], Any]]:
-        from textssl.inference.encoders import load_encoder  # what it prints must not mix with the answers
-
-        if not options.pop("speaks"):  # one process speaks for all
-            progress.silence()
-        encoder = load_encoder(**{**options, "device": torch.device(options["device"])})
-        return (encoder.width, encoder.max_tokens), lambda window: next(encoder.embed_windows([window]))
-
     answer_requests(prepare)

@@ -31,11 +31,27 @@ class Interrupted(BaseException):
         super().__init__(number)
         self.number = number
         self.name = signal.Signals(number).name
+        self.code = exit_code(number)
 
-    @property
-    def code(self) -> int:
-        """The exit code, by the convention of shells."""
-        return 128 + self.number
+
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: start again to continue
+_goes_on = 0  # blocks of `resumable` that are being run
+
+
+def exit_code(number: int) -> int:
+    """The exit code of a program that a signal ends now: by the convention of shells, unless it can be gone on with."""
+    return STOPPED if _goes_on else 128 + number
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """While the block runs, its work is saved as it is done: a signal ends the program with the code STOPPED."""
+    global _goes_on
+    _goes_on += 1
+    try:
+        yield
+    finally:
+        _goes_on -= 1
 
 
 _undo: list[Callable[[], object]] = []
@@ -91,18 +107,18 @@ def ended_by_signals() -> Iterator[None]:
         try:
             yield
         except Interrupted as signal:
-            leave(signal.number)
+            leave(signal)
 
 
-def leave(number: int) -> NoReturn:
+def leave(signal: Interrupted) -> NoReturn:
     """End a program that has unwound, without the seconds that the interpreter takes to shut down."""
     with suppress(OSError):
-        os.write(2, f"{words(number)}\n".encode())
+        os.write(2, f"{words(signal.number, signal.code)}\n".encode())
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
     atexit._run_exitfuncs()  # should they take long, the other thread is still there
-    os._exit(128 + number)
+    os._exit(signal.code)
 
 
 class Ending:
@@ -110,6 +126,7 @@ class Ending:
 
     def __init__(self) -> None:
         self.under_way = False
+        self.code: int | None = None  # with which the program ends, once a signal has come
         self.reported: Callable[[Any], object] = sys.unraisablehook
         self.mouth, self.ear = os.pipe()  # Python's own handler writes each signal's number into the ear
         os.set_blocking(self.ear, False)
@@ -118,7 +135,9 @@ class Ending:
     def interrupt(self, number: int, frame: FrameType | None) -> None:
         if not self.under_way:
             self.under_way = True
-            raise Interrupted(number)
+            interrupted = Interrupted(number)
+            self.code = interrupted.code
+            raise interrupted
 
     def unraisable(self, lost: Any) -> None:
         """A hook for what a `__del__` raised: Interrupted is not reported; the other thread ends the program."""
@@ -167,16 +186,17 @@ _Forks()
 
 def end_now(number: int) -> NoReturn:
     """Undo what is half made, the newest first, and end the process."""
+    code = _ending.code if _ending is not None and _ending.code is not None else exit_code(number)
     for undo in reversed(_undo):
         with suppress(BaseException):
             undo()
     with suppress(OSError):
         if sys.stderr is not None and sys.stderr.isatty():
             os.write(2, SHOW_CURSOR)  # a progress bar may have hidden it
-        os.write(2, f"\n{words(number)}\n".encode())
-    os._exit(128 + number)
+        os.write(2, f"\n{words(number, code)}\n".encode())
+    os._exit(code)
 
 
-def words(number: int) -> str:
+def words(number: int, code: int) -> str:
     """What a command says when a signal has ended it."""
-    return f"stopped by {signal.Signals(number).name}"
+    return f"stopped by {signal.Signals(number).name}{': start again to continue' if code == STOPPED else ''}"

@@ -30,8 +30,9 @@ STORE_BYTES = 2**29  # shared memory of a local cluster, for results on their wa
 _answers: dict[str, tuple[Any, Callable[[Any], Any]]] = {}  # in a process of a node: what it prepared, by key
 
 
-def check_engine(engine: str, address: str | None, workers: int | None) -> None:
-    """UserError for an unknown engine, for one that is not installed, and for options that belong to the other one."""
+def check_engine(engine: str, address: str | None, workers: int | None) -> bool:
+    """Whether it is Ray that works. Raises UserError for an unknown engine, for one that is not installed, and for
+    options that belong to the other one."""
     if engine not in ENGINES:
         raise UserError(f"--engine is {excerpt(engine)}, it must be one of {', '.join(ENGINES)}")
     if address is not None and engine != "ray":
@@ -40,22 +41,31 @@ def check_engine(engine: str, address: str | None, workers: int | None) -> None:
         raise UserError(MISSING)
     if address is not None and workers is not None:
         raise UserError("--workers is of this machine, --address of a cluster with CPUs of its own: leave one out")
+    return engine == "ray"
 
 
 class RayWorkers:
     """Workers (textssl.system.subprocesses) that are the nodes of the cluster that this process is connected to.
 
     what, module, first, environment: as for Helper; `module` has a function `prepare`, as answer_requests takes
-    it. gpus: of each task. Raises UserError if `prepare` does there.
+    it. cpus, gpus: of each task. Raises UserError if `prepare` does there.
     """
 
     def __init__(
-        self, ray: Any, what: str, module: str, first: Any, environment: Mapping[str, str], gpus: float = 0
+        self,
+        ray: Any,
+        what: str,
+        module: str,
+        first: Any,
+        environment: Mapping[str, str],
+        *,
+        cpus: int = 1,
+        gpus: int = 0,
     ) -> None:
-        self.ray, self.what, self.gpus = ray, what, gpus
+        self.ray, self.what, self.cpus, self.gpus = ray, what, cpus, gpus
         self.key, self.first = uuid.uuid4().hex, ray.put(first)
         self.task = ray.remote(answer)
-        self.options: dict[str, Any] = {"max_retries": RETRIES, "num_cpus": 1, "num_gpus": gpus or None}
+        self.options: dict[str, Any] = {"max_retries": RETRIES, "num_cpus": cpus, "num_gpus": gpus or None}
         self.given = (module, self.key, dict(environment))
         self.references: set[Any] = set()  # of tasks under way
         self.prepared = [self._submit(None, wanted="prepared").result()]
@@ -64,7 +74,8 @@ class RayWorkers:
     def size(self) -> int:
         """Tasks that the cluster runs at once now."""
         resources = self.ray.cluster_resources()
-        return max(1, int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1)))
+        counts = [resources.get(name, 0) // each for name, each in (("CPU", self.cpus), ("GPU", self.gpus)) if each]
+        return max(1, int(min(counts)))
 
     def submit(self, request: Any) -> Future[Any]:
         return self._submit(request)
@@ -101,6 +112,14 @@ class RayWorkers:
         for reference in list(self.references):
             with suppress(Exception):  # the cluster may be gone
                 self.ray.cancel(reference, force=True)
+
+
+def cluster_words(ray: Any) -> str:
+    """How large the cluster is now: `2 Ray nodes with 64 CPUs`."""
+    nodes = len([node for node in ray.nodes() if node["Alive"]])
+    counts = [(int(ray.cluster_resources().get(name, 0)), name) for name in ("CPU", "GPU")]
+    held = " and ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count)
+    return f"{nodes} Ray node{'s' * (nodes != 1)} with {held}"
 
 
 def lost(what: str, error: BaseException) -> Exception:

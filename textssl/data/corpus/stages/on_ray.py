@@ -18,7 +18,8 @@ from textssl.data.corpus.writer import token_dtype
 from textssl.data.text.documents import Document, DropReport
 from textssl.data.text.inputs import fingerprint
 from textssl.data.text.languages import AUTO
-from textssl.system.ray_workers import RayWorkers, ray_cluster
+from textssl.system.interrupts import resumable
+from textssl.system.ray_workers import RayWorkers, cluster_words, ray_cluster
 from textssl.system.terminal import Terminal
 
 TASKS = "textssl.data.corpus.stages.tasks"  # the module that the nodes run
@@ -54,7 +55,7 @@ def prepare_on_ray(
     vocab_size = max(tokenizer.get_vocab().values()) + 1
     settings = {**provenance, "files": fingerprint(sources), "tokenizer_hash": tokenizer_hash}
     settings |= {"block_tokens": block_tokens, "main_language": main_language}
-    with work_folder(out, settings) as work, ray_cluster(address, num_cpus) as ray:
+    with work_folder(out, settings) as work, resumable(), ray_cluster(address, num_cpus) as ray:
         announce(work, provenance["engine"], ray)
         job = Job(
             out=work.place,
@@ -93,9 +94,7 @@ def prepare_on_ray(
 def announce(work: WorkFolder, encodes: str, ray: Any) -> None:
     """Say who works, and what an earlier run has left."""
     log = Terminal(stderr=True)
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    cpus = int(ray.cluster_resources().get("CPU", 0))
-    log.print(f"preparing on {len(nodes)} Ray node{'s' * (len(nodes) != 1)} with {cpus} CPUs, encoding with {encodes}")
+    log.print(f"preparing on {cluster_words(ray)}, encoding with {encodes}")
     if work.resumed:
         log.print("Going on with what an earlier run has left.")
     if work.differing:

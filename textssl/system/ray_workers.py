@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ ENGINES = ("local", "ray")  # the values of --engine
 MISSING = '--engine ray needs Ray, which is not installed: pip install "textssl[ray]"'
 RETRIES = 10  # of a task whose process or node was lost
 CONNECT_SECONDS = 10
+COUNT_SECONDS = 5.0  # for which the size of the cluster is taken for granted
 STORE_BYTES = 2**29  # shared memory of a local cluster, for results on their way
 _answers: dict[str, tuple[Any, Callable[[Any], Any]]] = {}  # in a process of a node: what it prepared, by key
 
@@ -68,14 +70,19 @@ class RayWorkers:
         self.options: dict[str, Any] = {"max_retries": RETRIES, "num_cpus": cpus, "num_gpus": gpus or None}
         self.given = (module, self.key, dict(environment))
         self.references: set[Any] = set()  # of tasks under way
+        self.at_once, self.counted = 1, -COUNT_SECONDS  # tasks that the cluster runs at once, and when that was counted
         self.prepared = [self._submit(None, wanted="prepared").result()]
 
     @property
     def size(self) -> int:
         """Tasks that the cluster runs at once now."""
-        resources = self.ray.cluster_resources()
-        counts = [resources.get(name, 0) // each for name, each in (("CPU", self.cpus), ("GPU", self.gpus)) if each]
-        return max(1, int(min(counts)))
+        now = time.monotonic()
+        if now > self.counted + COUNT_SECONDS:
+            resources = self.ray.cluster_resources()
+            each = (("CPU", self.cpus), ("GPU", self.gpus))
+            self.at_once = max(1, int(min(resources.get(name, 0) // count for name, count in each if count)))
+            self.counted = now
+        return self.at_once
 
     def submit(self, request: Any) -> Future[Any]:
         return self._submit(request)

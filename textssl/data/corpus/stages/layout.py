@@ -11,7 +11,7 @@ from textssl.data.corpus.corpus import HELD_OUT
 from textssl.data.corpus.prepare import OPENING_DOCUMENTS, OPENING_TOKENS, small_threshold
 from textssl.data.corpus.stages.encoded import ENCODE, Part
 from textssl.data.corpus.stages.job import Job, read_marks
-from textssl.data.corpus.stages.similar import SIMILAR
+from textssl.data.corpus.stages.similar import DROPPED
 from textssl.data.corpus.writer import fitting
 
 TRAIN = "train"
@@ -46,17 +46,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Kept:
-    """Which documents of a part are in which split. judges: tasks of the stage `similar`."""
+    """Which documents of a part are in which split."""
 
     job: Job
-    judges: int
     threshold: float = 0.0
 
     def documents(self, part: int) -> np.ndarray:
         """(kept,) numbers of the documents that no verdict drops."""
-        encoded = Part(self.job.place(ENCODE, part))
-        kept = np.ones(len(encoded.array("lengths")), dtype=bool)
-        kept[read_marks([self.job.place(SIMILAR, index) for index in range(self.judges)], part)] = False
+        kept = np.ones(len(Part(self.job.place(ENCODE, part)).array("lengths")), dtype=bool)
+        if self.job.cleaning.near_duplicates is not None:
+            kept[read_marks([self.job.place(DROPPED, 0)], part)] = False
         return np.flatnonzero(kept)
 
     def of_split(self, part: int, split: str) -> np.ndarray:

@@ -3,9 +3,10 @@
 read      a source each: digests of its documents, ordered by bucket
 exact     a range of buckets each: all but the first document of each digest
 encode    a source each: its new documents, filtered and encoded, and the bands of their signatures, ordered by bucket
-shared    a range of buckets each: which documents share a band (this stage and the next two with near-duplicates alone)
+shared    a range of buckets each: which documents share a band (this and the next three with near-duplicates alone)
 groups    one task: documents that share bands, directly or through others
 similar   some groups each: near-duplicates among their documents
+dropped   one task: all near-duplicates, by source
 shard     a shard each: its files
 
 A task leaves its result in a folder that appears whole (textssl.data.corpus.stages.job); one that was done before, by
@@ -34,7 +35,7 @@ from textssl.data.corpus.stages.encoded import ENCODE, Part
 from textssl.data.corpus.stages.exact import DIGESTS_AT_ONCE, EXACT, READ
 from textssl.data.corpus.stages.job import Job, add_report, appears, finished
 from textssl.data.corpus.stages.layout import TRAIN, Kept, lay_out, threshold_of
-from textssl.data.corpus.stages.similar import BANDS_AT_ONCE, GROUPS, SHARED, SIMILAR
+from textssl.data.corpus.stages.similar import BANDS_AT_ONCE, DROPPED, GROUPS, SHARED, SIMILAR
 from textssl.data.corpus.stages.tasks import HELLO, SHARD, TOKEN, encodes
 from textssl.data.corpus.writer import facts_of, write_manifest
 from textssl.data.text.drops import PLACES_KEPT, DropReport
@@ -78,9 +79,9 @@ def write_in_stages(
     result = Prepared(crowded=sum(one["crowded"] for one in similar))
     documents = sum(one["documents"] for one in encoded) - sum(one["dropped"] for one in similar)
     tokens = sum(one["tokens"] for one in encoded) - sum(one["tokens"] for one in similar)
-    threshold = threshold_of(Kept(job, len(similar)), documents, tokens, held_out)
+    threshold = threshold_of(Kept(job), documents, tokens, held_out)
     result.held_out_raised = threshold > held_out
-    kept = Kept(job, len(similar), threshold)
+    kept = Kept(job, threshold)
 
     def count_languages(part: int, numbers: np.ndarray) -> None:
         codes = encoded[part]["languages"]
@@ -96,8 +97,7 @@ def write_in_stages(
         SHARD,
         "writing shards",
         (
-            {"split": split, "number": number, "begin": begin, "end": end}
-            | {"threshold": threshold, "judges": len(similar)}
+            {"split": split, "number": number, "begin": begin, "end": end} | {"threshold": threshold}
             for split, number, begin, end in wanted
         ),
     )
@@ -190,7 +190,9 @@ def near_duplicates(job: Job, workers: Workers, encoded: Sequence[dict[str, Any]
     run_stage(job, workers, SHARED, "comparing bands", ({**bounds_of(one), "starts": starts} for one in ranges))
     groups = run_stage(job, workers, GROUPS, "joining groups", [{"ranges": len(ranges)}])[0]
     runs = [{"first": first, "stop": stop, "starts": starts} for first, stop in pairwise(groups["bounds"])]
-    return run_stage(job, workers, SIMILAR, "comparing near-duplicates", runs)
+    similar = run_stage(job, workers, SIMILAR, "comparing near-duplicates", runs)
+    run_stage(job, workers, DROPPED, "gathering near-duplicates", [{"judges": len(similar)}])
+    return similar
 
 
 def add_near_duplicates(report: DropReport, similar: Iterable[dict[str, Any]]) -> None:

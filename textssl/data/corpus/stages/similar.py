@@ -20,7 +20,7 @@ from textssl.data.corpus.stages.encoded import ENCODE, Part
 from textssl.data.corpus.stages.job import Job, mapped, write_marks
 from textssl.data.text.drops import PLACES_KEPT
 
-SHARED, GROUPS, SIMILAR = "shared", "groups", "similar"  # names of the stages
+SHARED, GROUPS, SIMILAR, DROPPED = "shared", "groups", "similar", "dropped"  # names of the stages
 BANDS_AT_ONCE = 2**24  # that a task compares, as far as there are enough ranges
 SUSPECTS_A_TASK = 2**16
 SUSPECTS_AT_ONCE = 512
@@ -102,6 +102,18 @@ def judge_groups(job: Job, first: int, stop: int, starts: list[int], folder: Pat
         crowded = near.crowded
     write_marks(folder, owners[dropped], numbers[dropped], len(job.sources))
     return {"dropped": len(dropped), "tokens": tokens, "crowded": crowded, "examples": examples}
+
+
+def gather_dropped(job: Job, judges: int, folder: Path) -> dict[str, Any]:
+    """Stage `dropped`: the near-duplicates of all tasks of `similar`, by part, in the place of a file of each."""
+    parts, numbers = [np.zeros(0, np.uint32)], [np.zeros(0, np.uint32)]
+    for index in range(judges):
+        place = job.place(SIMILAR, index)
+        counts = np.diff(np.load(place / "bounds.npy"))
+        parts.append(np.repeat(np.arange(len(counts), dtype=np.uint32), counts))
+        numbers.append(np.load(place / "numbers.npy"))
+    write_marks(folder, np.concatenate(parts), np.concatenate(numbers), len(job.sources))
+    return {}
 
 
 def shingled_of(job: Job, rows: list[tuple[int, int]]) -> Shingled:

@@ -17,7 +17,16 @@ from textssl.data.corpus.stages.encoded import ENCODE, Part, encode_part
 from textssl.data.corpus.stages.exact import EXACT, READ, compare_digests, read_part
 from textssl.data.corpus.stages.job import Job, appears, run_task
 from textssl.data.corpus.stages.layout import Kept, Place, documents_between
-from textssl.data.corpus.stages.similar import GROUPS, SHARED, SIMILAR, compare_bands, join_groups, judge_groups
+from textssl.data.corpus.stages.similar import (
+    DROPPED,
+    GROUPS,
+    SHARED,
+    SIMILAR,
+    compare_bands,
+    gather_dropped,
+    join_groups,
+    judge_groups,
+)
 from textssl.data.corpus.workers import worker
 from textssl.data.corpus.writer import ShardWriter
 from textssl.system.subprocesses import answer_requests
@@ -72,11 +81,11 @@ def encodes(job: Job) -> str:
 
 
 def write_shard(
-    job: Job, split: str, number: int, begin: Place, end: Place, threshold: float, judges: int, folder: Path
+    job: Job, split: str, number: int, begin: Place, end: Place, threshold: float, folder: Path
 ) -> dict[str, Any]:
     """Stage `shard`: the files of shard `number` of a split, which holds its documents from `begin` to before `end`."""
     writer = ShardWriter(folder, number, np.dtype(job.dtype), job.block_tokens)
-    kept = Kept(job, judges, threshold)
+    kept = Kept(job, threshold)
     for part, numbers in documents_between(kept, split, begin, end):
         encoded = Part(job.place(ENCODE, part))
         lengths = encoded.array("lengths")
@@ -104,5 +113,6 @@ STAGES: dict[str, Callable[..., dict[str, Any]]] = {
     SHARED: compare_bands,
     GROUPS: join_groups,
     SIMILAR: judge_groups,
+    DROPPED: gather_dropped,
     SHARD: write_shard,
 }

@@ -132,8 +132,10 @@ def cluster_words(ray: Any) -> str:
 def lost(what: str, error: BaseException) -> Exception:
     """What to say of a task that did not come to its end."""
     text = str(error)
-    if "No module named 'textssl'" in text:
-        return UserError("textssl is not installed on the nodes of the cluster: install this version on all of them")
+    if "failed to import on the worker" in text or "No module named 'textssl" in text:
+        return UserError(
+            "textssl in this version is not installed on the nodes of the cluster: install it on all of them"
+        )
     return RuntimeError(f"{what} was lost, after {RETRIES} more tries: {text}")
 
 
@@ -185,7 +187,11 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[An
             ray.init(address=address or "local", **settings)
         except Exception as error:  # of Ray, of gRPC and of sockets
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            what = f"--address {address}: no Ray cluster answers there" if address else "Ray could not be started here"
+            what = (
+                f"--address {address}: no Ray cluster can be joined there"
+                if address
+                else "Ray could not be started here"
+            )
             raise UserError(f"{what} ({reason})") from error
         finally:
             for number, handler in handlers.items():  # Ray sets its own

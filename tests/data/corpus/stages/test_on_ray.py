@@ -64,6 +64,7 @@ def test_the_command_writes_the_same_corpus_and_goes_on(tmp_path: Path, workers,
     printed = capsys.readouterr()
     assert files_of(two.path) == files_of(one.path)
     assert "preparing on 2 Ray nodes with 64 CPUs" in printed.err
+    assert "4 of them leave CPUs idle" in printed.err
     assert printed.err.count("Going on with what an earlier run has left") == 2
     assert workers[2].stages.count("read") == 0 and workers[0].stages.count("read") == 4
     assert sorted(path.name for path in tmp_path.glob(".*")) == []

@@ -56,7 +56,7 @@ def prepare_on_ray(
     settings = {**provenance, "files": fingerprint(sources), "tokenizer_hash": tokenizer_hash}
     settings |= {"block_tokens": block_tokens, "main_language": main_language}
     with work_folder(out, settings) as work, resumable(), ray_cluster(address, num_cpus) as ray:
-        announce(work, provenance["engine"], ray)
+        announce(work, provenance["engine"], ray, len(sources))
         job = Job(
             out=work.place,
             folder=work.folder,
@@ -91,10 +91,13 @@ def prepare_on_ray(
     return prepared
 
 
-def announce(work: WorkFolder, encodes: str, ray: Any) -> None:
+def announce(work: WorkFolder, encodes: str, ray: Any, num_sources: int) -> None:
     """Say who works, and what an earlier run has left."""
     log = Terminal(stderr=True)
     log.print(f"preparing on {cluster_words(ray)}, encoding with {encodes}")
+    cpus = int(ray.cluster_resources().get("CPU", 0))
+    if num_sources < cpus:
+        log.print(f"A file is one task: {num_sources} of them leave CPUs idle, more and smaller ones would not.")
     if work.resumed:
         log.print("Going on with what an earlier run has left.")
     if work.differing:

@@ -51,7 +51,7 @@ def test_a_task_that_was_lost_is_named():
         "The remote function failed to import on the worker.",
     ):
         missing = ray_workers.lost("a task", RuntimeError(words))
-        assert isinstance(missing, UserError) and "not installed on the nodes" in str(missing)
+        assert isinstance(missing, UserError) and "not installed on all nodes" in str(missing)
     assert "a task was lost, after 10 more tries: out of memory" in str(
         ray_workers.lost("a task", OSError("out of memory"))
     )

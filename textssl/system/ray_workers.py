@@ -133,9 +133,7 @@ def lost(what: str, error: BaseException) -> Exception:
     """What to say of a task that did not come to its end."""
     text = str(error)
     if "failed to import on the worker" in text or "No module named 'textssl" in text:
-        return UserError(
-            "textssl in this version is not installed on the nodes of the cluster: install it on all of them"
-        )
+        return UserError("this version of textssl is not installed on all nodes of the cluster: install it there")
     return RuntimeError(f"{what} was lost, after {RETRIES} more tries: {text}")
 
 
@@ -187,12 +185,12 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[An
             ray.init(address=address or "local", **settings)
         except Exception as error:  # of Ray, of gRPC and of sockets
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            what = (
-                f"--address {address}: no Ray cluster can be joined there"
-                if address
-                else "Ray could not be started here"
+            if not address:
+                raise UserError(f"Ray cannot be started here ({reason})") from error
+            hint = (
+                "" if os.environ.get("RAY_AUTH_MODE") else "; one that asks for a token needs RAY_AUTH_MODE=token here"
             )
-            raise UserError(f"{what} ({reason})") from error
+            raise UserError(f"--address {address}: no Ray cluster can be joined there ({reason}){hint}") from error
         finally:
             for number, handler in handlers.items():  # Ray sets its own
                 with suppress(ValueError):  # not in the main thread

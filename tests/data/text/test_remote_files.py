@@ -107,6 +107,9 @@ def test_what_is_not_there_is_named(tmp_path: Path, server: str, monkeypatch):
         expand_inputs([f"{server}/a.dat"])
     with pytest.raises(UserError, match=r"x3://b/a\.txt: x3:// is not known"):
         expand_inputs(["x3://b/a.txt"])
+    for odd in ("http://[bad/a.txt", "http:///a.txt", "HTTP://a b/\ud800.txt", "memory://a/[.txt"):
+        with pytest.raises(UserError):
+            expand_inputs([odd])
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(UserError, match=r"s3://b/a\.txt: reading s3:// needs a package .*: pip install s3fs"):
         expand_inputs(["s3://b/a.txt"])

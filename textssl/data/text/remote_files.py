@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from textssl.errors import UserError
 
@@ -47,14 +46,13 @@ def is_remote(source: str) -> bool:
 
 def path_of(url: str) -> str:
     """The path in a URL, by whose suffix the format is known."""
-    parts = urlsplit(url)
-    return parts.path if parts.scheme.lower() in _WEB else url
+    return re.split(r"[?#]", url, maxsplit=1)[0] if _protocol(url) in _WEB else url
 
 
 def remote_files(url: str) -> tuple[list[RemoteEntry], bool]:
     """The files that a URL names, sorted by path, and whether it is the URL of a single file. Raises UserError."""
     files, path = _file_system(url)
-    web = urlsplit(url).scheme.lower() in _WEB
+    web = _protocol(url) in _WEB
     with _reported(url):
         if not web and _MAGIC.search(path):
             found = files.glob(path, detail=True)
@@ -96,7 +94,7 @@ class _RemoteFile(io.RawIOBase):
 
     def _open(self) -> Any:
         """The file, at the position."""
-        web = urlsplit(self.url).scheme.lower() in _WEB
+        web = _protocol(self.url) in _WEB
         options = {"block_size": 0} if web and not self.random else {}  # one request, not one for each part
         with ExitStack() as opening:
             file = opening.enter_context(self.system.open(self.path, "rb", **options))
@@ -167,6 +165,10 @@ def _missing(url: str, error: BaseException) -> str:
     return f"{url} is not there, or nobody answers ({_words(error.__cause__ or error)})"
 
 
+def _protocol(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
 def _words(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0] or type(error).__name__
 
@@ -184,7 +186,7 @@ def _file_system(url: str) -> tuple[Any, str]:
     """The file system of a URL, and the path of the file in it. Raises UserError where there is none."""
     from fsspec.core import url_to_fs  # takes half a second to import
 
-    protocol = urlsplit(url).scheme.lower()
+    protocol = _protocol(url)
     try:
         return url_to_fs(url, **(_web_options() if protocol in _WEB else {}))
     except ImportError as error:

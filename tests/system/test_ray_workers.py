@@ -59,6 +59,7 @@ def test_a_task_that_was_lost_is_named():
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (extra `ray`)")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Ray 2.49 leaves its Popen objects
 def test_a_cluster_answers_as_subprocesses_do(tmp_path: Path):
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with ray_cluster(None, num_cpus=2) as ray:

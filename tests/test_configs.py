@@ -49,5 +49,5 @@ def test_every_objective_has_a_configuration_that_runs(name, tmp_path):
     make_corpus(tmp_path)
     path = ROOT / "configs" / f"{name}.yaml"
     given = [f"tokenizer={tmp_path}/tokenizer", f"data.corpus={tmp_path}/corpus"]
-    short = ["train.max_steps=2", "train.batch_size=2", f"out={tmp_path}/run"]
+    short = ["train.max_steps=2", "train.batch_size=2", "evaluation.max_rows=4", f"out={tmp_path}/run"]
     assert pretrain(path, given + short).steps == 2

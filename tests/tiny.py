@@ -168,7 +168,7 @@ def tiny_config(folder: Path, objective: str = "mlm", *overrides: str, out: str 
         "out": str(folder / out),
         "tokenizer": str(folder / "tokenizer"),
         "data": {"corpus": str(folder / "corpus"), "sequence_length": 64},
-        "model": {"config": MODELS[PAIRED.get(objective, "modernbert")]},
+        "model": {"config": dict(MODELS[PAIRED.get(objective, "modernbert")])},  # which overrides may change
         "objective": {"name": objective},
         "train": {"max_steps": 20, "batch_size": 8, "log_every": 1, "checkpoint_every": 5},
         "evaluation": {"every": None, "max_rows": 16},

@@ -103,17 +103,18 @@ class Runner:
         return {"part": name, "outcome": outcome, "seconds": round(spent, 1), "rows": found}
 
 
-def facts() -> dict[str, Any]:
-    """The machine and the versions, asked of a process of its own, so that this one never touches the GPU."""
+def facts(dry: bool) -> dict[str, Any]:
+    """The machine and the versions; the GPU's name is asked of a process of its own: this one never touches the GPU."""
     code = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU')"
-    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code]
+    card = "CPU" if dry else subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "missing"
-    return {"card": asked.stdout.strip() or "unknown", "python": platform.python_version(), "versions": versions}
+    return {"card": card or "unknown", "python": platform.python_version(), "versions": versions}
 
 
 def table(found: list[dict[str, Any]], about: dict[str, Any]) -> str:
@@ -144,7 +145,7 @@ def chosen_parts(only: str | None) -> list[Part]:
 
 def check(out: Path, dry: bool, only: str | None, minutes: float) -> int:
     parts = chosen_parts(only)
-    about = facts()
+    about = facts(dry)
     if not dry and about["card"] in ("CPU", "unknown"):
         sys.exit("there is no GPU that torch can use: scripts/gpu_check.sh --dry-run tries the check on the CPU")
     started = time.monotonic()

@@ -98,7 +98,8 @@ def test_truncated_dimensions_are_unit_length_again(model, text, tmp_path):
 
 
 @pytest.mark.slow
-def test_bytes_do_not_depend_on_the_workers(model, text, tmp_path):
+def test_bytes_do_not_depend_on_the_workers(model, text, tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocesses, "interpreter", quick_interpreter)
     for workers in (1, 2):
         textssl.embed(model, text, tmp_path / f"{workers}.npy", workers=workers)
     for suffix in (".npy", ".ids.jsonl"):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.evaluation.folders import topics
 from tests.evaluation.tasks.test_classification import write_labelled
-from tests.few_news import few_news
+from tests.few_samples import few_samples
 from tests.forked import run
 from textssl.commands import quickstart as module
 from textssl.errors import UserError
@@ -111,7 +111,7 @@ main(["quickstart", "--out", sys.argv[2], "--train-steps", "2"])
 @pytest.mark.network
 def test_quickstart_runs_and_the_second_time_needs_no_training(tmp_path, tmp_path_factory, monkeypatch):
     """With few articles, a small encoder, and a small suite for `quick`: the README's walk through runs baselines."""
-    monkeypatch.setenv("TEXTSSL_CACHE", str(few_news(tmp_path_factory)))
+    monkeypatch.setenv("TEXTSSL_CACHE", str(few_samples(tmp_path_factory)))
     write_labelled(tmp_path / "topics.csv", *topics(90))
     (tmp_path / "own.yaml").write_text("{tasks: [{name: mine, path: topics.csv}], draws: 2, shots: [8]}")
     words = ["-c", SMALLER, str(tmp_path / "own.yaml"), str(tmp_path / "q")]

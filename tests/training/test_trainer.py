@@ -1,7 +1,9 @@
+import functools
 import itertools
 import json
 import re
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tests.tiny import MODELS, SENTENCE_MODELS, make_corpus, sentence_config, ti
 from textssl.assembly.pretraining import assemble
 from textssl.assembly.runs import start_accelerator
 from textssl.commands.pretrain import pretrain
+from textssl.config import Config
 from textssl.errors import UserError
 from textssl.objectives import OBJECTIVES, MaskedLM, resolve_objective
 from textssl.objectives.base import Encoded, Term
@@ -35,7 +38,8 @@ def metrics(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["mlm", "clm"])
 def test_one_batch_is_learnt_by_heart(folder, objective, monkeypatch):
-    options = ("train.max_steps=250", "schedule={name: constant, warmup_steps: 10}", "train.log_every=10")
+    options = ("train.max_steps=150", "schedule={name: constant, warmup_steps: 10}", "train.log_every=10")
+    options += ("train.checkpoint_every=null",)
     wide = "model.config={model_type: %s, hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, %s}"
     heads = {"mlm": "num_attention_heads: 2", "clm": "num_attention_heads: 2, num_key_value_heads: 2"}
     model = wide % ({"mlm": "modernbert", "clm": "llama"}[objective], heads[objective])
@@ -106,32 +110,45 @@ def test_even_a_single_step_learns(folder):
     assert line["train/lr"] > 0
 
 
+@pytest.fixture(scope="module")
+def loss(folder):
+    """The last loss of a run, once for all that are compared with it."""
+
+    @functools.cache
+    def run(make: Callable[..., Config], objective: str, *options: str) -> float | None:
+        return pretrain(make(folder, objective, *options, out=f"loss-{run.cache_info().misses}")).train_loss
+
+    return run
+
+
+OPTIONS = ["precision=bfloat16", "gradient_checkpointing=true"]
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("objective", ["mlm", "clm", CROPS])
-@pytest.mark.parametrize("option", ["precision=bfloat16", "gradient_checkpointing=true"])
-def test_precision_and_recomputation_change_little(folder, objective, option):
+def test_precision_and_recomputation_change_little(loss, objective, option):
     """Both in one process, with gradient caching; features reach the loss over the batch in float32."""
-    name = f"{objective[-3:]}-{option[:4]}"
     options = ("train.max_steps=5", "train.micro_batch_size=4")
-    plain = pretrain(tiny_config(folder, objective, *options, out=f"plain-{name}"))
-    other = pretrain(tiny_config(folder, objective, *options, f"train.{option}", out=f"other-{name}"))
-    assert other.train_loss == pytest.approx(plain.train_loss, rel=1e-5 if "grad" in option else 2e-2)
+    plain = loss(tiny_config, objective, *options)
+    other = loss(tiny_config, objective, *options, f"train.{option}")
+    assert other == pytest.approx(plain, rel=1e-5 if "grad" in option else 2e-2)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize(
     "objective, family",
     [*((name, "modernbert") for name in SENTENCE_MODELS if name != "skipgram"), ("moco", "llama")],  # it takes a table
 )
-@pytest.mark.parametrize("option", ["precision=bfloat16", "gradient_checkpointing=true"])
-def test_precision_and_recomputation_change_little_for_sentences(folder, objective, family, option, recwarn):
-    name = f"{objective}-{family}-{option[:4]}"
+def test_precision_and_recomputation_change_little_for_sentences(loss, objective, family, option, recwarn):
     model = f"model.config={json.dumps(MODELS[family])}"
     options = (model, "train.max_steps=3", "train.micro_batch_size=4", "train.batch_size=8", "optimizer.lr=1e-4")
-    plain = pretrain(sentence_config(folder, objective, *options, out=f"plain-{name}"))
-    other = pretrain(sentence_config(folder, objective, *options, f"train.{option}", out=f"other-{name}"))
+    options += ("train.checkpoint_every=null",)
+    plain = loss(sentence_config, objective, *options)
+    other = loss(sentence_config, objective, *options, f"train.{option}")
     rel, least = (1e-5, 1e-6) if "grad" in option else (3e-2, 2e-3)
-    assert other.train_loss == pytest.approx(plain.train_loss, rel=rel, abs=least)
+    assert other == pytest.approx(plain, rel=rel, abs=least)
     assert not recwarn.list
 
 

@@ -38,6 +38,8 @@ STEPS = 3  # of a loop in float64, after the gradient of the first step, unless 
 
 def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: str = "run") -> Config:
     micro = f"train.micro_batch_size={micro_batch}"
+    if name not in ("static", "skipgram", "infilling", "data2vec"):
+        overrides = ("model.config.num_hidden_layers=2", *overrides)  # more layers, no more ways to share them
     if name in OBJECTIVES or name in OWN:
         return tiny_config(folder, {**OBJECTIVES, **OWN}[name], micro, *overrides, out=out)
     static = ["model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"] if name == "static" else []

@@ -33,6 +33,7 @@ for argument in "$@"; do
     esac
 done
 export OMP_NUM_THREADS=1
+unset PYTHONDONTWRITEBYTECODE # or every process of the tests would compile textssl anew
 if (($#)); then
     exec "$python" -m pytest ${workers[@]+"${workers[@]}"} "$@"
 fi

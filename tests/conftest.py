@@ -16,8 +16,11 @@ for number in (signal.SIGINT, signal.SIGHUP):  # a job in the background, or und
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
+LONG = ("test_worlds", "test_notebooks", "test_gpu_check")  # begin first: the processes of pytest-xdist end together
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)
     for item in items:
         unless = item.get_closest_marker("slow_unless")
         if unless is not None and not item.name.endswith(f"[{unless.args[0]}]"):

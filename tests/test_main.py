@@ -15,7 +15,7 @@ from textssl.__main__ import search_current_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSOLE_SCRIPT = ["-P", "-c", "from textssl.__main__ import main; main()"]  # -P: the current folder is not on sys.path
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "textssl"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
 BYOL = """
 from textssl.objectives.mlm import MaskedLM
 
@@ -32,14 +32,15 @@ def run(start: list[str], arguments: list[str], folder: Path) -> subprocess.Comp
 
 
 @pytest.mark.slow
-def test_an_objective_of_the_current_folder_trains(tmp_path):
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.campaign)])
+def test_an_objective_of_the_current_folder_trains(processes, tmp_path):
     """Under torchrun, from which the processes inherit nothing; tests/objectives/test_own.py has one without."""
     make_corpus(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "byol.py").write_text(BYOL)
     (tmp_path / "tiny.yaml").write_text(tiny_config(tmp_path, "mlm", "train.max_steps=2").to_yaml())
     overrides = ["objective={name: 'mine.byol:BYOL'}", "train.workers=2", "train.device=cpu", "out=run"]
-    finished = run(TORCHRUN, ["pretrain", "tiny.yaml", *overrides], tmp_path)
+    finished = run([*TORCHRUN, processes, "-m", "textssl"], ["pretrain", "tiny.yaml", *overrides], tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["objective"]["name"] == "mine.byol:BYOL"
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()

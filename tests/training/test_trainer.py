@@ -142,7 +142,7 @@ def test_precision_and_recomputation_change_little(loss, objective, option):
     [*((name, "modernbert") for name in SENTENCE_MODELS if name != "skipgram"), ("moco", "llama")],  # it takes a table
 )
 def test_precision_and_recomputation_change_little_for_sentences(loss, objective, family, option, recwarn):
-    model = f"model.config={json.dumps(MODELS[family])}"
+    model = f"model.config={json.dumps({**MODELS[family], 'num_hidden_layers': 2})}"
     options = (model, "train.max_steps=3", "train.micro_batch_size=4", "train.batch_size=8", "optimizer.lr=1e-4")
     options += ("train.checkpoint_every=null",)
     plain = loss(sentence_config, objective, *options)

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from tests.forked import Forked
 from textssl.assembly.resolution import resolve
 from textssl.assembly.tokenizers import open_tokenizer
 from textssl.commands.prepare import prepare
@@ -27,7 +26,6 @@ from textssl.data.samples import cache as samples
 from textssl.errors import UserError
 from textssl.tokenizer import load_backend, save, tokenizer_hash, train_tokenizer
 
-ROOT = Path(__file__).resolve().parents[3]
 RNG = np.random.default_rng(0)
 WORDS = "the a river of stones, Dr. Wu's 3.5 café ran over it. Then she said: go! 你好。 why?".split()  # noqa: SIM905
 
@@ -210,9 +208,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(folder, cleaned, tmp_pa
         "from textssl.data.corpus import prepare as module; module.PIECE_CHARACTERS = 500\n"
         "prepare(sys.argv[1], sys.argv[2], sys.argv[3], workers=2, near_duplicates=0.6)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(fifo), str(folder / "bpe"), str(out)], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
+    process = Forked(["-c", code, str(fifo), str(folder / "bpe"), str(out)])
     side = tmp_path / ".out.partial"
     while not (side / "tokens-00000.npy").is_file():
         assert process.poll() is None, "it ended before it could be killed"

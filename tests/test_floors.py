@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+parse = functools.cache(ast.parse)  # nobody changes the tree
 SOURCES = sorted((ROOT / "textssl").rglob("*.py"))
 MAX_LINES = 300
 
@@ -87,7 +89,7 @@ def imports(tree: ast.AST, top_level: bool = False) -> Iterator[tuple[str, int]]
 def faults(module: str, source: str) -> list[str]:
     """What a file imports that its floor does not allow."""
     room, found = room_of(module), []
-    for name, line in imports(ast.parse(source)):
+    for name, line in imports(parse(source)):
         if name.split(".")[0] == "textssl":
             target = room_of(name) if room_of(name) in LEVEL else "__init__"  # `from textssl import __version__`
             if target != room and LEVEL[target] >= LEVEL[room]:
@@ -115,13 +117,13 @@ def test_imports_go_only_downward(path: Path):
 def test_file_is_small_and_says_what_it_is(path: Path):
     source = path.read_text(encoding="utf-8")
     assert len(source.splitlines()) <= MAX_LINES, f"{path} is too long to be read at once: split it"
-    assert ast.get_docstring(ast.parse(source)), f"{path} has no docstring in its first line"
+    assert ast.get_docstring(parse(source)), f"{path} has no docstring in its first line"
     assert path.stem not in {"utils", "util", "common", "misc", "helpers"}, f"{path} has a name that says nothing"
 
 
 @pytest.mark.parametrize("name", LIGHT_FILES)
 def test_light_files_import_nothing_heavy(name: str):
-    tree = ast.parse((ROOT / "textssl" / name).read_text(encoding="utf-8"))
+    tree = parse((ROOT / "textssl" / name).read_text(encoding="utf-8"))
     heavy = [f"{name}:{line} imports {module}" for module, line in imports(tree, True) if module.split(".")[0] in HEAVY]
     assert not heavy
     commands = [module for module, _ in imports(tree, True) if module.startswith("textssl.commands.")]
@@ -134,7 +136,7 @@ def graph() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in SOURCES:
         module = module_of(path)
-        wanted = {name for name, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
+        wanted = {name for name, _ in imports(parse(path.read_text(encoding="utf-8")))}
         found[module] = {name if name in names else name.rpartition(".")[0] for name in wanted} & names - {module}
     return found
 

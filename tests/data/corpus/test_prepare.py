@@ -215,7 +215,8 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(folder, cleaned, tmp_pa
         time.sleep(0.005)
     workers = children(process.pid)
     process.send_signal(how)
-    assert process.wait(timeout=30) != 0
+    process.communicate(timeout=30)
+    assert process.returncode != 0
     assert not out.exists() and not (side / "corpus.json").exists()
     deadline = time.monotonic() + 30
     while any(Path(f"/proc/{pid}/exe").exists() for pid in workers):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,16 @@ import torch
 from tests.evaluation.folders import model, save_model, topics
 from tests.evaluation.tasks.test_classification import write_labelled
 from tests.evaluation.tasks.test_similarity import write_pairs
-from textssl.evaluation.tasks.mteb_adapter import LocalClassification, LocalSTS, MtebEncoder, evaluate_with_mteb
 from textssl.evaluation.tasks.similarity import Similarity
 from textssl.inference.encoders import load_encoder
+
+
+@pytest.fixture
+def adapter() -> ModuleType:
+    """Imported here, since mteb takes seconds that only the process that runs these tests needs to spend."""
+    from textssl.evaluation.tasks import mteb_adapter
+
+    return mteb_adapter
 
 
 def other_weights(folder):
@@ -23,11 +32,13 @@ def other_weights(folder):
     return folder
 
 
-def test_spearman_is_ours_and_no_model_gets_the_scores_of_another(tmp_path):
+def test_spearman_is_ours_and_no_model_gets_the_scores_of_another(tmp_path, adapter):
     path, cache = write_pairs(tmp_path / "pairs.csv"), tmp_path / "cache"
     found = {}
     for folder in (save_model(tmp_path / "a", "bert"), other_weights(tmp_path / "b")):
-        [scores] = evaluate_with_mteb(MtebEncoder(folder), [LocalSTS("pairs", path)], cache=cache).values()
+        [scores] = adapter.evaluate_with_mteb(
+            adapter.MtebEncoder(folder), [adapter.LocalSTS("pairs", path)], cache=cache
+        ).values()
         ours = dict(Similarity("pairs", path).run(load_encoder(folder)))["spearman"].mean
         assert scores["cosine_spearman"] == pytest.approx(ours, abs=1e-3)
         assert scores["main_score"] == scores["cosine_spearman"]
@@ -35,7 +46,7 @@ def test_spearman_is_ours_and_no_model_gets_the_scores_of_another(tmp_path):
     assert abs(found["a"] - found["b"]) > 0.004  # well beyond the tolerance above
 
 
-def test_scores_are_found_again_for_the_same_model_and_content_only(tmp_path, monkeypatch):
+def test_scores_are_found_again_for_the_same_model_and_content_only(tmp_path, monkeypatch, adapter):
     path, cache = write_pairs(tmp_path / "pairs.csv"), tmp_path / "cache"
     folder = save_model(tmp_path / "a", "bert")
     passes = []
@@ -46,8 +57,8 @@ def test_scores_are_found_again_for_the_same_model_and_content_only(tmp_path, mo
     )
 
     def run(max_tokens: int = 64) -> float:
-        encoder = MtebEncoder(folder, max_tokens=max_tokens)
-        [scores] = evaluate_with_mteb(encoder, [LocalSTS("pairs", path)], cache=cache).values()
+        encoder = adapter.MtebEncoder(folder, max_tokens=max_tokens)
+        [scores] = adapter.evaluate_with_mteb(encoder, [adapter.LocalSTS("pairs", path)], cache=cache).values()
         return round(scores["cosine_spearman"], 6)  # as mteb keeps it
 
     first = run()
@@ -58,10 +69,10 @@ def test_scores_are_found_again_for_the_same_model_and_content_only(tmp_path, mo
     assert run() != first and len(passes) == 6
 
 
-def test_classification_of_a_local_file(tmp_path):
+def test_classification_of_a_local_file(tmp_path, adapter):
     path = write_labelled(tmp_path / "topics.csv", *topics(120, noise=0.2))
-    encoder = MtebEncoder(save_model(tmp_path / "a", "modernbert"))
-    [scores] = evaluate_with_mteb(encoder, [LocalClassification("topics", path)]).values()
+    encoder = adapter.MtebEncoder(save_model(tmp_path / "a", "modernbert"))
+    [scores] = adapter.evaluate_with_mteb(encoder, [adapter.LocalClassification("topics", path)]).values()
     assert len(scores["scores_per_experiment"]) == 10
     assert scores["accuracy"] == pytest.approx(
         np.mean([experiment["accuracy"] for experiment in scores["scores_per_experiment"]])

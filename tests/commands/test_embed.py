@@ -170,7 +170,7 @@ def start(*arguments: str) -> Forked:
 def test_a_killed_command_goes_on(kill, model, tmp_path, monkeypatch):
     monkeypatch.setattr(workflow, "WINDOW_TEXTS", 1)
     text = tmp_path / "many.jsonl"
-    text.write_text("".join(json.dumps({"text": document}) + "\n" for document in DOCUMENTS * 6))
+    text.write_text("".join(json.dumps({"text": document}) + "\n" for document in DOCUMENTS * 3))
     command = ["--model", str(model), "--input", str(text), "--out", str(tmp_path / "v.npy")]
     process = start(*command)
     progress = tmp_path / ".v.npy.partial" / "progress.json"

@@ -6,13 +6,13 @@ import errno
 import json
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
+from tests.forked import Forked
 from textssl.commands.samples import get, list_samples
 from textssl.data.labelled.labelled_set import read_labeled
 from textssl.data.samples import cache as samples
@@ -165,9 +165,7 @@ def test_processes_that_fetch_at_once_agree(index, tmp_path):
         "SAMPLES['toy'] = Sample('labelled', 'fruit', pin, '', {'train': 2, 'test': 1}, excerpt);"
         "print(samples.sample_path('toy').read_text())"
     )
-    command = [sys.executable, "-c", code, SAMPLES["toy"].wheel.sha256]
-    root = Path(__file__).parents[3]
-    started = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    started = [Forked(["-c", code, SAMPLES["toy"].wheel.sha256]) for _ in range(3)]
     printed = [process.communicate(timeout=120)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     assert len(set(printed)) == 1 and '"apple"' in printed[0]

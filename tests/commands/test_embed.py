@@ -311,6 +311,7 @@ def test_a_length_that_the_folder_does_not_say_is_printed(model, text, tmp_path,
 
 @pytest.mark.slow
 def test_the_format_of_the_model_is_chosen_said_and_written(model, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("textssl.inference.compute.native_bfloat16", lambda cuda: False)
     exact = textssl.embed(model, text, tmp_path / "exact.parquet")
     assert exact.compute == "float32" and "computing in float32 (no native" in capsys.readouterr().err
     monkeypatch.setattr(workflow, "fast_format", lambda: Compute("bfloat16", "native"))

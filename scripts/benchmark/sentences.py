@@ -4,10 +4,10 @@ python scripts/benchmark/sentences.py --model modernbert-nano      sentences/s, 
 python scripts/benchmark/sentences.py --model static-small
 
 Both sides: one model (the same folder), the same pairs of neighbouring sentences of sample:news in a file, cut at 128
-tokens, batches of 128 pairs, temperature 0.05, AdamW, threads. Ours with train.precision=auto; the peer as it comes,
-and for transformers also with CachedMultipleNegativesRankingLoss, whose mini-batches hold so many tokens instead of so
-many texts, and in bfloat16 where the processor multiplies matrices in it. Sentences are counted after a warmup; each
-measurement is a process of its own, and the sides take turns.
+tokens, batches of 128 pairs (--batch), temperature 0.05, AdamW, threads. Ours with train.precision=auto; the peer as it
+comes, and for transformers also with CachedMultipleNegativesRankingLoss, whose mini-batches hold so many tokens instead
+of so many texts, and in bfloat16 where the processor multiplies matrices in it. Sentences are counted after a warmup;
+each measurement is a process of its own, and the sides take turns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from scripts.benchmark.figures import add_json, in_turns, write
 
-LENGTH, BATCH, TEMPERATURE, VOCABULARY = 128, 128, 0.05, 8192
+LENGTH, TEMPERATURE, VOCABULARY = 128, 0.05, 8192
 MINI_BATCH_TOKENS = 2048
 PEERS = {"theirs": "as it comes", "cached": f"mini-batches of {MINI_BATCH_TOKENS:,} tokens", "bfloat16": "in bfloat16"}
 
@@ -60,7 +60,7 @@ def static(folder: Path) -> bool:
     return not (folder / "model" / "config.json").is_file()
 
 
-def ours(folder: Path, seconds: float, warmup: float) -> dict:
+def ours(folder: Path, seconds: float, warmup: float, batch: int) -> dict:
     from textssl.commands.pretrain import pretrain
     from textssl.config import parse_config
 
@@ -74,7 +74,7 @@ def ours(folder: Path, seconds: float, warmup: float) -> dict:
             "optimizer": {"name": "adamw", "lr": 1e-3},
             "train": {
                 "max_seconds": seconds,
-                "batch_size": BATCH,
+                "batch_size": batch,
                 "log_every": 10 if static(folder) else 2,
                 "checkpoint_every": None,
             },
@@ -85,13 +85,13 @@ def ours(folder: Path, seconds: float, warmup: float) -> dict:
     first = next((line for line in logs if line["seconds"] > warmup), logs[0])
     steps, spent = logs[-1]["step"] - first["step"], logs[-1]["seconds"] - first["seconds"]
     return {
-        "sentences_per_second": 2 * BATCH * steps / spent,
+        "sentences_per_second": 2 * batch * steps / spent,
         "loss": logs[-1]["train/loss"],
         "steps": logs[-1]["step"],
     }
 
 
-def theirs(folder: Path, seconds: float, warmup: float, side: str) -> dict:
+def theirs(folder: Path, seconds: float, warmup: float, batch: int, side: str) -> dict:
     """The peer in one of the settings of PEERS."""
     from datasets import Dataset
     from sentence_transformers import (
@@ -128,7 +128,7 @@ def theirs(folder: Path, seconds: float, warmup: float, side: str) -> dict:
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
         arguments = SentenceTransformerTrainingArguments(
-            output_dir=out, per_device_train_batch_size=BATCH, max_steps=10**5, learning_rate=1e-3, seed=0,
+            output_dir=out, per_device_train_batch_size=batch, max_steps=10**5, learning_rate=1e-3, seed=0,
             use_cpu=not torch.cuda.is_available(), report_to="none", save_strategy="no", logging_steps=50,
             disable_tqdm=True, bf16=side == "bfloat16",
         )  # fmt: skip
@@ -141,13 +141,13 @@ def theirs(folder: Path, seconds: float, warmup: float, side: str) -> dict:
             model=model, args=arguments, train_dataset=pairs, loss=loss, callbacks=[clock]
         )
         found = trainer.train()
-    speed = 2 * BATCH * (clock.step - clock.warm_step) / (clock.spent - clock.warm)
+    speed = 2 * batch * (clock.step - clock.warm_step) / (clock.spent - clock.warm)
     return {"sentences_per_second": speed, "loss": found.training_loss, "steps": clock.step}
 
 
 def measure(side: str, folder: Path, arguments: argparse.Namespace) -> dict:
     command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
-    command += ["--seconds", str(arguments.seconds), "--warmup", str(arguments.warmup)]
+    command += ["--seconds", str(arguments.seconds), "--warmup", str(arguments.warmup), "--batch", str(arguments.batch)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -172,7 +172,11 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         )
     figures = [
         in_turns(
-            *(f"contrastive training, {arguments.model}", f"SentenceTransformerTrainer {PEERS[side]}", "sentences/s"),
+            *(
+                f"contrastive training, {arguments.model}, {arguments.batch} pairs",
+                f"SentenceTransformerTrainer {PEERS[side]}",
+                "sentences/s",
+            ),
             [(one["ours"]["sentences_per_second"], one[side]["sentences_per_second"]) for one in rounds],
         )
         for side in sides[:-1]
@@ -191,12 +195,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
     parser.add_argument("--warmup", type=float, default=6.0, help="seconds that do not count")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=128, help="pairs of a step")
     add_json(parser)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     parser.add_argument("--side", choices=["ours", *PEERS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        given = Path(arguments.folder), arguments.seconds, arguments.warmup
+        given = Path(arguments.folder), arguments.seconds, arguments.warmup, arguments.batch
         found = ours(*given) if arguments.side == "ours" else theirs(*given, arguments.side)
         found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps(found))

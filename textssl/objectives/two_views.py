@@ -167,7 +167,8 @@ def scheduled(momentum: float | Sequence[float], progress: float) -> float:
 
 def equal_contents(first: Tensor, second: Tensor) -> Tensor:
     """(rows of first, rows of second) bool: equal text, or samples of equal content. first, second: (rows, 2) keys."""
-    return (first[:, None, :] == second[None, :, :]).any(dim=2)
+    (text, source), (other_text, other_source) = first.unbind(1), second.unbind(1)
+    return (text[:, None] == other_text) | (source[:, None] == other_source)
 
 
 def check_widths(matryoshka: Sequence[int], width: int) -> None:

@@ -102,7 +102,7 @@ def test_everything_that_the_run_knows_is_there(folder: Path):
     assert "`clm`: Predict each token from those before it" in card
     assert "Llama, 2 layers of width 32, 53,408 parameters" in card
     assert summary["parameters"] == 53408
-    assert f"torch {version('torch')}" in card and "not tuned" in card and "0.4 MB" in card
+    assert f"torch {version('torch')}" in card and "not tuned" in card and f"{corpus['bytes'] / 1e6:.1f} MB" in card
     assert "--one-document-per line" in card and "--held-out 0.05" in card and "'my texts'" in card
 
 

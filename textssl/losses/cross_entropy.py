@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -12,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from textssl.sample_types import IGNORE
 
 CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**26}  # logits of one chunk: 16 MB in float32, which caches hold, and 256 MB
-FUSED_LOGITS = 2**28  # of one chunk where one kernel makes its errors in place: 512 MB in bfloat16
+FUSED_BYTES = 2**29  # of the logits of one chunk where one kernel makes its errors in their place: 512 MB
 CHUNK_TOKENS = 256  # but at least this many tokens, for the matrix products to be efficient
 
 
@@ -62,6 +63,12 @@ def chunk_tokens(tokens: int, vocabulary: int, chunk: int | None = None, device:
     return max(1, -(-tokens // pieces))
 
 
+@cache
+def has_triton() -> bool:
+    """Whether Triton is installed, which torch's builds for GPUs bring."""
+    return find_spec("triton") is not None
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """Gradients are made in the forward; the softmax is float32 (float64 for float64 input)."""
 
@@ -75,9 +82,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.save_for_backward(*gradients)
         ctx.types = [None if x is None else x.dtype for x in (hidden, weight, bias)]
         total = torch.zeros((), dtype=exact, device=hidden.device)
-        fused = hidden.is_cuda and exact == torch.float32 and find_spec("triton") is not None
+        fused = hidden.is_cuda and exact == torch.float32 and has_triton()
         if fused and chunk is None:
-            chunk = max(CHUNK_TOKENS, FUSED_LOGITS // len(weight))
+            chunk = max(CHUNK_TOKENS, FUSED_BYTES // (len(weight) * product.itemsize))
         with torch.autocast(hidden.device.type, enabled=False):
             operands = hidden.to(product), weight.to(product), None if bias is None else bias.to(product)
             step = chunk_tokens(len(labels), len(weight), chunk, hidden.device.type)

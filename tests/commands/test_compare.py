@@ -172,6 +172,7 @@ def test_wrong_arguments_are_said_before_anything_is_made(tmp_path):
         "--model is 'huge'": {"model": ["huge"]},
         "not both": {"model": ["nano"], "overrides": ["model.preset=bert-nano"]},
         "nosuch": {"suite": "nosuch"},
+        "the tokenizer folder t does not exist": {},
     }.items():
         with pytest.raises(UserError, match=wrong):
             textssl.compare(["mlm", *given], **{"budget": "10s", "out": tmp_path / "out", **options})

@@ -112,15 +112,18 @@ def open_data(
         raise UserError("data.corpus is missing: name a folder made by `textssl prepare`, e.g. data.corpus=DIR")
     corpora = [open_checked(share.path, console) for share in config.data.corpus]
     for corpus in corpora:
-        if corpus.tokenizer_hash != tokenizer.tokenizer_hash(words):
-            raise UserError(
-                f"the corpus {corpus.path} was prepared with another tokenizer than {source}: prepare it again"
-            )
+        check_tokenizer(corpus, words, source)
     weights = [share.weight for share in config.data.corpus]
     cuts = any(part.deals != "rows" and part.draws != "pairs" for part in objective.leaves)
     return Data(
         list(zip(corpora, weights, strict=True)), pairs, StandaloneTokens(words.backend_tokenizer) if cuts else None
     )
+
+
+def check_tokenizer(corpus: Corpus, words: PreTrainedTokenizerFast, source: str) -> None:
+    """Raise UserError where a corpus was prepared with another tokenizer. source: the name of this one."""
+    if corpus.tokenizer_hash != tokenizer.tokenizer_hash(words):
+        raise UserError(f"the corpus {corpus.path} was prepared with another tokenizer than {source}: prepare it again")
 
 
 def open_checked(path: str | Path, console: Console) -> Corpus:

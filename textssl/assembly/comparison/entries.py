@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from textssl.assembly.comparison.backbones import model_words, placed
+from textssl.assembly.datasets import check_tokenizer
+from textssl.assembly.tokenizers import open_tokenizer
 from textssl.config import load_config
+from textssl.data.corpus.corpus import Corpus
 from textssl.errors import UserError, excerpt
 from textssl.named_configs import find_config
 from textssl.objectives import SUPERVISED
@@ -219,6 +222,13 @@ def check_same(configs: Mapping[str, Config]) -> None:
         for key in ("tokenizer", "data.corpus"):
             if config_value(first[1], key) != config_value(config, key):
                 raise UserError(f"{first[0]} and {name} have different values of {key}: give one for all, as {key}=DIR")
+
+
+def check_inputs(config: Config) -> None:
+    """Raise UserError where tokenizer or corpus of all entries cannot be opened, or do not belong together."""
+    words, source = open_tokenizer(config)
+    for share in config.data.corpus:
+        check_tokenizer(Corpus.open(share.path), words, source)
 
 
 def config_value(config: Config, key: str) -> Any:

@@ -48,15 +48,18 @@ def test_what_is_there_is_not_measured_again_and_a_failure_is_told(tmp_path, mon
         '\'[{"what": "a", "peer": "b", "unit": "c", "ours": 2, "theirs": 1, "ratio": 2, "cpu_ratio": null}]\')\n'
     )
     monkeypatch.setattr(benchmarks, "BENCHMARKS", {"good": (script, "fine", ""), "bad": (script, "bad", "")})
-    monkeypatch.setattr(
-        benchmarks, "command", lambda name, quick: ["python", str(script), benchmarks.BENCHMARKS[name][1]]
-    )
-    monkeypatch.setattr(sys, "argv", ["all.py", "--out", str(tmp_path / "out")])
-    for again in (False, True):
+
+    def command(name: str, quick: bool) -> list[str]:
+        return ["python", str(script), benchmarks.BENCHMARKS[name][1], *["--rounds", "1"] * quick]
+
+    monkeypatch.setattr(benchmarks, "command", command)
+    given = ["all.py", "--out", str(tmp_path / "out")]
+    for options, measured in (([], True), ([], False), (["--quick"], True)):  # the last is another command
+        monkeypatch.setattr(sys, "argv", [*given, *options])
         with pytest.raises(SystemExit, match="1"):
             benchmarks.main()
         shown = capsys.readouterr().out
-        assert ("good: done" in shown) != again and "bad: failed with 1" in shown
+        assert ("good: done" in shown) == measured and "bad: failed with 1" in shown
     found = json.loads((tmp_path / "out" / "benchmarks.json").read_text())
     assert [one["name"] for one in found["benchmarks"]] == ["good"] and found["machine"]["cores"] >= 1
     assert "| a | b | 2 c | 1 | 2.00 |  |" in (tmp_path / "out" / "benchmarks.md").read_text()

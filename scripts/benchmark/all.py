@@ -1,12 +1,13 @@
 """Every benchmark beside a peer, one after another: one JSON file and one table, each figure a ratio measured in turns.
 
-    python scripts/benchmark/all.py --out DIR            about 40 minutes on two idle cores
-    python scripts/benchmark/all.py --out DIR --quick    about 12, with wider errors
-    python scripts/benchmark/all.py --out DIR --only prepare,static
+    python scripts/benchmark/all.py --out DIR
+    python scripts/benchmark/all.py --out DIR --quick    nine minutes on two idle cores, with wider errors
+    python scripts/benchmark/all.py --out DIR --only prepare-bpe,static
 
 DIR/benchmarks.json has the machine, the versions and all figures, DIR/benchmarks.md the table, DIR/parts what each
-benchmark gave and DIR/logs what it said. Started again, it does what is missing. Peers run as they come and at their
-best settings here; a peer that is not installed (model2vec) is left out. Ends with 1 where a benchmark failed.
+benchmark gave and DIR/logs what it said. Started again, it does what is missing, and what another command made. Peers
+run as they come and at their best settings here; one that is not installed (model2vec) is left out. Ends with 1 where a
+benchmark failed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from scripts.benchmark.figures import Figure, markdown, read  # noqa: E402
+from textssl.evaluation.measure import installed_version  # noqa: E402
+from textssl.system.hardware import bfloat16_feature  # noqa: E402
 
 LANGUAGE = "--rounds 3 --seconds 30 --minutes 4", "--rounds 1 --seconds 20 --minutes 0"
 BENCHMARKS = {  # name -> script, its arguments, and those of a quick look
@@ -58,7 +60,9 @@ def run(name: str, out: Path, quick: bool) -> bool:
         given = [sys.executable, *command(name, quick)[1:], "--json", str(side)]
         done = subprocess.run(given, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
     if done.returncode == 0:
-        side.replace(part)
+        found = {"command": " ".join(command(name, quick)), "figures": [asdict(figure) for figure in read(side)]}
+        part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        side.unlink()
     outcome = "done" if done.returncode == 0 else f"failed with {done.returncode}, see {log}"
     print(f"{name}: {outcome} ({time.monotonic() - started:.0f} s)", flush=True)
     return done.returncode == 0
@@ -71,38 +75,29 @@ def machine() -> dict[str, Any]:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if line.startswith("model name")
     ]
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    from textssl.system.hardware import bfloat16_feature
-
     return {
         "processor": models[0] if models else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "bfloat16": bfloat16_feature(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": {package: installed_version(package) for package in PACKAGES},
     }
 
 
-def collect(out: Path, quick: bool) -> None:
+def measured(name: str, out: Path) -> dict[str, Any]:
+    """The command and the figures of a benchmark; {} where it has not been run."""
+    part = out / "parts" / f"{name}.json"
+    return json.loads(part.read_text(encoding="utf-8")) if part.is_file() else {}
+
+
+def collect(out: Path) -> None:
     """DIR/benchmarks.json and DIR/benchmarks.md of what has been measured."""
-    found: dict[str, list[Figure]] = {
-        name: read(out / "parts" / f"{name}.json") for name in BENCHMARKS if (out / "parts" / f"{name}.json").is_file()
-    }
+    listed = [{"name": name, **found} for name in BENCHMARKS if (found := measured(name, out))]
     about = machine()
-    listed = [
-        {"name": name, "command": " ".join(command(name, quick)), "figures": [asdict(one) for one in figures]}
-        for name, figures in found.items()
-    ]
     (out / "benchmarks.json").write_text(json.dumps({"machine": about, "benchmarks": listed}, indent=1) + "\n", "utf-8")
-    words = f"{about['processor']}, {about['cores']} cores, bfloat16: {about['bfloat16'] or 'none'}, " + ", ".join(
-        f"{name} {number}" for name, number in about["versions"].items() if number
-    )
-    shown = f"{words}\n\n{markdown([one for figures in found.values() for one in figures])}"
+    words = [about["processor"], f"{about['cores']} cores", f"bfloat16: {about['bfloat16'] or 'none'}"]
+    words += [f"{package} {number}" for package, number in about["versions"].items()]
+    shown = f"{', '.join(words)}\n\n{markdown([Figure(**one) for found in listed for one in found['figures']])}"
     (out / "benchmarks.md").write_text(shown, encoding="utf-8")
     print(f"\n{shown}\n{out / 'benchmarks.json'}, {out / 'benchmarks.md'}")
 
@@ -118,9 +113,12 @@ def main() -> None:
         parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
     for folder in ("parts", "logs"):
         (arguments.out / folder).mkdir(parents=True, exist_ok=True)
-    missing = [name for name in names if not (arguments.out / "parts" / f"{name}.json").is_file()]
-    failed = [name for name in missing if not run(name, arguments.out, arguments.quick)]
-    collect(arguments.out, arguments.quick)
+    failed = []
+    for name in names:
+        done = measured(name, arguments.out).get("command") == " ".join(command(name, arguments.quick))
+        if not done and not run(name, arguments.out, arguments.quick):
+            failed.append(name)
+    collect(arguments.out)
     sys.exit(1 if failed else 0)
 
 

@@ -6,9 +6,8 @@ python scripts/benchmark/training.py --objective mlm --minutes 4  also the time 
 Both sides: the same architecture (modernbert-nano or llama-nano, vocabulary 8,192), rows of 128, batches of 32, one
 text (sample:news), threads; ours with train.precision=auto, the peer in float32, and where the processor multiplies
 matrices in bfloat16 also in that with eager attention, its best setting. The peer concatenates and cuts, as the
-examples do. Tokens are non-padding tokens
-through the backbone. Each measurement is a process of its own; the two sides take turns. The peer's loss is the better
-of two: on its own kind of rows, and on ours.
+examples do. Tokens are non-padding tokens through the backbone. Each measurement is a process of its own; the sides
+take turns. The peer's loss is the better of two: on its own kind of rows, and on ours.
 """
 
 from __future__ import annotations

@@ -98,9 +98,9 @@ def embed(
     ray = check_engine(engine, address, workers if workers > 1 else None)
     check_options(out, precision, truncate_dim, max_tokens, workers, compute)
     folder = find_model(model)
-    sources = [source for source in expand_inputs(inputs) if not source.startswith(HUB)]
+    sources = expand_inputs(inputs)
     for file in written_files(out, precision):
-        check_output(file, sources)
+        check_output(file, [source for source in sources if not source.startswith(HUB)])
     with ExitStack() as stack:
         stack.enter_context(resumable() if ray else nullcontext())  # leaving a cluster may take longer than we have
         cluster = stack.enter_context(ray_cluster(address, workers if workers > 1 else None)) if ray else None
@@ -109,7 +109,7 @@ def embed(
             inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
         )
         choices: dict[str, Any] = {"max_tokens": max_tokens, "normalize": normalize, "prompt": prompt}
-        settings = {"model": model_hash(folder), "input": fingerprint(expand_inputs(inputs)), "precision": precision}
+        settings = {"model": model_hash(folder), "input": fingerprint(sources), "precision": precision}
         settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
         settings |= {"one_document_per": one_document_per, "device": device}
         settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}

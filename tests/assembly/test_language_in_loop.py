@@ -10,7 +10,7 @@ from textssl.commands.pretrain import pretrain
 from textssl.evaluation.measure import run_suite
 from textssl.evaluation.suite import load_suite
 from textssl.evaluation.tasks.agreement import PHENOMENA
-from textssl.inference.scorer import folder_scorer
+from textssl.inference.language.scorer import folder_scorer
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import torch
 
 from tests.evaluation import folders
 from tests.tiny import tiny_tokenizer
-from textssl.inference.scorer import Scorer, live_scorer
+from textssl.inference.language.scorer import Scorer, live_scorer
 from textssl.tokenizer import for_causal, word_starts
 
 

@@ -15,7 +15,7 @@ from tests.evaluation.folders import save_model
 from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
 from textssl.inference.encoders import load_encoder
-from textssl.inference.scorer import folder_scorer
+from textssl.inference.language.scorer import folder_scorer
 from textssl.models.build import build_model
 from textssl.models.sentence import build_sentence_model
 from textssl.sections import ModelConfig

@@ -14,7 +14,7 @@ from textssl.evaluation.measure import named_values, run_baselines, run_suite
 from textssl.evaluation.suite import load_suite
 from textssl.evaluation.tasks.agreement import PHENOMENA
 from textssl.inference.features import TransformerEncoder
-from textssl.inference.scorer import live_scorer
+from textssl.inference.language.scorer import live_scorer
 
 FIGURES = {
     "mine": ["probe_4", "probe_all", "knn"],

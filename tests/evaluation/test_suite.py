@@ -7,7 +7,7 @@ from tests.evaluation.tasks.test_classification import write_labelled
 from textssl.errors import UserError
 from textssl.evaluation.suite import KINDS, Suite, full, load_suite, quick
 from textssl.evaluation.tasks.lm_eval_task import LmEval
-from textssl.inference.scorer import Scorer
+from textssl.inference.language.scorer import Scorer
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from textssl.commands.fill_mask import fill_mask
 from textssl.commands.generate import generate
 from textssl.config import parse_config
 from textssl.errors import UserError
-from textssl.inference.likelihood import pseudo_likelihood
+from textssl.inference.language.likelihood import pseudo_likelihood
 from textssl.models.build import build_model, quiet
 from textssl.models.configuration import Pretext, prediction_offset, read_pretext, write_pretext
 from textssl.models.heads import LanguageModel

@@ -16,7 +16,7 @@ from textssl.commands.fill_mask import fill_mask
 from textssl.commands.generate import generate
 from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
-from textssl.inference.likelihood import causal_likelihood, pseudo_likelihood
+from textssl.inference.language.likelihood import causal_likelihood, pseudo_likelihood
 from textssl.inference.loading import load_tokenizer, load_weights
 from textssl.objectives import resolve_objective
 from textssl.sample_types import IGNORE

@@ -15,7 +15,7 @@ from textssl.errors import UserError
 from textssl.evaluation.measure import named_values
 from textssl.evaluation.suite import Suite, load_suite
 from textssl.inference.encoders import load_encoder
-from textssl.inference.scorer import Scorer, folder_scorer
+from textssl.inference.language.scorer import Scorer, folder_scorer
 from textssl.objectives.base import Objective
 from textssl.sections import Config, EvaluationConfig
 from textssl.sharding import gathered

@@ -16,8 +16,8 @@ from textssl.evaluation.tasks.classification import Tuner
 from textssl.evaluation.unfinished import Unfinished, fingerprint, plain_figures
 from textssl.inference.encoders import load_encoder
 from textssl.inference.feature_cache import Remembered
+from textssl.inference.language.scorer import Scorer, folder_scorer
 from textssl.inference.loading import default_device, model_hash, weights_hash
-from textssl.inference.scorer import Scorer, folder_scorer
 from textssl.report.table import LANGUAGE
 from textssl.system.terminal import Terminal
 from textssl.training.tracking import announce

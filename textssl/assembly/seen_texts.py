@@ -21,8 +21,8 @@ from textssl.evaluation.tasks.clustering import Clustering
 from textssl.evaluation.tasks.minimal_pairs import MinimalPairs
 from textssl.evaluation.tasks.similarity import Similarity, WordSimilarity
 from textssl.evaluation.text_pairs import PairTask
+from textssl.inference.language.scorer import Scorer
 from textssl.inference.loading import find_model
-from textssl.inference.scorer import Scorer
 from textssl.sections import Config
 from textssl.system import progress
 

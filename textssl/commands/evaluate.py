@@ -21,8 +21,8 @@ from textssl.evaluation.running_text import first_bytes, is_corpus, running_text
 from textssl.evaluation.suite import SUITES, Suite, load_suite
 from textssl.evaluation.tasks.bits_per_byte import LanguageFigure, language_figure
 from textssl.evaluation.unfinished import SHARED, Unfinished, fingerprint
+from textssl.inference.language.scorer import Scorer, folder_scorer
 from textssl.inference.loading import find_model
-from textssl.inference.scorer import Scorer, folder_scorer
 from textssl.report.captions import legend
 from textssl.report.card import CARD
 from textssl.report.evaluated import add_evaluation, check_card, check_own

@@ -21,8 +21,8 @@ from transformers import (
 
 from textssl.config import check_seed
 from textssl.errors import UserError, printable
-from textssl.inference.diffusion import is_diffusion, unmask
-from textssl.inference.gap_filling import GapFiller
+from textssl.inference.language.diffusion import is_diffusion, unmask
+from textssl.inference.language.gap_filling import GapFiller
 from textssl.inference.loading import (
     context_limit,
     find_model,

@@ -19,7 +19,7 @@ from textssl.evaluation.unfinished import Unfinished
 from textssl.inference.encoders import random_encoder
 from textssl.inference.feature_cache import Remembered
 from textssl.inference.features import Encoder
-from textssl.inference.scorer import Scorer, random_scorer
+from textssl.inference.language.scorer import Scorer, random_scorer
 
 PACKAGES = ("textssl", "torch", "transformers", "sentence-transformers", "scikit-learn", "scipy", "numpy")
 

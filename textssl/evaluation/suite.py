@@ -22,7 +22,7 @@ from textssl.evaluation.tasks.minimal_pairs import MinimalPairs
 from textssl.evaluation.tasks.retrieval import Retrieval
 from textssl.evaluation.tasks.similarity import Similarity, WordSimilarity
 from textssl.inference.features import DEFAULT_MAX_TOKENS
-from textssl.inference.scorer import VECTORS, Scorer
+from textssl.inference.language.scorer import VECTORS, Scorer
 
 KINDS: dict[str, Callable[..., Any]] = {
     kind.kind: kind

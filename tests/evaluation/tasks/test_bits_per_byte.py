@@ -11,7 +11,7 @@ from tests.evaluation.folders import model
 from tests.tiny import texts, tiny_tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.tasks.bits_per_byte import bits_per_byte, pseudo_bits_per_byte
-from textssl.inference.likelihood import windows
+from textssl.inference.language.likelihood import windows
 from textssl.tokenizer import for_causal
 
 TEXTS = ["A harbour.", *[text[:400] for text in texts()[:2]], "é"]  # more bytes than characters
@@ -52,7 +52,7 @@ def test_bits_per_byte_equal_those_of_a_plain_loop(family: str, context: int, st
 
 def test_small_batches_change_nothing(monkeypatch):
     whole = bits_per_byte(model("llama"), tiny_tokenizer(), TEXTS)
-    monkeypatch.setattr("textssl.inference.likelihood.LOGITS", 1)
+    monkeypatch.setattr("textssl.inference.language.likelihood.LOGITS", 1)
     assert bits_per_byte(model("llama"), tiny_tokenizer(), TEXTS).bits_per_byte == pytest.approx(whole.bits_per_byte)
 
 

@@ -13,7 +13,7 @@ from textssl import tokenizer
 from textssl.errors import UserError
 from textssl.evaluation.tasks.bits_per_byte import bits_per_byte, pseudo_bits_per_byte
 from textssl.evaluation.tasks.language_modelling import FEWEST_TEXTS, Language
-from textssl.inference.scorer import live_scorer
+from textssl.inference.language.scorer import live_scorer
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from textssl.evaluation.tasks.classification import Classification
 from textssl.evaluation.tasks.clustering import Clustering
 from textssl.inference.encoders import random_encoder
 from textssl.inference.feature_cache import Remembered
-from textssl.inference.scorer import random_scorer
+from textssl.inference.language.scorer import random_scorer
 
 SHOTS = (2, 4, 8, 16, 32, 64)  # labels a class of the curve of label efficiency
 SCRATCH = ("finetune_8", "finetune_64", "finetune_all")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.inference.likelihood import Likelihood, causal_likelihood, pseudo_likelihood
+from textssl.inference.language.likelihood import Likelihood, causal_likelihood, pseudo_likelihood
 from textssl.tokenizer import keeps_text
 
 

@@ -15,7 +15,7 @@ from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.evaluation.figures.resampling import on_all, ratio_of
 from textssl.evaluation.running_text import drawn_bytes, is_corpus, pieces, running_texts, share_of
 from textssl.evaluation.tasks.bits_per_byte import bytes_of
-from textssl.inference.scorer import LANGUAGE_MODEL, Scorer
+from textssl.inference.language.scorer import LANGUAGE_MODEL, Scorer
 from textssl.tokenizer import keeps_text
 
 FEWEST_TEXTS = 16  # behind an interval, where the source has so many

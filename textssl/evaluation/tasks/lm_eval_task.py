@@ -23,8 +23,8 @@ from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.evaluation.figures.resampling import mean_of
 from textssl.explanations import nearest
 from textssl.inference.features import evaluation_mode
+from textssl.inference.language.scorer import LANGUAGE_MODEL, Scorer
 from textssl.inference.loading import context_limit, first_line
-from textssl.inference.scorer import LANGUAGE_MODEL, Scorer
 
 BATCH_ROWS = 16
 FEW_SHOT_SEED = 1234  # the harness's default

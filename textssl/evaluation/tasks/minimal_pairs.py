@@ -19,7 +19,7 @@ from textssl.evaluation.figures.intervals import Score, bootstrap
 from textssl.evaluation.figures.outcomes import Outcomes
 from textssl.evaluation.figures.resampling import mean_of
 from textssl.evaluation.tasks.agreement import Pair, agreement_pairs
-from textssl.inference.scorer import LANGUAGE_MODEL, Scorer
+from textssl.inference.language.scorer import LANGUAGE_MODEL, Scorer
 
 ALL = "accuracy"
 COLUMNS = ("good", "bad", "phenomenon")

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from textssl.inference.diffusion import diffusion_bound, is_diffusion
-from textssl.inference.likelihood import Likelihood, causal_likelihood, pseudo_likelihood
+from textssl.inference.language.diffusion import diffusion_bound, is_diffusion
+from textssl.inference.language.likelihood import Likelihood, causal_likelihood, pseudo_likelihood
 from textssl.inference.loading import (
     default_device,
     find_model,

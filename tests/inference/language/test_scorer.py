@@ -7,7 +7,7 @@ import torch
 from tests.evaluation import folders
 from tests.evaluation.folders import save_model
 from tests.tiny import tiny_tokenizer
-from textssl.inference.scorer import folder_scorer, live_scorer, random_scorer
+from textssl.inference.language.scorer import folder_scorer, live_scorer, random_scorer
 
 TEXTS = ["A harbour.", "A man was here."]
 
@@ -32,7 +32,7 @@ def test_a_folder_scores_as_its_live_model_and_an_untrained_one_otherwise(family
 
 def test_weights_are_read_once_and_not_before_they_are_needed(tmp_path, monkeypatch):
     read = []
-    load = "textssl.inference.scorer.load_weights"
+    load = "textssl.inference.language.scorer.load_weights"
     monkeypatch.setattr(load, lambda *_: read.append(1) or folders.model("bert"))
     scorer = folder_scorer(save_model(tmp_path / "m", "bert"))
     assert scorer is not None and not read

@@ -11,7 +11,7 @@ import torch
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.errors import UserError
-from textssl.inference.likelihood import (
+from textssl.inference.language.likelihood import (
     DEFAULT_PSEUDO_CONTEXT,
     Likelihood,
     batches_of,

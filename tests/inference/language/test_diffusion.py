@@ -21,8 +21,8 @@ from textssl.commands.generate import generate
 from textssl.errors import UserError
 from textssl.evaluation.tasks.bits_per_byte import language_figure
 from textssl.evaluation.tasks.language_modelling import Language
-from textssl.inference.diffusion import diffusion_bound, is_diffusion, unmask
-from textssl.inference.scorer import folder_scorer, live_scorer
+from textssl.inference.language.diffusion import diffusion_bound, is_diffusion, unmask
+from textssl.inference.language.scorer import folder_scorer, live_scorer
 from textssl.models.configuration import Pretext, read_pretext, write_pretext
 
 TEXTS = ["A man.", "The harbourmasters near the boats were old.", "The unbelievable naïveté, 1999!"]

@@ -6,7 +6,7 @@ import pytest
 from tests.evaluation.scoring import causal_log_probability, model, pseudo_log_probability, scorer_of
 from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
-from textssl.inference.likelihood import causal_likelihood, pseudo_likelihood
+from textssl.inference.language.likelihood import causal_likelihood, pseudo_likelihood
 
 SENTENCES = ["The harbourmasters near the boats were extraordinarily old.", "A man.", "The unbelievable naïveté, 1999!"]
 
@@ -34,14 +34,14 @@ def test_company_and_small_batches_change_nothing(family: str, monkeypatch):
     together = scorer_of(family).likelihood(SENTENCES, hide_rest=True)
     alone = [scorer_of(family).likelihood([text], hide_rest=True).nats[0] for text in SENTENCES]
     np.testing.assert_allclose(together.nats, alone, rtol=1e-5)
-    monkeypatch.setattr("textssl.inference.likelihood.LOGITS", 1)
+    monkeypatch.setattr("textssl.inference.language.likelihood.LOGITS", 1)
     np.testing.assert_allclose(scorer_of(family).likelihood(SENTENCES, hide_rest=True).nats, alone, rtol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["llama", "bert", "modernbert"])
 def test_a_family_without_a_known_head_gives_the_same(family: str, monkeypatch):
     known = scorer_of(family).likelihood(SENTENCES).nats
-    monkeypatch.setattr("textssl.inference.likelihood.TRANSFORMS", {})
+    monkeypatch.setattr("textssl.inference.language.likelihood.TRANSFORMS", {})
     np.testing.assert_allclose(scorer_of(family).likelihood(SENTENCES).nats, known, rtol=1e-5)
 
 

@@ -10,7 +10,7 @@ import torch
 from tests.models.seq2seq.small import small_seq2seq
 from tests.models.small import VOCABULARY, word_tokenizer
 from textssl.errors import UserError
-from textssl.inference.gap_filling import GapFiller
+from textssl.inference.language.gap_filling import GapFiller
 
 GREEDY = {"do_sample": False}
 PAD, CLS, SEP, MASK = 0, 2, 3, 4

@@ -33,6 +33,7 @@ EXTRAS = {  # extra of pyproject.toml: (its packages, what they are for)
     "fast": (("gigatoken", "nanotoken"), "engines that tokenize many times faster"),
     "track": (("tensorboard",), "live curves (train.tensorboard)"),
     "ray": (("ray",), "corpora and vectors by many machines (--engine ray)"),
+    "export": (("openvino", "onnxruntime"), "encoders that were exported to OpenVINO or ONNX"),
     "notebooks": (("matplotlib", "nbformat", "nbclient", "ipykernel"), "notebooks and their pictures"),
     "dev": (
         ("pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", "pre-commit", "tensorboard"),

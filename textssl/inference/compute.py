@@ -43,7 +43,7 @@ def proved_format(wanted: Compute, load: Callable[[str], Encoder], texts: Sequen
         return wanted
     exact = load("float32")
     if not exact.narrows:
-        return Compute("float32", "a static encoder gains nothing from bfloat16")
+        return Compute("float32", "this encoder has no other format")
     worst = worst_cosine(exact.embed(texts), load("bfloat16").embed(texts))
     seen = f"worst cosine to float32 {worst:.5f} in a sample of {len(texts):,}"
     if worst > LEAST_COSINE:

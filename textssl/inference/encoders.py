@@ -11,9 +11,11 @@ from transformers import AutoModel, PreTrainedModel
 
 from textssl.errors import UserError
 from textssl.inference.cpu_threads import pack_linears
+from textssl.inference.exported import load_exported
 from textssl.inference.features import DEFAULT_MAX_TOKENS, Encoder, TransformerEncoder
 from textssl.inference.loading import (
     default_device,
+    exported_file,
     find_model,
     first_line,
     is_sentence_model,
@@ -45,6 +47,10 @@ def load_encoder(
     UserError where the folder cannot be loaded, or does not take such a prompt or format.
     """
     folder, dtype = find_model(model), {"float32": torch.float32, "bfloat16": torch.bfloat16}[compute]
+    if file := exported_file(folder):
+        return _sentence_encoder(
+            load_exported(folder, file, compute), max_tokens=max_tokens, normalize=normalize, prompt=prompt
+        )
     if is_sentence_model(folder):
         encoder = _sentence_encoder(
             load_sentence_model(folder, device, dtype), max_tokens=max_tokens, normalize=normalize, prompt=prompt
@@ -64,6 +70,8 @@ def random_encoder(
 ) -> Encoder:
     """The same architecture and tokenizer with fresh random weights: an untrained baseline. Raises UserError."""
     folder = find_model(model)
+    if file := exported_file(folder):
+        raise UserError(f"{file} has the weights that it was exported with: its random baseline is that of its source")
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         if is_sentence_model(folder):

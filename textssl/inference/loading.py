@@ -41,6 +41,14 @@ LENGTH_RECORDS = (  # where a folder may say at what length its texts are cut: f
     ("tokenizer.json", ("truncation", "max_length")),
     ("sentence_bert_config.json", ("max_seq_length",)),
 )
+EXPORTED = ("openvino/openvino_model.xml", "openvino_model.xml", "onnx/model.onnx", "model.onnx")  # the usual ones
+OTHER_EXPORTED = (
+    "openvino/*.xml",
+    "openvino_*.xml",
+    "onnx/*.onnx",
+    "*.onnx",
+)  # those of quantised models
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 HEADLESS = ("pooler",)  # parameters that a feature extractor may lack: mean pooling does not use them
 DESCRIBING = (".json", ".txt", ".model", ".jinja")  # files that affect a folder's vectors, besides the weights
 
@@ -93,6 +101,34 @@ def _from_hub(name: str) -> Path:
 def is_sentence_model(folder: Path) -> bool:
     """Whether sentence-transformers loads the folder."""
     return (folder / "modules.json").is_file()
+
+
+def exported_file(folder: Path) -> Path | None:
+    """The exported model of a folder without weights for PyTorch; None where there are weights, or neither.
+
+    Raises UserError where there are several and none has a usual name.
+    """
+    place = folder / modules_of(folder)[0]["path"] if is_sentence_model(folder) else folder
+    if any(file for pattern in WEIGHTS for file in place.glob(pattern)):
+        return None
+    if usual := next((place / name for name in EXPORTED if (place / name).is_file()), None):
+        return usual
+    found = sorted(file for pattern in OTHER_EXPORTED for file in place.glob(pattern))
+    if len(found) > 1:
+        names = ", ".join(str(file.relative_to(folder)) for file in found)
+        raise UserError(f"{folder} holds several exported models ({names}): leave one, or name one {EXPORTED[0]}")
+    return found[0] if found else None
+
+
+def modules_of(folder: Path) -> list[dict[str, Any]]:
+    """The entries of modules.json, in order. Raises UserError."""
+    file = folder / "modules.json"
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+        assert entries and all(isinstance(entry["path"], str) and isinstance(entry["type"], str) for entry in entries)
+    except (OSError, ValueError, AssertionError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged: it has to list modules, each with a path and a type") from error
+    return entries
 
 
 def load_config(folder: Path) -> PretrainedConfig:
@@ -217,6 +253,8 @@ def context_limit(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) 
 def weights_hash(folder: Path) -> str:
     """sha256 over the weight files of a folder (names and bytes), the first 16 hexadecimal digits."""
     files = sorted(folder.rglob("*.safetensors")) or sorted(folder.rglob("*.bin"))
+    if exported := exported_file(folder):
+        files = sorted({*files, *exported.parent.glob(f"{exported.stem}.*")})
     digest = hashlib.sha256()
     for file in files:
         digest.update(str(file.relative_to(folder)).encode())

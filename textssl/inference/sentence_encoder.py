@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from textssl.data.batches.id_readers import Rows
 from textssl.data.batches.token_reader import TokenReader
 from textssl.errors import UserError
+from textssl.inference.exported import ExportedTransformer
 from textssl.inference.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized, padded
 from textssl.tokenizer.vocabulary import padding_id
 
@@ -35,6 +36,12 @@ def sentence_encoder(
     kind = SentenceEncoder
     if isinstance(model[0], StaticEmbedding):
         kind = StaticEncoder
+    elif isinstance(model[0], ExportedTransformer):
+        kind = ExportedEncoder
+        if text and splits_prompt(model):
+            raise UserError(
+                "its pooling leaves out the tokens of a prompt, which an exported model cannot: leave it out"
+            )
     elif reads_plain_text(model) and not (text and splits_prompt(model)):
         kind = PaddedEncoder
     return kind(model, max_tokens=max_tokens, unit_length=unit_length, prompt=text)
@@ -153,6 +160,14 @@ class PaddedEncoder(SentenceEncoder):
         if self.takes_types:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         return self.pooled({**features, "modality": "text"})
+
+
+class ExportedEncoder(PaddedEncoder):
+    """A graph exported to ONNX or OpenVINO, and the modules of PyTorch behind it."""
+
+    def __init__(self, model: Any, **options: Any) -> None:
+        super().__init__(model, **options)
+        self.narrows = model[0].session.narrows
 
 
 class StaticEncoder(SentenceEncoder):

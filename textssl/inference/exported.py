@@ -1,0 +1,172 @@
+"""Sentence encoders whose transformer was exported to ONNX or OpenVINO (extra `export`).
+
+Such a folder is what sentence-transformers or optimum leave: tokenizer, config.json and perhaps modules.json as ever,
+but `onnx/model.onnx` or `openvino/openvino_model.xml` in the place of the weights. The exported graph gives the hidden
+states of the tokens; pooling and what follows are the folder's own modules, in PyTorch. It runs on the CPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from textssl.errors import UserError
+from textssl.inference.loading import (
+    context_limit,
+    first_line,
+    is_sentence_model,
+    load_config,
+    load_tokenizer,
+    modules_of,
+)
+
+HIDDEN = ("last_hidden_state", "token_embeddings")  # outputs that hold the hidden states
+STOCK = "sentence_transformers."  # modules of this package alone are loaded
+
+
+class Session(ABC):
+    """An exported graph, which several threads may call at once.
+
+    inputs: names of the arrays that it takes. narrows: whether it can compute in bfloat16.
+    """
+
+    package: ClassVar[str]
+    narrows: ClassVar[bool] = False
+    inputs: frozenset[str]
+
+    @abstractmethod
+    def __call__(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """(texts, length, width) float32 hidden states. arrays: (texts, length) int64 each."""
+
+    @classmethod
+    def runtime(cls, file: Path) -> Any:
+        """The package that runs it. Raises UserError where it is not installed."""
+        try:
+            return importlib.import_module(cls.package)
+        except ImportError as error:
+            raise UserError(f"{file} needs {cls.package}: pip install 'textssl[export]'") from error
+
+
+class OnnxSession(Session):
+    """By onnxruntime, in the number format of the file."""
+
+    package = "onnxruntime"
+
+    def __init__(self, file: Path, compute: str) -> None:
+        runtime = self.runtime(file)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = 1  # batches run side by side
+        options.log_severity_level = 3
+        self.session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self.inputs = frozenset(port.name for port in self.session.get_inputs())
+        self.output = hidden_name([port.name for port in self.session.get_outputs()])
+
+    def __call__(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        return np.asarray(self.session.run([self.output], arrays)[0], dtype=np.float32)
+
+
+class OpenVinoSession(Session):
+    """By OpenVINO, in float32 or bfloat16: left to itself it takes bfloat16 where the processor has it."""
+
+    package, narrows = "openvino", True
+
+    def __init__(self, file: Path, compute: str) -> None:
+        runtime, threads = self.runtime(file), torch.get_num_threads()
+        format = {"float32": "f32", "bfloat16": "bf16"}[compute]
+        self.compiled = runtime.Core().compile_model(
+            str(file),
+            "CPU",
+            {"INFERENCE_PRECISION_HINT": format, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads},
+        )
+        self.inputs = frozenset(name for port in self.compiled.inputs for name in port.get_names())
+        self.output = hidden_name([name for port in self.compiled.outputs for name in port.get_names()] or [0])
+        self.own = threading.local()
+
+    def __call__(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        if not hasattr(self.own, "request"):
+            self.own.request = self.compiled.create_infer_request()
+        self.own.request.infer(arrays, share_inputs=True)
+        return np.array(self.own.request.get_tensor(self.compiled.output(self.output)).data, dtype=np.float32)
+
+
+def hidden_name(names: list[Any]) -> Any:
+    """Which of the outputs holds the hidden states: by its name, else the first."""
+    return next((name for name in HIDDEN if name in names), names[0])
+
+
+class ExportedTransformer(nn.Module):
+    """An exported graph in the place of sentence-transformers' Transformer module: ids and mask -> token_embeddings."""
+
+    def __init__(self, session: Session, tokenizer: PreTrainedTokenizerBase, max_seq_length: int | None) -> None:
+        super().__init__()
+        self.session, self.tokenizer, self.max_seq_length = session, tokenizer, max_seq_length
+
+    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+        hidden = self.session({name: features[name].numpy() for name in self.session.inputs})
+        return {**features, "token_embeddings": torch.from_numpy(hidden)}
+
+
+def load_exported(folder: Path, file: Path, compute: str) -> Any:
+    """A SentenceTransformer that begins with an exported graph. Raises UserError.
+
+    A folder without modules.json is the mean over its tokens, as sentence-transformers takes it.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    kind = OpenVinoSession if file.suffix == ".xml" else OnnxSession
+    if compute == "bfloat16" and not kind.narrows:
+        raise UserError(f"{file} computes in the format that it was exported in: leave bfloat16 out")
+    sentence = is_sentence_model(folder)
+    place = folder / modules_of(folder)[0]["path"] if sentence else folder
+    try:
+        session = kind(file, compute)
+    except UserError:
+        raise
+    except Exception as error:  # of a damaged file; each runtime has its own kinds
+        raise UserError(f"{file} could not be loaded by {kind.package}: {first_line(error)}") from error
+    config, tokenizer = load_config(place), load_tokenizer(place)
+    taken = {"input_ids", "attention_mask", *tokenizer.model_input_names}
+    if unknown := session.inputs - taken:
+        raise UserError(f"{file} takes {', '.join(sorted(unknown))}, which its tokenizer does not give")
+    first = ExportedTransformer(session, tokenizer, cut_at(place) or context_limit(config, tokenizer))
+    if not sentence:
+        return SentenceTransformer(modules=[first, Pooling(config.hidden_size, "mean")], device="cpu").eval()
+    settings = folder / "config_sentence_transformers.json"
+    said = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    return SentenceTransformer(
+        modules=[first, *later_modules(folder)],
+        device="cpu",
+        prompts=said.get("prompts"),
+        default_prompt_name=said.get("default_prompt_name"),
+    ).eval()
+
+
+def cut_at(place: Path) -> int | None:
+    """Tokens at which sentence_bert_config.json says that a text is cut; None where it does not say."""
+    file = place / "sentence_bert_config.json"
+    said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    limit = said.get("max_seq_length")
+    return limit if isinstance(limit, int) else None
+
+
+def later_modules(folder: Path) -> list[nn.Module]:
+    """What follows the transformer. Raises UserError for a module that sentence-transformers does not have."""
+    from sentence_transformers.sentence_transformer import modules as stock
+
+    found = []
+    for entry in modules_of(folder)[1:]:
+        package, name = entry["type"].startswith(STOCK), entry["type"].rpartition(".")[2]
+        if not package or name not in stock.__all__:
+            raise UserError(f"{folder}/modules.json: {entry['type']} is no module of sentence-transformers")
+        found.append(getattr(stock, name).load(str(folder), subfolder=entry["path"], local_files_only=True))
+    return found

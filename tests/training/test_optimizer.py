@@ -83,6 +83,26 @@ def test_muon_is_momentum_orthogonalised_and_scaled():
     assert torch.allclose(weight, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(2, 64, 64), (2, 64, 192), (2, 192, 64)])
+def test_a_narrow_muon_is_near_the_exact_one_and_only_where_the_processor_has_the_format(shape, monkeypatch):
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    exact = orthogonalize(matrices)
+    monkeypatch.setattr("textssl.training.optimizer.native_bfloat16", lambda cuda: False)
+    assert torch.equal(orthogonalize(matrices, narrow=True), exact)
+    monkeypatch.setattr("textssl.training.optimizer.native_bfloat16", lambda cuda: not cuda)
+    near = orthogonalize(matrices, narrow=True).float()
+    assert not torch.equal(near, exact)
+    assert torch.cosine_similarity(near.flatten(1), exact.flatten(1)).min() > 0.998
+    assert torch.linalg.svdvals(near).max() < 1.3
+    assert torch.equal(orthogonalize(matrices.double(), narrow=True), orthogonalize(matrices.double()))
+
+
+def test_muon_is_narrow_in_a_run_in_bfloat16():
+    for precision in ("float32", "bfloat16"):
+        muon = build_optimizer(Tied(), OptimizerConfig(name="muon"), precision)[0]
+        assert isinstance(muon, Muon) and muon.narrow == (precision == "bfloat16")
+
+
 @pytest.mark.parametrize("dtype, atol", [(torch.float64, 1e-10), (torch.float32, 1e-4)])
 def test_the_short_cut_for_wide_matrices_changes_nothing(dtype, atol):
     x = torch.randn(2, 16, 48, generator=torch.Generator().manual_seed(0), dtype=dtype)

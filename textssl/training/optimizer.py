@@ -23,8 +23,8 @@ AT_ONCE = 2**24  # numbers of the matrices that a rank orthogonalises at once; i
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
 
 
-def build_optimizer(module: nn.Module, config: OptimizerConfig) -> list[Optimizer]:
-    """The optimizers of a run; each group's `peak_lr` is what the schedule scales.
+def build_optimizer(module: nn.Module, config: OptimizerConfig, precision: str = "float32") -> list[Optimizer]:
+    """The optimizers of a run in this precision; each group's `peak_lr` is what the schedule scales.
 
     Matrices decay, vectors (norms, biases) and embeddings do not. With muon, hidden matrices (projectors among them)
     go to Muon; embeddings, output layers (of language models, classifiers and regressors) and vectors go to AdamW.
@@ -37,7 +37,8 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> list[Optimize
         adamw_lr = config.adamw_lr or config.lr
         if matrices:
             groups = by_scale(matrices, scales, config.lr)
-            optimizers.append(Muon(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay))
+            options = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
+            optimizers.append(Muon(groups, **options, narrow=precision == "bfloat16"))
         matrices = []
     groups = by_scale(matrices + decayed, scales, adamw_lr, weight_decay=config.weight_decay)
     groups += by_scale(undecayed, scales, adamw_lr, weight_decay=0.0)
@@ -115,8 +116,8 @@ class Muon(Optimizer):
     """Momentum whose matrix is replaced by its nearest orthogonal one (Jordan 2024; scale of arXiv:2502.16982, eq. 4).
 
     The scale 0.2 * sqrt(max(shape)) gives updates the root mean square of AdamW's, so both share a learning rate.
-    Newton-Schulz runs in bfloat16 on GPUs that have it (float64 gradients stay float64), on CPUs as gradients come;
-    equal shapes share one batched product.
+    Newton-Schulz runs in bfloat16 on GPUs that have it, and with `narrow` on CPUs that have it (float64 gradients stay
+    float64); equal shapes share one batched product.
     """
 
     def __init__(
@@ -126,7 +127,9 @@ class Muon(Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
         steps: int = 5,
+        narrow: bool = False,
     ):
+        self.narrow = narrow
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps})
 
     @torch.no_grad()
@@ -166,7 +169,7 @@ class Muon(Optimizer):
             return gradients[number].lerp(momenta[number], group["momentum"])  # Nesterov
 
         def work(matrices: Tensor) -> Tensor:
-            updates = orthogonalize(matrices, group["steps"]).to(matrices.dtype)
+            updates = orthogonalize(matrices, group["steps"], narrow=self.narrow).to(matrices.dtype)
             return updates if finite is None else torch.where(finite, updates, 0.0)
 
         first, count = parameters[0], len(parameters)
@@ -188,12 +191,13 @@ def most_at_once(parameter: DTensor) -> int:
     return parameter.device_mesh.size() * max(1, AT_ONCE // parameter.numel())
 
 
-def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(matrices: Tensor, steps: int = 5, *, narrow: bool = False) -> Tensor:
     """Roughly U V^T of each matrix's singular value decomposition, by a quintic Newton-Schulz iteration.
 
     matrices: (count, rows, columns). Singular values come out between about 0.7 and 1.2, not exactly 1.
+    narrow: matrices in float32 are multiplied in bfloat16 where the processor has it; GPUs that have it always do.
     """
-    narrow = matrices.dtype == torch.float32 and matrices.is_cuda and native_bfloat16(cuda=True)
+    narrow = matrices.dtype == torch.float32 and (matrices.is_cuda or narrow) and native_bfloat16(matrices.is_cuda)
     x = matrices.bfloat16() if narrow else matrices
     tall = x.shape[1] > x.shape[2]
     if tall:

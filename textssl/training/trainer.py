@@ -65,7 +65,7 @@ class Trainer:
         self.console = console or Terminal(stderr=True)
         self.checkpoints = run / "checkpoints"
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
-        self.optimizers = build_optimizer(objective, config.optimizer)
+        self.optimizers = build_optimizer(objective, config.optimizer, precision)
         self.book = Logbook(run, config, objective, self.console)
         self.spent = Spent()
         self.resumed_from: list[int] = []

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
@@ -104,6 +105,22 @@ def test_bytes_do_not_depend_on_the_workers(model, text, tmp_path, monkeypatch):
         textssl.embed(model, text, tmp_path / f"{workers}.npy", workers=workers)
     for suffix in (".npy", ".ids.jsonl"):
         assert (tmp_path / f"1{suffix}").read_bytes() == (tmp_path / f"2{suffix}").read_bytes()
+
+
+def test_each_gpu_has_a_process_unless_their_number_is_given(model, text, tmp_path, monkeypatch):
+    asked = []
+
+    def no_processes(options, number):
+        asked.append(number)
+        raise UserError("enough")
+
+    monkeypatch.setattr(workflow, "embedding_processes", no_processes)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    for workers in (None, 2):
+        with pytest.raises(UserError, match="enough"):
+            textssl.embed(model, text, tmp_path / "v.npy", workers=workers)
+    assert asked == [4, 2]
+    assert textssl.embed(model, text, tmp_path / "v.npy", workers=1).texts
 
 
 class Interrupted(Exception):

@@ -92,7 +92,12 @@ def embed(
             help="Format inside the model; auto: bfloat16 where it is native and a sample keeps its direction."
         ),
     ] = Compute.auto,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes; the output is the same for any number.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes; the output is the same for any number.", show_default="one a GPU, else one"
+        ),
+    ] = None,
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
     strict: Strict = False,

@@ -67,7 +67,7 @@ def embed(
     normalize: bool | None = None,
     max_tokens: int | None = None,
     prompt: str | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     text_column: str = "text",
     one_document_per: str = "blank-line",
     strict: bool = False,
@@ -85,17 +85,17 @@ def embed(
     length again. normalize: True or False; None: as the modules of the model say, which for a plain transformers
     folder is the mean over its tokens. max_tokens: where longer texts are cut, special tokens counted, which a static
     encoder cannot; None: where the model ends. prompt: name or text of a sentence-transformers prompt. workers:
-    processes; threads: that compute, by default as many as are free; the bytes written do not depend on them. compute:
-    float32 or bfloat16 in the model, auto for bfloat16 where the hardware has it and a sample of the texts keeps the
-    direction of its vectors; the numbers written are of `precision`. engine: `ray` has the nodes of a cluster embed,
-    with `threads` CPUs a process (1 by default) or a GPU each; address: of the cluster, by default one on this machine
-    with as many CPUs as `workers`, if that is above 1 (docs/large-corpora.md).
+    processes, by default one for each GPU, else one; threads: that compute, by default as many as are free; the bytes
+    written do not depend on them. compute: float32 or bfloat16 in the model, auto for bfloat16 where the hardware has
+    it and a sample of the texts keeps the direction of its vectors; the numbers written are of `precision`. engine: `ray`
+    has the nodes of a cluster embed, with `threads` CPUs a process (1 by default) or a GPU each; address: of the
+    cluster, by default one on this machine with as many CPUs as `workers`, if that is given (docs/large-corpora.md).
 
     An interrupted job goes on when it is started again with the same settings. Raises UserError.
     """
     out, console, report = Path(out), Terminal(), DropReport()
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
-    ray = check_engine(engine, address, workers if workers > 1 else None)
+    ray = check_engine(engine, address, workers)
     check_options(out, precision, truncate_dim, max_tokens, workers, compute)
     folder = find_model(model)
     sources = expand_inputs(inputs)
@@ -103,7 +103,7 @@ def embed(
         check_output(file, [source for source in sources if not source.startswith(HUB)])
     with ExitStack() as stack:
         stack.enter_context(resumable() if ray else nullcontext())  # leaving a cluster may take longer than we have
-        cluster = stack.enter_context(ray_cluster(address, workers if workers > 1 else None)) if ray else None
+        cluster = stack.enter_context(ray_cluster(address, workers)) if ray else None
         device = default_device().type if cluster is None else node_device(cluster)
         documents = read_documents(
             inputs, text_column=text_column, one_document_per=one_document_per, strict=strict, report=report
@@ -129,8 +129,8 @@ def embed(
             nodes = embedding_nodes(cluster, given, device, threads or 1)
             stack.callback(nodes.close)
             encoder = Embedders(nodes)
-        elif workers > 1:
-            encoder = Embedders(stack.enter_context(embedding_processes(given, workers)))
+        elif (processes := workers or max(1, torch.cuda.device_count())) > 1:
+            encoder = Embedders(stack.enter_context(embedding_processes(given, processes)))
         else:
             encoder = load(chosen.format)
         load.cache_clear()  # of two formats that were compared, one goes
@@ -189,7 +189,7 @@ def choose_compute(
 
 
 def check_options(
-    out: Path, precision: str, truncate_dim: int | None, max_tokens: int | None, workers: int, compute: str
+    out: Path, precision: str, truncate_dim: int | None, max_tokens: int | None, workers: int | None, compute: str
 ) -> None:
     if out.suffix not in SUFFIXES:
         raise UserError(f"--out {out} must end in {' or '.join(SUFFIXES)}")
@@ -200,7 +200,7 @@ def check_options(
     for name, value in (("--truncate-dim", truncate_dim), ("--max-tokens", max_tokens), ("--workers", workers)):
         if value is not None and value < 1:
             raise UserError(f"{name} is {value}, it must be at least 1")
-    if workers > MOST_WORKERS:
+    if workers is not None and workers > MOST_WORKERS:
         raise UserError(f"--workers is {shortened(str(workers))}, it must be from 1 to {MOST_WORKERS:,}")
 
 

@@ -87,8 +87,8 @@ def embed(
     encoder cannot; None: where the model ends. prompt: name or text of a sentence-transformers prompt. workers:
     processes, by default one for each GPU, else one; threads: that compute, by default as many as are free; the bytes
     written do not depend on them. compute: float32 or bfloat16 in the model, auto for bfloat16 where the hardware has
-    it and a sample of the texts keeps the direction of its vectors; the numbers written are of `precision`. engine: `ray`
-    has the nodes of a cluster embed, with `threads` CPUs a process (1 by default) or a GPU each; address: of the
+    it and a sample of the texts keeps the direction of its vectors; the numbers written are of `precision`. engine:
+    `ray` has the nodes of a cluster embed, with `threads` CPUs a process (1 by default) or a GPU each; address: of the
     cluster, by default one on this machine with as many CPUs as `workers`, if that is given (docs/large-corpora.md).
 
     An interrupted job goes on when it is started again with the same settings. Raises UserError.

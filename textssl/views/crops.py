@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
 
 from textssl.sample_types import WORD_START
+from textssl.views.drawn_numbers import DrawnNumbers
 
 Overlap = Literal["disjoint", "any"]
 Span = tuple[int, int]
@@ -31,19 +33,20 @@ def two_spans(
     the two is random. A document of one token gives it twice.
     """
     # plain numbers and bytes: arrays of two elements cost several times as much
-    count, starts = len(marks), word_starts(marks)
-    drawn = np.exp(rng.uniform(np.log(min_tokens), np.log(max_tokens + 1), size=2))
-    lengths = [min(max(int(length), min_tokens), max_tokens) for length in drawn.tolist()]
+    count, starts, draws = len(marks), word_starts(marks), DrawnNumbers(rng.bit_generator)
+    shortest, longest = math.log(min_tokens), math.log(max_tokens + 1)
+    drawn = (math.exp(shortest + (longest - shortest) * draws.uniform()) for _ in range(2))
+    lengths = [min(max(int(length), min_tokens), max_tokens) for length in drawn]
     together = sum(lengths)
     if overlap == "any":
-        first, second = (one_span(starts, 0, count, length, rng) for length in lengths)
+        first, second = (one_span(starts, 0, count, length, draws) for length in lengths)
         return first, second
     if count == 1:
         return (0, 1), (0, 1)
     begin, end = 0, count  # the part of the document where both lie
     if max_gap is not None:
-        room = min(count, together + int(rng.integers(0, max_gap, endpoint=True)))
-        begin = int(rng.integers(0, count - room, endpoint=True))
+        room = min(count, together + draws.integer(0, max_gap))
+        begin = draws.integer(0, count - room)
         end = begin + room
     if together > count:
         share = max(1, min(count - 1, round(count * lengths[0] / together)))
@@ -55,10 +58,10 @@ def two_spans(
         )
     else:  # where the left one may end and the right one begin
         room = begin + lengths[0], end - lengths[1]
-        border = word_start(starts, int(rng.integers(*room, endpoint=True)), *room)
-    left = one_span(starts, begin, border, lengths[0], rng)
-    right = one_span(starts, border, end, lengths[1], rng)
-    return (left, right) if rng.random() < 0.5 else (right, left)
+        border = word_start(starts, draws.integer(*room), *room)
+    left = one_span(starts, begin, border, lengths[0], draws)
+    right = one_span(starts, border, end, lengths[1], draws)
+    return (left, right) if draws.uniform() < 0.5 else (right, left)
 
 
 def word_starts(marks: np.ndarray) -> bytes:
@@ -66,10 +69,10 @@ def word_starts(marks: np.ndarray) -> bytes:
     return (marks & WORD_START).tobytes()
 
 
-def one_span(starts: bytes, begin: int, end: int, length: int, rng: np.random.Generator) -> Span:
+def one_span(starts: bytes, begin: int, end: int, length: int, draws: DrawnNumbers) -> Span:
     """A span of `length` tokens within begin to end, or all of it where it has fewer."""
     latest = max(begin, end - length)
-    start = word_start(starts, int(rng.integers(begin, latest, endpoint=True)), begin, latest, within=length)
+    start = word_start(starts, draws.integer(begin, latest), begin, latest, within=length)
     return start, min(start + length, end)
 
 

@@ -8,6 +8,7 @@ neighbours are merged) and never with that of documents, and nothing of the orde
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -86,6 +87,7 @@ class Plan:
             for place, (corpus, _) in enumerate(corpora)
         ]
         self.mixture = Mixture([weight for _, weight in corpora], seed)
+        self.place = lru_cache(maxsize=1)(self.place)  # a sample and its generator are asked for together
 
     def __len__(self) -> int:
         """Samples of one epoch of all corpora together."""
@@ -135,16 +137,16 @@ class EpochPlan:
 
     def sample(self, epoch: int, index: int) -> Row | Document | Adjacent:
         _, ends = self._order(epoch)
-        window = int(np.searchsorted(ends, index, side="right"))
-        return self._window(epoch, window).sample(index - (int(ends[window - 1]) if window else 0))
+        window = bisect_right(ends, index)
+        return self._window(epoch, window).sample(index - (ends[window - 1] if window else 0))
 
-    def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _order(self, epoch: int) -> tuple[np.ndarray, list[int]]:
         """The blocks in this epoch's order, and the samples up to the end of each window."""
         count = len(self.blocks)
         order = bijection(np.arange(count), count, self.seed, epoch, self.number)
         running = np.cumsum(self.counts[order])
         last = np.minimum(np.arange(self.window_blocks, count + self.window_blocks, self.window_blocks), count) - 1
-        return order, running[last]
+        return order, running[last].tolist()
 
     def _window(self, epoch: int, window: int) -> Window:
         order, _ = self._order(epoch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -75,6 +75,39 @@ class Document:
     ids: np.ndarray
     marks: np.ndarray
     source: int | None = None
+
+
+class ManyDocuments(Protocol):
+    """The documents of a step as arrays, for views that are made of all of them at once."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(documents,) int64, tokens of each."""
+        ...
+
+    def words(self, count: int) -> np.ndarray:
+        """(documents, count) uint64, the first words of each document's own stream of random numbers."""
+        ...
+
+    def marks(self, places: np.ndarray) -> np.ndarray:
+        """(documents, places) uint8: marks of tokens, 0 where there is none. places: (documents, places)."""
+        ...
+
+    def all_marks(self, number: int) -> np.ndarray:
+        """(tokens,) uint8 of one document."""
+        ...
+
+    def texts(self, spans: np.ndarray) -> list[list[np.ndarray]]:
+        """The ids (tokens,) int64 of spans of each document. spans: (documents, spans, 2), begin and end."""
+        ...
+
+    def sources(self) -> list[int]:
+        """The source of each document, as in Views."""
+        ...
+
+    def one(self, number: int) -> tuple[Document, np.random.Generator]:
+        """One document by itself, and its generator."""
+        ...
 
 
 @dataclass

@@ -217,6 +217,7 @@ def build_part(
         world_size=distributed.world_size(),
         rank=distributed.rank(),
         dealing=text_dealing(config, objective, data) if objective.deals != "rows" else None,
+        at_once=objective.views_at_once,
         **options,
     )
 

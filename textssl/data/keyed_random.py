@@ -13,7 +13,11 @@ from numpy.random.bit_generator import ISeedSequence
 
 WINDOW, SAMPLE, MIXTURE, PAIRS, LABELLED = 1, 2, 3, 4, 5  # what a stream is for; part of its key
 
-_MASK64 = (1 << 64) - 1
+_MASK32, _MASK64 = (1 << 32) - 1, (1 << 64) - 1
+_LOW, _HALF = np.uint64(_MASK32), np.uint64(32)
+_ROUNDS = 10  # of Philox4x64 (Salmon et al. 2011, table 2 and section 3.3), with its constants
+_MULTIPLIERS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
+_KEY_STEPS = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 
 
 class Key(ISeedSequence):
@@ -39,6 +43,34 @@ def philox(seed: int, purpose: int, *ids: int) -> np.random.Philox:
 
 def generator(seed: int, purpose: int, *ids: int) -> np.random.Generator:
     return np.random.Generator(philox(seed, purpose, *ids))
+
+
+def first_words(seed: int, purpose: int, ids: np.ndarray, count: int) -> np.ndarray:
+    """The first words of the streams of many ids at once: (streams, count) uint64, as `philox` gives them one by one.
+
+    ids: (streams, 3) integers.
+    """
+    blocks = -(-count // 4)
+    counters = np.empty((4, len(ids), blocks), np.uint64)
+    counters[0] = np.arange(1, blocks + 1)  # numpy counts before it draws
+    counters[1:] = ids.T.astype(np.uint64)[:, :, None]
+    key = [np.uint64(word) for word in key_of(seed, purpose).words]
+    a, b, c, d = counters
+    for number in range(_ROUNDS):
+        (high, low), (other_high, other_low) = _product(_MULTIPLIERS[0], a), _product(_MULTIPLIERS[1], c)
+        a, b, c, d = other_high ^ b ^ key[0], other_low, high ^ d ^ key[1], low
+        if number < _ROUNDS - 1:
+            key = [np.uint64((int(word) + step) & _MASK64) for word, step in zip(key, _KEY_STEPS, strict=True)]
+    return np.stack([a, b, c, d], axis=2).reshape(len(ids), 4 * blocks)[:, :count]
+
+
+def _product(factor: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The upper and the lower 64 bits of factor * values."""
+    low, high = np.uint64(factor & _MASK32), np.uint64(factor >> 32)
+    value_low, value_high = values & _LOW, values >> _HALF
+    left, right = low * value_high, high * value_low
+    middle = (low * value_low >> _HALF) + (left & _LOW) + (right & _LOW)
+    return high * value_high + (left >> _HALF) + (right >> _HALF) + (middle >> _HALF), np.uint64(factor) * values
 
 
 def shuffled(count: int, stream: np.random.Philox) -> np.ndarray:

@@ -34,7 +34,7 @@ from textssl.batch import Batch, NumberedRows, Rows
 from textssl.errors import UserError
 from textssl.models.configuration import Pretext, write_pretext
 from textssl.models.heads import LanguageModel
-from textssl.sample_types import Draws, PairFacts, Row, RowFormat
+from textssl.sample_types import Draws, ManyDocuments, PairFacts, Row, RowFormat
 from textssl.tokenizer.vocabulary import Vocabulary
 
 BackboneKind = Literal["masked", "causal", "bare", "seq2seq", "sentence"]
@@ -189,6 +189,12 @@ class Objective(nn.Module):
         texts without special tokens.
         """
         raise NotImplementedError
+
+    @property
+    def views_at_once(self) -> Callable[[ManyDocuments], list[Any]] | None:
+        """What makes the views of all documents of a step together, the same as make_view one by one, where there is
+        such a quicker way."""
+        return None
 
     def collate(self, views: Sequence[Any], samples: Sequence[int]) -> Batch:
         """Views of the samples of a micro-batch as one batch, where `deals` is "rows"."""

@@ -20,7 +20,7 @@ from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.models.varlen import attention_dropout
 from textssl.objectives.base import Deals, Encoded, Facts, Objective, Watched
-from textssl.sample_types import PairFacts, Views
+from textssl.sample_types import ManyDocuments, PairFacts, Views
 from textssl.views.kinds import PairsView, View, as_view
 
 Temperature = Annotated[float, Field(gt=0)]
@@ -93,6 +93,12 @@ class TwoViews(Objective):
 
     def make_view(self, sample: Any, rng: np.random.Generator, progress: float) -> Views:
         return self.view(sample, rng, progress)
+
+    @property
+    def views_at_once(self) -> Callable[[ManyDocuments], list[Views]] | None:
+        """That of the view, where `make_view` is the view and nothing else."""
+        unchanged = type(self).make_view is TwoViews.make_view
+        return self.view.at_once if unchanged and self.view.makes_many else None
 
     def check_length(self, tokens: int) -> None:
         self.view.check_length(tokens, "objective.view")

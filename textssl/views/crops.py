@@ -10,6 +10,7 @@ import numpy as np
 from textssl.sample_types import WORD_START
 from textssl.views.drawn_numbers import DrawnNumbers
 
+NEAR = 16  # tokens to either side in which the start of a word is looked for
 Overlap = Literal["disjoint", "any"]
 Span = tuple[int, int]
 
@@ -76,7 +77,7 @@ def one_span(starts: bytes, begin: int, end: int, length: int, draws: DrawnNumbe
     return start, min(start + length, end)
 
 
-def word_start(starts: bytes, place: int, lowest: int, highest: int, within: int = 16) -> int:
+def word_start(starts: bytes, place: int, lowest: int, highest: int, within: int = NEAR) -> int:
     """The nearest start of a word at or before `place`, else after it; `place` where none is near.
 
     starts: as `word_starts` gives them.

@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from textssl.errors import UserError
-from textssl.sample_types import WORD_START, Adjacent, Document, Draws, Pair, Views, content_key
+from textssl.sample_types import WORD_START, Adjacent, Document, Draws, ManyDocuments, Pair, Views, content_key
 from textssl.section_base import Section
 from textssl.views.crops import Overlap, two_spans
+from textssl.views.many_crops import many_spans
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -19,11 +20,12 @@ class View(Section):
     """What a two-view method is shown of one sample. Equal samples get equal sources, so that they never repel.
 
     draws: what a sample is. Called with a sample, the sample's own generator and the progress of the run in [0, 1], it
-    gives two texts without special tokens.
+    gives two texts without special tokens. makes_many: whether it has a quicker way for all documents of a step.
     """
 
     model_config = ConfigDict(frozen=True)  # in addition to Section's own
     draws: ClassVar[Draws]
+    makes_many: ClassVar[bool] = False
     name: Any
 
     def check_length(self, tokens: int, key: str) -> None:
@@ -31,6 +33,10 @@ class View(Section):
 
     def __call__(self, sample: Any, rng: np.random.Generator, progress: float) -> Views:
         """The views of one sample; numpy only, since it runs in the loader's workers."""
+        raise NotImplementedError
+
+    def at_once(self, documents: ManyDocuments) -> list[Views]:
+        """The same views of all documents of a step; only with `makes_many`."""
         raise NotImplementedError
 
 
@@ -43,6 +49,7 @@ class CropsView(View):
 
     name: Literal["crops"] = "crops"
     draws: ClassVar[Draws] = "documents"
+    makes_many: ClassVar[bool] = True
     min_tokens: Annotated[int, Field(ge=1)] = 8
     max_tokens: Annotated[int, Field(ge=1)] = 48
     overlap: Overlap = "disjoint"
@@ -65,6 +72,14 @@ class CropsView(View):
         spans = two_spans(sample.marks, self.min_tokens, self.max_tokens, self.overlap, rng, self.max_gap)
         source = content_key(sample.ids) if sample.source is None else sample.source
         return Views([sample.ids[begin:end].copy() for begin, end in spans], source)  # copied, so that the rest can go
+
+    def at_once(self, documents: ManyDocuments) -> list[Views]:
+        spans, unread = many_spans(documents, self.min_tokens, self.max_tokens, self.overlap, self.max_gap)
+        shown = zip(documents.texts(spans), documents.sources(), strict=True)
+        views = [Views([*texts], source) for texts, source in shown]
+        for number in unread.tolist():
+            views[number] = self(*documents.one(number), 0.0)
+        return views
 
 
 class DropoutView(View):

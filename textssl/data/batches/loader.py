@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from textssl.batch import Batch, Part, empty_like
 from textssl.data.batches.batching import Dealing, deal, own_share
-from textssl.data.plan.plan import Order
+from textssl.data.plan.plan import Order, Plan
+from textssl.sample_types import ManyDocuments
 
 MakeView = Callable[[Any, np.random.Generator, float], Any]
+MakeManyViews = Callable[[ManyDocuments], list[Any]]
 Collate = Callable[[Sequence[Any], Sequence[int]], Batch]
 
 
@@ -27,7 +29,8 @@ class StepDataset(Dataset):
 
     plan: the order of all samples. batch_size: samples of a global step. num_samples: where the data end (held-out
     data are read once); None: they never do. progress: step -> how far the run is, in [0, 1]. dealing: how views of
-    different lengths are framed and dealt; None deals samples as they come.
+    different lengths are framed and dealt; None deals samples as they come. at_once: makes the views of many documents
+    together, the same as make_view one by one; None: there is no such way.
     """
 
     def __init__(
@@ -43,8 +46,9 @@ class StepDataset(Dataset):
         num_samples: int | None = None,
         progress: Callable[[int], float] = lambda step: 0.0,
         dealing: Dealing | None = None,
+        at_once: MakeManyViews | None = None,
     ):
-        self.dealing = dealing
+        self.dealing, self.at_once = dealing, at_once
         self.plan, self.make_view, self.collate, self.progress = plan, make_view, collate, progress
         self.batch_size, self.micro_batch_size, self.num_samples = batch_size, micro_batch_size, num_samples
         self.world_size, self.rank = world_size, rank
@@ -74,7 +78,10 @@ class StepDataset(Dataset):
             return empty_like(self.batch(samples, range(1), progress))
         return self.collate(self.views([samples[place] for place in places], progress), list(places))
 
-    def views(self, samples: Iterable[int], progress: float) -> list[Any]:
+    def views(self, samples: Sequence[int], progress: float) -> list[Any]:
+        if self.at_once is not None:
+            assert isinstance(self.plan, Plan)
+            return self.at_once(self.plan.many(samples))
         return [self.make_view(self.plan.sample(sample), self.plan.rng(sample), progress) for sample in samples]
 
 

@@ -9,7 +9,7 @@ neighbours are merged) and never with that of documents, and nothing of the orde
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
@@ -18,6 +18,7 @@ import numpy as np
 
 from textssl.data.corpus.corpus import Blocks, Corpus
 from textssl.data.keyed_random import MIXTURE, SAMPLE, WINDOW, bijection, generator, philox, shuffled
+from textssl.data.plan.many_documents import StepDocuments
 from textssl.data.plan.packing import pack, rows_needed
 from textssl.data.plan.windows import (
     LONGEST_DOCUMENT_TOKENS,
@@ -32,6 +33,7 @@ from textssl.errors import UserError
 from textssl.sample_types import Adjacent, Document, Row, RowFormat
 
 MAX_BLOCKS = 2**18
+REMEMBERED_SOURCES = 2**17  # documents
 MIXTURE_CYCLE = 1024  # samples over which the shares of a mixture are exact (to one sample)
 SAMPLE_KINDS = ("rows", "documents", "sentences", "adjacent")
 
@@ -88,6 +90,7 @@ class Plan:
         ]
         self.mixture = Mixture([weight for _, weight in corpora], seed)
         self.place = lru_cache(maxsize=1)(self.place)  # a sample and its generator are asked for together
+        self.sources: dict[tuple[Hashable, int], int] = {}
 
     def __len__(self) -> int:
         """Samples of one epoch of all corpora together."""
@@ -106,6 +109,32 @@ class Plan:
         """The sample's own generator, for masks and crops; the same on every rank and worker, independent of others."""
         place = self.place(index)
         return generator(self.seed, SAMPLE, place.index, place.epoch, place.corpus)
+
+    def many(self, indices: Sequence[int]) -> StepDocuments:
+        """The samples at these places of the run's order, and their random numbers, as arrays; only documents."""
+        ids, held = [], []
+        for index in indices:
+            place = self.place(index)
+            window, within = self.epochs[place.corpus].find(place.epoch, place.index)
+            assert isinstance(window, DocumentWindow)
+            ids.append((place.index, place.epoch, place.corpus))
+            held.append((place.corpus, *window.where(within)))  # corpus, shard, first, length, opening
+        corpora, numbers, first, lengths, openings = np.array(held, np.int64).reshape(-1, 5).T
+        names, shard = np.unique(np.stack([corpora, numbers], axis=1), axis=0, return_inverse=True)
+        if len(self.sources) > REMEMBERED_SOURCES:
+            self.sources.clear()
+        return StepDocuments(
+            shards=[self.epochs[corpus].corpus.shard(number) for corpus, number in names.tolist()],
+            names=[tuple(name) for name in names.tolist()],
+            shard=shard.ravel(),
+            first=first,
+            lengths=lengths,
+            openings=openings,
+            ids=np.array(ids, np.int64).reshape(-1, 3),
+            seed=self.seed,
+            known=self.sources,
+            drawn=lambda number: (self.sample(indices[number]), self.rng(indices[number])),
+        )
 
 
 class EpochPlan:
@@ -136,9 +165,14 @@ class EpochPlan:
         return self.total
 
     def sample(self, epoch: int, index: int) -> Row | Document | Adjacent:
+        window, within = self.find(epoch, index)
+        return window.sample(within)
+
+    def find(self, epoch: int, index: int) -> tuple[Window, int]:
+        """The window that holds a sample, and its number there."""
         _, ends = self._order(epoch)
-        window = bisect_right(ends, index)
-        return self._window(epoch, window).sample(index - (ends[window - 1] if window else 0))
+        number = bisect_right(ends, index)
+        return self._window(epoch, number), index - (ends[number - 1] if number else 0)
 
     def _order(self, epoch: int) -> tuple[np.ndarray, list[int]]:
         """The blocks in this epoch's order, and the samples up to the end of each window."""

@@ -69,3 +69,44 @@ def test_contrast_in_float32_survives_a_small_temperature_and_far_vectors():
     query, key = (vectors(4, 5, seed=seed).float() * 1e4 for seed in range(2))
     for loss in (info_nce(query, key, 1e-3), nt_xent(query, key, 1e-3), info_nce(query, query, 1e-3)):
         assert torch.isfinite(loss) and loss.dtype == torch.float32
+
+
+def plain_info_nce(query, key, temperature, same, more):
+    """By torch's own cross entropy, through which autograd goes."""
+    query = torch.nn.functional.normalize(query, dim=1)
+    scores = []
+    for keys, none in [(key, same & ~torch.eye(len(same), dtype=torch.bool)), *more]:
+        block = query @ torch.nn.functional.normalize(keys, dim=1).T / temperature
+        scores.append(block if none is None else block.masked_fill(none, -torch.inf))
+    return torch.nn.functional.cross_entropy(torch.cat(scores, dim=1), torch.arange(len(query)))
+
+
+@pytest.mark.parametrize("frozen", [set(), {"query"}, {"key", "queue"}, {"hard"}])
+def test_gradients_of_info_nce_are_those_of_the_formula(frozen):
+    sizes = {"query": 7, "key": 7, "queue": 9, "hard": 4}
+    parts = {name: vectors(size, 5, seed=seed) for seed, (name, size) in enumerate(sizes.items())}
+    for name, part in parts.items():
+        part.requires_grad_(name not in frozen)
+    learned = [part for part in parts.values() if part.requires_grad]
+    more = [(parts["queue"], mask(7, 9, seed=1)), (parts["hard"], None)]
+    given = parts["query"], parts["key"], 0.3
+    found, expected = (
+        torch.autograd.grad(2 * loss, learned)
+        for loss in (info_nce(*given, same=mask(7, 7), more=more), plain_info_nce(*given, mask(7, 7), more))
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_of_nt_xent_are_those_of_the_formula():
+    views = [vectors(6, 5, seed=seed).requires_grad_() for seed in range(2)]
+    same = mask(12, 12) | mask(12, 12).T
+    whole = torch.nn.functional.normalize(torch.cat(views), dim=1)
+    partner = (torch.arange(12) + 6) % 12
+    none = same.clone()
+    none[torch.arange(12), partner] = False
+    scores = (whole @ whole.T / 0.3).masked_fill(none | torch.eye(12, dtype=torch.bool), -torch.inf)
+    expected = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, partner), views)
+    found = torch.autograd.grad(nt_xent(*views, 0.3, same=same), views)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

@@ -6,7 +6,7 @@ import torch
 
 from textssl.batch import Texts, stack_texts
 from textssl.errors import UserError
-from textssl.models.static import StaticConfig, StaticTable, equal_scale, sif_weights, token_frequencies
+from textssl.models.static import StaticConfig, StaticTable, bag, equal_scale, sif_weights, token_frequencies
 
 VOCABULARY = 30
 COUNTS = torch.arange(VOCABULARY) ** 3
@@ -82,6 +82,22 @@ def test_what_learns_gets_its_gradient_and_the_identity_none():
     seen = sorted({token for one in IDS for token in one})
     assert made.embedding.weight.grad.abs().sum(1).nonzero().flatten().tolist() == seen
     assert made.log_weights.grad.nonzero().flatten().tolist() == seen
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_are_those_of_the_sum_written_out(weighted):
+    texts, rows = batch([7], [3, 5, 5], [29, 3], [0]), torch.randn(VOCABULARY, 4, dtype=torch.float64)
+    rows.requires_grad_()
+    weights = torch.rand(VOCABULARY, dtype=torch.float64).requires_grad_() if weighted else None
+    learned = [rows] if weights is None else [rows, weights]
+    scaled = rows if weights is None else rows * weights.unsqueeze(1)
+    expected = torch.stack([scaled[ids].mean(0) for ids in texts.ids.split(texts.lengths.tolist())])
+    found = bag(rows, texts, weights)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    for ours, theirs in zip(
+        *(torch.autograd.grad(made.exp().sum(), learned) for made in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
 
 
 def test_scales_of_an_empty_table_are_harmless():

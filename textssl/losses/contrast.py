@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def info_nce(
@@ -24,16 +25,20 @@ def info_nce(
     equal; the diagonal does not matter. more: further negatives of all queries, (others, width) each, with a (samples,
     others) bool mask, True where one is no negative, or None.
     """
-    query = F.normalize(query, dim=1)
-    blocks = [
-        (key, same if same is None else same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)),
-        *more,
-    ]
-    logits = []
-    for keys, excluded in blocks:
-        scores = query @ F.normalize(keys, dim=1).T / temperature
-        logits.append(scores if excluded is None else scores.masked_fill(excluded, -torch.inf))
-    return F.cross_entropy(torch.cat(logits, dim=1), torch.arange(len(query), device=query.device))
+    rows = len(query)
+    own = torch.arange(rows, device=query.device)
+    blocks = [(key, same if same is None else same & (own != own[:, None])), *more]
+    excluded = None
+    if any(mask is not None for _, mask in blocks):
+        masks = [mask if mask is not None else none_excluded(rows, keys) for keys, mask in blocks]
+        excluded = torch.cat(masks, dim=1)
+    return found_among(
+        F.normalize(query, dim=1), [F.normalize(keys, dim=1) for keys, _ in blocks], own, temperature, excluded
+    )
+
+
+def none_excluded(rows: int, keys: Tensor) -> Tensor:
+    return torch.zeros(rows, len(keys), dtype=torch.bool, device=keys.device)
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float, *, same: Tensor | None = None) -> Tensor:
@@ -47,12 +52,61 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, *, same: Tensor |
     count = len(first)
     place = torch.arange(2 * count, device=views.device)
     partner = (place + count) % (2 * count)
-    excluded = (
-        torch.zeros(2 * count, 2 * count, dtype=torch.bool, device=views.device) if same is None else same.clone()
-    )
+    excluded = none_excluded(2 * count, views) if same is None else same.clone()
     excluded[place, partner] = False
     excluded[place, place] = True
-    return F.cross_entropy((views @ views.T / temperature).masked_fill(excluded, -torch.inf), partner)
+    return found_among(views, None, partner, temperature, excluded)
+
+
+def found_among(
+    query: Tensor, keys: Sequence[Tensor] | None, own: Tensor, temperature: float, excluded: Tensor | None
+) -> Tensor:
+    """Mean cross entropy of softmax(query keys' / temperature) at `own`.
+
+    query: (rows, width). keys: blocks of (keys, width), one after another; None: the queries themselves. own: (rows,)
+    int64, which key is a query's own. excluded: (rows, keys) bool, True where a key does not count; None: all do.
+
+    One (rows, keys) array holds scores, then probabilities, then errors, which the backward multiplies by queries and
+    keys; where the queries are the keys too, by both at once. Once differentiable.
+    """
+    parts = [query, *(keys or [])]
+    wanted = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
+    return _FoundAmong.apply(wanted, own, temperature, excluded, *parts)  # type: ignore[no-any-return]
+
+
+class _FoundAmong(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, wanted, own, temperature, excluded, query, *keys):
+        blocks = keys or (query,)
+        ctx.sizes, ctx.temperature = [len(block) for block in blocks], temperature
+        scores = query.new_empty(len(query), sum(ctx.sizes))
+        for block, columns in zip(blocks, scores.split(ctx.sizes, dim=1), strict=True):
+            torch.mm(query / temperature, block.T, out=columns)
+        if excluded is not None:
+            scores.masked_fill_(excluded, -torch.inf)
+        scores -= scores.amax(dim=1, keepdim=True)
+        at_own = scores.gather(1, own[:, None])
+        sums = scores.exp_().sum(dim=1, keepdim=True)
+        if wanted:
+            errors = scores.div_(sums)
+            errors[torch.arange(len(own), device=own.device), own] -= 1
+            ctx.save_for_backward(errors, query, *keys)
+        return (sums.log() - at_own).mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        errors, query, *keys = ctx.saved_tensors
+        scale = grad / (len(query) * ctx.temperature)
+        if not keys:
+            return None, None, None, None, (errors + errors.T) @ (query * scale)
+        blocks = list(zip(keys, errors.split(ctx.sizes, dim=1), strict=True))
+        of_query, *of_keys = ctx.needs_input_grad[4:]
+        first = sum(part @ (block * scale) for block, part in blocks) if of_query else None
+        others = [
+            part.T @ (query * scale) if needed else None for needed, (_, part) in zip(of_keys, blocks, strict=True)
+        ]
+        return None, None, None, None, first, *others
 
 
 def sinkhorn(scores: Tensor, epsilon: float, rounds: int, *, present: Tensor | None = None) -> Tensor:

@@ -99,7 +99,7 @@ def test_gradients_of_info_nce_are_those_of_the_formula(frozen):
 
 
 def test_gradients_of_nt_xent_are_those_of_the_formula():
-    views = [vectors(6, 5, seed=seed).requires_grad_() for seed in range(2)]
+    views = first, second = tuple(vectors(6, 5, seed=seed).requires_grad_() for seed in range(2))
     same = mask(12, 12) | mask(12, 12).T
     whole = torch.nn.functional.normalize(torch.cat(views), dim=1)
     partner = (torch.arange(12) + 6) % 12
@@ -107,6 +107,6 @@ def test_gradients_of_nt_xent_are_those_of_the_formula():
     none[torch.arange(12), partner] = False
     scores = (whole @ whole.T / 0.3).masked_fill(none | torch.eye(12, dtype=torch.bool), -torch.inf)
     expected = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, partner), views)
-    found = torch.autograd.grad(nt_xent(*views, 0.3, same=same), views)
+    found = torch.autograd.grad(nt_xent(first, second, 0.3, same=same), views)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

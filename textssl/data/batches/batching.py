@@ -85,22 +85,23 @@ class TextDealing:
     """How the texts of a rank are framed and dealt.
 
     form: the special tokens around a text. length: tokens at which a text is cut, special ones included. limits: of a
-    micro-batch; with `together`, a sample counts as two texts. standalone: tokens of a piece of a document ->
-    those of its text by itself (data.batches.standalone); None: they are the same. together: all texts of a sample
-    stay in one micro-batch, one after another.
+    micro-batch; with `together`, a sample counts as two texts. standalone: tokens of pieces of documents ->
+    those of their texts by themselves (data.batches.standalone); None: they are the same. together: all texts of a
+    sample stay in one micro-batch, one after another.
     """
 
     form: RowFormat
     length: int
     limits: Limits
-    standalone: Callable[[np.ndarray], np.ndarray] | None = None
+    standalone: Callable[[list[np.ndarray]], list[np.ndarray]] | None = None
     together: bool = False
 
     def deal(self, views: Sequence[Views], first: int = 0) -> list[Texts]:
         """The micro-batches of the views of this rank's samples, in order. first: the first one's place in the step."""
         num_views = len(views[0].texts) if views else 1
+        framed = iter(self.framed([ids for one in views for ids in one.texts if ids is not None]))
         texts = [
-            (sample * num_views + view, self.framed(ids), one.source, one.target)
+            (sample * num_views + view, next(framed), one.source, one.target)
             for sample, one in enumerate(views, start=first)
             for view, ids in enumerate(one.texts)
             if ids is not None
@@ -126,10 +127,11 @@ class TextDealing:
             stack_texts([texts[number] for sample in sorted(group) for number in texts_of[sample]]) for group in dealt
         ]
 
-    def framed(self, ids: np.ndarray) -> np.ndarray:
+    def framed(self, texts: list[np.ndarray]) -> list[np.ndarray]:
+        """Each text as the model reads it."""
         if self.standalone is not None:  # twice the length, as whitespace around a text is dropped
-            ids = self.standalone(ids[: 2 * self.length])
-        return frame(ids, self.form, self.length)
+            texts = self.standalone([ids[: 2 * self.length] for ids in texts])
+        return [frame(ids, self.form, self.length) for ids in texts]
 
 
 def frame(ids: np.ndarray, form: RowFormat, length: int) -> np.ndarray:

@@ -70,8 +70,16 @@ class StandaloneTokens:
         ids = self.tokenizer.encode(sign, add_special_tokens=False).ids
         return self.unknown is not None and [i for i in ids if not self.blank[i]] == [self.unknown]
 
-    def __call__(self, ids: np.ndarray) -> np.ndarray:
-        """Ids (tokens,) int64 of the piece -> ids (tokens,) int64 of its text; never empty unless the piece is."""
+    def __call__(self, pieces: list[np.ndarray]) -> list[np.ndarray]:
+        """Ids (tokens,) int64 of each piece -> ids (tokens,) int64 of its text; never empty unless the piece is."""
+        if not pieces or not all(map(len, pieces)):
+            return [self.alone(ids) for ids in pieces]
+        first, last = np.array([ids[0] for ids in pieces]), np.array([ids[-1] for ids in pieces])
+        same = self.opens[first] & self.closes[last] & ~self.blank[first] & ~self.blank[last]
+        return [ids if known else self.alone(ids) for ids, known in zip(pieces, same.tolist(), strict=True)]
+
+    def alone(self, ids: np.ndarray) -> np.ndarray:
+        """The same of one piece."""
         start, stop = 0, len(ids)
         while start < stop and self.blank[ids[start]]:
             start += 1
@@ -89,7 +97,7 @@ class StandaloneTokens:
             return self.encoded(piece, strip_end=True)
         border = 1 + int(spaced[0])
         opening = self.opening(piece[:border])
-        return np.concatenate([opening, piece[border:]]) if len(opening) else self(piece[border:])
+        return np.concatenate([opening, piece[border:]]) if len(opening) else self.alone(piece[border:])
 
     def opening(self, ids: np.ndarray) -> np.ndarray:
         key = ids.tobytes()

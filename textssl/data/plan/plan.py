@@ -112,14 +112,21 @@ class Plan:
 
     def many(self, indices: Sequence[int]) -> StepDocuments:
         """The samples at these places of the run's order, and their random numbers, as arrays; only documents."""
-        ids, held = [], []
-        for index in indices:
+        ids = []
+        groups: dict[int, tuple[Place, DocumentWindow, list[int], list[int]]] = {}
+        for number, index in enumerate(indices):
             place = self.place(index)
             window, within = self.epochs[place.corpus].find(place.epoch, place.index)
             assert isinstance(window, DocumentWindow)
             ids.append((place.index, place.epoch, place.corpus))
-            held.append((place.corpus, *window.where(within)))  # corpus, shard, first, length, opening
-        corpora, numbers, first, lengths, openings = np.array(held, np.int64).reshape(-1, 5).T
+            _, _, numbers, places = groups.setdefault(id(window), (place, window, [], []))
+            numbers.append(number)
+            places.append(within)
+        held = np.empty((5, len(ids)), np.int64)  # corpus, shard, first token, length, opening
+        for place, window, numbers, places in groups.values():
+            held[0, numbers] = place.corpus
+            held[1:, numbers] = window.where(np.array(places))
+        corpora, numbers, first, lengths, openings = held
         names, shard = np.unique(np.stack([corpora, numbers], axis=1), axis=0, return_inverse=True)
         if len(self.sources) > REMEMBERED_SOURCES:
             self.sources.clear()

@@ -70,11 +70,11 @@ class DocumentWindow:
         opening, _ = self.read(self.whole.opening(len(ids)), index)
         return Document(ids, marks, source=content_key(opening))
 
-    def where(self, index: int) -> tuple[int, int, int, int]:
-        """Shard, first token and length of a sample, and the first token of the document that it is of."""
+    def where(self, indices: np.ndarray) -> np.ndarray:
+        """(4, samples) int64: shard, first token and length of each, and the first token of the document it is of."""
         documents, whole = self.documents, self.whole or self.documents
-        shard, first, length = (int(values[index]) for values in (documents.shard, documents.first, documents.lengths))
-        return shard, first, length, int(whole.first[index])
+        columns = documents.shard, documents.first, documents.lengths, whole.first
+        return np.stack([values[indices] for values in columns])
 
     def read(self, documents: Documents, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and marks of one of the documents, copied out of the mapped file."""

@@ -6,6 +6,7 @@ import torch
 
 from textssl.batch import Texts, stack_texts
 from textssl.errors import UserError
+from textssl.models import static
 from textssl.models.static import StaticConfig, StaticTable, bag, equal_scale, sif_weights, token_frequencies
 
 VOCABULARY = 30
@@ -85,7 +86,9 @@ def test_what_learns_gets_its_gradient_and_the_identity_none():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_gradients_are_those_of_the_sum_written_out(weighted):
+@pytest.mark.parametrize("most", [0, 1])
+def test_gradients_are_those_of_the_sum_written_out(weighted, most, monkeypatch):
+    monkeypatch.setattr(static, "TOKENS_A_ROW", most)  # either way
     texts, rows = batch([7], [3, 5, 5], [29, 3], [0]), torch.randn(VOCABULARY, 4, dtype=torch.float64)
     rows.requires_grad_()
     weights = torch.rand(VOCABULARY, dtype=torch.float64).requires_grad_() if weighted else None

@@ -79,9 +79,9 @@ class _FoundAmong(torch.autograd.Function):
     def forward(ctx, wanted, own, temperature, excluded, query, *keys):
         blocks = keys or (query,)
         ctx.sizes, ctx.temperature = [len(block) for block in blocks], temperature
-        scores = query.new_empty(len(query), sum(ctx.sizes))
+        scaled, scores = query / temperature, query.new_empty(len(query), sum(ctx.sizes))
         for block, columns in zip(blocks, scores.split(ctx.sizes, dim=1), strict=True):
-            torch.mm(query / temperature, block.T, out=columns)
+            torch.mm(scaled, block.T, out=columns)
         if excluded is not None:
             scores.masked_fill_(excluded, -torch.inf)
         scores -= scores.amax(dim=1, keepdim=True)

@@ -92,6 +92,8 @@ class Pairs(TwoViews):
     def make_view(self, sample: Adjacent | Pair, rng: np.random.Generator, progress: float) -> Views:
         """The pair and its hard negatives, filled up with None to the most that any pair of the file has."""
         views = super().make_view(sample, rng, progress)
+        if not self.pair_facts.num_negatives:
+            return views
         negatives = [] if isinstance(sample, Adjacent) else sample.negatives
         empty = [None] * (self.pair_facts.num_negatives - len(negatives))
         return replace(views, texts=[*views.texts, *negatives, *empty])

@@ -24,14 +24,14 @@ def sent(folder, ranks: int, shard: str) -> dict[str, int]:
             options = f"train.shard={shard}", "train.micro_batch_size=1", "evaluation.max_rows=2"
             trainer = trainer_of(config_of(folder, "crops", 2 * ranks, *options), ranks)
         dataset: Any = trainer.dataset
-        with patch.object(dataset.plan, "sample", wraps=dataset.plan.sample) as sample:
+        with patch.object(dataset.plan, "many", wraps=dataset.plan.many) as read:
             batches = even_out(dataset[0], trainer.device)
         with Messages() as step:
             trainer.train_step(batches, trainer.totals(batches))
         with Messages() as evaluation:
             trainer.evaluations[0].run()
     counts = {"start": start.count, "step": step.count, "evaluation": evaluation.count}
-    return counts | {"groups": len(groups), "read": sample.call_count}
+    return counts | {"groups": len(groups), "read": sum(len(call.args[0]) for call in read.call_args_list)}
 
 
 @pytest.mark.parametrize("shard", ["1", "all"])

@@ -170,6 +170,11 @@ def test_what_an_exported_folder_cannot_do(onnx_folder, folders, tmp_path):
     file.write_text(file.read_text().replace("sentence_transformers.", "someone.", 3))
     with pytest.raises(UserError, match=r"someone\..* is no module of sentence-transformers"):
         load_encoder(tmp_path / "foreign")
+    cut = tmp_path / "foreign" / "sentence_bert_config.json"
+    for text, found in (("{", "Expecting property name"), ("[]", "has to hold an object")):
+        cut.write_text(text)
+        with pytest.raises(UserError, match=f"sentence_bert_config.json is damaged: .*{found}"):
+            load_encoder(tmp_path / "foreign")
     file.write_text("[{}]")
     with pytest.raises(UserError, match="damaged: it has to list modules"):
         load_encoder(tmp_path / "foreign")
@@ -186,6 +191,6 @@ def test_a_prompt_that_pooling_leaves_out(folders, tmp_path):
     shutil.copytree(folders / "sentence-openvino", tmp_path / "model")
     file = next((tmp_path / "model").glob("*_Pooling/config.json"))
     file.write_text(json.dumps(json.loads(file.read_text()) | {"include_prompt": False}))
-    with pytest.raises(UserError, match="cannot pool without the tokens of a prompt"):
+    with pytest.raises(UserError, match="leaves out the tokens of a prompt"):
         load_encoder(tmp_path / "model")
     load_encoder(tmp_path / "model", prompt="")

@@ -7,7 +7,6 @@ states of the tokens; pooling and what follows are the folder's own modules, in 
 
 from __future__ import annotations
 
-import importlib
 import json
 import threading
 from abc import ABC, abstractmethod
@@ -47,13 +46,9 @@ class Session(ABC):
     def __call__(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
         """(texts, length, width) float32 hidden states. arrays: (texts, length) int64 each."""
 
-    @classmethod
-    def runtime(cls, file: Path) -> Any:
-        """The package that runs it. Raises UserError where it is not installed."""
-        try:
-            return importlib.import_module(cls.package)
-        except ImportError as error:
-            raise UserError(f"{file} needs {cls.package}: pip install 'textssl[export]'") from error
+
+def missing(file: Path, package: str) -> UserError:
+    return UserError(f"{file} needs {package}: pip install 'textssl[export]'")
 
 
 class OnnxSession(Session):
@@ -62,11 +57,14 @@ class OnnxSession(Session):
     package = "onnxruntime"
 
     def __init__(self, file: Path, compute: str) -> None:
-        runtime = self.runtime(file)
-        options = runtime.SessionOptions()
+        try:
+            import onnxruntime  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise missing(file, "onnxruntime") from error
+        options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # batches run side by side
         options.log_severity_level = 3
-        self.session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self.inputs = frozenset(port.name for port in self.session.get_inputs())
         self.output = hidden_name([port.name for port in self.session.get_outputs()])
 
@@ -80,9 +78,13 @@ class OpenVinoSession(Session):
     package, narrows = "openvino", True
 
     def __init__(self, file: Path, compute: str) -> None:
-        runtime, threads = self.runtime(file), torch.get_num_threads()
+        try:
+            import openvino  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise missing(file, "openvino") from error
+        threads = torch.get_num_threads()
         format = {"float32": "f32", "bfloat16": "bf16"}[compute]
-        self.compiled = runtime.Core().compile_model(
+        self.compiled = openvino.Core().compile_model(
             str(file),
             "CPU",
             {"INFERENCE_PRECISION_HINT": format, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads},
@@ -141,8 +143,7 @@ def load_exported(folder: Path, file: Path, compute: str) -> Any:
     first = ExportedTransformer(session, tokenizer, cut_at(place) or context_limit(config, tokenizer))
     if not sentence:
         return SentenceTransformer(modules=[first, Pooling(config.hidden_size, "mean")], device="cpu").eval()
-    settings = folder / "config_sentence_transformers.json"
-    said = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    said = settings_in(folder / "config_sentence_transformers.json")
     return SentenceTransformer(
         modules=[first, *later_modules(folder)],
         device="cpu",
@@ -153,10 +154,21 @@ def load_exported(folder: Path, file: Path, compute: str) -> Any:
 
 def cut_at(place: Path) -> int | None:
     """Tokens at which sentence_bert_config.json says that a text is cut; None where it does not say."""
-    file = place / "sentence_bert_config.json"
-    said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    limit = said.get("max_seq_length")
+    limit = settings_in(place / "sentence_bert_config.json").get("max_seq_length")
     return limit if isinstance(limit, int) else None
+
+
+def settings_in(file: Path) -> dict[str, Any]:
+    """What a JSON file of settings holds; nothing where there is no such file. Raises UserError."""
+    if not file.is_file():
+        return {}
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} is damaged: {first_line(error)}") from error
+    if not isinstance(said, dict):
+        raise UserError(f"{file} is damaged: it has to hold an object")
+    return said
 
 
 def later_modules(folder: Path) -> list[nn.Module]:

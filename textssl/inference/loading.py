@@ -126,7 +126,7 @@ def modules_of(folder: Path) -> list[dict[str, Any]]:
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
         assert entries and all(isinstance(entry["path"], str) and isinstance(entry["type"], str) for entry in entries)
-    except (OSError, ValueError, AssertionError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AssertionError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file} is damaged: it has to list modules, each with a path and a type") from error
     return entries
 

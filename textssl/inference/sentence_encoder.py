@@ -40,7 +40,8 @@ def sentence_encoder(
         kind = ExportedEncoder
         if text and splits_prompt(model):
             raise UserError(
-                "its pooling leaves out the tokens of a prompt, which an exported model cannot: leave it out"
+                "the model's pooling leaves out the tokens of a prompt, which is not possible with an exported "
+                "transformer: give --prompt ''"
             )
     elif reads_plain_text(model) and not (text and splits_prompt(model)):
         kind = PaddedEncoder

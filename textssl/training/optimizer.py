@@ -37,8 +37,15 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig, precision: str =
         adamw_lr = config.adamw_lr or config.lr
         if matrices:
             groups = by_scale(matrices, scales, config.lr)
-            options = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
-            optimizers.append(Muon(groups, **options, narrow=precision == "bfloat16"))
+            optimizers.append(
+                Muon(
+                    groups,
+                    lr=config.lr,
+                    momentum=config.momentum,
+                    weight_decay=config.weight_decay,
+                    narrow=precision == "bfloat16",
+                )
+            )
         matrices = []
     groups = by_scale(matrices + decayed, scales, adamw_lr, weight_decay=config.weight_decay)
     groups += by_scale(undecayed, scales, adamw_lr, weight_decay=0.0)

@@ -15,7 +15,7 @@ OWN = "config"  # each configuration's own model section
 SIZES = tuple(dict.fromkeys(name.rpartition("-")[2] for name in PRESETS))
 SWITCHED = {  # what suits the kind of backbone that a configuration was not written for
     True: ("optimizer={name: adamw, lr: 3e-3, betas: [0.9, 0.99]}", "train.batch_size=1024"),  # static
-    False: ("optimizer={name: muon, lr: 3e-3, adamw_lr: 1e-2}", "train.batch_size=128"),
+    False: ("optimizer={name: muon, lr: 1e-3}", "train.batch_size=128"),
 }
 
 

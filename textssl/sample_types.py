@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -105,8 +106,9 @@ class ManyDocuments(Protocol):
         """The source of each document, as in Views."""
         ...
 
-    def one(self, number: int) -> tuple[Document, np.random.Generator]:
-        """One document by itself, and its generator."""
+    @property
+    def one(self) -> Callable[[int], tuple[Document, np.random.Generator]]:
+        """Gives a document by itself, by its number, and its generator."""
         ...
 
 

@@ -7,7 +7,6 @@ states of the tokens; pooling and what follows are the folder's own modules, in 
 
 from __future__ import annotations
 
-import json
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -26,6 +25,7 @@ from textssl.inference.loading import (
     load_config,
     load_tokenizer,
     modules_of,
+    read_json,
 )
 
 HIDDEN = ("last_hidden_state", "token_embeddings")  # outputs that hold the hidden states
@@ -160,12 +160,7 @@ def cut_at(place: Path) -> int | None:
 
 def settings_in(file: Path) -> dict[str, Any]:
     """What a JSON file of settings holds; nothing where there is no such file. Raises UserError."""
-    if not file.is_file():
-        return {}
-    try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} is damaged: {first_line(error)}") from error
+    said = read_json(file) if file.is_file() else {}
     if not isinstance(said, dict):
         raise UserError(f"{file} is damaged: it has to hold an object")
     return said

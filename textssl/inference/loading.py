@@ -123,12 +123,19 @@ def exported_file(folder: Path) -> Path | None:
 def modules_of(folder: Path) -> list[dict[str, Any]]:
     """The entries of modules.json, in order. Raises UserError."""
     file = folder / "modules.json"
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
-        assert entries and all(isinstance(entry["path"], str) and isinstance(entry["type"], str) for entry in entries)
-    except (OSError, ValueError, AssertionError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} is damaged: it has to list modules, each with a path and a type") from error
+    entries = read_json(file)
+    listed = isinstance(entries, list) and entries and all(isinstance(entry, dict) for entry in entries)
+    if not listed or not all(isinstance(entry.get(key), str) for entry in entries for key in ("path", "type")):
+        raise UserError(f"{file} is damaged: it has to list modules, each with a path and a type")
     return entries
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds. Raises UserError."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} is damaged: {first_line(error)}") from error
 
 
 def load_config(folder: Path) -> PretrainedConfig:

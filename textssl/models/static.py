@@ -127,7 +127,7 @@ def bag(table: Tensor, texts: Texts, weights: Tensor | None = None) -> Tensor:
 
 
 def weighted_bag(table: Tensor, weights: Tensor | None, ids: Tensor, lengths: Tensor) -> Tensor:
-    shares = repeated(1 / lengths.to(table.dtype), lengths, len(ids))
+    shares = (1 / lengths.to(table.dtype)).repeat_interleave(lengths, output_size=len(ids))
     shares = shares if weights is None else shares * weights[ids]
     return F.embedding_bag(ids, table, lengths.cumsum(0) - lengths, mode="sum", per_sample_weights=shares)
 
@@ -145,7 +145,7 @@ class _Bag(torch.autograd.Function):
     def backward(ctx, grad):
         table, weights, ids, lengths = ctx.saved_tensors
         tokens, order = ids.sort(stable=True)
-        text = repeated(torch.arange(len(lengths), device=ids.device), lengths, len(ids))[order]
+        text = torch.arange(len(lengths), device=ids.device).repeat_interleave(lengths, output_size=len(ids))[order]
         starts = torch.searchsorted(tokens, torch.arange(len(table), device=ids.device))
         shares = (1 / lengths.to(table.dtype))[text]
         of_rows = F.embedding_bag(text, grad.contiguous(), starts, mode="sum", per_sample_weights=shares)
@@ -154,11 +154,6 @@ class _Bag(torch.autograd.Function):
             of_weights = (of_rows * table).sum(1)
             of_rows *= weights.unsqueeze(1)
         return of_rows, of_weights, None, None
-
-
-def repeated(values: Tensor, times: Tensor, total: int) -> Tensor:
-    """Each value as often as `times` says, `total` in all."""
-    return values.repeat_interleave(times, output_size=total)
 
 
 def sif_weights(frequencies: Tensor, a: float | None) -> Tensor:

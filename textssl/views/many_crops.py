@@ -44,7 +44,7 @@ def many_spans(
     highest = np.where(short, np.minimum(count - 1, lengths[0] + slack), end - lengths[1])
     place = np.where(short, share, draws.integer(lowest, np.where(short, lowest, highest)))
     single = count == 1
-    border = word_start_each(documents, place, lowest, highest, np.full_like(count, NEAR), skip=single)
+    border = word_start_each(documents, place, lowest, highest, np.full_like(count, NEAR))
     begin, end = np.where(single, 0, begin), np.where(single, 1, end)
     left = one_span_each(documents, begin, np.where(single, 1, border), lengths[0], draws)
     right = one_span_each(documents, np.where(single, 0, border), end, lengths[1], draws)
@@ -69,17 +69,13 @@ def word_start_each(
     lowest: np.ndarray,
     highest: np.ndarray,
     within: np.ndarray,
-    skip: np.ndarray | None = None,
 ) -> np.ndarray:
     """(documents,): `word_start` of each; most words begin a few tokens back, the others are looked for one by one."""
     looked = place[:, None] - np.arange(NEAR + 1)
     allowed = looked >= np.maximum(lowest, place - within)[:, None]
     begins = allowed & (documents.marks(looked) & WORD_START > 0)
     found = place - begins.argmax(axis=1)
-    missing = ~begins.any(axis=1)
-    if skip is not None:
-        missing &= ~skip
-    for number in np.flatnonzero(missing).tolist():
+    for number in np.flatnonzero(~begins.any(axis=1)).tolist():
         starts = word_starts(documents.all_marks(number))
         limits = int(place[number]), int(lowest[number]), int(highest[number])
         found[number] = word_start(starts, *limits, within=int(within[number]))
@@ -100,13 +96,13 @@ class ManyNumbers:
         self.used = np.zeros(len(words), np.int64)
         self.rejected = np.zeros(len(words), bool)
 
-    def uniform(self, word: int) -> np.ndarray:
-        return (self.words[:, word] >> np.uint64(11)) * 2.0**-53
+    def uniform(self, word: int | np.ndarray) -> np.ndarray:
+        """From this word of each stream."""
+        return (self.words[np.arange(len(self.words)), word] >> np.uint64(11)) * 2.0**-53
 
     def uniform_next(self) -> np.ndarray:
         """From the first word after those that integers were drawn from."""
-        word = 2 + (self.used + 1) // 2
-        return (self.words[np.arange(len(word)), word] >> np.uint64(11)) * 2.0**-53
+        return self.uniform(2 + (self.used + 1) // 2)
 
     def integer(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         count = (high - low + 1).astype(np.uint64)

@@ -11,7 +11,7 @@ import numpy as np
 
 from textssl.data.corpus.shards import Shard
 from textssl.data.keyed_random import SAMPLE, first_words
-from textssl.sample_types import Document, content_key
+from textssl.sample_types import content_key
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class StepDocuments:
     shards: the shards that hold them. shard: (documents,) numbers of these. first, lengths: (documents,) int64, first
     token within the shard, and tokens. openings: (documents,) int64, first token of the document that each is an
     excerpt of, or its own. ids: (documents, 3), what its random numbers are a function of. seed: of the run. names: of
-    the shards. known: sources that were worked out before, by name of the shard and opening. drawn: gives a document
-    by its number, with its generator.
+    the shards. known: sources that were worked out before, by name of the shard and opening.
     """
 
     shards: list[Shard]
@@ -34,7 +33,7 @@ class StepDocuments:
     ids: np.ndarray
     seed: int
     known: dict[tuple[Hashable, int], int]
-    drawn: Callable[[int], tuple[Any, np.random.Generator]]
+    one: Callable[[int], tuple[Any, np.random.Generator]]
 
     def words(self, count: int) -> np.ndarray:
         return first_words(self.seed, SAMPLE, self.ids, count)
@@ -63,9 +62,6 @@ class StepDocuments:
         texts = [ids[start:stop] for start, stop in pairwise(bounds.tolist())]
         count = spans.shape[1]
         return [texts[at : at + count] for at in range(0, len(texts), count)]
-
-    def one(self, number: int) -> tuple[Document, np.random.Generator]:
-        return self.drawn(number)
 
     def sources(self) -> list[int]:
         return [self.source(number) for number in range(len(self.shard))]

@@ -140,7 +140,7 @@ class Plan:
             ids=np.array(ids, np.int64).reshape(-1, 3),
             seed=self.seed,
             known=self.sources,
-            drawn=lambda number: (self.sample(indices[number]), self.rng(indices[number])),
+            one=lambda number: (self.sample(indices[number]), self.rng(indices[number])),
         )
 
 

@@ -39,7 +39,7 @@ PROBE_TEXTS = 128  # for finding the peer's best batch size
 
 
 def sentences(articles: list[str], count: int) -> list[str]:
-    from textssl.data.text.sentences import sentence_starts
+    from textssl.data.language.sentences import sentence_starts
 
     found: list[str] = []
     for article in articles:

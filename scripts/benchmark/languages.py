@@ -34,7 +34,7 @@ SETTINGS = [
 
 def paragraphs(folder: Path, language: str) -> list[str]:
     """Paragraphs of at least 80 characters that are written in the language, each once, in the order of the book."""
-    from textssl.data.text.languages import language_of
+    from textssl.data.language.languages import language_of
 
     found: dict[str, None] = {}
     characters = 0

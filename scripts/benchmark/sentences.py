@@ -38,7 +38,7 @@ def make_inputs(folder: Path, preset: str) -> None:
     from textssl import tokenizer
     from textssl.commands.tokenizer import train_tokenizer
     from textssl.data.text.documents import DropReport, read_documents
-    from textssl.data.text.sentences import sentence_starts
+    from textssl.data.language.sentences import sentence_starts
     from textssl.models.sentence import build_sentence_model
     from textssl.sections import ModelConfig
 

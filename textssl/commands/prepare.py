@@ -19,7 +19,7 @@ from textssl.data.corpus.manifest import MANIFEST
 from textssl.data.corpus.prepare import DUPLICATE, Counts, Prepared, check_not_empty, write_corpus
 from textssl.data.samples.cache import without_sample
 from textssl.data.text.documents import DropReport, expand_inputs, read_documents
-from textssl.data.text.languages import AUTO, UNKNOWN, check_language
+from textssl.data.language.languages import AUTO, UNKNOWN, check_language
 from textssl.errors import UserError, printable
 from textssl.explanations import shortened
 from textssl.sections import MOST_WORKERS

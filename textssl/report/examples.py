@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from textssl.data.corpus.corpus import HELD_OUT, Corpus
-from textssl.data.text.languages import UNKNOWN, main_language, spoken
+from textssl.data.language.languages import UNKNOWN, main_language, spoken
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

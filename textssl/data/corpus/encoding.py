@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 
 from textssl.data.corpus.fast_encoding import fast_encoder
 from textssl.data.corpus.segments import OffsetEncoder, Segment, SegmentEncoder
-from textssl.data.text.languages import AUTO, UNKNOWN, language_of
-from textssl.data.text.sentences import sentence_starts
+from textssl.data.language.at_once import languages_of, sentence_starts_of
+from textssl.data.language.languages import AUTO, UNKNOWN
 from textssl.sample_types import SENTENCE_START, WORD_START
 from textssl.tokenizer.words import SPACE_MARKERS
 
@@ -78,8 +78,11 @@ class DocumentEncoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Ids, marks and lengths of the documents; a document may have no tokens (control characters in WordPiece)."""
-        languages = [self.language_of(text) for text in texts]
-        parts = [self.encode_segments(batch) for batch in batches(self.segments(texts, languages))]
+        guessed = self.language == AUTO
+        languages = languages_of(texts, self.main_language) if guessed else [self.language] * len(texts)
+        texts = [self.in_form(text) for text in texts] if self.form else texts
+        segments = self.segments(texts, sentence_starts_of(texts, languages))
+        parts = [self.encode_segments(batch) for batch in batches(segments)]
         lengths = np.zeros(len(texts), dtype=np.int64)
         for _, _, owners in parts:
             lengths += np.bincount(owners, minlength=len(texts))
@@ -89,18 +92,13 @@ class DocumentEncoder:
         marks[first] |= START
         return Encoded(ids, marks, lengths, languages)
 
-    def language_of(self, text: str) -> str:
-        return language_of(text, self.main_language) if self.language == AUTO else self.language
-
-    def segments(self, texts: Sequence[str], languages: Sequence[str]) -> Iterator[Segment]:
-        for document, (text, language) in enumerate(zip(texts, languages, strict=True)):
-            if self.form is not None:
-                text = self.in_form(text)
-            sentences = sentence_starts(text, language)
+    def segments(self, texts: Sequence[str], sentences: Sequence[list[int]]) -> Iterator[Segment]:
+        """sentences: for each text, where they begin."""
+        for document, (text, starts) in enumerate(zip(texts, sentences, strict=True)):
             if len(text) <= SEGMENT_CHARACTERS:
-                yield Segment(document, text, sentences)
+                yield Segment(document, text, starts)
                 continue
-            places = np.array(sentences, dtype=np.int64)
+            places = np.array(starts, dtype=np.int64)
             for start, stop in cut(text, self.drops_space):
                 low, high = np.searchsorted(places, [start, stop])
                 yield Segment(document, text[start:stop], (places[low:high] - start).tolist())
@@ -126,15 +124,15 @@ class DocumentEncoder:
 
 
 def batches(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
-    """Runs of segments of at most BATCH_CHARACTERS together (or one longer segment)."""
+    """Runs of segments, each closed by the one with which it has BATCH_CHARACTERS."""
     batch: list[Segment] = []
     size = 0
     for segment in segments:
-        if batch and size + len(segment.text) > BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
         batch.append(segment)
         size += len(segment.text)
+        if size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
     if batch:
         yield batch
 

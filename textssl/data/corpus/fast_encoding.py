@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import chain, groupby, pairwise
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer, normalizers
 
 from textssl.data.corpus.segments import OffsetEncoder, Segment, SegmentEncoder, Tokens, joined_tokens
-from textssl.data.text.sentences import ANYWHERE, CLOSING
+from textssl.data.language.sentences import ANYWHERE, CLOSING
 from textssl.tokenizer.byte_words import ByteWords
 from textssl.tokenizer.engines import Engine, kind_of, load_engine
 
 # characters at which BERT's rules split a text whatever follows
 SURE_ENDS = frozenset(" \t\n\r\u00a0\u2003\u2009\u2028\u202f\u3000" + ANYWHERE + CLOSING.replace("\\", ""))
+
+NOTHING = 0xFFFFFFFF  # no character's code
 
 
 def fast_encoder(tokenizer: Tokenizer, slow: OffsetEncoder) -> SegmentEncoder:
@@ -41,32 +45,51 @@ class WordPieceEncoder:
         self.sure = SurePlaces(tokenizer.normalizer)
 
     def encode(self, segments: Sequence[Segment]) -> Tokens:
-        runs = [(sure, list(run)) for sure, run in groupby(segments, key=self.is_sure)]
-        return joined_tokens([self.rows(run) if sure else self.slow.encode(run) for sure, run in runs])
+        joined = Joined.of(segments)
+        unsure = joined.owners[~self.sure.at(joined)]
+        if not unsure.size:
+            return self.rows(joined)
+        sure = np.ones(len(segments), dtype=bool)
+        sure[unsure] = False
+        runs = [(one, [segment for _, segment in run]) for one, run in groupby(zip(sure, segments), key=itemgetter(0))]
+        return joined_tokens([self.rows(Joined.of(run)) if one else self.slow.encode(run) for one, run in runs])
 
-    def is_sure(self, segment: Segment) -> bool:
-        """Whether every sentence can be encoded by itself."""
-        text, sure = segment.text, self.sure
-        return all([sure[text[place - 1 : place + 1] if place else text[:1]] for place in segment.sentences])
-
-    def rows(self, segments: Sequence[Segment]) -> Tokens:
-        rows: list[str] = []
-        opens: list[int] = []  # the first row of each segment
-        leads: list[int] = []  # rows before the first sentence of a segment
-        for _, text, sentences in segments:
-            opens.append(len(rows))
-            if not sentences or sentences[0]:
-                leads.append(len(rows))
-                rows.append(text[: sentences[0]] if sentences else text)
-            if len(sentences) == 1:
-                rows.append(text[sentences[0] :] if sentences[0] else text)
-            elif sentences:
-                rows += [text[a:b] for a, b in zip(sentences, [*sentences[1:], len(text)], strict=True)]
-        ids, lengths = self.engine.encode(rows)
-        begins = lengths > 0
+    def rows(self, joined: Joined) -> Tokens:
+        """The tokens of segments of which every sentence can be encoded by itself."""
+        text, firsts, places, owners = joined
+        counts = np.bincount(owners, minlength=len(firsts))
+        opened = np.zeros(len(firsts), dtype=bool)  # by a sentence; else what is before the first one is a row
+        opened[owners[places == firsts[owners]]] = True
+        rows = counts + ~opened
+        opens = np.cumsum(rows) - rows  # the first row of each segment
+        leads = opens[~opened]
+        begins = np.ones(rows.sum(), dtype=bool)
         begins[leads] = False
-        sentences = (np.cumsum(lengths) - lengths)[begins]
+        starts = np.empty(len(begins), dtype=np.int64)
+        starts[leads], starts[begins] = firsts[~opened], places
+        bounds = [*starts.tolist(), len(text)]
+        ids, lengths = self.engine.encode([text[start:stop] for start, stop in pairwise(bounds)])
+        sentences = (np.cumsum(lengths) - lengths)[begins & (lengths > 0)]
         return Tokens(ids.astype(self.slow.dtype), self.begins_word[ids], sentences, np.add.reduceat(lengths, opens))
+
+
+class Joined(NamedTuple):
+    """Segments as one text. firsts: (segments,) where each begins. places: (sentences,) where sentences begin; owners:
+    (sentences,) the segment of each."""
+
+    text: str
+    firsts: np.ndarray
+    places: np.ndarray
+    owners: np.ndarray
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment]) -> Joined:
+        _, texts, sentences = zip(*segments, strict=True)
+        sizes = np.array(list(map(len, texts)), dtype=np.int64)
+        firsts = np.cumsum(sizes) - sizes
+        owners = np.repeat(np.arange(len(texts)), list(map(len, sentences)))
+        places = np.array(list(chain.from_iterable(sentences)), dtype=np.int64) + firsts[owners]
+        return cls("".join(texts), firsts, places, owners)
 
 
 class SurePlaces(dict[str, bool]):
@@ -78,6 +101,16 @@ class SurePlaces(dict[str, bool]):
 
     def __init__(self, normalizer: normalizers.Normalizer | None) -> None:
         self.normalizer = normalizer
+
+    def at(self, joined: Joined) -> np.ndarray:
+        """(sentences,) bool, for each of them."""
+        text, firsts, places, owners = joined
+        codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
+        before = np.where(places > firsts[owners], codes[places - 1], NOTHING)
+        pairs, which = np.unique(before.astype(np.uint64) << 32 | codes[places], return_inverse=True)
+        characters = [(int(pair >> 32), int(pair & 0xFFFFFFFF)) for pair in pairs.tolist()]
+        sure = [self[("" if before == NOTHING else chr(before)) + chr(first)] for before, first in characters]
+        return np.array(sure, dtype=bool)[which]
 
     def __missing__(self, characters: str) -> bool:
         first = characters[-1:]

@@ -23,7 +23,7 @@ from textssl.data.corpus.workers import EncoderPool, Worked
 from textssl.data.corpus.writer import CorpusWriter
 from textssl.data.text.documents import Document, DropReport
 from textssl.data.text.drops import NO_TOKENS
-from textssl.data.text.languages import AUTO, main_language
+from textssl.data.language.languages import AUTO, main_language
 from textssl.errors import UserError
 
 PIECE_CHARACTERS = 2**18  # documents go to a worker in pieces of about this size

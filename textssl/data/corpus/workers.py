@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from textssl.data.corpus.cleaning.filters import Cleaning, Fault
 from textssl.data.corpus.cleaning.shingles import Shingled, rows_of, shingled
 from textssl.data.corpus.encoding import DocumentEncoder, Encoded
-from textssl.data.text.languages import AUTO, UNKNOWN
+from textssl.data.language.languages import AUTO, UNKNOWN
 from textssl.system.subprocesses import Helper, Pool, answer_requests
 
 Piece = TypeVar("Piece")

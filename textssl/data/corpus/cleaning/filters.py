@@ -10,7 +10,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from textssl.data.corpus.cleaning.repetition import repetitions
-from textssl.data.text.languages import KNOWN, UNKNOWN, language_of
+from textssl.data.language.languages import KNOWN, UNKNOWN, language_of
 from textssl.errors import UserError, excerpt
 
 TOO_SHORT = "too short"

@@ -17,7 +17,7 @@ from textssl.data.corpus.workers import ONE_CORE
 from textssl.data.corpus.writer import token_dtype
 from textssl.data.text.documents import Document, DropReport
 from textssl.data.text.inputs import fingerprint
-from textssl.data.text.languages import AUTO
+from textssl.data.language.languages import AUTO
 from textssl.system.interrupts import resumable
 from textssl.system.ray_workers import RayWorkers, cluster_words, ray_cluster
 from textssl.system.terminal import Terminal

@@ -107,11 +107,14 @@ def codes_of_words(table: dict[str, str]) -> dict[str, tuple[str, ...]]:
 
 
 WORDS_OF = {id(table): codes_of_words(table) for table in TABLES}
-# code -> its words, and those of them that no other language of its script has
-SHARED_WORDS = {
-    code: (frozenset(words.split()), frozenset(w for w in words.split() if WORDS_OF[id(table)][w] == (code,)))
+# code -> the words of its script that it lacks, and those that it alone has
+FOREIGN_WORDS = {
+    code: (
+        frozenset(word for word, codes in WORDS_OF[id(table)].items() if code not in codes),
+        frozenset(word for word, codes in WORDS_OF[id(table)].items() if codes == (code,)),
+    )
     for table in TABLES
-    for code, words in table.items()
+    for code in table
 }
 
 
@@ -128,15 +131,16 @@ def language_of(text: str, corpus: str = UNKNOWN) -> str:
     languages = LATIN if sample.isascii() else languages_of_script(sample)
     if isinstance(languages, str):
         return languages
-    words = WORDS_OF[id(languages)]
-    common = words.keys() & sample.lower().replace(".", " ").replace(",", " ").split()
+    words = sample.lower().replace(".", " ").replace(",", " ").split()
     if corpus in languages:  # most texts: no other language can have more of the words
-        shared, alone = SHARED_WORDS[corpus]
-        if len(common & shared) >= len(common) - len(common & alone):
+        foreign, alone = FOREIGN_WORDS[corpus]
+        found = foreign.intersection(words)
+        if not found or len(found) <= len(alone.intersection(words)):
             return corpus
+    codes = WORDS_OF[id(languages)]
     hits = dict.fromkeys(languages, 0)
-    for word in common:
-        for code in words[word]:
+    for word in codes.keys() & words:
+        for code in codes[word]:
             hits[code] += 1
     fallback = corpus if corpus in languages else UNKNOWN if languages is LATIN else next(iter(languages))
     most = max(hits.values())

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from textssl.data.text.full_stops import FullStops, ends_enumeration, sentence_ends
+from textssl.data.language.full_stops import FullStops, ends_enumeration, sentence_ends
 
 
 def test_ends_are_offsets_of_the_text_whatever_is_blanked_out():

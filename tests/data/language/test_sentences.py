@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textssl.data.text.languages import AUTO, KNOWN, UNKNOWN, language_of
-from textssl.data.text.sentences import sentence_starts
+from textssl.data.language.languages import AUTO, KNOWN, UNKNOWN, language_of
+from textssl.data.language.sentences import sentence_starts
 
 HARD = json.loads(Path(__file__).with_name("hard_sentences.json").read_text(encoding="utf-8"))
 NO_SPACES = ("zh", "ja")

@@ -1,0 +1,1 @@
+"""The language of a text, and where its sentences begin."""

@@ -34,7 +34,16 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"system"},
     {"errors"},
 ]
-DATA_FLOORS = [{"batches"}, {"labelled"}, {"plan"}, {"corpus"}, {"text"}, {"language"}, {"samples"}, {"keyed_random"}]  # in data/
+DATA_FLOORS = [
+    {"batches"},
+    {"labelled"},
+    {"plan"},
+    {"corpus"},
+    {"text"},
+    {"language"},
+    {"samples"},
+    {"keyed_random"},
+]  # in data/
 EVALUATION_FLOORS = [{"measure"}, {"suite"}, {"tasks"}, {"figures"}]  # in evaluation/, whose other files are anywhere
 MOST_MODULES = 14  # of a folder, but for those that hold one entry a file
 CATALOGUES = {"objectives", "commands"}

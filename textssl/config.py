@@ -13,8 +13,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError, create_model
 
-from textssl.errors import UserError
-from textssl.explanations import explain, section_of, shortened
+from textssl.errors import UserError, shortened
+from textssl.explanations import explain, section_of
 from textssl.named_configs import find_config
 from textssl.section_base import INTEGERS, Section
 from textssl.sections import Config

@@ -22,7 +22,10 @@ def printable(text: object) -> str:
 
 def excerpt(value: object, most: int = 80) -> str:
     """A value of the data as a message quotes it, cut where it is long."""
-    text = repr(value)
+    return shortened(repr(value), most)
+
+
+def shortened(text: str, most: int = 120) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -9,6 +9,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from textssl.errors import shortened
+
 SHOWN = 10  # mistakes that one message reports
 
 
@@ -58,10 +60,6 @@ def origin(name: str, source: str, overrides: Sequence[str]) -> str:
         if key.startswith(f"{name}."):
             within.insert(0, shortened(override))
     return f"{source} with {' '.join(within)}" if within else source
-
-
-def shortened(text: str, most: int = 120) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def nearest(key: str, valid: Sequence[str], prefix: str = "") -> str:

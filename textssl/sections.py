@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from textssl.section_base import INTEGERS, Section
 from textssl.system.files import expanded
+from textssl.system.subprocesses import MOST_WORKERS
 
-MOST_WORKERS = 1024  # processes of one command; more are a slip of the keyboard, and take all memory
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 

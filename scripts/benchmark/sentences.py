@@ -37,8 +37,8 @@ def make_inputs(folder: Path, preset: str) -> None:
     """FOLDER/tokenizer, FOLDER/pairs.jsonl from sample:news, and FOLDER/model, the untrained sentence encoder."""
     from textssl import tokenizer
     from textssl.commands.tokenizer import train_tokenizer
-    from textssl.data.text.documents import DropReport, read_documents
     from textssl.data.language.sentences import sentence_starts
+    from textssl.data.text.documents import DropReport, read_documents
     from textssl.models.sentence import build_sentence_model
     from textssl.sections import ModelConfig
 

@@ -12,8 +12,8 @@ from tests.tiny import texts, tiny_tokenizer
 from textssl import tokenizer
 from textssl.data.corpus.corpus import Corpus
 from textssl.data.corpus.positive_pairs import TOO_SHORT, Reservoir, corpus_pairs
-from textssl.data.text.drops import DropReport
 from textssl.data.language.sentences import sentence_starts
+from textssl.data.text.drops import DropReport
 from textssl.errors import UserError
 from textssl.inference.encoders import load_encoder
 

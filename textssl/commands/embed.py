@@ -20,19 +20,18 @@ from textssl import __version__
 from textssl.data.corpus.engine_choice import first_documents
 from textssl.data.text.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.text.inputs import HUB, fingerprint
-from textssl.errors import UserError, printable
-from textssl.explanations import shortened
+from textssl.errors import UserError, printable, shortened
 from textssl.inference.compute import COMPUTES, SAMPLE_CHARACTERS, Compute, fast_format, proved_format
 from textssl.inference.embedding_processes import Embedders, embedding_nodes, embedding_processes, node_device
 from textssl.inference.encoders import load_encoder
 from textssl.inference.features import Encoder, unit_rows
 from textssl.inference.loading import default_device, find_model, length_note, model_hash
 from textssl.inference.vector_file import PRECISIONS, SUFFIXES, VectorWriter, unfinished_settings, written_files
-from textssl.sections import MOST_WORKERS
 from textssl.system.files import check_output
 from textssl.system.interrupts import Interrupted, resumable
 from textssl.system.progress import working
 from textssl.system.ray_workers import check_engine, cluster_words, ray_cluster
+from textssl.system.subprocesses import MOST_WORKERS
 from textssl.system.terminal import Terminal
 from textssl.system.threads import choose_threads, use
 from textssl.training.tracking import announce as tell

@@ -17,15 +17,14 @@ from textssl.data.corpus.corpus import OWN_FILES, Corpus
 from textssl.data.corpus.engine_choice import choose_engine
 from textssl.data.corpus.manifest import MANIFEST
 from textssl.data.corpus.prepare import DUPLICATE, Counts, Prepared, check_not_empty, write_corpus
+from textssl.data.language.languages import AUTO, UNKNOWN, check_language
 from textssl.data.samples.cache import without_sample
 from textssl.data.text.documents import DropReport, expand_inputs, read_documents
-from textssl.data.language.languages import AUTO, UNKNOWN, check_language
-from textssl.errors import UserError, printable
-from textssl.explanations import shortened
-from textssl.sections import MOST_WORKERS
+from textssl.errors import UserError, printable, shortened
 from textssl.system.files import check_folder, written_folder
 from textssl.system.progress import Work, working
 from textssl.system.ray_workers import check_engine
+from textssl.system.subprocesses import MOST_WORKERS
 from textssl.system.terminal import Terminal
 from textssl.system.threads import free_threads
 from textssl.tokenizer import load_backend, tokenizer_hash

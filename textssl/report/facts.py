@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from textssl.data.corpus.corpus import Corpus
-from textssl.data.samples.cache import PREFIX, list_samples
 from textssl.data.language.languages import AUTO
+from textssl.data.samples.cache import PREFIX, list_samples
 from textssl.inference.loading import HUB_NAME
 from textssl.report.examples import EXAMPLES, Examples, choose_examples, languages_of, read_openings
 from textssl.report.paths import shown, shown_values

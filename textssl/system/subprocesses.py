@@ -25,6 +25,7 @@ from typing import Any, Protocol, Self
 from textssl.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the package
+MOST_WORKERS = 1024  # processes of one command; more are a slip of the keyboard, and take all memory
 PARENT_SECONDS = 0.5  # between two checks that it is alive
 END_SECONDS = 10  # from a broken answer to the end of a process that dies
 

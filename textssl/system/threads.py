@@ -61,6 +61,8 @@ def free_threads() -> Threads:
     processes = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
     if processes > 1:
         return Threads(max(1, most // processes), f"{most} cores for {processes} processes")
+    if most == 1:
+        return Threads(1, "of 1 core")
     busy = psutil.cpu_percent(SAMPLE_SECONDS, percpu=True)
     return Threads(*of_load(most, [busy[core] for core in allowed if core < len(busy)]))
 

@@ -6,7 +6,16 @@ import random
 
 import pytest
 
-from textssl.data.language.languages import AUTO, KNOWN, LATIN, UNKNOWN, check_language, language_of, main_language, spoken
+from textssl.data.language.languages import (
+    AUTO,
+    KNOWN,
+    LATIN,
+    UNKNOWN,
+    check_language,
+    language_of,
+    main_language,
+    spoken,
+)
 from textssl.errors import UserError
 
 TEXTS = {

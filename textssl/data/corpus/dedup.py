@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ DIGEST = np.dtype(f"S{DIGEST_BYTES}")  # compares as bytes, so it can be sorted 
 
 def digest(text: bytes) -> bytes:
     """128 bits of BLAKE2b: among 10**12 different documents the chance of any collision is about 10**-15."""
-    return hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest()
+    return blake2b(text, digest_size=DIGEST_BYTES).digest()
 
 
 def unit_interval(digest: bytes) -> float:
@@ -47,12 +47,12 @@ class SeenDigests:
 
     def add(self, digests: Sequence[bytes]) -> list[bool]:
         """Whether each digest is new, counting the earlier ones of the same batch as seen."""
-        old = self.in_runs(digests)
         fresh = []
-        for value, is_old in zip(digests, old, strict=True):
-            fresh.append(not is_old and value not in self.recent)
-            if fresh[-1]:
+        for value, is_old in zip(digests, self.in_runs(digests).tolist(), strict=True):
+            is_new = not is_old and value not in self.recent
+            if is_new:
                 self.recent.add(value)
+            fresh.append(is_new)
         if len(self.recent) >= self.capacity:
             self.spill()
         return fresh

@@ -6,7 +6,6 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from itertools import chain, groupby, pairwise
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -46,12 +45,11 @@ class WordPieceEncoder:
 
     def encode(self, segments: Sequence[Segment]) -> Tokens:
         joined = Joined.of(segments)
-        unsure = joined.owners[~self.sure.at(joined)]
-        if not unsure.size:
-            return self.rows(joined)
         sure = np.ones(len(segments), dtype=bool)
-        sure[unsure] = False
-        runs = [(one, [segment for _, segment in run]) for one, run in groupby(zip(sure, segments), key=itemgetter(0))]
+        sure[joined.owners[~self.sure.at(joined)]] = False
+        if sure.all():
+            return self.rows(joined)
+        runs = [(one, [segments[place] for place in run]) for one, run in groupby(range(len(sure)), sure.__getitem__)]
         return joined_tokens([self.rows(Joined.of(run)) if one else self.slow.encode(run) for one, run in runs])
 
     def rows(self, joined: Joined) -> Tokens:

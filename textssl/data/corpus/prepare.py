@@ -21,9 +21,9 @@ from textssl.data.corpus.corpus import HELD_OUT
 from textssl.data.corpus.dedup import SeenDigests, digest, unit_intervals
 from textssl.data.corpus.workers import EncoderPool, Worked
 from textssl.data.corpus.writer import CorpusWriter
+from textssl.data.language.languages import AUTO, main_language
 from textssl.data.text.documents import Document, DropReport
 from textssl.data.text.drops import NO_TOKENS
-from textssl.data.language.languages import AUTO, main_language
 from textssl.errors import UserError
 
 PIECE_CHARACTERS = 2**18  # documents go to a worker in pieces of about this size

@@ -1,7 +1,8 @@
 """Languages and sentences of many texts by arrays, several times faster where texts are short and plain.
 
-Each function gives what `language_of` and `sentence_starts` give for a text by itself. Arrays decide about texts in
-ASCII where that takes no more than letters, spaces and full stops; what needs more is left to those functions.
+Each function gives what `language_of` and `sentence_starts` give for a text by itself. Arrays decide what is plain:
+English by its commonest words, and sentences that end in a full stop after a word that is no abbreviation, before a
+space and a capital. The rules for one text decide the rest, mark by mark in ASCII.
 """
 
 from __future__ import annotations
@@ -13,13 +14,22 @@ from typing import NamedTuple
 import numpy as np
 
 from textssl.data.language.languages import FOREIGN_WORDS, GUESS_CHARACTERS, LATIN, WORDS_OF, language_of
-from textssl.data.language.sentences import ASCII_CLOSING, OPENING, OWN_RULES, SHORT_FORMS, WHOLE_WORD, sentence_starts
+from textssl.data.language.sentences import (
+    ASCII_CANDIDATE,
+    ASCII_CLOSING,
+    OPENING,
+    OWN_RULES,
+    SHORT_FORMS,
+    WHOLE_WORD,
+    ends_sentence,
+    sentence_starts,
+)
 
 LONGEST = 8  # letters that are compared at once, as one integer: more than any known word has
 MASKS = np.array([256**size - 1 for size in range(LONGEST + 1)], dtype=np.uint64)
 TO_SMALL = np.uint64(0x2020202020202020)  # of LONGEST letters
+LONGEST_TEXT = 2**16  # whose sentences arrays find, for the sake of memory
 SLOT_BITS = 16
-SHORT = 1000  # characters; few longer texts have plain sentences alone
 BETWEEN = "\0"  # texts; one that holds it is not plain
 
 
@@ -35,7 +45,7 @@ SPACE, DIGIT = (table(filter(kind, ASCII)) for kind in (str.isspace, str.isdigit
 CAPITAL, SMALL = (table(filter(kind, ASCII)) for kind in (str.isupper, str.islower))
 WORD = ~(SPACE | table(".," + BETWEEN))
 NO_OPENING = SPACE | table(BETWEEN)
-WITHIN = table(ASCII) & ~SPACE & ~table(filter(str.isascii, OPENING + "." + BETWEEN))  # a word, as in whole_words
+WITHIN = table(ASCII) & ~SPACE & ~table(filter(str.isascii, OPENING + "." + BETWEEN))  # a word that no rule splits
 MARK = table(".!?\n")
 OPEN = SPACE | table(".!?" + ASCII_CLOSING)  # what has to follow a mark if a sentence is to end there
 
@@ -101,7 +111,6 @@ class KnownWords:
         return (values * self.factor) >> np.uint64(64 - SLOT_BITS)
 
 
-
 KNOWN_WORDS = KnownWords()
 
 
@@ -134,7 +143,7 @@ def languages_of(texts: Sequence[str], corpus: str) -> list[str]:
 
 def sentence_starts_of(texts: Sequence[str], languages: Sequence[str]) -> list[list[int]]:
     """For each text, where its sentences begin. languages: of the texts."""
-    among = (index for index, text in enumerate(texts) if len(text) <= SHORT and languages[index] in OWN_RULES)
+    among = [place for place, text in enumerate(texts) if languages[place] in OWN_RULES and len(text) <= LONGEST_TEXT]
     plain = Plain.of(texts, among)
     codes, firsts = plain.codes, plain.firsts
     marks = np.flatnonzero(plain.are(MARK))
@@ -144,24 +153,44 @@ def sentence_starts_of(texts: Sequence[str], languages: Sequence[str]) -> list[l
     ends = (codes[marks] == ord(".")) & (codes[marks + 1] == ord(" ")) & CAPITAL[codes[marks + 2]]
     ends[ends] = follows_whole_word(plain, marks[ends])
     owners = np.searchsorted(firsts, marks, side="right") - 1
-    unsure = NO_OPENING[codes[firsts]]
-    unsure[owners[~ends]] = True
-    owners, places = owners[ends], marks[ends] + 2
-    starts, stop = (places - firsts[owners]).tolist(), 0
-    found: dict[int, list[int]] = {}
-    counts = np.bincount(owners, minlength=len(firsts))
-    for index, count, is_unsure in zip(plain.which, counts.tolist(), unsure.tolist(), strict=True):
-        start, stop = stop, stop + count
-        if not is_unsure:
-            found[index] = [0, *starts[start:stop]]
+    is_open = NO_OPENING[codes[firsts]]
+    is_open[owners[~ends]] = True
+    stops = np.cumsum(np.bincount(owners, minlength=len(firsts))).tolist()
+    places, whole = (marks - firsts[owners]).tolist(), ends.tolist()
+    starts = (marks - firsts[owners] + 2).tolist()
+    found, start = dict[int, list[int]](), 0
+    for index, stop, one in zip(plain.which, stops, is_open.tolist(), strict=True):
+        mine = slice(start, stop)
+        found[index] = decided(texts[index], places[mine], whole[mine]) if one else [0, *starts[mine]]
+        start = stop
     return [
         found[index] if index in found else sentence_starts(text, language)
         for index, (text, language) in enumerate(zip(texts, languages, strict=True))
     ]
 
 
+def decided(text: str, marks: list[int], whole: list[bool]) -> list[int]:
+    """Where the sentences of a plain text begin. marks: what may end one, and `whole`, what ends one for sure."""
+    size = len(text)
+    first = end = size - len(text.lstrip())
+    starts = [first] if first < size else []
+    for mark, sure in zip(marks, whole, strict=True):
+        if mark < end:  # part of what was decided last
+            continue
+        if sure:
+            end = mark + 2
+            starts.append(end)
+        elif (candidate := ASCII_CANDIDATE.match(text, mark)) is not None:
+            end = candidate.end()
+            if end < size and (candidate.group(1) is None or ends_sentence(text, candidate, starts[-1], None)):
+                starts.append(end)
+    return starts
+
+
 def follows_whole_word(plain: Plain, stops: np.ndarray) -> np.ndarray:
-    """(stops,) bool, whether before a full stop stands what `whole_words` of sentences.py looks for."""
+    """(stops,) bool, whether the word before a full stop is one after which every rule for English lets a sentence end,
+    if a space and a capital follow: a long one, a short one that is none of SHORT_FORMS, a number after another word,
+    or one that ends in a closing bracket."""
     codes = plain.codes
     sizes, unbroken = np.zeros((2, len(stops)), dtype=np.int64), np.ones((2, len(stops)), dtype=bool)
     for back in range(1, WHOLE_WORD + 1):

@@ -22,7 +22,8 @@ CLOSING_AFTER_LATIN = CLOSING + "“«‘‹"  # between a full stop and a space
 OPENING = "\"'“‘«([¿¡「『（《【‹„‚»›*_-–—•"
 ANYWHERE = "。！？｡؟۔।॥։።។"
 ASCII_CLOSING = "\"')]"
-ASCII_MARKS = rf"(?<=\n)[^\S\n]*\n\s*|(?<!\n)([.!?]*)[{re.escape(ASCII_CLOSING)}]*\s+"  # after the first character
+# MARKS for ASCII; it begins with one set of characters, for which re has a fast search
+ASCII_CANDIDATE = re.compile(rf"[.!?\n](?:(?<=\n)[^\S\n]*\n\s*|(?<!\n)([.!?]*)[{re.escape(ASCII_CLOSING)}]*\s+)")
 MARKS = rf"""(?=[.!?…\n{ANYWHERE}])             # one set first: the scan is twice as fast
         (?:(?<![.!?…])([.!?…]+)[{CLOSING_AFTER_LATIN}]*(?:[^\S\n]+[»›](?!\w))?+\s+  # Latin ones, before whitespace
         |[{ANYWHERE}]+[{CLOSING}]*\s*        # these end a sentence wherever they stand
@@ -61,25 +62,6 @@ OPENERS = frozenset(
 )
 
 
-def whole_words() -> str:
-    """A pattern for what follows a full stop that ends a sentence whatever else the text says: a space and a capital,
-    after a long word, a short one that is none of SHORT_FORMS, a number after a word, or a closing bracket."""
-    within = rf"[^\s.{re.escape(OPENING)}]"  # a word that none of the rules looks at closer
-    before = [rf"(?<={within}{{{WHOLE_WORD}}}\.\ )", r"(?<=[A-Za-z0-9]\)\.\ )"]
-    for size in range(1, WHOLE_WORD):
-        before.append(rf"(?<=[a-z]\ [0-9]{{{size}}}\.\ )")
-        forms = "|".join(sorted(rf"{form}\.\ " for form in SHORT_FORMS if len(form) == size and form.isalpha()))
-        if size > 1:
-            word = rf"(?<=\ {within}{{{size}}}\.\ )(?<![0-9]{{{size}}}\.\ )"
-            before.append(word + (f"(?<!(?i:{forms}))" if forms else ""))
-    return rf"\ (?=[A-Z])(?:{'|'.join(before)})"
-
-
-# both begin with one set of characters, for which re has a fast search; nine in ten English sentences end in whole words
-ASCII_CANDIDATE = re.compile(rf"[.!?\n](?:{ASCII_MARKS})")
-ENGLISH_CANDIDATE = re.compile(rf"[.!?\n](?:{whole_words()}|{ASCII_MARKS})")
-
-
 def sentence_starts(text: str, language: str = AUTO) -> list[int]:
     """Character offsets at which sentences begin, in order; the first is that of the first non-space character.
 
@@ -94,22 +76,19 @@ def sentence_starts(text: str, language: str = AUTO) -> list[int]:
     ascii_only = text.isascii()
     whole = [] if ascii_only else brackets(text, language)
     full_stops = None if language in OWN_RULES else FullStops(text, language)
-    for candidate in candidates(language, ascii_only=ascii_only).finditer(text, first):
+    for candidate in (ASCII_CANDIDATE if ascii_only else candidates(language)).finditer(text, first):
         following = candidate.end()
         if following == size:
             break
         if whole and goes_on(text, candidate, starts[-1], whole):
             continue
-        # without a group 1 it is a blank line, or ends in whole words
-        if candidate.lastindex is None or ends_sentence(text, candidate, starts[-1], full_stops):
+        if candidate.group(1) is None or ends_sentence(text, candidate, starts[-1], full_stops):
             starts.append(following)
     return starts
 
 
-def candidates(language: str, *, ascii_only: bool) -> re.Pattern[str]:
+def candidates(language: str) -> re.Pattern[str]:
     """What may end a sentence, with the whitespace after it."""
-    if ascii_only:
-        return ENGLISH_CANDIDATE if language in OWN_RULES else ASCII_CANDIDATE
     return THAI_CANDIDATE if language == "th" else CANDIDATE
 
 

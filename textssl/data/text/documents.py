@@ -68,6 +68,8 @@ def source_documents(source: str, column: str, unit: str, drop: drops.Drop) -> I
 
 def is_usable(text: object, place: str, drop: drops.Drop) -> bool:
     """Whether a value is text that can be tokenized; if not, it is handed to `drop`."""
+    if isinstance(text, str) and text.isascii() and text and not text.isspace() and "\0" not in text:
+        return True  # nearly all are: the first to be asked
     if text is None:
         drop(drops.EMPTY_TEXT, place, "null")
     elif not isinstance(text, str):

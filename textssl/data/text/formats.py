@@ -8,7 +8,6 @@ from textssl.data.text import drops
 from textssl.data.text.csv_files import csv_records
 from textssl.data.text.hub import hub_records
 from textssl.data.text.inputs import HUB, file_format
-from textssl.data.text.parquet_files import parquet_records
 from textssl.data.text.records import Record
 from textssl.data.text.streams import BrokenFile, lines
 from textssl.errors import UserError
@@ -31,6 +30,8 @@ def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iter
         elif kind == ".csv":
             yield from csv_records(source, columns, drop)
         elif kind == ".parquet":
+            from textssl.data.text.parquet_files import parquet_records
+
             yield from parquet_records(source, columns, drop)
         elif kind == HUB:
             yield from hub_records(source)

@@ -15,9 +15,9 @@ from textssl.data.corpus.stages.pipeline import write_in_stages
 from textssl.data.corpus.stages.work_folder import WorkFolder, work_folder
 from textssl.data.corpus.workers import ONE_CORE
 from textssl.data.corpus.writer import token_dtype
+from textssl.data.language.languages import AUTO
 from textssl.data.text.documents import Document, DropReport
 from textssl.data.text.inputs import fingerprint
-from textssl.data.language.languages import AUTO
 from textssl.system.interrupts import resumable
 from textssl.system.ray_workers import RayWorkers, cluster_words, ray_cluster
 from textssl.system.terminal import Terminal

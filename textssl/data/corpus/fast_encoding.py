@@ -145,17 +145,17 @@ class ByteEncoder:
         first[firsts[sizes > 0]] = True
         beginnings = np.repeat(firsts + spaces, [len(sentences) for _, _, sentences in segments])
         beginnings += np.array([place for _, _, sentences in segments for place in sentences], dtype=np.int64)
+        data = np.frombuffer(text.encode("utf-8"), np.uint8)
         if text.isascii():
-            begins, num_bytes = self.words.starts(np.frombuffer(text.encode("ascii"), np.uint8), first), len(text)
+            begins = self.words.starts(data, first)
         else:
+            places = np.flatnonzero((data & 0xC0) != 0x80)  # of characters: the other bytes continue one
+            begins = np.zeros(len(data), dtype=bool)
             codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
-            ends = np.cumsum(1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000))
-            places, num_bytes = np.concatenate([[0], ends[:-1]]), int(ends[-1])
-            begins = np.zeros(num_bytes, dtype=bool)
-            begins[places[self.words.starts(codes, first)]] = True
+            begins[places[np.flatnonzero(self.words.starts(codes, first))]] = True
             beginnings = places[beginnings]
         token_ends = np.cumsum(self.sizes[ids])
-        if len(ids) == 0 or token_ends[-1] != num_bytes:
+        if len(ids) == 0 or token_ends[-1] != len(data):
             return self.slow.encode(segments)
         token_starts = token_ends - self.sizes[ids]
         words = begins[token_starts]

@@ -21,6 +21,9 @@ IN_FLIGHT_CHARACTERS = 2**26
 ONE_CORE = {
     "TOKENIZERS_PARALLELISM": "false",
     **dict.fromkeys(("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    # glibc would give the arrays of a piece back to the kernel, and get the pages of the next one zeroed
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**27),
 }
 
 

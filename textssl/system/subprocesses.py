@@ -7,6 +7,7 @@ however it ended.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -178,6 +179,7 @@ def answer_requests(prepare: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) 
         try:
             if answer is None:
                 value, answer = prepare(request)
+                gc.freeze()  # what was imported stays: it need not be looked through again and again
             else:
                 value = answer(request)
             reply = ("answer", value)

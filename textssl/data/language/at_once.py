@@ -60,6 +60,9 @@ class Plain(NamedTuple):
     data: bytes
     firsts: np.ndarray
 
+    def lower(self) -> Plain:
+        return self._replace(data=self.data.lower())
+
     @property
     def codes(self) -> np.ndarray:
         """(bytes,) uint8."""
@@ -125,7 +128,7 @@ def languages_of(texts: Sequence[str], corpus: str) -> list[str]:
     """The code of each text's language. corpus: as in language_of."""
     if corpus not in LATIN:
         return [language_of(text, corpus) for text in texts]
-    plain = Plain.of([text[:GUESS_CHARACTERS].lower() for text in texts], range(len(texts)))
+    plain = Plain.of([text[:GUESS_CHARACTERS] for text in texts], range(len(texts))).lower()
     inside = plain.are(WORD)
     changes = np.flatnonzero(inside[1:] != inside[:-1]) + 1  # a word begins, ends, begins, ...
     starts, sizes = changes[::2], np.minimum(changes[1::2] - changes[::2], LONGEST)

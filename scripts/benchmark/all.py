@@ -35,13 +35,27 @@ BENCHMARKS = {  # name -> script, its arguments, and those of a quick look
     "mlm": ("training.py", f"--objective mlm {LANGUAGE[0]}", LANGUAGE[1]),
     "clm": ("training.py", f"--objective clm {LANGUAGE[0]}", LANGUAGE[1]),
     "pairs": ("sentences.py", "--model modernbert-nano --rounds 3 --seconds 24", "--rounds 1"),
+    "crops-static": (
+        "sentences.py",
+        "--model static-mini --crops --batch 1024 --rounds 3 --seconds 24",
+        "--rounds 1",
+    ),
     "pairs-static": ("sentences.py", "--model static-small --rounds 3 --seconds 24", "--rounds 1"),
     "static": ("embedding.py", "--model static --rounds 3 --share 0.5", "--share 0.25"),
     "minilm": ("embedding.py", "--model minilm --rounds 3 --share 0.25", "--rounds 1 --share 0.1"),
     "prepare-wordpiece": ("prepare.py", "--wordpiece --input sample:aws-docs --megabytes 100", "--repeats 1"),
     "prepare-bpe": ("prepare.py", "--input sample:aws-docs --megabytes 100", "--repeats 1"),
 }
-PACKAGES = ("torch", "transformers", "sentence-transformers", "accelerate", "tokenizers", "model2vec", "numpy")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "accelerate",
+    "tokenizers",
+    "model2vec",
+    "openvino",
+    "numpy",
+)
 
 
 def command(name: str, quick: bool) -> list[str]:

@@ -10,7 +10,8 @@ is `load_encoder(...).embed`, which `textssl embed` writes down. The sides take 
 a round's own ratio, so that a busy machine troubles both alike; beside them stands the ratio of processor time, which
 other programs hardly change (with --threads 1 it says the same; with more, threads that wait for each other count).
 Vectors have to agree to 1e-5. Where the processor has bfloat16, MiniLM runs in that too, on both sides. On the static
-model model2vec runs too, where it is installed, one process as ours.
+model model2vec runs too, where it is installed, one process as ours. Where OpenVINO is installed (extra `export`),
+MiniLM is exported to it, and our encoder of that folder is one more side, in both formats.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -33,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from scripts.benchmark.figures import Figure, add_json, in_turns, write
 
 BATCH_SIZES = (1, 4, 8, 16, 64, 128, 512)
-NARROW = "ours, bfloat16"
+NARROW, EXPORTED = "ours, bfloat16", "ours, OpenVINO"
 PEER = "SentenceTransformer.encode, batches of {}"
 PROBE_TEXTS = 128  # for finding the peer's best batch size
 
@@ -70,6 +72,28 @@ def model_folder(name: str, folder: Path) -> Path:
     return folder / name
 
 
+def openvino_folder(source: Path, out: Path) -> Path:
+    """The folder of MiniLM with an OpenVINO graph in place of the weights, as sentence-transformers lays it out."""
+    import openvino
+    import torch
+    from transformers import AutoModel
+
+    class Hidden(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = AutoModel.from_pretrained(source, attn_implementation="eager").eval()
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+    ids = torch.randint(5, 50, (2, 7))
+    graph = openvino.convert_model(Hidden(), example_input={"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    shutil.copytree(source, out, ignore=shutil.ignore_patterns("*.safetensors", "pytorch_model.bin"))
+    (out / "openvino").mkdir()
+    openvino.save_model(graph, out / "openvino" / "openvino_model.xml", compress_to_fp16=False)
+    return out
+
+
 def model2vec_of(peer):
     """The same table under the same tokenizer in model2vec, made to keep the unknown words that it would drop."""
     from model2vec import StaticModel  # pyright: ignore[reportMissingImports] (not a requirement)
@@ -89,7 +113,9 @@ def seconds(function: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - used
 
 
-def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: argparse.Namespace) -> list[Figure]:
+def compare(
+    name: str, kind: str, texts: list[str], folder: Path, scratch: Path, arguments: argparse.Namespace
+) -> list[Figure]:
     import numpy as np
     import torch
     from sentence_transformers import SentenceTransformer
@@ -115,6 +141,7 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
     sizes = BATCH_SIZES if name == "minilm" else (64, 128, 512, 1024, 4096)
     probe = texts[:PROBE_TEXTS] if name == "minilm" else texts
     best = best_size(peer)
+    own = {"ours": ours}  # our encoders
     sides: dict[str, Callable[[], object]] = {"ours": lambda: ours.embed(texts)}
     for size in dict.fromkeys((32, best)):
         sides[PEER.format(size)] = partial(encode, size)
@@ -128,27 +155,37 @@ def compare(name: str, kind: str, texts: list[str], folder: Path, arguments: arg
         half = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.bfloat16}).eval()
         half.max_seq_length = peer.max_seq_length
         narrow, size = load_encoder(folder, max_tokens=limit, normalize=None, compute="bfloat16"), best_size(half)
-        sides[NARROW] = lambda: narrow.embed(texts)
         sides[f"{PEER.format(size)}, bfloat16"] = lambda: encode(size, texts, half)
-        found, exact = narrow.embed(texts), ours.embed(texts)
-        cosines = (found * exact).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
-        print(f"\ncosine of ours in bfloat16 to float32: mean {cosines.mean():.5f}, least {cosines.min():.5f}")
+        own[NARROW] = narrow
+    if name == "minilm" and find_spec("openvino"):
+        exported = scratch / "openvino"
+        if not exported.exists():
+            openvino_folder(folder, exported)
+        for word, compute in (("", "float32"), *([(", bfloat16", "bfloat16")] if NARROW in own else [])):
+            own[EXPORTED + word] = load_encoder(exported, max_tokens=limit, normalize=None, compute=compute)
+    exact = ours.embed(texts)
+    for side, encoder in own.items():
+        sides[side] = partial(encoder.embed, texts)
+        if side != "ours":
+            found = encoder.embed(texts)
+            cosines = (found * exact).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
+            print(f"cosine of {side} to float32: mean {cosines.mean():.5f}, least {cosines.min():.5f}")
     taken: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
     for _ in range(arguments.rounds):
         for side, function in sides.items():
             taken[side].append(seconds(function))
     print(f"\n{name}, {len(texts):,} {kind}, largest difference {error:.0e}", flush=True)
     figures = []
-    for own in (side for side in ("ours", NARROW) if side in taken):
-        speed = len(texts) / statistics.median(clock for clock, _ in taken[own])
-        print(f"  {own:<22} {speed:10,.1f} {kind}/s", flush=True)
+    for mine in own:
+        speed = len(texts) / statistics.median(clock for clock, _ in taken[mine])
+        print(f"  {mine:<24} {speed:10,.1f} {kind}/s", flush=True)
         for side in taken:
-            if side not in ("ours", NARROW):
-                pairs = list(zip(taken[own], taken[side], strict=True))
+            if side not in own:
+                pairs = list(zip(taken[mine], taken[side], strict=True))
                 clock, processor = (
-                    [(len(texts) / mine[by], len(texts) / theirs[by]) for mine, theirs in pairs] for by in (0, 1)
+                    [(len(texts) / one[by], len(texts) / other[by]) for one, other in pairs] for by in (0, 1)
                 )
-                what = f"embedding {kind}, {name}{own.removeprefix('ours')}"
+                what = f"embedding {kind}, {name}{mine.removeprefix('ours')}"
                 figures.append(in_turns(what, side, f"{kind}/s", clock, processor))
                 print(f"    {figures[-1].ratio:6.2f} times {side}'s {figures[-1].theirs:,.1f} ", end="")
                 print(f"({figures[-1].cpu_ratio:.2f} by processor time)", flush=True)
@@ -184,7 +221,7 @@ def main() -> None:
                 count = int(arguments.share * {"sentences": 2_000, "documents": 128}[kind])
                 count *= 20 if name == "static" else 1
                 texts = sentences(articles, count) if kind == "sentences" else articles[:count]
-                figures += compare(name, kind, texts, folder, arguments)
+                figures += compare(name, kind, texts, folder, Path(temporary), arguments)
     write(arguments.json, figures)
 
 

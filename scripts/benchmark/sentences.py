@@ -2,12 +2,14 @@
 
 python scripts/benchmark/sentences.py --model modernbert-nano      sentences/s, alternating in one run
 python scripts/benchmark/sentences.py --model static-small
+python scripts/benchmark/sentences.py --model static-mini --crops --batch 1024      two spans of a document
 
 Both sides: one model (the same folder), the same pairs of neighbouring sentences of sample:news in a file, cut at 128
-tokens, batches of 128 pairs (--batch), temperature 0.05, AdamW, threads. Ours with train.precision=auto; the peer as it
-comes, and for transformers also with CachedMultipleNegativesRankingLoss, whose mini-batches hold so many tokens instead
-of so many texts, and in bfloat16 where the processor multiplies matrices in it. Sentences are counted after a warmup;
-each measurement is a process of its own, and the sides take turns.
+tokens, batches of 128 pairs (--batch), temperature 0.05, AdamW, threads. With --crops the pairs are spans of 16 to 64
+tokens of a document: ours draws them anew in every step, the peer has its own drawn beforehand, as texts. Ours with
+train.precision=auto; the peer as it comes, and for transformers also with CachedMultipleNegativesRankingLoss, whose
+mini-batches hold so many tokens instead of so many texts, and in bfloat16 where the processor multiplies matrices in
+it. Sentences are counted after a warmup; each measurement is a process of its own, and the sides take turns.
 """
 
 from __future__ import annotations
@@ -20,9 +22,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from textssl.data.corpus.corpus import Corpus
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -30,27 +38,52 @@ from scripts.benchmark.figures import add_json, in_turns, write
 
 LENGTH, TEMPERATURE, VOCABULARY = 128, 0.05, 8192
 MINI_BATCH_TOKENS = 2048
+SPANS: dict[str, Any] = {"min_tokens": 16, "max_tokens": 64, "max_gap": 64}  # of configs/crops.yaml
+CROPS_A_DOCUMENT = 5
 PEERS = {"theirs": "as it comes", "cached": f"mini-batches of {MINI_BATCH_TOKENS:,} tokens", "bfloat16": "in bfloat16"}
 
 
-def make_inputs(folder: Path, preset: str) -> None:
-    """FOLDER/tokenizer, FOLDER/pairs.jsonl from sample:news, and FOLDER/model, the untrained sentence encoder."""
-    from textssl import tokenizer
-    from textssl.commands.tokenizer import train_tokenizer
+def neighbours() -> Iterator[tuple[str, str]]:
+    """Neighbouring sentences of sample:news."""
     from textssl.data.language.sentences import sentence_starts
     from textssl.data.text.documents import DropReport, read_documents
+
+    for document in read_documents(["sample:news"], report=DropReport()):
+        starts = [*sentence_starts(document.text), len(document.text)]
+        sentences = [document.text[begin:end].strip() for begin, end in itertools.pairwise(starts)]
+        yield from ((left, right) for left, right in itertools.pairwise(sentences) if left and right)
+
+
+def crops(corpus: Corpus, words: Any) -> Iterator[tuple[str, str]]:
+    """Two spans of each document, as texts, CROPS_A_DOCUMENT times."""
+    from textssl.sample_types import Document
+    from textssl.views.kinds import CropsView
+
+    view, rng = CropsView(**SPANS), np.random.default_rng(0)
+    for _ in range(CROPS_A_DOCUMENT):
+        for index, first, end in corpus.document_bounds():
+            shard = corpus.shard(index)
+            document = Document(shard.tokens[first:end].astype(np.int64), shard.marks[first:end])
+            left, right = words.batch_decode(list(view(document, rng, 0.0).texts))
+            yield left, right
+
+
+def make_inputs(folder: Path, preset: str, *, cropped: bool) -> None:
+    """FOLDER/tokenizer, FOLDER/pairs.jsonl from sample:news, FOLDER/corpus with crops, and FOLDER/model, the untrained
+    sentence encoder."""
+    from textssl import tokenizer
+    from textssl.commands.prepare import prepare
+    from textssl.commands.tokenizer import train_tokenizer
     from textssl.models.sentence import build_sentence_model
     from textssl.sections import ModelConfig
 
     train_tokenizer(input=["sample:news"], out=folder / "tokenizer", vocab_size=VOCABULARY)
-    with (folder / "pairs.jsonl").open("w", encoding="utf-8") as file:
-        for document in read_documents(["sample:news"], report=DropReport()):
-            starts = [*sentence_starts(document.text), len(document.text)]
-            sentences = [document.text[begin:end].strip() for begin, end in itertools.pairwise(starts)]
-            for left, right in itertools.pairwise(sentences):
-                if left and right:
-                    file.write(json.dumps({"text_a": left, "text_b": right}) + "\n")
     words = tokenizer.load(folder / "tokenizer")
+    pairs = neighbours()
+    if cropped:
+        pairs = crops(prepare("sample:news", folder / "tokenizer", folder / "corpus"), words)
+    with (folder / "pairs.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"text_a": left, "text_b": right}) + "\n" for left, right in pairs)
     model = build_sentence_model(ModelConfig(preset=preset), words, head=None, sequence_length=LENGTH, seed=0)
     model.max_seq_length = LENGTH
     model.export(folder / "model", words)
@@ -71,6 +104,7 @@ def ours(folder: Path, seconds: float, warmup: float, batch: int) -> dict:
             "data": {"pairs": str(folder / "pairs.jsonl"), "sequence_length": LENGTH},
             "model": {"pretrained": str(folder / "model")},
             "objective": {"name": "pairs", "temperature": TEMPERATURE},
+            **(cropping(folder) if (folder / "corpus").exists() else {}),
             "optimizer": {"name": "adamw", "lr": 1e-3},
             "train": {
                 "max_seconds": seconds,
@@ -88,6 +122,15 @@ def ours(folder: Path, seconds: float, warmup: float, batch: int) -> dict:
         "sentences_per_second": 2 * batch * steps / spent,
         "loss": logs[-1]["train/loss"],
         "steps": logs[-1]["step"],
+    }
+
+
+def cropping(folder: Path) -> dict[str, Any]:
+    """What a run on crops has in other words."""
+    view = {"name": "crops", **SPANS}
+    return {
+        "data": {"corpus": str(folder / "corpus"), "sequence_length": LENGTH},
+        "objective": {"name": "crops", "view": view, "temperature": TEMPERATURE},
     }
 
 
@@ -173,7 +216,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
     figures = [
         in_turns(
             *(
-                f"contrastive training, {arguments.model}, {arguments.batch} pairs",
+                f"contrastive training, {arguments.model}, {arguments.batch} {'crops' if arguments.crops else 'pairs'}",
                 f"SentenceTransformerTrainer {PEERS[side]}",
                 "sentences/s",
             ),
@@ -196,6 +239,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=float, default=6.0, help="seconds that do not count")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=128, help="pairs of a step")
+    parser.add_argument("--crops", action="store_true", help="train on crops of documents")
     add_json(parser)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     parser.add_argument("--side", choices=["ours", *PEERS], help=argparse.SUPPRESS)
@@ -207,7 +251,7 @@ def main() -> None:
         print(json.dumps(found))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        make_inputs(Path(temporary), arguments.model)
+        make_inputs(Path(temporary), arguments.model, cropped=arguments.crops)
         compare(arguments, Path(temporary))
 
 

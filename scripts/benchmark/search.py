@@ -1,7 +1,9 @@
-"""Options of a method on two views, tried on sample:news: which encoder, view and weights give the best probe on bbc.
+"""Options of a method that makes vectors, tried on sample:news: which encoder, view and weights probe best on bbc.
 
 python scripts/benchmark/search.py byol --inputs FOLDER --out search.jsonl              one run of 45 s after another
 python scripts/benchmark/search.py barlow vicreg --inputs FOLDER --out search.jsonl --runs 2
+python scripts/benchmark/search.py crops moco simcse byol simsiam barlow vicreg whitening sigreg swav deepcluster cpc \\
+    order tsdae --inputs FOLDER --out search.jsonl                                     every method, about two hours
 
 FOLDER holds tok/ and corpus/ and is made if it is missing. One group of options after another is gone through, each
 choice on top of the best ones so far. A result is a line of --out: the options, the probe with 8 labels a class on bbc
@@ -31,7 +33,15 @@ RANDOM, LSA = STATIC.format(init="random"), STATIC.format(init="lsa")
 VIEW = "objective.view={{name: crops, min_tokens: {least}, max_tokens: {most}}}"
 NANO = ["model={preset: modernbert-nano}", "optimizer={name: muon, lr: 1e-3}", "train.batch_size=64"]
 SHORT, LONG = (VIEW.format(least=least, most=most) for least, most in ((8, 24), (16, 64)))
-OWN: dict[str, list[list[str]]] = {  # after the projector: what a method alone has
+OWN: dict[str, list[list[str]]] = {  # what a method alone has
+    "crops": [["objective.temperature=0.05"], ["train.batch_size=1024"]],
+    "moco": [["objective.momentum=0.99"], ["objective.queue_size=4096"]],
+    "simcse": [["objective.view={name: deletion}"], ["objective.view={name: shuffle}"], ["model.dropout=0.3"]],
+    "swav": [["objective.num_prototypes=64"], ["objective.projector_width=512", "objective.projector_out=128"]],
+    "deepcluster": [["objective.num_clusters=32"], ["objective.refresh_every=20"]],
+    "cpc": [["objective.ahead=1"], ["objective.temperature=0.05"]],
+    "order": [["objective.segments=2"], ["objective.distance_weight=0"]],
+    "tsdae": [["objective.deletion_rate=0.4"], ["objective.deletion_rate=0.8"]],
     "byol": [["objective.momentum=0.9"], ["objective.predictor_width=128"]],
     "simsiam": [["objective.predictor_width=512"], ["train.batch_size=512"]],
     "barlow": [["objective.redundancy=0.02"], ["objective.projector_width=1024"]],
@@ -42,13 +52,21 @@ OWN: dict[str, list[list[str]]] = {  # after the projector: what a method alone 
 
 
 def groups(method: str) -> list[list[list[str]]]:
-    """Options to choose from, group by group; the first choice of the first group is where the search begins."""
+    """Options to choose from, group by group; the first choice of the first group is where the search begins.
+
+    A method whose views come from dropout has no table to begin with.
+    """
     from textssl.config import options_model
     from textssl.objectives import find_objective
 
-    projectors = {"projector_width", "projector_out"} & options_model(find_objective(method)).model_fields.keys()
+    fields = options_model(find_objective(method)).model_fields
+    own = OWN.get(method, [])
+    if method == "simcse":
+        return [[[*NANO, "model.dropout=0.1"]], [["optimizer.lr=3e-3"], ["optimizer.lr=3e-4"]], own]
+    short, long = ([[SHORT], [LONG]]) if "view" in fields else ([], [])
+    projectors = {"projector_width", "projector_out"} & {name for name in fields if fields[name].default is not None}
     without = [[*(f"objective.{name}=null" for name in sorted(projectors))]] if projectors else []
-    return [[[RANDOM, ADAMW, SHORT]], without, [[LSA]], [["optimizer.lr=1e-2"], [LONG]], OWN.get(method, []), [NANO]]
+    return [[[RANDOM, ADAMW, *short]], without, [[LSA]], [["optimizer.lr=1e-2"], *([long] if long else [])], own, [NANO]]
 
 
 def run(method: str, options: list[str], inputs: Path, seconds: float) -> dict[str, Any]:
@@ -60,9 +78,8 @@ def run(method: str, options: list[str], inputs: Path, seconds: float) -> dict[s
     given = [f"tokenizer={inputs / 'tok'}", f"data.corpus={inputs / 'corpus'}", f"train.max_seconds={seconds}"]
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(sys.stderr):
         out = Path(name) / "run"
-        section = f"objective={{name: {method}}}"
         try:
-            textssl.pretrain("crops", [section, *START, *given, f"out={out}", *options])
+            textssl.pretrain(method, [*START, *given, f"out={out}", *options])
         except (UserError, RuntimeError) as error:
             return {"error": str(error)}
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -127,7 +144,7 @@ def search(method: str, inputs: Path, out: Path, seconds: float, most_seconds: f
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("methods", nargs="+", help="any objectives on two views")
+    parser.add_argument("methods", nargs="+", help="objectives, by their shipped configurations")
     parser.add_argument("--inputs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=45.0, help="of training a run")

@@ -66,7 +66,14 @@ def groups(method: str) -> list[list[list[str]]]:
     short, long = ([[SHORT], [LONG]]) if "view" in fields else ([], [])
     projectors = {"projector_width", "projector_out"} & {name for name in fields if fields[name].default is not None}
     without = [[*(f"objective.{name}=null" for name in sorted(projectors))]] if projectors else []
-    return [[[RANDOM, ADAMW, *short]], without, [[LSA]], [["optimizer.lr=1e-2"], *([long] if long else [])], own, [NANO]]
+    return [
+        [[RANDOM, ADAMW, *short]],
+        without,
+        [[LSA]],
+        [["optimizer.lr=1e-2"], *([long] if long else [])],
+        own,
+        [NANO],
+    ]
 
 
 def run(method: str, options: list[str], inputs: Path, seconds: float) -> dict[str, Any]:

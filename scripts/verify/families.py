@@ -1,12 +1,13 @@
-"""Every objective: runs in 1, 2 and 4 processes, loads with stock classes, beats its random weights (3 min a method).
+"""Every objective: 1, 2 and 4 processes, kills, stock classes, better than its random weights (4 min a method).
 
 python scripts/verify/families.py --out DIR                    all shipped configurations of objectives
 python scripts/verify/families.py --out DIR --names byol swav --seconds 60
 
 Sixty steps of configs/NAME.yaml in each world end with a folder that the stock library loads with complete keys, with
-losses that are finite, and fall where the target is fixed. Then NAME trains for --seconds, and with 8 labels a class of
-bbc its vectors beat those of the same model with random weights by more than the interval of the difference, draw by
-draw. Results go to DIR/results.jsonl; what stands there is not done again. Exits 0 where everything passes.
+losses that are finite, and fall where the target is fixed. The run of one process is made again with two SIGKILLs at
+random, and ends with the same bytes of weights and the same losses. Then NAME trains for --seconds, and with 8 labels a
+class of bbc its vectors beat those of the same model with random weights by more than the interval of the difference,
+draw by draw. Results go to DIR/results.jsonl; what stands there is not done again. Exits 0 where everything passes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.forked import Ranks, run  # noqa: E402
+from tests.training.kills import break_and_finish  # noqa: E402
+from textssl.config import load_config  # noqa: E402
 from textssl.evaluation.figures.intervals import over_draws  # noqa: E402
 from textssl.evaluation.tasks.classification import Classification  # noqa: E402
 from textssl.inference.encoders import load_encoder, random_encoder  # noqa: E402
@@ -32,6 +37,7 @@ from textssl.objectives import OBJECTIVES  # noqa: E402
 
 WORLDS = (1, 2, 4)
 STEPS = 60
+KILLS = 2
 SHORT = ("train.max_seconds=null", f"train.max_steps={STEPS}", "train.checkpoint_every=null", "evaluation.every=null")
 FIXED_TARGET = {"mlm", "clm", "crops", "simcse"}  # losses that have to fall within sixty steps
 
@@ -68,7 +74,7 @@ def losses(run_folder: Path) -> list[float]:
     return [line["train/loss"] for line in lines if "train/loss" in line]
 
 
-def worlds(name: str, config: Path, given: list[str], folder: Path) -> dict[str, Any]:
+def worlds(name: str, config: Path, given: list[str], folder: Path, seconds: float) -> dict[str, Any]:
     """Sixty steps in each world."""
     curves = {}
     for processes in WORLDS:
@@ -86,6 +92,16 @@ def worlds(name: str, config: Path, given: list[str], folder: Path) -> dict[str,
     fell = float(first[-5:].mean()) < float(first[:5].mean())
     passed = finite and (fell or name not in FIXED_TARGET)
     return {"passed": passed, "first": float(first[:5].mean()), "last": float(first[-5:].mean()), "apart": apart}
+
+
+def kills(name: str, config: Path, given: list[str], folder: Path, seconds: float) -> dict[str, Any]:
+    """The run of one process again, killed at random and resumed."""
+    whole, out = folder / f"{name}-1", folder / f"{name}-killed"
+    shutil.rmtree(out, ignore_errors=True)
+    overrides = [*given, *SHORT, "train.log_every=1", "train.checkpoint_every=10", f"out={out}"]
+    broken = break_and_finish(load_config(config, overrides), whole, KILLS, seed=len(name))
+    passed = broken.same_bytes and broken.same_metrics and broken.kills == KILLS
+    return {"passed": passed, **asdict(broken)}
 
 
 def probe(name: str, config: Path, given: list[str], folder: Path, seconds: float) -> dict[str, Any]:
@@ -106,6 +122,9 @@ def probe(name: str, config: Path, given: list[str], folder: Path, seconds: floa
     return {"passed": gain.low > 0 and math.isfinite(gain.mean), **shown}
 
 
+PARTS = {"worlds": worlds, "kills": kills, "probe": probe}
+
+
 def main(out: Path, names: list[str], seconds: float) -> int:
     out.mkdir(parents=True, exist_ok=True)
     results = out / "results.jsonl"
@@ -114,13 +133,11 @@ def main(out: Path, names: list[str], seconds: float) -> int:
     given = prepared(out)
     for name in names or shipped():
         config = shipped()[name]
-        for part in ("worlds", "probe"):
+        for part, function in PARTS.items():
             if (name, part) in finished:
                 continue
             try:
-                found = (
-                    worlds(name, config, given, out) if part == "worlds" else probe(name, config, given, out, seconds)
-                )
+                found = function(name, config, given, out, seconds)
             except Exception as error:  # a method that fails is a row that says so
                 found = {"passed": False, "why": f"{type(error).__name__}: {str(error)[-500:]}"}
             known.append({"name": name, "part": part, **found})

@@ -78,7 +78,10 @@ def break_and_finish(config: Config, whole: Path, kills: int, seed: int, most_se
 
 
 def digest(run: Path) -> str:
-    return hashlib.sha256((run / "model" / "model.safetensors").read_bytes()).hexdigest()
+    """Of all weights that the run exported."""
+    weights = sorted((run / "model").rglob("*.safetensors"))
+    assert weights, f"{run / 'model'} holds no weights"
+    return hashlib.sha256(b"".join(file.read_bytes() for file in weights)).hexdigest()
 
 
 def losses(run: Path) -> list[tuple[int, float]]:

@@ -1,1 +1,1 @@
-"""Files of any format -> documents and sentences, in bounded memory, with everything dropped counted."""
+"""Files of any format -> documents, in bounded memory, with everything dropped counted."""

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from textssl.data.corpus.cleaning.filters import Cleaning
 from textssl.data.corpus.engine_choice import choose_engine
-from textssl.data.corpus.prepare import with_main_language
+from textssl.data.corpus.pieces import with_main_language
 from textssl.data.corpus.stages import pipeline
 from textssl.data.corpus.stages.job import Job
 from textssl.data.corpus.stages.tasks import prepare

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from textssl import __version__
-from textssl.data.corpus.engine_choice import first_documents
+from textssl.data.corpus.pieces import first_documents
 from textssl.data.text.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.text.inputs import HUB, fingerprint
 from textssl.errors import UserError, printable, shortened

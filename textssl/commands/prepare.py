@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from textssl import __version__
 from textssl.data.corpus.cleaning.filters import NEAR_DUPLICATE, Cleaning
 from textssl.data.corpus.cleaning.near_duplicates import MOST_SHARING
 from textssl.data.corpus.corpus import OWN_FILES, Corpus
-from textssl.data.corpus.engine_choice import choose_engine
+from textssl.data.corpus.engine_choice import WORTH_CHARACTERS, choose_engine
 from textssl.data.corpus.manifest import MANIFEST
-from textssl.data.corpus.prepare import DUPLICATE, Counts, Prepared, check_not_empty, write_corpus
+from textssl.data.corpus.pieces import DUPLICATE, GUESS_CHARACTERS
+from textssl.data.corpus.prepare import Counts, Prepared, check_not_empty, write_corpus
 from textssl.data.language.languages import AUTO, UNKNOWN, check_language
 from textssl.data.samples.cache import without_sample
-from textssl.data.text.documents import DropReport, expand_inputs, read_documents
+from textssl.data.text.documents import Document, DropReport, expand_inputs, read_documents, read_opening
+from textssl.data.text.formats import Lines
 from textssl.errors import UserError, printable, shortened
 from textssl.system.files import check_folder, written_folder
 from textssl.system.progress import Work, working
@@ -80,14 +82,16 @@ def prepare(
     options: dict[str, Any] = {"strict": strict, "held_out": held_out, "text_column": text_column}
     options |= {"one_document_per": one_document_per, "shard_tokens": shard_tokens, "language": language}
     options |= cleaning.given()
-    report, console = DropReport(), Terminal()
-    documents = read_documents(
-        inputs,
-        text_column=text_column,
-        one_document_per=one_document_per,
-        strict=strict and engine == "local",
-        report=report if engine == "local" else DropReport(),  # with Ray it is the beginning that is read here
-    )
+    report, reading_report, console = DropReport(), DropReport(), Terminal()
+    reading: dict[str, Any] = {"text_column": text_column, "one_document_per": one_document_per}
+    documents: Iterator[Document | Lines]
+    if engine == "ray":  # it is the beginning that is read here
+        documents = read_documents(inputs, report=DropReport(), **reading)
+    elif strict:
+        documents = read_documents(inputs, strict=True, report=reading_report, **reading)
+    else:
+        opening = max(WORTH_CHARACTERS, GUESS_CHARACTERS)
+        documents = read_opening(inputs, characters=opening, report=reading_report, **reading)
     backend = load_backend(without_sample(tokenizer))
     documents, encodes = choose_engine(documents, backend)
     log = Terminal(stderr=True)
@@ -106,15 +110,32 @@ def prepare(
     if engine == "ray":
         from textssl.data.corpus.stages.on_ray import prepare_on_ray
 
-        reading = {"text_column": text_column, "one_document_per": one_document_per, "strict": strict}
         sources = expand_inputs(inputs, report)
         prepared = prepare_on_ray(
-            documents, sources, Path(out), backend, address=address, num_cpus=workers, **reading, **common
+            documents,
+            sources,
+            Path(out),
+            backend,
+            address=address,
+            num_cpus=workers,
+            strict=strict,
+            **reading,
+            **common,
         )
     else:
         log.print(f"preparing with {workers} process{'es' * (workers > 1)}, encoding with {encodes.name}")
         with written_folder(out) as side, working("preparing", unit="documents") as work:
-            prepared = write_corpus(documents, side, backend, workers=workers, on_progress=Shown(work), **common)
+            shown = Shown(work)
+            prepared = write_corpus(
+                documents,
+                side,
+                backend,
+                text_column=text_column,
+                reading=reading_report,
+                workers=workers,
+                on_progress=shown,
+                **common,
+            )
             check_not_empty(prepared, inputs, report)
     print_summary(console, Path(out), prepared, report, held_out)
     return Corpus.open(out)

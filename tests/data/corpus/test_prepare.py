@@ -21,7 +21,7 @@ from textssl.data.corpus import encoding
 from textssl.data.corpus.corpus import Corpus
 from textssl.data.corpus.dedup import digest, unit_interval
 from textssl.data.corpus.encoding import DocumentEncoder, cut
-from textssl.data.corpus.workers import EncoderPool
+from textssl.data.corpus.workers import EncoderPool, Texts
 from textssl.data.samples import cache as samples
 from textssl.errors import UserError
 from textssl.tokenizer import load_backend, save, tokenizer_hash, train_tokenizer
@@ -79,7 +79,7 @@ def documents(corpus: Corpus) -> list[tuple[list[int], list[int], int]]:
 
 @pytest.mark.slow
 def test_same_bytes_whatever_the_workers(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("textssl.data.corpus.prepare.PIECE_CHARACTERS", 2000)
+    monkeypatch.setattr("textssl.data.corpus.pieces.PIECE_CHARACTERS", 2000)
     made = [
         prepare(
             folder / "docs.jsonl", folder / "bpe", tmp_path / str(n), workers=n, block_tokens=500, shard_tokens=5000
@@ -235,7 +235,7 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.slow
 def test_what_is_kept_out_is_counted_and_the_same_whatever_the_workers(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("textssl.data.corpus.prepare.PIECE_CHARACTERS", 2000)
+    monkeypatch.setattr("textssl.data.corpus.pieces.PIECE_CHARACTERS", 2000)
     text, longer = (next(text for text in TEXTS if len(text) > size) for size in (200, 500))
     words = [*text.split(), "and", "no", "further"]
     near, shouted = " ".join([*words[:-1], "farther"]), " ".join(words).upper()
@@ -275,11 +275,11 @@ def test_what_is_kept_out_is_counted_and_the_same_whatever_the_workers(folder, t
 
 def test_a_failing_worker_is_reported(folder):
     backend = load_backend(folder / "bpe")
-    with EncoderPool(backend, 1) as pool, pytest.raises(RuntimeError, match="TypeError"):
-        list(pool.map([[b"not a str"]], lambda piece: piece))  # pyright: ignore[reportArgumentType]
+    with EncoderPool(backend, 1) as pool, pytest.raises(RuntimeError, match="AttributeError"):
+        list(pool.map([(Texts([b"not a str"], ["a:1"]), None)]))  # pyright: ignore[reportArgumentType]
     with EncoderPool(backend, 1) as pool, pytest.raises(RuntimeError, match="killed by signal 9"):
         pool.helpers[0].process.kill()
-        list(pool.map([["the river"]], lambda piece: piece))
+        list(pool.map([(Texts(["the river"], ["a:1"]), None)]))
 
 
 def test_the_tokenizer_command(folder, tmp_path, capsys):

@@ -10,8 +10,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from textssl.data.corpus.encoding import DocumentEncoder
+from textssl.data.corpus.pieces import Stream, first_documents, text_of
 from textssl.data.samples.cache import cache_folder
-from textssl.data.text.documents import Document
 from textssl.tokenizer.engines import engine_name, library_name
 from textssl.tokenizer.folder import tokenizer_hash
 from textssl.tokenizer.hard_strings import hard_strings
@@ -29,8 +29,8 @@ class Choice(NamedTuple):
     note: str = ""
 
 
-def choose_engine(documents: Iterable[Document], tokenizer: Tokenizer) -> tuple[Iterator[Document], Choice]:
-    """The whole stream, and what is to encode it.
+def choose_engine(documents: Iterable[Stream], tokenizer: Tokenizer) -> tuple[Iterator[Stream], Choice]:
+    """The whole stream, and what is to encode it. Its first WORTH_CHARACTERS have to be documents.
 
     The first time that a tokenizer is met, the engine and the library encode hard strings and the first documents; at
     a single difference in ids or marks the library is used, now and later.
@@ -41,24 +41,17 @@ def choose_engine(documents: Iterable[Document], tokenizer: Tokenizer) -> tuple[
         return stream, Choice(False, library_name())
     opening = list(first_documents(stream, WORTH_CHARACTERS))
     whole = chain(opening, stream)
-    if sum(len(document.text) for document in opening) < WORTH_CHARACTERS:
+    if sum(len(text_of(document)) for document in opening) < WORTH_CHARACTERS:
         return whole, Choice(False, library_name())
 
     def compare() -> str | None:
-        own = [document.text for document in first_documents(iter(opening), OWN_CHARACTERS)]
+        own = [text_of(document) for document in first_documents(iter(opening), OWN_CHARACTERS)]
         return first_difference(tokenizer, [*hard_strings(), *(text[:OWN_CHARACTERS] for text in own)])
 
     found = difference(engine, tokenizer_hash(tokenizer), "marks", cache_folder() / "engines", compare)
     if found is not None:
         return whole, Choice(False, library_name(), f"{engine} differs from the tokenizers library ({found})")
     return whole, Choice(True, engine)
-
-
-def first_documents(documents: Iterator[Document], characters: int) -> Iterator[Document]:
-    """The first documents, until they hold `characters` together."""
-    while characters > 0 and (document := next(documents, None)) is not None:
-        characters -= len(document.text)
-        yield document
 
 
 def first_difference(tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:

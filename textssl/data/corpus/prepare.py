@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, compress
+from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -18,23 +18,20 @@ from textssl.data.corpus.cleaning.filters import NEAR_DUPLICATE, Cleaning, shown
 from textssl.data.corpus.cleaning.near_duplicates import Match, NearDuplicates
 from textssl.data.corpus.cleaning.shingles import Shingled
 from textssl.data.corpus.corpus import HELD_OUT
-from textssl.data.corpus.dedup import SeenDigests, digest, unit_intervals
-from textssl.data.corpus.workers import EncoderPool, Worked
+from textssl.data.corpus.dedup import SeenDigests, unit_intervals
+from textssl.data.corpus.pieces import new_ones, pieces, with_main_language
+from textssl.data.corpus.workers import EncoderPool, Piece, Worked
 from textssl.data.corpus.writer import CorpusWriter
-from textssl.data.language.languages import AUTO, main_language
+from textssl.data.language.languages import AUTO
 from textssl.data.text.documents import Document, DropReport
 from textssl.data.text.drops import NO_TOKENS
+from textssl.data.text.formats import Lines
 from textssl.errors import UserError
 
-PIECE_CHARACTERS = 2**18  # documents go to a worker in pieces of about this size
-PIECE_DOCUMENTS = 4096
 OPENING_DOCUMENTS = 4000  # a corpus with more than these needs no minimum of held-out documents
 OPENING_TOKENS = 2**23
 MIN_HELD_OUT = 16  # documents held out of a small corpus, at most one in MIN_HELD_OUT_SHARE
 MIN_HELD_OUT_SHARE = 5
-GUESS_DOCUMENTS = 200  # at the beginning of the stream, from which the main language is guessed
-GUESS_CHARACTERS = 2**20  # ... and no more than this, where documents are long
-DUPLICATE = "duplicate"
 
 
 @dataclass
@@ -66,15 +63,6 @@ class Prepared:
     crowded: int = 0
 
 
-class Piece(NamedTuple):
-    """Documents that one worker encodes together."""
-
-    texts: list[str]
-    sources: list[str]
-    digests: list[bytes]
-    sizes: list[int]  # UTF-8 bytes
-
-
 class Ready(NamedTuple):
     """Encoded documents, one after another.
 
@@ -97,12 +85,14 @@ class Ready(NamedTuple):
 
 
 def write_corpus(
-    documents: Iterable[Document],
+    documents: Iterable[Document | Lines],
     out: Path,
     tokenizer: Tokenizer,
     *,
+    text_column: str = "text",
     tokenizer_hash: str,
     report: DropReport,
+    reading: DropReport | None = None,
     workers: int,
     held_out: float = 0.01,
     language: str = AUTO,
@@ -115,6 +105,8 @@ def write_corpus(
 ) -> Prepared:
     """Fill the folder `out` (a side folder, to be renamed by the caller) from a stream, in bounded memory.
 
+    Lines in the stream, which must not begin with them, are read by the workers; text_column: that holds their text.
+    reading: gets what is dropped while the stream is read, and goes into `report` with what the workers drop.
     The bytes written depend on the documents and options alone, not on `workers` or `fast`. Exact duplicates, documents
     that break a rule of `cleaning`, those without tokens and then near-duplicates are dropped and counted in `report`.
     A document is held out where its hash falls below the share `held_out`; a corpus of under OPENING_DOCUMENTS gets at
@@ -122,22 +114,24 @@ def write_corpus(
     documents, or `auto`: each is guessed, and those too short for that have the language of most at the beginning of
     the stream. fast: as in DocumentEncoder. on_progress: called with the counts of each piece that was encoded.
     """
-    result = Prepared()
+    result, reading = Prepared(), reading if reading is not None else DropReport()
     size = max(tokenizer.get_vocab().values()) + 1
     options = {"tokenizer_hash": tokenizer_hash, "vocab_size": size}
     options |= {"block_tokens": block_tokens, "shard_tokens": shard_tokens}
     with ExitStack() as stack:
         seen = stack.enter_context(SeenDigests(out))
         documents, most = with_main_language(documents) if language == AUTO else (documents, language)
-        pool = stack.enter_context(EncoderPool(tokenizer, workers, language, most, fast=fast, cleaning=cleaning))
+        pool = stack.enter_context(
+            EncoderPool(tokenizer, workers, text_column, language, most, fast=fast, cleaning=cleaning)
+        )
         near = dropping = None
         if cleaning.near_duplicates is not None:
             near = stack.enter_context(NearDuplicates(out, cleaning.near_duplicates))
             dropping = partial(drop_near_duplicates, near, report)
         train = CorpusWriter(out, split="train", **options)
         aside = CorpusWriter(out / HELD_OUT, split=HELD_OUT, **options)
-        worked = pool.map(pieces(documents, seen, report), lambda piece: piece.texts)
-        encoded = ready_documents(worked, dropping, report, on_progress)
+        new = new_ones(pool.map(pieces(documents, reading)), seen, report)
+        encoded = ready_documents(new, dropping, report, on_progress)
         opening, threshold = read_opening(encoded, held_out)
         result.held_out_raised = threshold > held_out
         for ready in chain_freeing(opening, encoded):
@@ -148,6 +142,7 @@ def write_corpus(
                 counts.add(Counts(len(part.lengths), len(part.ids), int(part.sizes.sum())))
             result.languages.update(ready.languages)
         result.crowded = near.crowded if near else 0
+        report.merge(reading)
     languages = {"language": language, "languages": dict(sorted(result.languages.items()))}
     train.close(report.as_dict(), provenance, languages, report.examples())
     aside.close({}, provenance, languages)
@@ -161,86 +156,46 @@ def check_not_empty(prepared: Prepared, inputs: Sequence[str], report: DropRepor
         raise UserError(f"no document is left to train on in {', '.join(inputs)}{dropped}")
 
 
-def with_main_language(documents: Iterable[Document]) -> tuple[Iterable[Document], str]:
-    """The whole stream, and the language of most of its first documents."""
-    stream, first = iter(documents), []
-    size = 0
-    while size < GUESS_CHARACTERS and len(first) < GUESS_DOCUMENTS and (document := next(stream, None)) is not None:
-        first.append(document)
-        size += len(document.text)
-    return chain(first, stream), main_language(document.text for document in first)
-
-
-class Seen(Protocol):
-    """Which digests are new."""
-
-    def add(self, digests: Sequence[bytes]) -> list[bool]: ...
-
-
-def pieces(documents: Iterable[Document], seen: Seen, report: DropReport) -> Iterator[Piece]:
-    """Documents in pieces of about PIECE_CHARACTERS, duplicates left out."""
-    batch: list[Document] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if size >= PIECE_CHARACTERS or len(batch) >= PIECE_DOCUMENTS:
-            yield unique(batch, seen, report)
-            batch, size = [], 0
-    if batch:
-        yield unique(batch, seen, report)
-
-
-def unique(documents: list[Document], seen: Seen, report: DropReport) -> Piece:
-    encoded = [document.text.encode() for document in documents]
-    digests = [digest(text) for text in encoded]
-    fresh = seen.add(digests)
-    if not all(fresh):
-        for document, is_new in zip(documents, fresh, strict=True):
-            if not is_new:
-                report.add(DUPLICATE, document.source)
-        kept = [place for place, is_new in enumerate(fresh) if is_new]
-        documents, encoded, digests = ([items[place] for place in kept] for items in (documents, encoded, digests))
-    texts, sources = [document.text for document in documents], [document.source for document in documents]
-    return Piece(texts, sources, digests, [len(text) for text in encoded])
-
-
 def ready_documents(
-    pieces: Iterable[tuple[Piece, Worked]],
+    pieces: Iterable[tuple[Piece, Worked, np.ndarray]],
     dropping: Callable[[Piece, Shingled, np.ndarray], list[int]] | None,
     report: DropReport,
     on_progress: Callable[[Counts], None],
 ) -> Iterator[Ready]:
     """Encoded documents in the order of the stream; those that are dropped are counted in `report`.
 
-    dropping: gets the documents of a piece that broke no rule, what near-duplicates are found by, and (documents,) bool
-    which of them are wanted; returns indices of those to drop.
+    pieces: each with (documents,) bool, which of its documents are new. dropping: gets the documents of a piece that
+    broke no rule, what near-duplicates are found by, and (documents,) bool which of them are wanted; returns indices of
+    those to drop.
     """
-    for piece, worked in pieces:
+    for piece, worked, fresh in pieces:
         encoded = worked.encoded
-        kept = without_faults(piece, worked, report)
+        kept, fresh = without_faults(piece, worked, fresh, report)
+        if not kept.sources:
+            continue
         sizes = np.array(kept.sizes, dtype=np.int64)
         arrays = unit_intervals(kept.digests), encoded.lengths, sizes
         documents = Ready(*arrays, encoded.languages, encoded.ids, encoded.marks)
         wanted = encoded.lengths > 0
-        for place in np.flatnonzero(~wanted).tolist():
+        for place in np.flatnonzero(~wanted & fresh).tolist():
             report.add(NO_TOKENS, kept.sources[place])
+        wanted &= fresh
         if dropping is not None and worked.shingled is not None:
             wanted[dropping(kept, worked.shingled, wanted)] = False
         yield documents if wanted.all() else documents.chosen(wanted)
-        on_progress(Counts(len(piece.texts), len(encoded.ids), sum(piece.sizes)))
+        on_progress(Counts(len(piece.sources), len(encoded.ids), sum(piece.sizes)))
 
 
-def without_faults(piece: Piece, worked: Worked, report: DropReport) -> Piece:
-    """The documents of a piece that break no rule."""
+def without_faults(piece: Piece, worked: Worked, fresh: np.ndarray, report: DropReport) -> tuple[Piece, np.ndarray]:
+    """The documents of a piece that break no rule, and which of them are new."""
     if not any(worked.faults):
-        return piece
-    for source, fault in zip(piece.sources, worked.faults, strict=True):
-        if fault is not None:
+        return piece, fresh
+    for source, fault, is_new in zip(piece.sources, worked.faults, fresh.tolist(), strict=True):
+        if fault is not None and is_new:
             report.add(fault.reason, source, fault.detail)
     kept = [fault is None for fault in worked.faults]
     columns: list[list[Any]] = [list(compress(items, kept)) for items in piece]
-    return Piece(*columns)
+    return Piece(*columns), fresh[kept]
 
 
 def drop_near_duplicates(

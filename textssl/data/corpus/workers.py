@@ -1,21 +1,24 @@
-"""Encoder processes: pieces of work go out, results come back in order."""
+"""Processes that read and encode documents: pieces of work go out, answers come back in order."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tokenizers import Tokenizer
 
 from textssl.data.corpus.cleaning.filters import Cleaning, Fault
 from textssl.data.corpus.cleaning.shingles import Shingled, rows_of, shingled
+from textssl.data.corpus.dedup import digest
 from textssl.data.corpus.encoding import DocumentEncoder, Encoded
 from textssl.data.language.languages import AUTO, UNKNOWN
+from textssl.data.text.documents import DropReport, line_documents
+from textssl.data.text.formats import Lines
 from textssl.system.subprocesses import Helper, Pool, answer_requests
 
-Piece = TypeVar("Piece")
+Extra = TypeVar("Extra")
 IN_FLIGHT = 3  # pieces per worker: one being encoded, one waiting, one being written
 IN_FLIGHT_CHARACTERS = 2**26
 ONE_CORE = {
@@ -25,6 +28,25 @@ ONE_CORE = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**27),
 }
+
+
+class Texts(NamedTuple):
+    """Documents that have been read. sources: where each stands."""
+
+    texts: list[str]
+    sources: list[str]
+
+
+class Piece(NamedTuple):
+    """What is known of documents that one worker encodes together. sizes: UTF-8 bytes.
+
+    texts: they, if they are needed once more, to show what near-duplicates are like; else empty.
+    """
+
+    texts: list[str]
+    sources: list[str]
+    digests: list[bytes]
+    sizes: list[int]
 
 
 class Worked(NamedTuple):
@@ -39,37 +61,46 @@ class Worked(NamedTuple):
     shingled: Shingled | None
 
 
-class EncoderPool(Pool):
-    """`num_workers` encoder processes. Results come in the order of the pieces, however many processes there are.
+class Answer(NamedTuple):
+    """dropped: records among the lines that hold no document."""
 
-    language, main_language and fast: as in DocumentEncoder. cleaning: the rules that texts must keep.
+    piece: Piece
+    worked: Worked
+    dropped: DropReport
+
+
+class EncoderPool(Pool):
+    """`num_workers` processes that read and encode. Results come in the order of the pieces, however many there are.
+
+    text_column: that holds the text, where lines are to be read. language, main_language and fast: as in
+    DocumentEncoder. cleaning: the rules that texts must keep.
     """
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         num_workers: int,
+        text_column: str = "text",
         language: str = AUTO,
         main_language: str = UNKNOWN,
         *,
         fast: bool = False,
         cleaning: Cleaning = Cleaning(),  # noqa: B008 (immutable)
     ) -> None:
-        state = (tokenizer.to_str(), language, main_language, fast, cleaning)
+        state = (text_column, tokenizer.to_str(), language, main_language, fast, cleaning)
         super().__init__([Helper("an encoder process", __name__, state, ONE_CORE) for _ in range(num_workers)])
 
-    def map(self, pieces: Iterable[Piece], texts: Callable[[Piece], Sequence[str]]) -> Iterator[tuple[Piece, Worked]]:
-        """Each piece with the result for its texts, in order; pieces and characters in flight are bounded."""
-        flying: deque[tuple[Piece, int, Future[Worked]]] = deque()
+    def map(self, pieces: Iterable[tuple[Texts | Lines, Extra]]) -> Iterator[tuple[Extra, Answer]]:
+        """The answer for each piece, in order, with what came with it; pieces and characters in flight are bounded."""
+        flying: deque[tuple[Extra, int, Future[Answer]]] = deque()
         most, characters = IN_FLIGHT * len(self.helpers), 0
-        for piece in pieces:
-            work = list(texts(piece))
-            size = sum(map(len, work))
+        for piece, extra in pieces:
+            size = sum(map(len, piece.lines if isinstance(piece, Lines) else piece.texts))
             while flying and (len(flying) >= most or characters + size > IN_FLIGHT_CHARACTERS):
                 done, done_size, future = flying.popleft()
                 characters -= done_size
                 yield done, future.result()
-            flying.append((piece, size, self.submit(work)))
+            flying.append((extra, size, self.submit(piece)))
             characters += size
         while flying:
             done, _, future = flying.popleft()
@@ -77,8 +108,28 @@ class EncoderPool(Pool):
 
 
 def serve() -> None:
-    """In the subprocess: receives the arguments of `worker`, then lists of texts."""
-    answer_requests(lambda state: (None, worker(*state)))
+    """In the subprocess: receives the arguments of `reader`, then pieces."""
+    answer_requests(lambda state: (None, reader(*state)))
+
+
+def reader(text_column: str, *options: Any) -> Callable[[Texts | Lines], Answer]:
+    """The function that reads a piece, if need be, and does the work on its texts. options: as in `worker`."""
+    work = worker(*options)
+    cleaning: Cleaning = options[-1]
+
+    def answer(piece: Texts | Lines) -> Answer:
+        report = DropReport()
+        texts, sources = read_lines(piece, text_column, report) if isinstance(piece, Lines) else piece
+        encoded = [text.encode() for text in texts]
+        shown = [] if cleaning.near_duplicates is None else texts
+        return Answer(Piece(shown, sources, list(map(digest, encoded)), list(map(len, encoded))), work(texts), report)
+
+    return answer
+
+
+def read_lines(lines: Lines, text_column: str, report: DropReport) -> Texts:
+    documents = list(line_documents(lines, text_column, report.recorder(False)))
+    return Texts([document.text for document in documents], [document.source for document in documents])
 
 
 def worker(

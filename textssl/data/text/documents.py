@@ -1,13 +1,14 @@
 """Documents of files of any size: one stream of texts with their places; what is broken is counted by reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from textssl.data.text import drops
 from textssl.data.text.drops import DropReport
-from textssl.data.text.formats import table_records
+from textssl.data.text.formats import Lines, jsonl_lines, line_records, table_records
 from textssl.data.text.inputs import expand_inputs, file_format
+from textssl.data.text.records import Record
 from textssl.data.text.text_files import UNITS, text_records
 from textssl.errors import UserError, listed
 
@@ -46,6 +47,39 @@ def read_documents(
     )
 
 
+def read_opening(
+    inputs: Sequence[str | Path],
+    *,
+    characters: int,
+    text_column: str = "text",
+    one_document_per: str = "blank-line",
+    report: DropReport,
+) -> Iterator[Document | Lines]:
+    """The documents of all inputs; after `characters` of text those of .jsonl files are left to be read by others, with
+    `line_documents`. Options and errors are those of `read_documents`."""
+    check_unit(one_document_per)
+    sources = expand_inputs(inputs, report)
+    return left_to_others(sources, characters, text_column, one_document_per, report.recorder(False))
+
+
+def left_to_others(
+    sources: Iterable[str], characters: int, column: str, unit: str, drop: drops.Drop
+) -> Iterator[Document | Lines]:
+    for source in sources:
+        if file_format(source) != ".jsonl":
+            for document in source_documents(source, column, unit, drop):
+                characters -= len(document.text)
+                yield document
+            continue
+        for lines in jsonl_lines(source, drop):
+            if characters <= 0:
+                yield lines
+                continue
+            for document in line_documents(lines, column, drop):
+                characters -= len(document.text)
+                yield document
+
+
 def check_unit(one_document_per: str) -> None:
     """UserError for an unknown unit of .txt files."""
     if one_document_per not in UNITS:
@@ -59,11 +93,21 @@ def source_documents(source: str, column: str, unit: str, drop: drops.Drop) -> I
             if is_usable(text, place, drop):
                 yield Document(text, place)
         return
-    for place, fields, columns in table_records(source, [column], drop):
+    yield from record_documents(table_records(source, [column], drop), column, drop)
+
+
+def record_documents(records: Iterable[Record], column: str, drop: drops.Drop) -> Iterator[Document]:
+    """The documents in a column of records."""
+    for place, fields, columns in records:
         if column not in fields:
             drop(drops.MISSING_COLUMN, place, f"{column}; there are {listed(columns)}")
         elif is_usable(fields[column], place, drop):
             yield Document(fields[column], place)
+
+
+def line_documents(lines: Lines, column: str, drop: drops.Drop) -> Iterator[Document]:
+    """The documents in some lines of a .jsonl file."""
+    return record_documents(line_records(lines, drop), column, drop)
 
 
 def is_usable(text: object, place: str, drop: drops.Drop) -> bool:

@@ -54,6 +54,13 @@ class DropReport:
         for reason, places in other.places.items():
             self.places[reason] = (self.places.get(reason, []) + places)[:PLACES_KEPT]
 
+    def take(self) -> "DropReport":
+        """What was added since the last call; this report is empty then."""
+        taken = DropReport()
+        taken.counts, self.counts = self.counts, taken.counts
+        taken.places, self.places = self.places, taken.places
+        return taken
+
     def recorder(self, strict: bool) -> Drop:
         """A function that counts each drop here; with `strict` it raises UserError with the place instead."""
 

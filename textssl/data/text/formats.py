@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from textssl.data.text import drops
 from textssl.data.text.csv_files import csv_records
@@ -12,6 +12,8 @@ from textssl.data.text.records import Record
 from textssl.data.text.streams import BrokenFile, lines
 from textssl.errors import UserError
 
+LINES_BYTES = 2**18  # of a piece of a .jsonl file, about
+MOST_LINES = 4096
 _DECODER = json.JSONDecoder()
 _OPEN_ENDS = (b"[", b"{", b",", b":")  # of a line of JSON that continues on the next
 
@@ -26,7 +28,8 @@ def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iter
     kind = file_format(source)
     try:
         if kind == ".jsonl":
-            yield from _jsonl_records(source, drop)
+            for piece in jsonl_lines(source, drop):
+                yield from line_records(piece, drop)
         elif kind == ".csv":
             yield from csv_records(source, columns, drop)
         elif kind == ".parquet":
@@ -41,15 +44,54 @@ def table_records(source: str, columns: Sequence[str], drop: drops.Drop) -> Iter
         drop(broken.reason, f"{source}:{broken.line}", broken.detail)
 
 
-def _jsonl_records(source: str, drop: drops.Drop) -> Iterator[Record]:
-    first = True
-    for number, line in lines(source, drop):
+class Lines(NamedTuple):
+    """Consecutive lines of a .jsonl file, to be read by `line_records`. first: the number of the first."""
+
+    source: str
+    first: int
+    lines: list[bytes]
+
+
+def jsonl_lines(source: str, drop: drops.Drop) -> Iterator[Lines]:
+    """The lines of a file in pieces of about LINES_BYTES, in bounded memory.
+
+    Records that are too large and a broken end are handed to `drop` in their place between two pieces. Raises UserError
+    for a file that is no .jsonl.
+    """
+    dropped: list[tuple[str, str, str]] = []  # since the last line
+    first, size, piece = 1, 0, list[bytes]()
+    checked = False
+    try:
+        for number, line in lines(source, lambda *one: dropped.append(one)):
+            if not checked and line and not line.isspace():
+                _check_one_a_line(f"{source}:{number}", line)
+                checked = True
+            if dropped or size >= LINES_BYTES or len(piece) >= MOST_LINES:
+                if piece:
+                    yield Lines(source, first, piece)
+                first, size, piece = number, 0, []
+                _hand_over(dropped, drop)
+            piece.append(line)
+            size += len(line)
+    except BrokenFile as broken:
+        dropped.append((broken.reason, f"{source}:{broken.line}", broken.detail))
+    if piece:
+        yield Lines(source, first, piece)
+    _hand_over(dropped, drop)
+
+
+def _hand_over(dropped: list[tuple[str, str, str]], drop: drops.Drop) -> None:
+    for one in dropped:
+        drop(*one)
+    dropped.clear()
+
+
+def line_records(piece: Lines, drop: drops.Drop) -> Iterator[Record]:
+    """The records of some lines; broken ones are handed to `drop`."""
+    for number, line in enumerate(piece.lines, piece.first):
         if not line or line.isspace():
             continue
-        place = f"{source}:{number}"
-        if first:
-            _check_one_a_line(place, line)
-            first = False
+        place = f"{piece.source}:{number}"
         if b"\0" in line:
             drop(drops.NUL_BYTE, place, "")
             continue

@@ -11,7 +11,8 @@ import numpy as np
 
 from tests.tiny import texts, tiny_tokenizer
 from textssl.data.corpus.cleaning.filters import Cleaning
-from textssl.data.corpus.prepare import Prepared, with_main_language, write_corpus
+from textssl.data.corpus.pieces import with_main_language
+from textssl.data.corpus.prepare import Prepared, write_corpus
 from textssl.data.corpus.stages import encoded, job, tasks
 from textssl.data.corpus.stages.job import Job
 from textssl.data.corpus.stages.pipeline import write_in_stages

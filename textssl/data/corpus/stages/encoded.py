@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ import numpy as np
 
 from textssl.data.corpus.cleaning.filters import shown
 from textssl.data.corpus.cleaning.shingles import Shingled
-from textssl.data.corpus.prepare import Piece, Ready, pieces, ready_documents
+from textssl.data.corpus.dedup import digest
+from textssl.data.corpus.pieces import Seen, count_duplicates, pieces
+from textssl.data.corpus.prepare import Ready, ready_documents
 from textssl.data.corpus.shards import NpyStream
 from textssl.data.corpus.stages.buckets import BucketWriter
 from textssl.data.corpus.stages.exact import EXACT, READ, KnownDuplicates, part_documents
 from textssl.data.corpus.stages.job import Job, as_plain, finished, mapped, read_marks
-from textssl.data.corpus.workers import Worked
+from textssl.data.corpus.workers import Piece, Texts, Worked
 from textssl.data.text.documents import DropReport
+from textssl.data.text.formats import Lines
 
 ENCODE = "encode"
 RUN_BANDS = 2**20  # that are written together
@@ -30,7 +34,8 @@ def encode_part(job: Job, part: int, ranges: int, work: Callable[[list[str]], Wo
     duplicates = read_marks([job.place(EXACT, index) for index in range(ranges)], part)
     seen, report = KnownDuplicates(duplicates), DropReport()
     documents = part_documents(job, part, DropReport())  # what is dropped here was counted by the stage `read`
-    worked = ((piece, work(piece.texts)) for piece in pieces(documents, seen, report))
+    unique = (unique_piece(texts, seen, report) for texts, _ in pieces(documents, DropReport()))
+    worked = ((piece, work(piece.texts), np.ones(len(piece.texts), dtype=bool)) for piece in unique)
     before = finished(job.place(READ, part))
     assert before is not None
     bands = 0
@@ -49,6 +54,17 @@ def encode_part(job: Job, part: int, ranges: int, work: Callable[[list[str]], Wo
         "bands": bands,
         "report": as_plain(report),
     }
+
+
+def unique_piece(texts: Texts | Lines, seen: Seen, report: DropReport) -> Piece:
+    """The documents that are new; the others are counted."""
+    assert isinstance(texts, Texts)
+    encoded = [text.encode() for text in texts.texts]
+    piece = Piece(*texts, list(map(digest, encoded)), list(map(len, encoded)))
+    fresh = seen.add(piece.digests)
+    count_duplicates(piece.sources, fresh, report)
+    columns: list[list[Any]] = [list(compress(items, fresh)) for items in piece]
+    return Piece(*columns)
 
 
 class ReadyWriter:

@@ -9,7 +9,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from textssl.data.corpus.cleaning.filters import Cleaning
-from textssl.data.corpus.prepare import Prepared, check_not_empty, with_main_language
+from textssl.data.corpus.pieces import with_main_language
+from textssl.data.corpus.prepare import Prepared, check_not_empty
 from textssl.data.corpus.stages.job import Job
 from textssl.data.corpus.stages.pipeline import write_in_stages
 from textssl.data.corpus.stages.work_folder import WorkFolder, work_folder
@@ -17,6 +18,7 @@ from textssl.data.corpus.workers import ONE_CORE
 from textssl.data.corpus.writer import token_dtype
 from textssl.data.language.languages import AUTO
 from textssl.data.text.documents import Document, DropReport
+from textssl.data.text.formats import Lines
 from textssl.data.text.inputs import fingerprint
 from textssl.system.interrupts import resumable
 from textssl.system.ray_workers import RayWorkers, cluster_words, ray_cluster
@@ -26,7 +28,7 @@ TASKS = "textssl.data.corpus.stages.tasks"  # the module that the nodes run
 
 
 def prepare_on_ray(
-    opening: Iterable[Document],
+    opening: Iterable[Document | Lines],
     sources: Sequence[str],
     out: Path,
     tokenizer: Tokenizer,

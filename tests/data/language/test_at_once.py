@@ -86,6 +86,8 @@ def test_languages_of_common_words(corpus: str) -> None:
     ascii_words = [word for word in WORDS if word.isascii()]
     for words in (WORDS, ascii_words, [*ascii_words, "other", "The,", "AND."]):
         check([" ".join(draw.choices(words, k=draw.randint(0, 20))) for _ in range(400)], corpus)
+        few = [draw.sample(words, 4) for _ in range(400)]  # a word counts once, however often it stands there
+        check([" ".join(draw.choices(words, k=draw.randint(1, 12))) for words in few], corpus)
 
 
 @pytest.mark.parametrize("name", ["news", "bbc", "trec"])

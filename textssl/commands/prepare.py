@@ -57,8 +57,8 @@ def prepare(
 ) -> Corpus:
     """Tokenize documents into the folder `out`, print what became of them, and return the train split.
 
-    workers: encoder processes, by default one a free core; the bytes written do not depend on it. held_out: share of
-    the documents, by hash of their text. language: by whose rules sentences are cut, a code such as `de`, or `auto`:
+    workers: processes that read and encode, by default one a free core; the bytes do not depend on it. held_out: share
+    of the documents, by hash of their text. language: by whose rules sentences are cut, a code such as `de`, or `auto`:
     the language of each document is guessed. overwrite: replace a finished corpus in `out`. The other options say what
     is kept out of the corpus, as in Cleaning; keep_languages may be one string with commas. engine: `ray` has the nodes
     of a Ray cluster do the work, to the same bytes (docs/large-corpora.md); address: of the cluster, by default one on

@@ -17,7 +17,7 @@ import psutil
 
 from textssl.errors import UserError
 
-SAMPLE_SECONDS = 0.5  # for which the load by others is measured
+SAMPLE_SECONDS = 0.25  # for which the load by others is measured
 VARIABLE = "OMP_NUM_THREADS"
 MOST = 4096
 CGROUP = Path("/sys/fs/cgroup")

@@ -74,7 +74,7 @@ def model_folder(name: str, folder: Path) -> Path:
 
 def openvino_folder(source: Path, out: Path) -> Path:
     """The folder of MiniLM with an OpenVINO graph in place of the weights, as sentence-transformers lays it out."""
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports] (not a requirement)
     import torch
     from transformers import AutoModel
 

@@ -20,7 +20,7 @@ from textssl.data.corpus.pieces import DUPLICATE, GUESS_CHARACTERS
 from textssl.data.corpus.prepare import Counts, Prepared, check_not_empty, write_corpus
 from textssl.data.language.languages import AUTO, UNKNOWN, check_language
 from textssl.data.samples.cache import without_sample
-from textssl.data.text.documents import Document, DropReport, expand_inputs, read_documents, read_opening
+from textssl.data.text.documents import Document, DropReport, expand_inputs, read_beginning, read_documents
 from textssl.data.text.formats import Lines
 from textssl.errors import UserError, printable, shortened
 from textssl.system.files import check_folder, written_folder
@@ -91,7 +91,7 @@ def prepare(
         documents = read_documents(inputs, strict=True, report=reading_report, **reading)
     else:
         opening = max(WORTH_CHARACTERS, GUESS_CHARACTERS)
-        documents = read_opening(inputs, characters=opening, report=reading_report, **reading)
+        documents = read_beginning(inputs, characters=opening, report=reading_report, **reading)
     backend = load_backend(without_sample(tokenizer))
     documents, encodes = choose_engine(documents, backend)
     log = Terminal(stderr=True)

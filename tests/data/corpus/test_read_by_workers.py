@@ -10,7 +10,7 @@ import pytest
 from tests.data.corpus.test_prepare import TEXTS, files
 from textssl.commands.prepare import prepare
 from textssl.data.corpus.corpus import Corpus
-from textssl.data.text.documents import DropReport, read_documents, read_opening
+from textssl.data.text.documents import DropReport, read_beginning, read_documents
 from textssl.data.text.formats import Lines, jsonl_lines, line_records
 from textssl.errors import UserError
 from textssl.tokenizer import save, train_tokenizer
@@ -51,6 +51,11 @@ def inputs(tmp_path_factory) -> Path:
     return folder
 
 
+def read_everything(inputs, *, characters: int, **options):
+    """In the place of read_beginning."""
+    return read_documents(inputs, **options)
+
+
 def made(inputs: Path, out: Path, monkeypatch, *, piece: int | None, **options) -> Corpus:
     """piece: bytes of lines that a worker gets at once; None: all are read here."""
     sources = [inputs / name for name in ("a.jsonl", "b.txt", "c.jsonl.gz", "d.jsonl")]
@@ -62,8 +67,7 @@ def made(inputs: Path, out: Path, monkeypatch, *, piece: int | None, **options) 
             patched.setattr(f"textssl.{place}.GUESS_CHARACTERS", opening)
         patched.setattr("textssl.data.text.streams.RECORD_LIMIT", 2000)
         if piece is None:
-            everything = lambda inputs, *, characters, **options: read_documents(inputs, **options)  # noqa: E731
-            patched.setattr("textssl.commands.prepare.read_opening", everything)
+            patched.setattr("textssl.commands.prepare.read_beginning", read_everything)
         else:
             patched.setattr("textssl.data.text.formats.LINES_BYTES", piece)
         return prepare(sources, inputs / "tokenizer", out, block_tokens=2000, **options)
@@ -82,7 +86,7 @@ def test_the_same_corpus(inputs, tmp_path, monkeypatch, options):
 
 def test_lines_come_after_the_opening(inputs, monkeypatch):
     monkeypatch.setattr("textssl.data.text.formats.LINES_BYTES", 500)
-    stream = list(read_opening([inputs / "a.jsonl", inputs / "b.txt"], characters=10_000, report=DropReport()))
+    stream = list(read_beginning([inputs / "a.jsonl", inputs / "b.txt"], characters=10_000, report=DropReport()))
     kinds = [isinstance(one, Lines) for one in stream]
     read = sum(len(one.text) for one in stream[: kinds.index(True)] if not isinstance(one, Lines))
     assert read >= 10_000 and not any(kinds[: kinds.index(True)]) and not kinds[-1]
@@ -104,6 +108,6 @@ def test_what_is_dropped_has_its_place_among_the_records(inputs, monkeypatch):
 
 def test_a_file_that_is_no_table_is_refused_after_the_opening(inputs, tmp_path):
     (tmp_path / "e.jsonl").write_text('[\n{"text": "a"}\n]')
-    stream = read_opening([inputs / "a.jsonl", tmp_path / "e.jsonl"], characters=300, report=DropReport())
+    stream = read_beginning([inputs / "a.jsonl", tmp_path / "e.jsonl"], characters=300, report=DropReport())
     with pytest.raises(UserError, match=r"e\.jsonl:1: this is a JSON array"):
         list(stream)

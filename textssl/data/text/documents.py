@@ -47,7 +47,7 @@ def read_documents(
     )
 
 
-def read_opening(
+def read_beginning(
     inputs: Sequence[str | Path],
     *,
     characters: int,

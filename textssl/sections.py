@@ -73,7 +73,7 @@ class ModelConfig(Section):
     attention: Literal["auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "varlen"] = Field(
         default="auto",
         description="auto: sdpa; on GPUs in bfloat16, for packed rows, varlen (torch's flash kernels); "
-        "on CPUs with AMX, in bfloat16, eager",
+        "on CPUs, in bfloat16, eager below 512 tokens",
     )
     dropout: float | None = Field(default=None, ge=0, lt=1, description="in every layer; null: the configuration's own")
     reinitialise: bool = Field(default=False, description="with pretrained: its architecture with random weights")
@@ -156,7 +156,7 @@ class TrainConfig(Section):
     max_grad_norm: float | None = Field(default=1.0, gt=0, description="gradients are clipped to it; null: never")
     precision: Literal["auto", "float32", "bfloat16", "float64"] = Field(
         default="auto",
-        description="auto: bfloat16 autocast on GPUs that have it and CPUs with AMX, else float32, for the whole run",
+        description="auto: bfloat16 autocast on GPUs and CPUs that multiply matrices in it, else float32",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where torch can use one")
     shard: Annotated[int, Field(ge=1)] | Literal["all"] = Field(

@@ -16,8 +16,8 @@ from textssl.config import Config
 from textssl.errors import UserError
 from textssl.training.checkpoint import newest_checkpoint, read_state
 
-AMX, PLAIN = {"amx_bf16": True, "avx512_bf16": True}, {"avx2": True, "avx512_bf16": True}
-CHOICES = {"AMX": (AMX, ("bfloat16", "eager")), "plain": (PLAIN, ("float32", "sdpa"))}
+MATRICES, PLAIN = {"avx2": True, "avx512_bf16": True}, {"avx2": True, "bf16": True}
+CHOICES = {"matrices": (MATRICES, ("bfloat16", "eager")), "plain": (PLAIN, ("float32", "sdpa"))}
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,16 @@ def written(run: Path) -> list[tuple[str, str]]:
 
 def test_flags_decide(monkeypatch):
     precision, attention = ("train", "precision"), ("model", "attention")
-    own, asked, static = Config(), Config(), Config()
+    own, asked, static, long = Config(), Config(), Config(), Config()
     asked.train.precision, static.model.preset = "float32", "static-nano"
     processor(monkeypatch, PLAIN)
-    assert hardware_values(own, cuda=False) == ({precision: "float32"}, "no amx_bf16 on this processor")
-    processor(monkeypatch, AMX)
+    assert hardware_values(own, cuda=False) == ({precision: "float32"}, "no amx_bf16 or avx512_bf16 on this processor")
     both = {precision: "bfloat16", attention: "eager"}
-    assert hardware_values(own, cuda=False) == (both, "amx_bf16 on this processor")
+    for flags, named in ((MATRICES, "avx512_bf16"), ({**MATRICES, "amx_bf16": True}, "amx_bf16")):
+        processor(monkeypatch, flags)
+        assert hardware_values(own, cuda=False) == (both, f"{named} on this processor")
+    long.data.sequence_length = 512
+    assert hardware_values(long, cuda=False)[0] == {precision: "bfloat16"}  # sdpa is faster there
     assert attention not in hardware_values(asked, cuda=False)[0]
     assert hardware_values(static, cuda=False)[0] == {precision: "float32"}
     for native, name in ((True, "bfloat16"), (False, "float32")):
@@ -90,7 +93,7 @@ def test_the_first_rank_decides(corpus, tmp_path, monkeypatch):
     real = distributed.from_first_rank
 
     def other_rank(ask):
-        """What the first rank sent, whose processor has AMX, where it was asked about hardware."""
+        """What the first rank sent, whose processor has bfloat16, where it was asked about hardware."""
         answer = real(ask)
         wanted = isinstance(answer, tuple) and isinstance(answer[0], dict)
         return ({("train", "precision"): "bfloat16", ("model", "attention"): "eager"}, "there") if wanted else answer
@@ -101,7 +104,7 @@ def test_the_first_rank_decides(corpus, tmp_path, monkeypatch):
 
 
 def test_what_is_asked_for_stays_and_a_static_encoder_has_no_attention(corpus, tmp_path, monkeypatch):
-    processor(monkeypatch, AMX)
+    processor(monkeypatch, MATRICES)
     pretrain(config(corpus, tmp_path / "asked", "train.precision=float32"))
     assert written(tmp_path / "asked") == [("float32", "sdpa")] * 2
     static = "model={config: {model_type: static, hidden_size: 32, init: random}}"

@@ -58,7 +58,8 @@ def test_an_installed_wheel_names_no_file_of_the_repository(capsys, monkeypatch)
     [
         ({"avx2": True}, False, "float32"),
         ({"amx_bf16": True}, True, "bfloat16"),
-        ({"avx512_bf16": True}, True, "float32"),
+        ({"avx512_bf16": True}, True, "bfloat16"),
+        ({"sve_bf16": True}, True, "float32"),
     ],
 )
 def test_bfloat16_is_offered_only_where_the_processor_has_it(monkeypatch, abilities, native, precision):

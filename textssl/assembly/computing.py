@@ -16,7 +16,7 @@ from textssl import distributed
 from textssl.models.sentence import SentenceModel
 from textssl.models.static import is_static, is_static_folder
 from textssl.sections import Config, ModelConfig
-from textssl.system.hardware import bfloat16_matrices
+from textssl.system.hardware import EAGER_BELOW, MATRIX_BFLOAT16, bfloat16_matrices
 from textssl.system.threads import choose_threads, use
 from textssl.training.checkpoint import read_state
 from textssl.training.precision import choose_precision
@@ -27,8 +27,8 @@ ATTENTIONS = set(get_args(ModelConfig.model_fields["attention"].annotation)) - {
 
 def for_hardware(config: Config, device: torch.device, before: dict[str, Any] | None, console: Console) -> Config:
     """A frozen copy in which `auto` for precision and attention is replaced by what the run began with, or by what is
-    fast on the hardware of the first rank: bfloat16 on GPUs that have it, bfloat16 with eager attention on CPUs with
-    AMX, else float32. Attention that depends on the model stays `auto` until the model is built.
+    fast on the hardware of the first rank: bfloat16 on GPUs and CPUs that multiply matrices in it, there with eager
+    attention for short sequences, else float32. Attention that depends on the model stays `auto` until it is built.
 
     before: the configuration in the checkpoint to resume from. A key that is `auto` there, as older versions wrote it,
     stays `auto`.
@@ -59,9 +59,10 @@ def hardware_values(config: Config, cuda: bool) -> tuple[dict[tuple[str, str], s
     if cuda:
         return values, f"{'' if precision == 'bfloat16' else 'no '}native bfloat16 on this GPU"
     computed = precision if config.train.precision == "auto" else config.train.precision
-    if bfloat16_matrices() and computed == "bfloat16":
+    feature = bfloat16_matrices()
+    if feature and computed == "bfloat16" and config.data.sequence_length < EAGER_BELOW:
         values["model", "attention"] = "eager"
-    return values, f"{'' if bfloat16_matrices() else 'no '}amx_bf16 on this processor"
+    return values, f"{feature or 'no ' + ' or '.join(MATRIX_BFLOAT16)} on this processor"
 
 
 def run_precision(config: Config, cuda: bool) -> str:

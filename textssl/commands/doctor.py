@@ -20,7 +20,7 @@ from textssl.data.samples.cache import cache_folder
 from textssl.errors import printable
 from textssl.models.varlen import COMPUTE_CAPABILITY, VARLEN
 from textssl.named_configs import repository
-from textssl.system.hardware import bfloat16_feature, bfloat16_matrices, native_bfloat16
+from textssl.system.hardware import EAGER_BELOW, bfloat16_feature, bfloat16_matrices, native_bfloat16
 from textssl.training.precision import choose_precision
 
 REQUIRED = (
@@ -115,7 +115,8 @@ def cpu_device() -> dict[str, Any]:
     processor = abilities.get("cpu_name") or platform.processor() or platform.machine()
     feature = bfloat16_feature()
     asked = f"native bfloat16 here ({feature})"
-    asked += ", with eager attention" if bfloat16_matrices() else ": try train.precision=bfloat16"
+    eager = f", with eager attention below {EAGER_BELOW} tokens"
+    asked += eager if bfloat16_matrices() else ": try train.precision=bfloat16"
     return {
         "device": "cpu",
         "name": f"{processor}, {torch.get_num_threads()} threads",

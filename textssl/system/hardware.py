@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import torch
 
-NATIVE_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")  # processor features, as torch names them
+# Processor features, as torch names them.
+MATRIX_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # training was measured to be faster with them
+NATIVE_BFLOAT16 = (*MATRIX_BFLOAT16, "bf16", "sve_bf16")
+EAGER_BELOW = 512  # tokens in a row; in bfloat16 on CPUs eager attention is faster than sdpa for shorter ones
 
 
 def bfloat16_feature() -> str | None:
     """The processor feature for bfloat16, or None; emulated bfloat16 is 50 to 100 times slower than float32."""
+    return first_of(NATIVE_BFLOAT16)
+
+
+def bfloat16_matrices() -> str | None:
+    """The processor feature that multiplies matrices in bfloat16 faster than in float32, or None.
+
+    With Intel's AMX, and with AVX512-BF16 (AMD since Zen 4, Intel's Cooper Lake), training is faster in bfloat16.
+    """
+    return first_of(MATRIX_BFLOAT16)
+
+
+def first_of(features: tuple[str, ...]) -> str | None:
+    """The first of these features that the processor reports."""
     abilities = torch.cpu.get_capabilities()
-    return next((name for name in NATIVE_BFLOAT16 if abilities.get(name)), None)
-
-
-def bfloat16_matrices() -> bool:
-    """Whether the processor multiplies matrices in bfloat16 several times faster than in float32 (Intel's AMX)."""
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    return next((name for name in features if abilities.get(name)), None)
 
 
 def native_bfloat16(cuda: bool) -> bool:

@@ -11,7 +11,7 @@ from textssl.system.hardware import bfloat16_matrices, native_bfloat16
 
 def choose_precision(cuda: bool) -> Literal["bfloat16", "float32"]:
     """bfloat16 on GPUs that have it and on CPUs that multiply matrices in it, float32 elsewhere."""
-    fast = native_bfloat16(cuda) if cuda else bfloat16_matrices()
+    fast = native_bfloat16(cuda) if cuda else bfloat16_matrices() is not None
     return "bfloat16" if fast else "float32"
 
 

@@ -70,6 +70,11 @@ class ModelConfig(Section):
         default=None, description="any transformers configuration, e.g. {model_type: bert}"
     )
     pretrained: FilePath | None = Field(default=None, description="a model folder to start from")
+    embeddings: Literal["lsa", "random"] = Field(
+        default="lsa",
+        description="pretrain, a new transformer: token vectors begin with latent semantic analysis of the corpora, "
+        "which finds in seconds what takes hundreds of steps, or with random numbers",
+    )
     attention: Literal["auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "varlen"] = Field(
         default="auto",
         description="auto: sdpa; on GPUs in bfloat16, for packed rows, varlen (torch's flash kernels); "
@@ -97,6 +102,11 @@ class ModelConfig(Section):
             raise ValueError(f"give one of preset, config and pretrained, not {' and '.join(given)}")
         if self.reinitialise and self.pretrained is None:
             raise ValueError("reinitialise is for pretrained: a preset or config always starts from random weights")
+        if self.embeddings == "random" and self.pretrained is not None:
+            raise ValueError(
+                "embeddings=random is for a preset or config: a pretrained model has its own, and "
+                "reinitialise=true makes all of its weights random"
+            )
         if not given:
             self.preset = "modernbert-nano"
         return self

@@ -50,8 +50,8 @@ class Data:
         """Documents of the corpora; without corpora, given pairs."""
         return sum(corpus.documents for corpus, _ in self.corpora) or (len(self.pairs.pairs) if self.pairs else 0)
 
-    def counts(self, size: int) -> sparse.csr_matrix:
-        """(size, documents): how often each token occurs in each document, over the first COUNTED_TOKENS tokens.
+    def counts(self, size: int, most: int = COUNTED_TOKENS) -> sparse.csr_matrix:
+        """(size, documents): how often each token occurs in each document, over the first `most` tokens.
 
         Corpora and given pairs share that number equally; a given pair counts as a document.
         """
@@ -60,7 +60,7 @@ class Data:
             sources.append(np.concatenate([pair.left, pair.right]) for pair in self.pairs.pairs)
         ids, lengths = [], []
         for documents in sources:
-            left = COUNTED_TOKENS // len(sources)
+            left = most // len(sources)
             for document in documents:
                 ids.append(document[:left])
                 lengths.append(len(ids[-1]))

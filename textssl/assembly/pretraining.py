@@ -20,9 +20,10 @@ from textssl.models.build import build_model
 from textssl.models.configuration import Predicts
 from textssl.models.heads import LanguageModel
 from textssl.models.layers import freeze_layers
+from textssl.models.lsa import start_with_lsa
 from textssl.models.sentence import SentenceModel, build_sentence_model
 from textssl.models.seq2seq.model import Seq2SeqModel, build_seq2seq
-from textssl.models.static import StaticTable, is_static
+from textssl.models.static import StaticTable, begins_with_lsa, is_static
 from textssl.objectives.base import Objective
 from textssl.training.evaluations import LOSS, Evaluation
 from textssl.training.held_out import held_out_loss
@@ -31,6 +32,7 @@ from textssl.training.tracking import announce
 from textssl.training.trainer import Trainer
 
 Backbone = LanguageModel | SentenceModel | Seq2SeqModel
+ANALYSED_TOKENS = 2**22  # for the token vectors of a transformer, which go on learning
 
 
 def assemble(
@@ -41,6 +43,8 @@ def assemble(
     data = open_data(config, objective, words, source, console)
     config, found = choose_run(config, words, data.fingerprints(config), console, accelerator.device)
     backbone = build_backbone(config, objective, words, data)
+    if found[1] is None:
+        start_embeddings(config, backbone, words, data)
     trainer = make_trainer(
         *(config, objective, backbone),
         lambda progress: training_steps(config, objective, data, progress),
@@ -90,6 +94,16 @@ def build_backbone(config: Config, objective: Objective, words: Any, data: Data)
     if config.train.compile:
         backbone.compile()
     return model
+
+
+def start_embeddings(config: Config, backbone: Backbone, words: PreTrainedTokenizerFast, data: Data) -> None:
+    """Begin the token vectors of a new transformer with latent semantic analysis, in place, where that is asked for; on
+    the first rank, from which the others get their weights."""
+    reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
+    if distributed.rank() or isinstance(reader, StaticTable) or not begins_with_lsa(config.model):
+        return
+    counts = data.counts(len(words), ANALYSED_TOKENS)
+    start_with_lsa(reader.model.get_input_embeddings(), counts, config.seed)
 
 
 def token_head(objective: Objective) -> Predicts:

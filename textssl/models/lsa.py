@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
+import torch
 from sklearn.utils.extmath import randomized_svd
 
 POWER = 0.25  # of the singular values: between all directions alike (0) and their own strength (1)
@@ -36,3 +37,17 @@ def lsa_table(counts: Any, width: int, seed: int) -> np.ndarray:
     found /= max(np.sqrt((found[occurs] ** 2).sum(1).mean()), 1e-12)
     table[occurs, :rank] = found[occurs]
     return table
+
+
+@torch.no_grad()
+def start_with_lsa(embedding: torch.nn.Module, counts: Any, seed: int) -> None:
+    """The rows of a token embedding begin as those of `lsa_table`, in place; tokens that do not occur keep theirs.
+
+    Their mean square length is 1, or that of the embedding where it is more: AdamW would soon write over shorter ones.
+    counts: as in `lsa_table`; the embedding may have more tokens.
+    """
+    weight = embedding.get_parameter("weight")
+    rows = torch.from_numpy(lsa_table(counts, weight.shape[1], seed))
+    length = weight.float().square().sum(1).mean().sqrt().clamp(min=1.0)
+    occurs = torch.from_numpy(counts.getnnz(axis=1) > 0)
+    weight[: len(rows)][occurs] = (length * rows[occurs]).to(weight)

@@ -185,9 +185,11 @@ def is_static(spec: ModelConfig) -> bool:
     return spec.pretrained is None and spec.preset in STATIC_PRESETS
 
 
-def begins_with_analysis(spec: ModelConfig) -> bool:
-    """Whether spec asks for a new static encoder that begins with latent semantic analysis, not with random numbers."""
-    return is_static(spec) and static_config(spec).init == "lsa"
+def begins_with_lsa(spec: ModelConfig) -> bool:
+    """Whether spec asks for a new model whose token vectors begin with latent semantic analysis."""
+    if is_static(spec):
+        return static_config(spec).init == "lsa"
+    return spec.pretrained is None and spec.embeddings == "lsa"
 
 
 def static_config(spec: ModelConfig) -> StaticConfig:
@@ -228,6 +230,8 @@ def build_static(
         raise UserError(
             "a static encoder has neither dropout nor attention: leave model.dropout and model.attention out"
         )
+    if spec.embeddings == "random":
+        raise UserError("model.embeddings is for transformers: a static encoder has model.config.init=random")
     if head is not None:
         raise UserError(
             "a static encoder predicts no tokens: train it with objectives on sentences alone, such as crops"

@@ -11,7 +11,6 @@ from torch import nn
 
 from textssl.batch import NumberedRows
 from textssl.models.configuration import Pretext
-from textssl.models.denoising.frequencies import from_frequencies
 from textssl.objectives.base import Encoded, Facts, Term, predicted, stack_rows
 from textssl.objectives.mlm import MaskedLM
 from textssl.sample_types import IGNORE, Row
@@ -50,7 +49,6 @@ class Diffusion(MaskedLM):
 
     def build(self, backbone: nn.Module, facts: Facts) -> None:
         super().build(backbone, facts)
-        from_frequencies(self.backbone.output.bias, facts.frequencies)
         self.strata = strata(facts.batch_size)  # (rows of a step,) which part of (0, 1] the rate of each is in
 
     def make_view(self, sample: Row, rng: np.random.Generator, progress: float) -> Noise:

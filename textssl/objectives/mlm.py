@@ -12,6 +12,7 @@ from torch import nn
 from textssl.batch import Rows
 from textssl.errors import UserError
 from textssl.models.configuration import Pretext
+from textssl.models.denoising.frequencies import from_frequencies
 from textssl.objectives.base import Encoded, Facts, Objective, Term, predicted
 from textssl.sample_types import IGNORE, WORD_START, Row, RowFormat
 from textssl.views.masking import Unit, choose, hide
@@ -54,6 +55,7 @@ class MaskedLM(Objective):
             raise UserError(
                 "hidden tokens need a mask token and this tokenizer has none: train one with `textssl tokenizer train`"
             )
+        from_frequencies(getattr(self.backbone.output, "bias", None), facts.frequencies)  # a bare backbone has no layer
         self.ordinary_ids = np.setdiff1d(np.arange(self.vocabulary.size), self.vocabulary.special)
 
     def row_format(self) -> RowFormat:

@@ -44,7 +44,8 @@ def test_only_what_is_not_random_is_a_start():
     assert not begins_learned(ModelConfig(config={**TABLE, "init": "random"}))
     assert begins_learned(ModelConfig(pretrained="folder"))
     assert not begins_learned(ModelConfig(pretrained="folder", reinitialise=True))
-    assert not begins_learned(ModelConfig(preset="modernbert-nano"))
+    assert begins_learned(ModelConfig(preset="modernbert-nano"))  # its token vectors are
+    assert not begins_learned(ModelConfig(preset="modernbert-nano", embeddings="random"))
 
 
 @pytest.mark.slow

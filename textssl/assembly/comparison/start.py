@@ -1,4 +1,4 @@
-"""What a run begins with, where that is more than random weights: a table of latent semantic analysis, or a model."""
+"""What a run begins with, where that is more than random weights: latent semantic analysis, or a model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from textssl.assembly.pretraining import assemble
 from textssl.assembly.resolution import resolve
 from textssl.assembly.runs import start_accelerator
 from textssl.config import load_config
-from textssl.models.static import begins_with_analysis
+from textssl.models.static import begins_with_lsa
 from textssl.sections import ModelConfig
 
 
 def begins_learned(model: ModelConfig) -> bool:
     """Whether a model section begins with more than random weights."""
-    return (model.pretrained is not None and not model.reinitialise) or begins_with_analysis(model)
+    return (model.pretrained is not None and not model.reinitialise) or begins_with_lsa(model)
 
 
 def export_start(entry: Entry, folder: Path) -> None:

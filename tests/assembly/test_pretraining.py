@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from torch.nn.functional import normalize
 
 from tests.tiny import make_corpus, sentence_config, tiny_config
+from textssl.assembly import pretraining
 from textssl.assembly.pretraining import assemble, token_head
 from textssl.assembly.resolution import located, resolve
 from textssl.assembly.runs import start_accelerator
 from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
+from textssl.models.lsa import lsa_table
 from textssl.objectives import resolve_objective
 
 CLUSTERED = "tests.objectives.clustered:Clustered"
@@ -44,6 +49,36 @@ def test_an_encoder_decoder_shares_its_backbone_with_no_other_kind():
     section = {"name": "sum", "parts": [{"name": "mlm"}, {"name": "infilling"}]}
     with pytest.raises(UserError, match="mixes an encoder-decoder"):
         token_head(resolve_objective(section)[0])
+
+
+@pytest.mark.parametrize("objective", ["mlm", "clm", "crops", "infilling"])
+def test_token_vectors_begin_with_the_corpus(objective, folder, monkeypatch):
+    """Those of tokens that occur, and no other weight; a run that goes on has no use for it."""
+    begun = {}
+    for embeddings in ("lsa", "random"):
+        make = sentence_config if objective == "crops" else tiny_config
+        options = f"model.embeddings={embeddings}", "train.max_steps=2", "train.checkpoint_every=2"
+        config = make(folder, objective, *options, out=f"{objective}-{embeddings}")
+        config, task = resolve(config)
+        trainer, data, words = assemble(config, task, start_accelerator(config), Console(file=io.StringIO()))
+        begun[embeddings] = {name: weight.clone() for name, weight in trainer.objective.state_dict().items()}
+    changed = {name for name, weight in begun["lsa"].items() if not torch.equal(weight, begun["random"][name])}
+    tables = [begun["lsa"][name] for name in changed]
+    assert tables and all(table.shape[0] >= len(words) and torch.equal(table, tables[0]) for table in tables)
+    counts = data.counts(len(words))
+    occurs = np.flatnonzero(counts.getnnz(axis=1))
+    wanted = torch.from_numpy(lsa_table(counts, tables[0].shape[1], config.seed)[occurs])
+    torch.testing.assert_close(normalize(tables[0][occurs], dim=1), normalize(wanted, dim=1))
+    pretrain(config)
+    monkeypatch.setattr(pretraining, "start_with_lsa", None)
+    assert pretrain(config).steps == 2
+
+
+def test_only_a_new_transformer_has_token_vectors_to_begin(folder):
+    with pytest.raises(UserError, match=r"model\.embeddings is for transformers: .* model\.config\.init=random"):
+        pretrain(sentence_config(folder, "crops", "model={preset: static-nano, embeddings: random}", out="table"))
+    with pytest.raises(UserError, match="embeddings=random is for a preset or config"):
+        pretrain(tiny_config(folder, "mlm", "model={pretrained: somewhere, embeddings: random}", out="own"))
 
 
 def test_a_smaller_held_out_batch_is_said_and_chooses_no_checkpoint(folder, capsys):

@@ -44,7 +44,7 @@ def assemble(
     config, found = choose_run(config, words, data.fingerprints(config), console, accelerator.device)
     backbone = build_backbone(config, objective, words, data)
     if found[1] is None:
-        start_embeddings(config, backbone, words, data)
+        start_embeddings(config, backbone, words, data, console)
     trainer = make_trainer(
         *(config, objective, backbone),
         lambda progress: training_steps(config, objective, data, progress),
@@ -96,13 +96,16 @@ def build_backbone(config: Config, objective: Objective, words: Any, data: Data)
     return model
 
 
-def start_embeddings(config: Config, backbone: Backbone, words: PreTrainedTokenizerFast, data: Data) -> None:
+def start_embeddings(
+    config: Config, backbone: Backbone, words: PreTrainedTokenizerFast, data: Data, console: Console
+) -> None:
     """Begin the token vectors of a new transformer with latent semantic analysis, in place, where that is asked for; on
     the first rank, from which the others get their weights."""
     reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
     if distributed.rank() or isinstance(reader, StaticTable) or not begins_with_lsa(config.model):
         return
     counts = data.counts(len(words), ANALYSED_TOKENS)
+    announce(console, f"token vectors begin with latent semantic analysis of {counts.shape[1]:,} documents")
     start_with_lsa(reader.model.get_input_embeddings(), counts, config.seed)
 
 

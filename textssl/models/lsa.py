@@ -28,7 +28,7 @@ def lsa_table(counts: Any, width: int, seed: int) -> np.ndarray:
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(0)).ravel())
     weighted = weighted @ sparse.diags(1 / np.where(lengths > 0, lengths, 1))
     rank = min(width, vocabulary - 1, documents - 1)
-    table = np.random.default_rng(seed).standard_normal((vocabulary, width), dtype=np.float32) / np.sqrt(width)
+    table = np.random.default_rng(seed).standard_normal((vocabulary, width), dtype=np.float32) * np.float32(width**-0.5)
     if rank < 1:
         return table
     left, values, _ = randomized_svd(weighted, rank, n_iter=2, n_oversamples=20, random_state=seed % 2**32)  # type: ignore[arg-type]

@@ -32,7 +32,8 @@ def processor(monkeypatch, flags: dict[str, bool]) -> None:
 
 
 def config(corpus: Path, run: Path, *overrides: str, objective: str = "mlm", steps: int = 2) -> Config:
-    fixed = (f"out={run}", f"train.max_steps={steps}", "train.checkpoint_every=2", "train.batch_size=2")
+    length = (f"train.max_steps={steps}", "train.checkpoint_every=2", "train.batch_size=2")
+    fixed = (f"out={run}", "train.precision=auto", *length)
     return tiny_config(corpus, objective, *fixed, *overrides)
 
 

@@ -15,7 +15,12 @@ from textssl.objectives.simcse import SimCSE
 from textssl.training.monitor import PATIENCE, Monitor
 
 ATTRACTING = "objective={name: 'tests.objectives.attracting:Attracting', view: {min_tokens: 4, max_tokens: 20}}"
-QUICK = ("optimizer={name: adamw, lr: 1e-2}", "schedule={name: constant, warmup_steps: 0}", "train.batch_size=16")
+QUICK = (
+    "model.embeddings=random",
+    "optimizer={name: adamw, lr: 1e-2}",
+    "schedule={name: constant, warmup_steps: 0}",
+    "train.batch_size=16",
+)
 
 
 def draw(rows=64, width=32, seed=0):

@@ -13,6 +13,7 @@ from torch import nn
 
 from textssl.errors import UserError
 from textssl.evaluation.figures.figure import METRICS
+from textssl.evaluation.figures.supervised import CLASSIFICATION, REGRESSION
 from textssl.training import checkpoint
 from textssl.training.evaluations import LOWER_IS_BETTER, Best, Evaluation, better, restore_best
 
@@ -35,7 +36,20 @@ def test_lower_is_better_for_errors(name):
     assert best.summary() == {"figure": name, "value": 0.1, "step": 3}
 
 
-@given(st.lists(st.floats(allow_nan=False), min_size=1), st.sampled_from(["eval/f1", "eval/loss"]))
+@pytest.mark.parametrize("name", sorted({*CLASSIFICATION, *REGRESSION}))
+def test_figures_of_fine_tuning_have_their_direction(name):
+    errors = {"calibration_error", "loss", "mse", "mae"}
+    assert better(f"eval/{name}", 0.2, 0.1) == (name not in errors)
+
+
+@pytest.mark.parametrize("term", ["mlm", "crops", "causal", "detector", "my_own"])
+def test_a_term_of_the_held_out_loss_is_better_when_lower(term):
+    best = Best(f"eval/{term}", patience=2)
+    assert look(best, 7.0, 5.0, 6.0, 5.5) == [True, True, False, False]
+    assert best.step == 1 and best.exhausted
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=1), st.sampled_from(["eval/macro_f1", "eval/loss"]))
 def test_the_best_is_the_extreme_and_the_first_of_equal_ones(values, name):
     best = Best(name)
     look(best, *values)
@@ -44,55 +58,59 @@ def test_the_best_is_the_extreme_and_the_first_of_equal_ones(values, name):
 
 
 def test_what_is_not_a_number_is_worse_than_any():
-    assert not better("f1", math.nan, 0.1) and better("f1", 0.1, math.nan) and better("loss", 9.0, math.nan)
-    assert not better("f1", math.nan, math.nan)
-    best = Best("f1")
+    assert (
+        not better("eval/macro_f1", math.nan, 0.1)
+        and better("eval/macro_f1", 0.1, math.nan)
+        and better("eval/loss", 9.0, math.nan)
+    )
+    assert not better("eval/macro_f1", math.nan, math.nan)
+    best = Best("eval/macro_f1")
     assert look(best, math.nan, math.nan, 0.1, math.nan) == [True, False, True, False]
     assert best.step == 2
 
 
 def test_of_equal_figures_the_lower_loss_wins_and_patience_goes_on():
-    best = Best("eval/f1", patience=2)
-    assert best.look({"eval/f1": 0.5, "eval/loss": 1.0}, 1)
-    assert best.look({"eval/f1": 0.5, "eval/loss": 0.9}, 2) and best.stale == 1
-    assert not best.look({"eval/f1": 0.5, "eval/loss": 0.9}, 3) and best.exhausted
+    best = Best("eval/macro_f1", patience=2)
+    assert best.look({"eval/macro_f1": 0.5, "eval/loss": 1.0}, 1)
+    assert best.look({"eval/macro_f1": 0.5, "eval/loss": 0.9}, 2) and best.stale == 1
+    assert not best.look({"eval/macro_f1": 0.5, "eval/loss": 0.9}, 3) and best.exhausted
     assert best.step == 2 and best.figures["eval/loss"] == 0.9
-    assert best.look({"eval/f1": 0.6, "eval/loss": 5.0}, 4) and best.stale == 0 and not best.exhausted
+    assert best.look({"eval/macro_f1": 0.6, "eval/loss": 5.0}, 4) and best.stale == 0 and not best.exhausted
 
 
 def test_patience_counts_evaluations_since_the_best():
-    best = Best("f1", patience=2)
+    best = Best("eval/macro_f1", patience=2)
     ended = []
     for step, value in enumerate([0.1, 0.2, 0.1, 0.3, 0.2, 0.1]):
-        best.look({"f1": value}, step)
+        best.look({"eval/macro_f1": value}, step)
         ended.append(best.exhausted)
     assert ended == [False] * 5 + [True]
-    endless = Best("f1")
+    endless = Best("eval/macro_f1")
     look(endless, *([0.0] * 50))
     assert not endless.exhausted
 
 
 def test_figures_without_the_one_do_not_count():
-    best = Best("eval/f1", patience=1)
+    best = Best("eval/macro_f1", patience=1)
     look(best, 0.5)
     assert not best.look({"eval/other": 9.0}, 1) and best.stale == 0 and best.step == 0
     nothing = Best(None, patience=1)
-    assert not nothing.look({"eval/f1": 1.0}, 1) and nothing.summary() is None and not nothing.exhausted
+    assert not nothing.look({"eval/macro_f1": 1.0}, 1) and nothing.summary() is None and not nothing.exhausted
 
 
 def test_a_saved_state_goes_on_where_it_was():
     values = [0.1, 0.4, 0.3, 0.4, 0.2]
-    whole, first, second = Best("f1", 3), Best("f1", 3), Best("f1", 3)
+    whole, first, second = (Best("eval/macro_f1", 3) for _ in range(3))
     look(whole, *values)
     look(first, *values[:3])
     assert second.restore(json.loads(json.dumps(first.state())), ended=False) is None
     look(second, *values[3:], start=3)
     assert second == whole and whole.exhausted
     other = Best("loss", 3)
-    assert "this run chose by f1 so far" in str(other.restore(first.state(), ended=False))
+    assert "this run chose by eval/macro_f1 so far" in str(other.restore(first.state(), ended=False))
     assert "this run kept its last weights so far" in str(other.restore(None, ended=False))
     assert other == Best("loss", 3), "another figure was looked at"
-    with pytest.raises(UserError, match=r"has ended and chose by f1; evaluation\.best=loss comes too late"):
+    with pytest.raises(UserError, match=r"has ended and chose by eval/macro_f1; evaluation\.best=loss comes too late"):
         other.restore(first.state(), ended=True)
     assert Best(None).restore(first.state(), ended=True) is None
 
@@ -102,15 +120,15 @@ def test_a_figure_that_no_evaluation_gives_is_named_once_all_have_run():
     assert [step for step in range(1, 13) if runs[0].due(step)] == [4, 8, 12]
     assert not any(runs[1].due(step) for step in range(20))
     seen = {"eval/loss", "eval/accuracy", "eval/seconds"}
-    best = Best("eval/f1")
+    best = Best("eval/macro_f1")
     runs[0].ran = True
     best.check(seen, runs)
     runs[1].ran = True
-    with pytest.raises(UserError, match=r"evaluation\.best is eval/f1, but .* are eval/accuracy, eval/loss$"):
+    with pytest.raises(UserError, match=r"evaluation\.best is eval/macro_f1, but .* are eval/accuracy, eval/loss$"):
         best.check(seen, runs)
     with pytest.raises(UserError, match="are none"):
         best.check(set(), runs)
-    best.check({*seen, "eval/f1"}, runs)
+    best.check({*seen, "eval/macro_f1"}, runs)
     Best(None).check(seen, runs)
 
 
@@ -124,7 +142,7 @@ def test_what_an_evaluation_calls_less_is_better_is_chosen_so():
 
 def test_the_best_weights_come_back_and_a_broken_checkpoint_is_named(tmp_path):
     module = nn.Linear(2, 2)
-    best = Best("eval/f1")
+    best = Best("eval/macro_f1")
     look(best, 0.25, start=7)
     folder = checkpoint.step_folder(tmp_path, 7)
     with pytest.raises(UserError, match=r"the best checkpoint .*step-00000007 is broken .*train\.resume=restart"):
@@ -133,7 +151,7 @@ def test_the_best_weights_come_back_and_a_broken_checkpoint_is_named(tmp_path):
     saved = module.weight.detach().clone()
     with torch.no_grad():
         module.weight.add_(1.0)
-    assert restore_best(best, tmp_path, module) == "taking the weights of step 7, the best by eval/f1 0.2500"
+    assert restore_best(best, tmp_path, module) == "taking the weights of step 7, the best by eval/macro_f1 0.2500"
     assert torch.equal(module.weight, saved)
     (folder / checkpoint.WEIGHTS).write_bytes(b"cut")
     with pytest.raises(UserError, match=r"broken \(objective\.safetensors has another sha256"):

@@ -21,6 +21,7 @@ LOWER_IS_BETTER = (
     *("alignment", "uniformity"),  # which tables do not rank: lower is better, but only of both together
     *(name for name, metric in METRICS.items() if metric.less_is_better),
 )
+OF_LABELS = ("accuracy", "macro_f1", "mcc", "pearson", "spearman")  # eval/NAME of fine-tuning: higher is better
 
 
 @dataclass
@@ -112,7 +113,14 @@ def better(figure: str, value: float, than: float) -> bool:
     """Whether a value is strictly better; NaN never is, and is worse than any number."""
     if math.isnan(than):
         return not math.isnan(value)
-    return value < than if figure.rpartition("/")[2] in LOWER_IS_BETTER else value > than
+    return value < than if lower_is_better(figure) else value > than
+
+
+def lower_is_better(figure: str) -> bool:
+    """Of eval/TASK/FIGURE by the figure's name; of eval/NAME, which are a run's own, all but OF_LABELS: losses, the
+    terms of a loss of several under the names that the objective gives them, and what costs time."""
+    _, task, name = figure.removeprefix("eval/").rpartition("/")
+    return name in LOWER_IS_BETTER if task else name not in OF_LABELS
 
 
 def restore_best(best: Best, folder: Path, module: nn.Module) -> str:

@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from tests.objectives.embedded import built, packed_rows
 from tests.once import made_once
 from tests.tiny import make_corpus, sentence_config
+from textssl.assembly.pretraining import assemble
+from textssl.assembly.runs import start_accelerator
 from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
+from textssl.objectives import resolve_objective
 from textssl.views.windows import draw_by, kept_rates, seen_around
 
 TABLE = {"model_type": "static", "hidden_size": 12, "init": "random"}
@@ -92,6 +96,22 @@ def test_frequent_words_are_left_out_and_drawn_less_than_they_are_frequent():
     words = [len(objective.make_view(row, np.random.default_rng(number), 0.0).ids) for number in range(20)]
     rate = objective.kept[row.ids[~row.special]].mean()
     assert rate < 0.2 and np.mean(words) == pytest.approx(rate * (~row.special).sum(), rel=0.3)
+
+
+def test_a_table_out_of_a_folder_counts_the_text_that_it_is_trained_on(folder):
+    short = ("train.max_steps=1", "train.checkpoint_every=null", "evaluation.every=null")
+    model = "model={config: {model_type: static, hidden_size: 8, init: random}}"
+    pretrain(sentence_config(folder, "skipgram", model, *short, out="begun"))
+
+    def objective_of(model):
+        config = sentence_config(folder, "skipgram", model, *short, out="goes-on")
+        objective, _ = resolve_objective(config.objective)
+        assemble(config, objective, start_accelerator(config), Console(quiet=True))
+        return objective
+
+    new, loaded = objective_of(model), objective_of(f"model={{pretrained: {folder}/begun/model}}")
+    assert loaded.kept == pytest.approx(new.kept, rel=1e-5) and np.ptp(loaded.kept) > 0.3
+    assert loaded.cumulative == pytest.approx(new.cumulative, rel=1e-5)
 
 
 def test_a_row_of_which_nothing_is_left_is_no_pair():

@@ -60,6 +60,9 @@ class SkipGram(Objective):
         if not isinstance(table, StaticTable):
             raise UserError("objective.name=skipgram trains a static table: take model.preset=static-mini")
         frequencies = table.frequencies.double().cpu().numpy().copy()
+        if facts.frequencies is not None:  # a table out of a folder does not know how often its tokens occur
+            frequencies[:] = facts.frequencies.min()  # it may have more tokens than the tokenizer
+            frequencies[: len(facts.frequencies)] = facts.frequencies
         frequencies[list(self.vocabulary.special)] = 0.0
         frequencies /= frequencies.sum()
         self.kept = np.ones(len(frequencies)) if self.subsampling is None else kept_rates(frequencies, self.subsampling)

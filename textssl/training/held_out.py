@@ -71,7 +71,7 @@ def summarize(
         device,
     )
     means = {
-        name: weights[name] * total / max(count, 1)
+        name: weights[name] * total / (count or 1.0)  # a sum of weights may be below 1
         for name, total, count in zip(names, summed[: len(names)], summed[len(names) : 2 * len(names)], strict=True)
     }
     loss = sum(means.values())

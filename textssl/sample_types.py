@@ -11,6 +11,7 @@ import numpy as np
 
 IGNORE = -100  # label of a position that is not predicted, as in torch's cross entropy
 WORD_START, SENTENCE_START = 1, 2  # bits of a token's mark
+LONGEST_WORD = 16  # tokens of what is treated as one word; words of letters hardly ever have as many
 
 Draws = Literal["rows", "documents", "sentences", "adjacent", "pairs", "labelled"]  # what a sample is
 
@@ -201,6 +202,17 @@ class ScoreUnit:
     def raw(self, standardised: Any) -> Any:
         """float64 scores as the labels have them."""
         return self.mean + self.deviation * standardised
+
+
+def cut_long_words(starts: np.ndarray) -> np.ndarray:
+    """Where words start, (tokens,) bool, with those of more than LONGEST_WORD tokens cut into pieces of as many.
+
+    In scripts without spaces between words, what a pre-tokenizer leaves whole is a clause or, with Metaspace, all of a
+    document. starts: (tokens,) bool, True at the first token.
+    """
+    places = np.arange(len(starts))
+    within = places - np.maximum.accumulate(np.where(starts, places, 0))
+    return within % LONGEST_WORD == 0
 
 
 def content_key(ids: np.ndarray) -> int:

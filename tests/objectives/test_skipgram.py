@@ -1,5 +1,7 @@
 """word2vec: which pairs there are, what is drawn against them, and the loss against the formula."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -103,7 +105,7 @@ def test_a_table_out_of_a_folder_counts_the_text_that_it_is_trained_on(folder):
     model = "model={config: {model_type: static, hidden_size: 8, init: random}}"
     pretrain(sentence_config(folder, "skipgram", model, *short, out="begun"))
 
-    def objective_of(model):
+    def objective_of(model) -> Any:
         config = sentence_config(folder, "skipgram", model, *short, out="goes-on")
         objective, _ = resolve_objective(config.objective)
         assemble(config, objective, start_accelerator(config), Console(quiet=True))

@@ -13,7 +13,7 @@ from textssl.config import validate_options
 from textssl.errors import UserError
 from textssl.objectives.crops import Crops
 from textssl.objectives.simcse import SimCSE
-from textssl.sample_types import WORD_START, Adjacent, Document, Pair, content_key
+from textssl.sample_types import LONGEST_WORD, WORD_START, Adjacent, Document, Pair, content_key
 from textssl.views.kinds import KINDS, CropsView, DeletionView, DropoutView, PairsView, ShuffleView, as_view
 
 
@@ -54,6 +54,14 @@ def test_deletion_deletes_at_its_rate():
     first, second = DeletionView(rate=0.3)(document, np.random.default_rng(0), 0.0).texts
     assert first is not None and second is not None
     assert 0.65 < len(first) / 1000 < 0.75 and not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("view", [DeletionView(rate=0.5), ShuffleView()])
+def test_a_sentence_without_spaces_changes_too(view):
+    document = sentence([160])  # a Chinese sentence may be one word to a tokenizer
+    texts = [view(document, np.random.default_rng(seed), 0.0).texts[1] for seed in range(20)]
+    assert len({ids.tobytes() for ids in texts if ids is not None}) > 10
+    assert all(len(ids) % LONGEST_WORD == 0 for ids in texts if ids is not None)
 
 
 @given(WORDS, st.integers(0, 2**32), st.one_of(st.none(), st.integers(1, 5)))

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from textssl.sample_types import LONGEST_WORD
 from textssl.views.masking import choose, hide
 
 
@@ -12,7 +13,7 @@ def row(rng, length=200):
     candidates = documents > 0
     edges = np.flatnonzero(np.diff(documents, prepend=0))
     candidates[edges[edges < length]] = False
-    return candidates, rng.random(length) < 0.5, documents
+    return candidates, (rng.random(length) < 0.5) | (np.arange(length) % 4 == 0), documents
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,6 +49,23 @@ def test_whole_words_are_hidden(unit):
             inside = candidates[place] and candidates[place - 1] and not starts[place]
             if inside and documents[place] == documents[place - 1]:
                 assert chosen[place] == chosen[place - 1]
+
+
+@pytest.mark.parametrize("unit", ["word", "span"])
+def test_a_text_without_spaces_is_hidden_in_pieces_at_the_rate(unit):
+    candidates = np.ones(200, bool)
+    candidates[[0, -1]] = False
+    starts = np.arange(200) == 1  # all of a Chinese document may be one word to a tokenizer
+    counts, shares = [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        chosen = choose(candidates, starts, np.ones(200), rate=0.3, unit=unit, span_mean=3.0, rng=rng)
+        counts.append(chosen.sum())
+        shares.append(chosen[1:-1])
+    assert min(counts) > 40 and np.mean(counts) == pytest.approx(0.3 * 198, rel=0.1)
+    assert np.mean(shares, axis=0).min() > 0.05  # every place has its turn
+    pieces = chosen[1:-1][:192].reshape(-1, LONGEST_WORD)
+    assert (pieces.all(1) | ~pieces.any(1)).all()
 
 
 def test_spans_are_longer_than_words():

@@ -8,7 +8,17 @@ import numpy as np
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from textssl.errors import UserError
-from textssl.sample_types import WORD_START, Adjacent, Document, Draws, ManyDocuments, Pair, Views, content_key
+from textssl.sample_types import (
+    WORD_START,
+    Adjacent,
+    Document,
+    Draws,
+    ManyDocuments,
+    Pair,
+    Views,
+    content_key,
+    cut_long_words,
+)
 from textssl.section_base import Section
 from textssl.views.crops import Overlap, two_spans
 from textssl.views.many_crops import many_spans
@@ -170,10 +180,10 @@ KINDS: dict[str, type[View]] = {
 
 
 def word_numbers(sample: Document) -> np.ndarray:
-    """(tokens,) the number of the word that each token belongs to, from 0."""
+    """(tokens,) the number of the word, or piece of a long one, that each token belongs to, from 0."""
     starts = (sample.marks & WORD_START) > 0
     starts[0] = True
-    return np.cumsum(starts) - 1
+    return np.cumsum(cut_long_words(starts)) - 1
 
 
 def as_view(view: View | dict[str, Any]) -> View:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from textssl.sample_types import cut_long_words
+
 Unit = Literal["token", "word", "span"]
 MAX_SPAN_WORDS = 10  # SpanBERT's clip (arXiv:1907.10529, section 3.1)
 
@@ -36,7 +38,7 @@ def choose(
         return chosen
     # group of each candidate: its word, which never reaches across documents or places that must stay
     new = word_starts[places] | (np.diff(documents[places], prepend=-1) != 0) | (np.diff(places, prepend=-2) != 1)
-    group = np.cumsum(new) - 1
+    group = np.cumsum(cut_long_words(new)) - 1
     sizes = np.bincount(group)
     starts = np.cumsum(sizes) - sizes
     spans = _words(len(sizes), rng) if unit == "word" else _spans(len(sizes), span_mean, rng)

@@ -59,6 +59,14 @@ def test_a_passage_is_found_and_a_shorter_one_is_not(words, tmp_path):
     assert counted(corpus, words, f"{FRESH} {few} {FRESH}") == Overlap(1, 0, 0)
 
 
+def test_a_text_without_spaces_is_found_within_a_document(tmp_path):
+    rng = np.random.default_rng(0)
+    made = ["".join(chr(0x4E00 + int(place)) for place in rng.integers(40, size=60)) for _ in range(40)]
+    chinese = tokenizer.train_tokenizer(iter(made), algorithm="unigram", vocab_size=400)
+    corpus = corpus_of(tmp_path / "c", chinese, [made[0] + made[1] + made[2], made[3]])
+    assert counted(corpus, chinese, made[1], made[3], made[4]) == Overlap(3, 2, 0)
+
+
 def test_a_short_text_must_be_a_document(words, tmp_path):
     corpus = corpus_of(tmp_path / "c", words, ["Fresh fish.", "They sold fresh bread. And soup.", *texts()[:5]])
     assert counted(corpus, words, "Fresh fish.", "fresh bread.", "soup", "") == Overlap(4, 1, 0)

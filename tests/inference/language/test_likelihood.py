@@ -6,7 +6,8 @@ import pytest
 from tests.evaluation.scoring import causal_log_probability, model, pseudo_log_probability, scorer_of
 from tests.tiny import tiny_tokenizer
 from textssl.errors import UserError
-from textssl.inference.language.likelihood import causal_likelihood, pseudo_likelihood
+from textssl.inference.language.likelihood import _word_ends, causal_likelihood, pseudo_likelihood
+from textssl.sample_types import LONGEST_WORD
 
 SENTENCES = ["The harbourmasters near the boats were extraordinarily old.", "A man.", "The unbelievable naïveté, 1999!"]
 
@@ -52,6 +53,15 @@ def test_long_texts_in_parts_keep_words_hidden_inside_their_part():
     assert found.tokens.tolist() == [
         len(tiny_tokenizer()(t, add_special_tokens=False)["input_ids"]) for t in (text, "A")
     ]
+
+
+def test_a_text_without_spaces_hides_no_more_than_a_long_word():
+    words = tiny_tokenizer()
+    text = "antidisestablishmentarianism" * 9
+    ids = words(text, add_special_tokens=False)["input_ids"]
+    (ends,) = _word_ends(words, [text])
+    assert len(ids) > 3 * LONGEST_WORD
+    assert max(end - place for place, end in enumerate(ends)) == LONGEST_WORD and ends[-1] == len(ids)
 
 
 def test_an_empty_text_among_others_costs_nothing():

@@ -21,7 +21,7 @@ from textssl.data.corpus.shards import Shard
 from textssl.data.keyed_random import philox
 from textssl.data.text.documents import Document
 from textssl.errors import UserError
-from textssl.sample_types import WORD_START
+from textssl.sample_types import WORD_START, cut_long_words
 
 PASSAGE_TOKENS = 32
 PASSAGE_DIFFERENT = 8  # different known tokens that a passage must have: a line of dashes is no copy
@@ -98,7 +98,7 @@ def bounded_texts(texts: Sequence[str], tokenizer: Tokenizer) -> list[Bounded]:
     found, end = [], 0
     for length in encoded.lengths.tolist():
         start, end = end, end + length
-        words = np.flatnonzero(encoded.marks[start:end] & WORD_START)
+        words = np.flatnonzero(cut_long_words(encoded.marks[start:end] & WORD_START > 0))
         bounds = (int(words[1]), int(words[-1])) if len(words) > 1 else (0, 0)
         found.append(Bounded(encoded.ids[start:end].astype(np.int64), *bounds))
     return found

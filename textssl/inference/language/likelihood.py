@@ -20,6 +20,7 @@ from textssl.inference.features import evaluation_mode
 from textssl.inference.loading import context_limit
 from textssl.models.configuration import prediction_offset
 from textssl.models.heads import TRANSFORMS
+from textssl.sample_types import cut_long_words
 from textssl.system.progress import working
 from textssl.tokenizer import WordFinder
 from textssl.tokenizer.vocabulary import frame_of
@@ -203,7 +204,7 @@ def _word_ends(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         raise UserError("this tokenizer does not tell where words end: set hide_rest to false")
     finder, ends = WordFinder(tokenizer.backend_tokenizer), []
     for encoding in tokenizer(list(texts), add_special_tokens=False, verbose=False).encodings:
-        starts = np.flatnonzero(finder.starts([encoding], np.array(encoding.ids, dtype=np.int64)))
+        starts = np.flatnonzero(cut_long_words(finder.starts([encoding], np.array(encoding.ids, dtype=np.int64))))
         bounds = [*starts.tolist(), len(encoding.ids)]
         ends.append([stop for start, stop in pairwise(bounds) for _ in range(start, stop)])
     return ends

@@ -122,3 +122,12 @@ def test_a_resolved_configuration_cannot_change(folder):
     changed = again.unfrozen()
     changed.train.max_steps = 7
     assert again.train.max_steps == 20
+
+
+def test_an_epoch_of_a_mixture_is_one_of_its_first_part_in_that_parts_own_batches(folder):
+    parts = [{"name": "mlm", "batch_size": 4}, {"name": "crops", "view": {"max_tokens": 16}}]
+    objective = f"objective={json.dumps({'name': 'sum', 'parts': parts})}"
+    config = tiny_config(folder, "sum", objective, "train.max_steps=null", "train.max_epochs=1", out="epoch")
+    trainer, _, _ = assemble(config, resolve(config)[1], start_accelerator(config), Console(quiet=True))
+    rows = len(trainer.dataset.parts["mlm"].plan)  # type: ignore[union-attr]
+    assert config.train.batch_size != 4 and trainer.config.train.max_steps == -(-rows // 4)

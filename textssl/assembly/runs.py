@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
 from textssl.assembly.computing import deterministic, for_hardware, run_precision, take_threads, with_attention
+from textssl.assembly.datasets import planned
 from textssl.assembly.fitting import check_masks, fit_attention, spread, telling_of_memory
 from textssl.assembly.resolution import located
 from textssl.config import differing_keys
@@ -256,7 +257,8 @@ def make_trainer(
     own = config.unfrozen()  # to turn its length into steps
     steps = steps_of(StepProgress(own.train, config.train.batch_size * config.data.sequence_length, clock))
     if own.train.max_epochs is not None:
-        in_steps = math.ceil(own.train.max_epochs * samples_an_epoch(steps) / own.train.batch_size)
+        a_step = planned(steps)[0].batch_size  # of the first part of a mixture, whose samples are counted
+        in_steps = math.ceil(own.train.max_epochs * samples_an_epoch(steps) / a_step)
         own.train.max_steps = max(1, min(in_steps, own.train.max_steps or in_steps))
     run, newest, identity = found
     identity["config"]["model"]["attention"] = config.model.attention

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from tests.evaluation.folders import model, save_model
 from tests.objectives.embedded import built
+from tests.tiny import MODELS
 from textssl.errors import UserError
 from textssl.models.classifier import build_classifier
 from textssl.models.layers import layer_depths
@@ -157,6 +158,14 @@ def test_frozen_parameters_are_in_no_group_and_a_model_without_layers_has_no_dec
     )
     with pytest.raises(UserError, match=r"optimizer\.layer_decay is below 1, but the model has no layers"):
         build_optimizer(Tied(), OptimizerConfig(layer_decay=0.9))
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_two_stacks_of_layers_have_no_decay(family):
+    module = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(**MODELS[family]))
+    with pytest.raises(UserError, match=r"optimizer\.layer_decay is for models of one stack of layers"):
+        build_optimizer(module, OptimizerConfig(layer_decay=0.9))
+    assert build_optimizer(module, OptimizerConfig())
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert", "llama", "gpt2"])

@@ -61,10 +61,14 @@ def layer_scales(module: nn.Module, decay: float) -> dict[int, float]:
     """The rate of each parameter, by its id, as a share of the peak: decay to the power of the layers above it.
 
     Layer-wise decay (ULMFiT's discriminative rates, arXiv:1801.06146, section 3.2): heads have 1, the top layer
-    `decay`, the embeddings least. Raises UserError where there are no layers.
+    `decay`, the embeddings least. Raises UserError where there are no layers, or two stacks of them.
     """
     if decay == 1.0:
         return {}
+    if any(getattr(getattr(part, "config", None), "is_encoder_decoder", False) for part in module.modules()):
+        raise UserError(
+            "optimizer.layer_decay is for models of one stack of layers, not an encoder-decoder: leave it out"
+        )
     depths, layers = layer_depths(module)
     if not layers:
         raise UserError("optimizer.layer_decay is below 1, but the model has no layers: leave it out")

@@ -105,10 +105,12 @@ def test_prompts_by_default_by_name_and_as_text(tmp_path):
         default_prompt_name="query",
     )
     model.save(str(tmp_path / "model"))
-    for prompt, name in ((None, "query"), ("document", "document"), ("Text: ", "document")):
-        expected = model.encode(TEXTS, prompt_name=name, show_progress_bar=False)
+    for prompt, text in ((None, "Find: "), ("document", "Text: "), ("Text: ", "Text: "), ("", "")):
+        expected = model.encode(TEXTS, prompt=text, show_progress_bar=False)
         encoder = load_encoder(tmp_path / "model", max_tokens=None, prompt=prompt)
         np.testing.assert_allclose(encoder.embed(TEXTS), expected, atol=1e-5)
+        own = SentenceEncoder(load_sentence_model(tmp_path / "model"), max_tokens=None, prompt=text)
+        np.testing.assert_allclose(own.embed(TEXTS), expected, atol=1e-5)
     with pytest.raises(UserError, match="no prompt passage; it has query, document"):
         load_encoder(tmp_path / "model", prompt="passage")
 

@@ -128,9 +128,8 @@ class SentenceEncoder(Encoder):
         return Tokenized(texts, np.array([1 + len(text) // 4 for text in texts], dtype=np.int64), 0)
 
     def forward(self, items: Sequence[str]) -> np.ndarray:
-        vectors = self.model.encode(
-            list(items), batch_size=len(items), prompt=self.prompt or None, show_progress_bar=False
-        )
+        # without a prompt it would put the model's default one before the texts
+        vectors = self.model.encode(list(items), batch_size=len(items), prompt=self.prompt, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
 
     def pooled(self, features: dict[str, Any]) -> np.ndarray:

@@ -96,6 +96,18 @@ def test_held_out_steps_are_whole_and_do_not_depend_on_the_seed(folder, objectiv
     assert found[:2] == found[2:]
 
 
+@pytest.mark.parametrize("objective, rows", [("diffusion", 8), ("mlm", 9)])
+def test_held_out_rows_whose_rates_are_spread_over_a_step_are_whole_steps(folder, objective, rows):
+    config = tiny_config(folder, objective, "train.batch_size=4", "evaluation.max_rows=9")
+    trainer, data = assembled(config)
+    steps, _ = held_out_steps(config, trainer.objective, data, pytest.fail) or pytest.fail("nothing held out")
+    batches = [batch for step in range(len(steps)) for batch in steps[step]]
+    assert sum(map(len, batches)) == rows
+    if objective == "diffusion":  # the loss is an integral over rates: each quarter has as many rows
+        shares = [1 / float(row.max()) for batch in batches for row in batch.numbers]  # type: ignore[attr-defined]
+        assert sorted(int(4 * share) for share in shares) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
 def test_the_held_out_text_of_a_mixture_is_read_by_every_part(folder):
     config = sentence_config(folder, "sum", "train.batch_size=4", "evaluation.max_rows=16")
     trainer, data = assembled(config)

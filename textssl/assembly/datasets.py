@@ -207,6 +207,7 @@ def build_part(
         options = {**options, "num_samples": min(len(order), most)}
         if objective.has_batch_loss:  # a smaller last step would have fewer negatives, and another loss
             batch_size = min(batch_size, options["num_samples"])
+        if objective.has_batch_loss or (objective.whole_steps and options["num_samples"] > batch_size):
             options["num_samples"] -= options["num_samples"] % batch_size
     return StepDataset(
         order,

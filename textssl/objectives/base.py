@@ -112,6 +112,7 @@ class Objective(nn.Module):
     token of text, so that bits per byte are defined; or the name of the term that is. sets_direction: forward chooses
     the direction of attention, which only attention masks can do. pretext: for a language model, what its exported
     configuration says about how to read it. refresh_every: steps between two calls of `refresh`; None: never.
+    whole_steps: what a sample is shown follows from its place among all of the step: held-out steps have to be whole.
     against_collapse: advice for when the features collapse. table_only: it trains a static table and no transformer.
     """
 
@@ -123,6 +124,7 @@ class Objective(nn.Module):
     sets_direction: ClassVar[bool] = False
     pretext: ClassVar[Pretext | None] = None
     refresh_every: int | None = None
+    whole_steps: ClassVar[bool] = False
     against_collapse: ClassVar[str] = "lower optimizer.lr, or lengthen the warmup"
     table_only: ClassVar[bool] = False
     vocabulary: Vocabulary

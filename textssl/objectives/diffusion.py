@@ -42,6 +42,7 @@ class Diffusion(MaskedLM):
     """
 
     codes_text = True
+    whole_steps = True  # a step's first few rows do not have the mean rate of all
     pretext = Pretext("diffusion")
 
     def __init__(self) -> None:

@@ -91,6 +91,8 @@ def test_what_cannot_be_scored():
         bits_per_byte(model("gpt2"), tiny_tokenizer(), ["x"], context=65)
     with pytest.raises(UserError, match="stride is 9"):
         bits_per_byte(model("gpt2"), tiny_tokenizer(), ["x"], context=8, stride=9)
+    with pytest.raises(UserError, match="stride is 0"):
+        bits_per_byte(model("gpt2"), tiny_tokenizer(), ["x"], context=8, stride=0)
     bare = tiny_tokenizer().__class__(tokenizer_object=tiny_tokenizer().backend_tokenizer)
     with pytest.raises(UserError, match="no mask token"):
         pseudo_bits_per_byte(model("bert"), bare, ["x"])

@@ -95,7 +95,7 @@ def causal_likelihood(
     as uniform over the vocabulary. Raises UserError where there is no text, or context or stride do not fit.
     """
     context = context_of(model, tokenizer, context, DEFAULT_CONTEXT)
-    stride = stride or max(1, context // 2)
+    stride = max(1, context // 2) if stride is None else stride
     if not 1 <= stride <= context:
         raise UserError(f"stride is {stride}, it must be between 1 and the context, {context}")
     start_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id

@@ -233,6 +233,10 @@ class Objective(nn.Module):
         """Whether `batch_loss` reads features of this batch (in a mixture, not every part has them)."""
         return self.has_batch_loss
 
+    def keeps_dropout(self, batch: Any) -> bool:
+        """Whether dropout stays on for this batch where the held-out loss is measured: where it makes the views."""
+        return False
+
     def watched(self, features: dict[str, Tensor]) -> Watched | None:
         """What the monitor looks at, from the gathered features of a step; None where there is nothing."""
         return None

@@ -91,6 +91,9 @@ class Sum(Objective):
     def has_features(self, batch: Part) -> bool:
         return self.parts[batch.name].objective.has_batch_loss
 
+    def keeps_dropout(self, batch: Part) -> bool:
+        return self.parts[batch.name].objective.keeps_dropout(batch.batch)
+
     def forward(self, batch: Part) -> Encoded:
         part = self.parts[batch.name]
         terms, features = part.objective(batch.batch)

@@ -103,6 +103,9 @@ class TwoViews(Objective):
     def check_length(self, tokens: int) -> None:
         self.view.check_length(tokens, "objective.view")
 
+    def keeps_dropout(self, batch: Any) -> bool:
+        return self.view.name == "dropout"  # else the two views would be equal
+
     def forward(self, batch: Texts) -> Encoded:
         """The features "text", vectors of the model or its projector; "encoder", those of the model where a projector
         stands between; "content", (texts, 2) keys, equal for equal texts and for samples of equal content."""

@@ -26,12 +26,11 @@ def held_out_loss(
     tokens_per_byte: float | None,
 ) -> dict[str, float]:
     """Mean loss of the held-out samples, dealt over ranks: `eval/loss` and, where they exist, `eval/bits_per_byte`,
-    each of several terms as `eval/TERM`, and counts of no term.
+    each of several terms as `eval/TERM`, and counts of no term. Dropout is off, except where it makes the views.
 
     tokens_per_byte: of the whole held-out split, end-of-text tokens included; None where tokens do not hold all text.
     """
     was_training = objective.training
-    objective.eval()
     totals: dict[str, float] = defaultdict(float)
     counts: dict[str, float] = defaultdict(float)
     batch_losses: dict[str, list[float]] = defaultdict(list)
@@ -41,6 +40,7 @@ def held_out_loss(
         features = []
         for number, batch in enumerate(batches):
             seed_torch(HELD_OUT_SEED, step, rank(), number)
+            objective.train(objective.keeps_dropout(batch))
             encoded = encode(batch)
             for name, count in objective.counts(batch).items():
                 counts[name] += count
@@ -48,6 +48,7 @@ def held_out_loss(
                     totals[name] += float(encoded.terms[name].total)
                     weights[name] = encoded.terms[name].weight
             features.append(encoded.features)
+        objective.eval()
         if objective.has_batch_loss:
             for name, loss in objective.batch_loss(gather(features, batches).features).items():
                 batch_losses[name].append(float(loss))

@@ -31,7 +31,8 @@ class DataConfig(Section):
         "labelled texts are looked for; empty: the one that its run names",
     )
     held_out: FilePath | None = Field(
-        default=None, description="prepared folder to evaluate on; default: CORPUS/held-out"
+        default=None,
+        description="prepared folder to evaluate on; default: CORPUS/held-out, of several corpora the first's",
     )
     pairs: FilePath | None = Field(
         default=None, description="file of text_a, text_b, and where known negative(_N), label or score"

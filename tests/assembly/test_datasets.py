@@ -118,6 +118,22 @@ def test_the_held_out_text_of_a_mixture_is_read_by_every_part(folder):
     assert sum(rows) == mlm.num_samples
 
 
+def test_held_out_text_of_one_corpus_of_several_or_of_none_is_said(folder, tmp_path):
+    write_corpus(tmp_path / "other", texts()[:20], "train")
+
+    def told(*overrides):
+        config = tiny_config(folder, "mlm", *overrides)
+        trainer, data = assembled(config)
+        said: list[str] = []
+        assert held_out_steps(config, trainer.objective, data, said.append) is not None
+        return " ".join(said)
+
+    both = f"data.corpus=[{{path: {folder}/corpus}}, {{path: {tmp_path}/other}}]"
+    assert f"that of {folder}/corpus alone, the first of several" in told(both)
+    assert told() == told(both, f"data.held_out={folder}/corpus/held-out") == ""
+    assert "is trained on too" in told(f"data.held_out={folder}/corpus")
+
+
 def test_a_default_split_without_such_samples_is_said_and_a_named_one_refused(folder, tmp_path):
     write_corpus(tmp_path / "corpus", texts()[:20], "train")
     write_corpus(tmp_path / "corpus" / "held-out", ["one sentence"], "held-out")

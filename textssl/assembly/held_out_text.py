@@ -38,6 +38,11 @@ def held_out_steps(
             raise
         warn(f"no held-out loss: {error}")
         return None
+    if any(Path(corpus.path).resolve() == Path(one.path).resolve() for one, _ in data.corpora):
+        warn(f"the held-out text {corpus.path} is trained on too, so its loss says nothing about new text")
+    elif len(data.corpora) > 1 and not config.data.held_out:
+        first = data.corpora[0][0].path
+        warn(f"the held-out text is that of {first} alone, the first of several: data.held_out names another")
     return (steps, corpus) if len(steps) else None
 
 

@@ -1,6 +1,7 @@
 """Training, saving, loading, words, report and warnings of tokenizers."""
 
 import contextlib
+import copy
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,9 @@ from transformers import AutoTokenizer
 from tests.forked import run
 from textssl import tokenizer as tokenizers
 from textssl.errors import UserError
+from textssl.objectives.clm import CausalLM
 from textssl.tokenizer import SPECIAL_TOKENS, for_causal, load, load_backend, report, save, tokenizer_hash
+from textssl.tokenizer.vocabulary import Vocabulary, frame_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = [
@@ -107,6 +110,16 @@ def test_a_causal_copy_does_not_end_the_text(trained, algorithm, tmp_path):
     assert causal("hello world")["input_ids"] == trained[algorithm]("hello world")["input_ids"][:-1]
     assert trained[algorithm]("hello")["input_ids"][-1] == 3, "the original is as it was"
     assert tokenizer_hash(causal) == tokenizer_hash(trained[algorithm])
+
+
+@pytest.mark.parametrize("missing", [(), ("bos_token",), ("bos_token", "cls_token")])
+def test_a_causal_copy_begins_a_text_as_training_does(trained, missing):
+    words = copy.deepcopy(trained["bpe"])
+    for name in missing:
+        setattr(words, name, None)
+    objective = CausalLM()
+    objective.vocabulary = Vocabulary.of(words)
+    assert frame_of(for_causal(words)) == (objective.row_format().prefix, ())
 
 
 def test_bpe_training_repeats_to_the_byte_in_another_process(tmp_path):

@@ -90,7 +90,8 @@ def framed_hash(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def for_causal(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A copy that frames a text as "[CLS] $A": with a token for its beginning, if there is one, and none at its end."""
+    """A copy that frames a text as "[CLS] $A": with the token that texts began with in training (the one for their
+    beginning, else for their end), if there is one, and none at its end."""
     causal = copy.deepcopy(tokenizer)
     backend = causal.backend_tokenizer
     found = json.loads(backend.to_str())["post_processor"]
@@ -98,7 +99,7 @@ def for_causal(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     kept = [processors.ByteLevel(trim_offsets=step["trim_offsets"]) for step in steps if step["type"] == "ByteLevel"]
     others = {step["type"] for step in steps} - FRAMING - {"ByteLevel"}
     assert not others, f"unknown post-processors {others}"
-    begin = str(causal.bos_token or causal.cls_token or "")
+    begin = str(causal.bos_token or causal.eos_token or causal.cls_token or "")
     special = [(begin, causal.convert_tokens_to_ids(begin))] if begin else []
     single, pair = (f"{begin} $A", f"{begin} $A $B:1") if begin else ("$A", "$A $B:1")
     template = processors.TemplateProcessing(single=single, pair=pair, special_tokens=special)

@@ -10,6 +10,8 @@ from textssl.data.batches.batching import Limits, TextDealing
 from textssl.errors import UserError
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Rows, stack_rows
+from textssl.objectives.crops import Crops
+from textssl.objectives.mlm import MaskedLM
 from textssl.sample_types import Document, PairFacts, Row
 
 PARTS = [
@@ -139,3 +141,27 @@ def test_the_figures_of_a_mixture_are_those_of_its_parts():
     features = {f"{part}/{name}": value for part in ("crops", "swav") for name, value in own.items()}
     expected = objective.parts["swav"].objective.figures(own)
     assert objective.figures(features) == expected and len(expected) == 2
+
+
+class OtherCrops(Crops):
+    """An objective of one's own, whose term has the name of another's."""
+
+
+class OtherMaskedLM(MaskedLM):
+    """The same, of a term that is summed in forward."""
+
+
+@pytest.mark.parametrize("parts", [["crops", "OtherCrops"], ["mlm", "OtherMaskedLM"]])
+def test_two_terms_of_one_name_are_refused(parts):
+    known, own = parts
+    named = f"tests.objectives.test_sum:{own}"
+    objective = built("sum", parts=[{"name": "moco"}, {"name": known}, {"name": named}])
+    with pytest.raises(UserError, match=rf"{known} and {named} both call a term of their loss {known}"):
+        if known == "mlm":
+            for name in (known, named):
+                objective(Part(name, rows()))
+        else:
+            features = two_view_features(4)
+            objective.batch_loss(
+                {f"{part}/{name}": value for part in (known, named) for name, value in features.items()}
+            )

@@ -39,6 +39,7 @@ class Sum(Objective):
     def __init__(self, parts: Annotated[list[PartOptions], Field(min_length=1)]):
         super().__init__()
         self.options = [part if isinstance(part, dict) else part.model_dump() for part in parts]
+        self.owners: dict[str, str] = {}  # term -> the part that it is of
 
     def resolve(self, resolve: Resolve) -> list[dict[str, Any]]:
         """Make the parts, and return their options with every default filled in."""
@@ -97,6 +98,7 @@ class Sum(Objective):
     def forward(self, batch: Part) -> Encoded:
         part = self.parts[batch.name]
         terms, features = part.objective(batch.batch)
+        self.check_terms(batch.name, terms)
         weighed = {name: Term(term.total, part.weight * term.weight) for name, term in terms.items()}
         return Encoded(weighed, {f"{batch.name}/{name}": value for name, value in features.items()})
 
@@ -106,8 +108,18 @@ class Sum(Objective):
             own = own_features(features, name)
             if own and part.objective.has_batch_loss:
                 found = part.objective.batch_loss(own)
+                self.check_terms(name, found)
                 losses |= {key: part.weight * loss for key, loss in found.items()}
         return losses
+
+    def check_terms(self, part: str, terms: Mapping[str, Any]) -> None:
+        """Raise UserError where another part has a term of the same name: one of the two would be lost."""
+        for term in terms:
+            owner = self.owners.setdefault(term, part)
+            if owner != part:
+                raise UserError(
+                    f"objective.parts: {owner} and {part} both call a term of their loss {term}: rename one of them"
+                )
 
     def export_others(self, run: Path, tokenizer: Any) -> list[Path]:
         return [path for part in self.leaves for path in part.export_others(run, tokenizer)]

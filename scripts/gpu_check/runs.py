@@ -27,11 +27,14 @@ MODELS = {  # preset on a GPU, and the configuration of a dry run or of both
 def settings(check: Check, backbone: str, out: str, **sections: Any) -> dict[str, Any]:
     """The configuration of a short run as plain values; sections update its own."""
     preset, tiny = MODELS[backbone]
+    model: dict[str, Any] = {"config": tiny} if check.dry or preset is None else {"preset": preset}
+    if backbone != "static":
+        model["embeddings"] = "random"  # an analysis of the corpus would take its seconds in every run
     values: dict[str, Any] = {
         "out": str(check.scratch / out),
         "tokenizer": str(check.work / "tokenizer"),
         "data": {"corpus": str(check.work / "corpus"), "sequence_length": 64 if check.dry else 256},
-        "model": {"config": tiny} if check.dry or preset is None else {"preset": preset},
+        "model": model,
         "train": {
             "max_steps": STEPS,
             "batch_size": 8 if check.dry else 64,

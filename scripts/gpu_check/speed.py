@@ -78,7 +78,8 @@ def make_trainer(check: Check, kind: str, out: str, attention: str = "auto", com
         if check.dry
         else {"batch_size": rows, "micro_batch_size": micro, "compile": compiled},
     )
-    values["model"] = {**(values["model"] if check.dry else {"preset": preset}), "attention": attention}
+    shape = {"config": values["model"]["config"]} if check.dry else {"preset": preset}
+    values["model"] = {**shape, "embeddings": "random", "attention": attention}
     return trainer_by_hand(values)
 
 

@@ -105,7 +105,7 @@ def start_embeddings(
     if distributed.rank() or isinstance(reader, StaticTable) or not begins_with_lsa(config.model):
         return
     counts = data.counts(len(words), ANALYSED_TOKENS)
-    announce(console, f"token vectors begin with latent semantic analysis of {counts.shape[1]:,} documents")
+    announce(console, "token vectors begin with latent semantic analysis of the text")
     start_with_lsa(reader.model.get_input_embeddings(), counts, config.seed)
 
 

@@ -58,3 +58,14 @@ def test_seeds_that_none_shares_with_the_best_and_few_examples_are_not_tested():
     few = {KEY: Outcomes.of("mean", np.ones(9, bool))}
     beside_best(rows, {("one", "nano"): {0: few}, ("two", "nano"): {0: few}}, [KEY])
     assert all("beside_best" not in one["figures"][KEY] for one in rows)
+
+
+def test_a_seed_is_tested_by_its_own_difference():
+    """One seed far apart and one all alike: the mean of both is far from 0 for the second one's small error."""
+    noise = np.random.default_rng(2).normal(0, 0.001, (4, 20))
+    far, near = (Outcomes("parts", 300, (0.9 + noise[0],)), Outcomes("parts", 300, (0.5 + noise[1],))), noise[2:]
+    alike = Outcomes("parts", 300, (0.7 + near[0],)), Outcomes("parts", 300, (0.7 + near[1],))
+    rows = [row("one", **{KEY: 0.8}), row("two", **{KEY: 0.6})]
+    kept = {(name, "nano"): {0: {KEY: far[place]}, 1: {KEY: alike[place]}} for place, name in enumerate(("one", "two"))}
+    beside_best(rows, kept, [KEY])
+    assert rows[1]["figures"][KEY]["beside_best"]["p"] > 0.05

@@ -39,11 +39,14 @@ def beside_best(rows: Sequence[dict[str, Any]], outcomes: Mapping[tuple[str, str
 
 
 def least_sure(best: Seeds, other: Seeds, difference: float, key: str) -> float | None:
-    """p of the least sure of the seeds that both have; None where there is none."""
+    """p of the least sure of the seeds that both have; None where there is none. difference: over all seeds."""
     pairs = [(best[seed].get(key), other[seed].get(key)) for seed in best if seed in other]
-    found = [
-        outcome_difference(first, second, difference).p
-        for first, second in pairs
-        if first is not None and second is not None and first.examples >= FEWEST
-    ]
-    return max(found, default=None)
+    found = [(one, two) for one, two in pairs if one is not None and two is not None and one.examples >= FEWEST]
+    return max((outcome_difference(*pair, own_gap(*pair, difference)).p for pair in found), default=None)
+
+
+def own_gap(first: Outcomes, second: Outcomes, difference: float) -> float:
+    """The difference of one seed where a test looks at it, that of a jackknife; `difference` elsewhere."""
+    if first.left_out is None or second.left_out is None:
+        return difference
+    return float((first.left_out - second.left_out).mean())

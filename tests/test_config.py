@@ -129,6 +129,24 @@ def test_a_length_that_is_given_takes_the_files_out(tmp_path):
     assert ends("train={batch_size: 3, max_tokens: 5}") == {"max_tokens": 5}
 
 
+def test_a_length_of_null_is_none_given(tmp_path):
+    for text, given in (("train: {max_steps: null}", ()), ("{}", ("train.max_steps=null",))):
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        train = load_config(path, given, {"train": {"max_epochs": 5}}).train
+        assert (train.max_epochs, train.max_steps) == (5, None)
+
+
+def test_what_takes_a_model_back_takes_no_other_out(tmp_path):
+    def model(*overrides: str) -> tuple[str | None, str | None]:
+        found = load(tmp_path, "model: {preset: bert-nano}", *overrides).model
+        return found.preset, found.pretrained
+
+    assert model("model.pretrained=null") == ("bert-nano", None)
+    assert model("model.pretrained=mine", "model.preset=null") == (None, "mine")
+    assert model("model.preset=null", "model.pretrained=mine") == (None, "mine")
+
+
 def test_a_resolved_configuration_repeats_itself(tmp_path):
     config = load(tmp_path, "", "model.preset=bert-nano", "optimizer.betas=[0.9, 0.95]")
     again = parse_config(yaml.safe_load(config.to_yaml()))
@@ -254,7 +272,7 @@ def test_more_workers_than_any_machine_runs(tmp_path):
         (["objective.temperature=0.1", "objective.name=simcse"], {"name": "simcse", "temperature": 0.1}),
         (
             ["objective.view.rate=0.5", "objective.view.name=deletion"],
-            {"name": "mlm", "mask_rate": 0.4, "view": {"name": "deletion"}},
+            {"name": "mlm", "mask_rate": 0.4, "view": {"name": "deletion", "rate": 0.5}},
         ),
         (
             ["objective.view.name=deletion", "objective.view.rate=0.5"],

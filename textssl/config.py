@@ -6,6 +6,7 @@ A YAML key is a field name is a constructor argument. Nothing heavy is imported 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
@@ -43,13 +44,15 @@ def load_config(
         values = {}
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold sections such as `train:` at its top level, not a {type(values).__name__}")
-    for override in sorted(overrides, key=lambda one: not one.startswith("objective.name=")):  # else in order
+    for override in sorted(overrides, key=lambda one: name_depth(one.partition("=")[0])):  # else in order
         apply_override(values, override)
     drop_other_ends(values, overrides)
     for section, keys in (defaults or {}).items():
         given = values.get(section)
-        if section == "train" and isinstance(given, dict) and any(end in given for end in ENDS):
+        if section == "train" and isinstance(given, dict) and any(given.get(end) is not None for end in ENDS):
             keys = {key: value for key, value in keys.items() if key not in ENDS}
+        elif section == "train" and isinstance(given, dict):  # null is a length that was not given
+            given = {key: value for key, value in given.items() if key not in ENDS}
         if given is None or isinstance(given, dict):
             values[section] = {**keys, **(given or {})}
     return parse_config(values, str(path), overrides)
@@ -82,9 +85,16 @@ def apply_override(values: dict, override: str) -> None:
         target.clear()  # options of another method, or of another view
     target[last] = as_text(key.strip(), text) if takes_text(key.strip()) else parse_yaml(text, f"the value of {key}")
     for group in ALTERNATIVES:
-        if parents == ["model"] and last in group:
+        if parents == ["model"] and last in group and target[last] is not None:
             for other in group - {last}:
                 target.pop(other, None)
+
+
+def name_depth(key: str) -> float:
+    """By which overrides are sorted: names of the objective come first, outer ones before inner ones, as they take out
+    the options of another method or view."""
+    parts = key.strip().split(".")
+    return len(parts) if parts[0] == "objective" and parts[-1] == "name" else math.inf
 
 
 def takes_text(key: str) -> bool:

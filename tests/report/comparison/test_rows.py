@@ -14,6 +14,9 @@ from textssl.report.comparison.rows import csv_text, make_rows, mark, short_figu
 from textssl.system.terminal import Terminal
 
 
+KEY = "news/probe_8"
+
+
 def test_best_first_then_the_unfinished_then_baselines():
     rows = comparison()["rows"]
     names = ["better", "worse", "coming", "broken", "TF-IDF", "random initialisation"]
@@ -33,11 +36,17 @@ def test_seeds_have_students_interval_and_the_least_sure_test():
     assert found["above_random"] == {"difference": pytest.approx(0.15), "p": 0.2}
     assert row["seeds"] == 2 and row["cost"]["seconds"] == 121.0
     surely = {**found, "above_random": {"difference": 0.1, "p": 0.01}}
-    assert mark({**surely, "above_start": {"difference": 0.1, "p": 0.3}}) == ".600"  # not beyond what it began with
-    assert mark(found) == ".600" and mark(surely) == ".600*"
-    assert mark({**found, "above_random": {"difference": -0.1, "p": 0.01}}) == ".600"
+    assert mark({**surely, "above_start": {"difference": 0.1, "p": 0.3}}, KEY) == ".600"  # not beyond what it began with
+    assert mark(found, KEY) == ".600" and mark(surely, KEY) == ".600*"
+    assert mark({**found, "above_random": {"difference": -0.1, "p": 0.01}}, KEY) == ".600"
     tied, below = ({**found, "beside_best": {"best": "x", "difference": 0.01, "p": p}} for p in (0.2, 0.01))
-    assert (mark(tied), mark(below)) == (".600=", ".600")
+    assert (mark(tied, KEY), mark(below, KEY)) == (".600=", ".600")
+
+
+def test_fewer_bits_are_a_gain():
+    bits = {"mean": 2.5, "low": 2.4, "high": 2.6}
+    fewer, more = ({**bits, "above_start": {"difference": sign * 0.5, "p": 0.01}} for sign in (-1, 1))
+    assert mark(fewer, "text/bits_per_byte") == "2.500*" and mark(more, "text/bits_per_byte") == "2.500"
 
 
 def test_the_short_table_has_every_kind_of_figure_once():

@@ -144,17 +144,18 @@ def terminal_table(rows: Sequence[dict[str, Any]], width: int) -> Table:
         costs = [f"{cost['seconds']:.0f}", f"{cost['peak_bytes'] / 1e9:.1f}"] if cost else ["", ""]
         state = "failed" if row["failed"] else "not run yet" if row["pending"] else ""
         name = f"{row['name']} ({state})" if state and not row["figures"] else row["name"]
-        table.add_row(name, *(mark(row["figures"].get(key)) for key in chosen), *(costs if with_cost else ()))
+        table.add_row(name, *(mark(row["figures"].get(key), key) for key in chosen), *(costs if with_cost else ()))
     return table
 
 
-def mark(figure: dict[str, Any] | None) -> str:
+def mark(figure: dict[str, Any] | None, key: str) -> str:
     """A mean, with * where it is better than the same model as it starts, and = where it is not distinguishable from
     the best of its column."""
     if figure is None:
         return ""
     above = figure.get("above_start") or figure.get("above_random")
-    star = "*" if above and above["p"] < 0.05 and above["difference"] > 0 else ""
+    gain = -1 if less_is_better(key) else 1
+    star = "*" if above and above["p"] < 0.05 and gain * above["difference"] > 0 else ""
     beside = figure.get("beside_best")
     tied = "=" if beside and beside["p"] > 0.05 else ""
     number = f"{figure['mean']:.{3 if abs(figure['mean']) < 10 else 0}f}".removeprefix("0")

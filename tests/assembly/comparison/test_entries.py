@@ -18,7 +18,8 @@ GIVEN = ("tokenizer=words", "data.corpus=corpus")
         ("120s", "train.max_seconds=120"),
         ("1.5m", "train.max_seconds=90"),
         ("2h", "train.max_seconds=7200"),
-        ("1e6tokens", "train.max_tokens=1e+06"),
+        ("1e6tokens", "train.max_tokens=1000000"),
+        ("16777217tokens", "train.max_tokens=16777217"),
         ("50000 tokens", "train.max_tokens=50000"),
     ],
 )

@@ -57,7 +57,7 @@ class Budget:
     @property
     def override(self) -> str:
         """The override that sets the length of a run, in place of the one in its file."""
-        return f"{self.key}={self.value:g}"
+        return f"{self.key}={self.value:.15g}"
 
 
 @dataclass(frozen=True)

@@ -52,3 +52,9 @@ def test_what_a_run_starts_from_stands_beside_it_where_there_is_more_than_random
         "random_1": "random initialisation, modernbert-nano",
         "start_1": "as it starts, modernbert-nano",
     }
+
+
+def test_the_row_of_a_backbone_has_the_figures_of_every_objective_on_it(entries):
+    figures = {"a/knn": 1}, {"a/knn": 2, "text/bits_per_byte": 3}
+    records = [(entries[0], {"start": {"figures": one, "map": []}}) for one in figures]  # an encoder came first
+    assert measured_baselines({}, records)["start_1"]["figures"] == {"a/knn": 1, "text/bits_per_byte": 3}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import yaml
@@ -10,6 +12,7 @@ import textssl
 from tests.evaluation.folders import topics
 from tests.evaluation.tasks.test_classification import write_labelled
 from tests.tiny import make_corpus
+from textssl.assembly.comparison import measuring
 from textssl.assembly.comparison.entries import Budget, make_entries
 from textssl.assembly.comparison.measuring import References, named
 from textssl.assembly.comparison.start import begins_learned, export_start
@@ -63,6 +66,19 @@ def test_it_is_what_a_run_with_a_vanishing_step_exports(entry, tmp_path):
 def test_its_figures_are_measured_once_for_a_backbone_and_seed(entry, tmp_path):
     path = write_labelled(tmp_path / "topics.csv", *topics(90, noise=0.2))
     references = References(Suite("own", [Classification("topics", path, shots=(8,))], draws=2, max_tokens=12))
-    found = references.start(entry)
-    assert found is not None and references.start(entry) is found
+    found = references.start(entry, references.suite)
+    assert found is not None and references.start(entry, references.suite) is found
     assert 0 < named(found[0])["topics/probe_8"]["mean"] <= 1
+
+
+def test_two_objectives_on_a_backbone_share_a_start_where_they_do_the_same_tasks(entry, monkeypatch):
+    made: list[str] = []
+    monkeypatch.setattr(measuring, "export_start", lambda one, folder: made.append(one.name))
+    monkeypatch.setattr(measuring.Side, "of", lambda folder, suite: None)
+    monkeypatch.setattr(measuring, "measured", lambda side, suite: ({}, []))
+    names = ("bbc", "sts"), ("bbc", "sts"), ("bbc", "sts", "bbc-text")  # an encoder twice, then a language model
+    suites = [Suite("own", [SimpleNamespace(name=name) for name in given]) for given in names]
+    references = References(suites[-1])
+    for suite in suites:
+        references.start(entry, suite)
+    assert len(made) == 2

@@ -78,8 +78,9 @@ def measured_baselines(jobs: dict[str, Job], records: Sequence[tuple[Entry, Reco
     for kind, words in {"random": "random initialisation", "start": "as it starts"}.items():
         untrained: dict[str, Record] = {}
         for entry, record in records:
-            if kind in record and entry.backbone not in untrained:
-                untrained[entry.backbone] = {"words": f"{words}, {entry.model}", **record[kind]}
+            if kind in record:
+                row = untrained.setdefault(entry.backbone, {"words": f"{words}, {entry.model}", **record[kind]})
+                row["figures"] = {**record[kind]["figures"], **row["figures"]}  # an encoder has none of language
         seen: Counter[str] = Counter()
         for number, record in enumerate(untrained.values(), 1):
             seen[record["words"]] += 1

@@ -70,7 +70,7 @@ class References:
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
         self.untrained: dict[str, Measured] = {}
-        self.starts: dict[tuple[str, int], Measured] = {}
+        self.starts: dict[tuple[str, int, str], Measured] = {}
 
     @cached_property
     def tfidf(self) -> dict[str, Figures]:
@@ -78,7 +78,7 @@ class References:
 
     def random(self, backbone: str, model: Path, suite: Suite) -> Measured:
         """The architecture in a model folder, with fresh weights."""
-        key = f"{backbone} {sorted(task.name for task in suite.tasks)}"
+        key = f"{backbone} {task_names(suite)}"
         if key not in self.untrained:
             encoder = Remembered(random_encoder(model, seed=suite.seed, max_tokens=suite.max_tokens))
             scorer = random_scorer(model, seed=suite.seed)
@@ -86,16 +86,20 @@ class References:
             self.untrained[key] = figures, drawn(encoder.embed, suite)
         return self.untrained[key]
 
-    def start(self, entry: Entry) -> Measured | None:
-        """The model before the first step of an entry; None where that is random weights."""
+    def start(self, entry: Entry, suite: Suite) -> Measured | None:
+        """The model before the first step of an entry; None where that is random weights. suite: what it can do."""
         if not begins_learned(entry.config.model):
             return None
-        key = entry.backbone, entry.seed
+        key = entry.backbone, entry.seed, task_names(suite)  # of two objectives one may have a head for language
         if key not in self.starts:
             with TemporaryDirectory() as folder:
                 export_start(entry, Path(folder))
                 self.starts[key] = measured(Side.of(Path(folder), self.suite), self.suite)
         return self.starts[key]
+
+
+def task_names(suite: Suite) -> str:
+    return str(sorted(task.name for task in suite.tasks))
 
 
 def counted(suite: Suite, act: Callable[[Any], Callable[[Any], Any]]) -> dict[str, Figures]:
@@ -124,7 +128,7 @@ def measure(entry: Entry, references: References) -> dict[str, Any]:
     }
     for name, beside in {
         "random": references.random(entry.backbone, model, side.plan),
-        "start": references.start(entry),
+        "start": references.start(entry, side.plan),
     }.items():
         if beside is not None:
             record[f"above_{name}"] = differences(found, beside[0])

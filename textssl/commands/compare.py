@@ -11,7 +11,7 @@ from typing import Any
 
 from textssl.assembly.comparison.backbones import OWN
 from textssl.assembly.comparison.baselines import baseline_jobs, measured_baselines
-from textssl.assembly.comparison.entries import Budget, Entry, Settings, check_inputs, make_entries
+from textssl.assembly.comparison.entries import Budget, Entry, Settings, make_entries, read_inputs
 from textssl.assembly.comparison.measuring import References, compared_suite, map_texts
 from textssl.assembly.comparison.pairs import Seeds, beside_best
 from textssl.assembly.comparison.running import Stopped, entry_job, share
@@ -74,8 +74,8 @@ def compare(
     named = [config for config in configs if "=" not in config]
     entries, left_out = make_entries(named, out, Budget.parse(budget), seeds, models, everything)
     tasks = compared_suite(load_suite(suite))
-    check_inputs(entries[0].config)
-    settings = Settings(budget, str(suite), models, everything)
+    contents = read_inputs(entries[0].config, str(suite))
+    settings = Settings(budget, str(suite), models, everything, contents)
     settings.agree(out)
     for entry in entries:
         entry.read()  # UserError before anything is run

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from textssl.assembly.comparison.entries import Budget, Settings, make_entries, slug
+from tests.tiny import make_corpus
+from textssl.assembly.comparison.entries import Budget, Settings, make_entries, read_inputs, slug
+from textssl.config import load_config
 from textssl.errors import UserError
 
 GIVEN = ("tokenizer=words", "data.corpus=corpus")
@@ -108,6 +110,29 @@ def test_settings_stay(tmp_path):
     (tmp_path / "out" / "comparison.json").write_text("")
     with pytest.raises(UserError, match="is damaged"):
         settings.agree(tmp_path / "out")
+
+
+def test_rows_of_another_text_do_not_join(tmp_path):
+    make_corpus(tmp_path)
+    suite = tmp_path / "own.yaml"
+    suite.write_text("[{name: topics, path: topics.csv}]")
+
+    def contents() -> dict[str, str]:
+        given = f"tokenizer={tmp_path / 'tokenizer'}", f"data.corpus={tmp_path / 'corpus'}"
+        return read_inputs(load_config("mlm", given), str(suite))
+
+    def settings(found: dict[str, str]) -> Settings:
+        return Settings("9s", str(suite), ["nano"], [], found)
+
+    first = contents()
+    settings(first).agree(tmp_path / "out")
+    suite.write_text("[{name: topics, path: others.csv}]")
+    with pytest.raises(UserError, match="whose suite had another content"):
+        settings(contents()).agree(tmp_path / "out")
+    with pytest.raises(UserError, match="whose corpus had another content"):
+        settings({**first, "corpus": "0"}).agree(tmp_path / "out")
+    settings({}).agree(tmp_path / "older")  # of a version that noted none
+    settings(first).agree(tmp_path / "older")
 
 
 def test_names_of_rows_are_names_of_folders():

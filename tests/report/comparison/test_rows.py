@@ -13,7 +13,6 @@ from tests.report.comparison.made import comparison, runs
 from textssl.report.comparison.rows import csv_text, make_rows, mark, short_figures, terminal_table
 from textssl.system.terminal import Terminal
 
-
 KEY = "news/probe_8"
 
 
@@ -36,7 +35,7 @@ def test_seeds_have_students_interval_and_the_least_sure_test():
     assert found["above_random"] == {"difference": pytest.approx(0.15), "p": 0.2}
     assert row["seeds"] == 2 and row["cost"]["seconds"] == 121.0
     surely = {**found, "above_random": {"difference": 0.1, "p": 0.01}}
-    assert mark({**surely, "above_start": {"difference": 0.1, "p": 0.3}}, KEY) == ".600"  # not beyond what it began with
+    assert mark({**surely, "above_start": {"difference": 0.1, "p": 0.3}}, KEY) == ".600"  # as it began
     assert mark(found, KEY) == ".600" and mark(surely, KEY) == ".600*"
     assert mark({**found, "above_random": {"difference": -0.1, "p": 0.01}}, KEY) == ".600"
     tied, below = ({**found, "beside_best": {"best": "x", "difference": 0.01, "p": p}} for p in (0.2, 0.01))

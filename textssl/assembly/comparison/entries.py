@@ -13,7 +13,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from textssl.assembly.tokenizers import open_tokenizer
 from textssl.config import load_config
 from textssl.data.corpus.corpus import Corpus
 from textssl.errors import UserError, excerpt
+from textssl.evaluation.suite_file import NAMES as SUITE_NAMES
 from textssl.named_configs import find_config
 from textssl.objectives import SUPERVISED
 from textssl.sections import Config
+from textssl.system.checksums import sha256_of
 from textssl.system.files import write_text
 from textssl.system.lock import Held, Lock
+from textssl.tokenizer import framed_hash
 
 SETTINGS, RECORD, OUTCOMES, LOCK = "comparison.json", "record.json", "outcomes.npz", ".entry.lock"
 SETTINGS_LOCK, SETTLING_SECONDS = ".comparison.lock", 20
@@ -117,12 +120,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Settings:
-    """What may not change between two starts in one folder; more configurations and more seeds may come."""
+    """What may not change between two starts in one folder; more configurations and more seeds may come.
+
+    contents: a hash of what stands in the corpus, the tokenizer and the suite's file, by name.
+    """
 
     budget: str
     suite: str
     models: list[str]
     overrides: list[str]
+    contents: dict[str, str] = field(default_factory=dict)
 
     def agree(self, out: Path) -> None:
         """Write them into a new folder; UserError where they differ from what stands there."""
@@ -143,7 +150,14 @@ class Settings:
         before = read_record(file)
         if before is None:
             raise UserError(f"{file} is damaged: choose another --out")
-        changed = [key for key, value in asdict(self).items() if before.get(key) != value]
+        known = before.setdefault("contents", {})  # an older version noted none
+        other = [name for name, value in self.contents.items() if known.get(name, value) != value]
+        if other:
+            raise UserError(
+                f"--out {file.parent} holds a comparison whose {' and '.join(other)} had another content, and rows of "
+                "both would not compare: choose another folder"
+            )
+        changed = [key for key, value in asdict(self).items() if key != "contents" and before.get(key) != value]
         if changed:
             raise UserError(
                 f"--out {file.parent} holds a comparison with another {' and '.join(changed)} "
@@ -224,11 +238,17 @@ def check_same(configs: Mapping[str, Config]) -> None:
                 raise UserError(f"{first[0]} and {name} have different values of {key}: give one for all, as {key}=DIR")
 
 
-def check_inputs(config: Config) -> None:
-    """Raise UserError where tokenizer or corpus of all entries cannot be opened, or do not belong together."""
+def read_inputs(config: Config, suite: str) -> dict[str, str]:
+    """A hash of the content of tokenizer, corpus and suite's file, by name.
+
+    Raises UserError where tokenizer or corpus of all entries cannot be opened, or do not belong together.
+    """
     words, source = open_tokenizer(config)
-    for share in config.data.corpus:
-        check_tokenizer(Corpus.open(share.path), words, source)
+    corpora = [Corpus.open(share.path) for share in config.data.corpus]
+    for corpus in corpora:
+        check_tokenizer(corpus, words, source)
+    found = {"corpus": " ".join(corpus.fingerprint for corpus in corpora), "tokenizer": framed_hash(words)[:16]}
+    return found if suite in SUITE_NAMES else {**found, "suite": sha256_of(Path(suite))[:16]}
 
 
 def config_value(config: Config, key: str) -> Any:

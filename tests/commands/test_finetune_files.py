@@ -189,6 +189,20 @@ def test_few_labels_stay_few_beside_a_file_of_validation_texts(tmp_path):
     assert len(read_splits(config.data, 0).learnable) == 180, "without shots they are learned from"
 
 
+def test_the_card_names_the_files_of_parts_and_every_seed_has_the_baselines(tmp_path):
+    parts = {
+        name: write_topics(tmp_path / f"{name}.jsonl", 40, seed=seed) for name, seed in (("held", 8), ("asked", 9))
+    }
+    files = (f"data.validation={parts['held']}", f"data.test={parts['asked']}")
+    few = ("train.num_seeds=2", "train.max_steps=1", "evaluation.baselines=[tfidf]")
+    result = finetune(finetune_config(tmp_path, *files, *few))
+    for seed in result.seeds:
+        card = (Path(seed["run"]) / "model" / "README.md").read_text()
+        assert "to train, 40 to validation (from held.jsonl), 40 to test (from asked.jsonl)." in card
+        assert "test examples come from asked.jsonl;" in card and "| TF-IDF, " in card
+    assert result.baselines["tfidf"]["accuracy"]["interval"] == "test examples", "it is the same for every seed"
+
+
 def test_without_validation_texts_the_last_step_is_exported_and_nothing_is_said_of_them(tmp_path, capsys):
     whole = ("data.validation_share=0", "evaluation.baselines=[tfidf]", "train.max_steps=2")
     result = finetune(finetune_config(tmp_path, *whole))

@@ -47,6 +47,7 @@ BOUNDS = {  # of figures; losses and errors are above 0
     **dict.fromkeys(("accuracy", "macro_f1", "calibration_error"), (0.0, 1.0)),
     **dict.fromkeys(("mcc", "pearson", "spearman"), (-1.0, 1.0)),
 }
+OF_DATA = ("majority", "tfidf")  # baselines that follow from the data, the same for every seed
 TARGETS: dict[str, Target] = {"classification": "label", "regression": "score", "pairs": "label"}
 
 
@@ -55,7 +56,8 @@ class Finetuned:
     """What a fine-tuning run gave, as in RUN/summary.json.
 
     summary: of the run (of the exported one, where there are several seeds). test: figure -> mean and interval on the
-    test texts. baselines: the same for each baseline. splits: texts of each part. dropped: counts by reason.
+    test texts. baselines: the same for each baseline. splits: texts of each part. baseline_texts: how many those learn
+    from that select no checkpoint, such as TF-IDF. dropped: counts by reason.
     terms: what each baseline that counts terms has counted. temperature: of the head on a sentence encoder. confusion:
     (true, predicted) counts. seeds: seed, folder, best validation figure and test figures of each run.
     """
@@ -65,6 +67,7 @@ class Finetuned:
     summary: dict[str, Any]
     labels: list[str] = field(default_factory=list)
     splits: dict[str, int] = field(default_factory=dict)
+    baseline_texts: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     test: dict[str, dict[str, Any]] = field(default_factory=dict)
     baselines: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
@@ -104,26 +107,26 @@ def finetune_once(
     accelerator: Accelerator,
     console: Console,
     quiet: bool = False,
-    overlap: dict[str, Any] | None = None,
+    before: Finetuned | None = None,
 ) -> Finetuned:
-    """One seed. quiet: no table at the end. overlap: what an earlier seed found of labelled texts in the corpus."""
+    """One seed. quiet: no table at the end. before: an earlier seed, which has what is the same for all of them."""
     splits = read_splits(config.data, config.seed, TARGETS.get(str(config.objective.get("name")), "auto"))
     first = distributed.rank() == 0
     if splits.report.total and first:
         announce(console, f"{splits.report.total:,} records dropped: {splits.report.summary()}", style="yellow")
-    if overlap is None:
-        overlap = look_and_tell(config, splits, console)
+    overlap = look_and_tell(config, splits, console) if before is None else before.overlap
     tuned = tune(config, splits, accelerator, console)
     config = tuned.config
     result = Finetuned(tuned.summary.run, tuned.summary.stopped_by, asdict(tuned.summary))
     result.labels, result.dropped = list(splits.facts.classes), splits.report.as_dict()
     result.splits, result.overlap = {name: len(part) for name, part in splits.parts.items()}, overlap
+    result.baseline_texts = len(splits.learnable)
     if result.stopped_by is None:
         others = make_baselines(config, splits, accelerator, console)  # some of them are runs of all ranks
         tuned.summary.stopped_by = result.stopped_by = others.stopped_by
         result.temperature = tuned.temperature
         if first and others.stopped_by is None:
-            measure(result, config, splits, tuned, others)
+            measure(result, config, splits, tuned, others, before)
     if first:
         result.write()
         announce(console, tuned.summary.line())
@@ -143,7 +146,14 @@ def look_and_tell(config: Config, splits: Splits, console: Console) -> dict[str,
     return found
 
 
-def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, others: BaselinePredictions) -> None:
+def measure(
+    result: Finetuned,
+    config: Config,
+    splits: Splits,
+    tuned: Tuned,
+    others: BaselinePredictions,
+    before: Finetuned | None,
+) -> None:
     """Put the figures of the test part into the result, write its predictions and the card; for the first rank."""
     if splits.test is not None and tuned.answers is not None and tuned.truth is not None:
         truth = tuned.truth
@@ -151,11 +161,17 @@ def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, oth
         found = {name: answer_figures(truth, answers, config.seed) for name, answers in others.answers.items()}
         result.baselines = {name: plain(figures) for name, figures in found.items()}
         result.terms = others.terms
+        if before is not None and config.data.shots is None:
+            result.baselines = {name: before.baselines[name] for name in OF_DATA if name in before.baselines} | (
+                result.baselines
+            )
+            result.terms = before.terms | others.terms
         if result.labels:
             result.confusion = confusion(truth, tuned.answers).tolist()
         write_predictions(Path(result.run) / "predictions.jsonl", splits.test, result.labels, tuned.answers)
     labelled = Labelled(
         source=str(config.data.train),
+        others={name: str(getattr(config.data, name)) for name in splits.given},
         splits=result.splits,
         classes=dict(zip(splits.facts.classes, splits.facts.counts, strict=True)),
         test={"this model": result.test, **result.baselines} if result.test else {},
@@ -208,10 +224,10 @@ def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -
     for seed in range(config.seed, config.seed + config.train.num_seeds):
         one = config.unfrozen()
         one.seed, one.train.num_seeds, one.out = seed, 1, str(run / f"seed-{seed}")
-        if seed > config.seed and config.data.shots is None:  # these follow from the data, the same for every seed
-            one.evaluation.baselines = [name for name in one.evaluation.baselines if name not in ("majority", "tfidf")]
-        before = results[0].overlap if results else None
-        results.append(finetune_once(one, accelerator, console, quiet=True, overlap=before))
+        if results and config.data.shots is None:
+            one.evaluation.baselines = [name for name in one.evaluation.baselines if name not in OF_DATA]
+        before = results[0] if results else None
+        results.append(finetune_once(one, accelerator, console, quiet=True, before=before))
         if distributed.rank() == 0 and len(results) == 1:  # a configuration that a seed refuses is not written
             write_text(run / "config.yaml", config.to_yaml())
         if results[-1].stopped_by:
@@ -228,8 +244,9 @@ def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -
     total = Finetuned(**{**vars(chosen), "run": str(run), "test": over_seeds([result.test for result in results])})
     names = {name for result in results for name in result.baselines}
     found = {name: [result.baselines[name] for result in results if name in result.baselines] for name in names}
+    alike = OF_DATA if config.data.shots is None else ()
     total.baselines = {
-        name: over_seeds(found[name]) if len(found[name]) > 1 else found[name][0]
+        name: over_seeds(found[name]) if len(found[name]) > 1 and name not in alike else found[name][0]
         for name in config.evaluation.baselines
         if name in found
     }

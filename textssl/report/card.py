@@ -13,7 +13,7 @@ import yaml
 from textssl import __version__
 from textssl.evaluation.measure import versions
 from textssl.report.facts import ARXIV, Facts, Labelled, TrainingText
-from textssl.report.finetuned import HEADINGS, row_words
+from textssl.report.finetuned import HEADINGS, number, row_words
 from textssl.report.folder import ModelFolder
 from textssl.report.limits import limits
 from textssl.report.markdown import block, escape, table
@@ -126,7 +126,8 @@ def training_data(facts: Facts) -> Iterator[str]:
 
 
 def labelled_data(labelled: Labelled) -> Iterator[str]:
-    splits = ", ".join(f"{count:,} to {name}" for name, count in labelled.splits.items())
+    own = {name: f" (from {escape(shown(source))})" for name, source in labelled.others.items()}
+    splits = ", ".join(f"{count:,} to {name}{own.get(name, '')}" for name, count in labelled.splits.items())
     kind, source = "pairs of texts" if labelled.pairs else "texts", escape(shown(labelled.source))
     yield f"Labelled {kind} from {source}: {splits}."
     if labelled.classes:
@@ -202,7 +203,10 @@ def figures(model: ModelFolder, facts: Facts) -> Iterator[str]:
 def test_figures(labelled: Labelled) -> Iterator[str]:
     names = list(dict.fromkeys(name for row in labelled.test.values() for name in row))
     rows = [
-        [escape(row_words(answer, labelled.terms)), *(interval(row[name]) if name in row else "" for name in names)]
+        [
+            escape(row_words(answer, labelled.terms)),
+            *(interval(name, row[name]) if name in row else "" for name in names),
+        ]
         for answer, row in labelled.test.items()
     ]
     examples = labelled.splits.get("test")
@@ -216,11 +220,11 @@ def test_figures(labelled: Labelled) -> Iterator[str]:
         yield table(["true", *classes], ([name, *(f"{int(count):,}" for count in row)] for name, row in counts))
 
 
-def interval(figure: Any) -> str:
+def interval(name: str, figure: Any) -> str:
     if not isinstance(figure, Mapping):
-        return "" if figure is None else f"{figure:.3f}"
-    around = f" ({figure['low']:.3f} to {figure['high']:.3f})" if figure["low"] < figure["high"] else ""
-    return f"{figure['mean']:.3f}{around}"
+        return "" if figure is None else number(name, figure)
+    low, mean, high = (number(name, figure[part]) for part in ("low", "mean", "high"))
+    return f"{mean} ({low} to {high})" if figure["low"] < figure["high"] else mean
 
 
 def repeat(facts: Facts) -> str:

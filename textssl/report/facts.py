@@ -48,14 +48,16 @@ class Method:
 class Labelled:
     """The labelled set of a fine-tuned model.
 
-    source: as the user wrote it. splits: examples of each. classes: label -> training examples, none for a score.
-    test: answer ("this model", "tfidf", ...) -> figure name -> a number, or a mapping with mean, low and high. terms:
-    answer -> what it counted, such as "words". temperature: by which the logits of a linear head were divided.
-    confusion: (true, predicted) counts on the test split, in the order of `classes`. pairs: two texts an example.
+    source: as the user wrote it. splits: examples of each. others: part -> its file, where that is another one.
+    classes: label -> training examples, none for a score. test: answer ("this model", "tfidf", ...) -> figure name -> a
+    number, or a mapping with mean, low and high. terms: answer -> what it counted, such as "words". temperature: by
+    which the logits of a linear head were divided. confusion: (true, predicted) counts on the test split, in the order
+    of `classes`. pairs: two texts an example.
     """
 
     source: str
     splits: Mapping[str, int]
+    others: Mapping[str, str] = field(default_factory=dict)
     classes: Mapping[str, int] = field(default_factory=dict)
     test: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     terms: Mapping[str, str] = field(default_factory=dict)
@@ -119,7 +121,9 @@ def run_facts(
     values = shown_values(config.model_dump(mode="json"))
     pretrained = config.model.pretrained
     on_hub = pretrained is not None and HUB_NAME.fullmatch(pretrained) is not None and not Path(pretrained).exists()
-    used = [name for text in texts for name in text.inputs] + ([labelled.source] if labelled else [])
+    used = [name for text in texts for name in text.inputs] + (
+        [labelled.source, *labelled.others.values()] if labelled else []
+    )
     return Facts(
         command=command,
         config=values,

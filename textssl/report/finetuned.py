@@ -32,6 +32,7 @@ ROWS = {
 }
 WITH_INTERVAL = ("accuracy", "macro_f1", "pearson", "spearman")  # what is compared; all are in summary.json
 LOWER = ("calibration_error", "loss", "mse", "mae")
+OF_SCORES = ("mse", "mae")  # figures in the unit of the scores, of any size
 WIDEST = 19  # letters of a row's name: with five figures, a line of a terminal is full
 MOST_CLASSES = 12  # of a confusion matrix on a terminal
 
@@ -54,14 +55,15 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table | Text]:
     for label, row in rows.items():
         table.add_row(
             textwrap.fill(label, WIDEST),
-            *(cell(row.get(name), best[name], name in WITH_INTERVAL) for name in result["test"]),
+            *(cell(name, row.get(name), best[name]) for name in result["test"]),
         )
     yield table
     drawn = {figure.get("interval") == "seeds" for row in rows.values() for figure in row.values()}
     over = {frozenset({True}): "seeds", frozenset({False}): "test texts"}.get(
         frozenset(drawn), "seeds, for rows that are the same for all seeds over test texts"
     )
-    also = "; TF-IDF also learns from the validation texts" if result["splits"].get("validation") else ""
+    more = "tfidf" in result["baselines"] and result["baseline_texts"] > result["splits"]["train"]
+    also = "; TF-IDF also learns from the validation texts" if more else ""
     yield Text(f"\u00b1 is half a 95 % interval over {over}{also}.", style="dim")
     if result.get("temperature"):
         yield Text(f"Calibrated by cross-validation on labels: temperature {result['temperature']:.3g}.", style="dim")
@@ -79,11 +81,17 @@ def pick(name: str, values: Sequence[float]) -> float:
     return min(values) if name in LOWER else max(values)
 
 
-def cell(figure: Mapping[str, Any] | None, best: float, with_interval: bool) -> Text:
+def number(name: str, value: float) -> str:
+    """A figure with three decimals; an error in the unit of the scores, where these would say nothing, with three
+    digits."""
+    return f"{value:.3g}" if name in OF_SCORES and value and not 0.01 <= abs(value) < 1e5 else f"{value:.3f}"
+
+
+def cell(name: str, figure: Mapping[str, Any] | None, best: float) -> Text:
     if figure is None:
         return Text("-", style="dim")
-    text = Text(f"{figure['mean']:.3f}", style="bold green" if figure["mean"] == best else "")
-    if with_interval and figure["low"] < figure["high"]:
+    text = Text(number(name, figure["mean"]), style="bold green" if figure["mean"] == best else "")
+    if name in WITH_INTERVAL and figure["low"] < figure["high"]:
         half = f"{(figure['high'] - figure['low']) / 2:.3f}".removeprefix("0")
         text.append(f" \u00b1{half}", style="not bold dim")
     return text

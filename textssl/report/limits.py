@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from textssl.report.facts import Facts
 from textssl.report.folder import ModelFolder
 from textssl.report.markdown import escape
+from textssl.report.paths import shown
 
 FEW_EXAMPLES = 20  # of a class, below which its figures say little
 
@@ -51,7 +52,9 @@ def of_labels(facts: Facts) -> Iterator[str]:
     few = [name for name, count in facts.labelled.classes.items() if count < FEW_EXAMPLES]
     if few:
         yield f"These labels had fewer than {FEW_EXAMPLES} training examples: {', '.join(map(escape, few))}."
-    yield "Its test examples come from the same source as its training examples; on other text expect less."
+    test = facts.labelled.others.get("test")
+    source = f"from {escape(shown(test))}" if test else "from the same source as its training examples"
+    yield f"Its test examples come {source}; on other text expect less."
 
 
 def of_reading(model: ModelFolder, facts: Facts) -> Iterator[str]:

@@ -119,6 +119,17 @@ def test_repeated_texts_count_once_and_the_first_label_holds(tmp_path):
     assert read(tmp_path, pairs).report.as_dict() == {DUPLICATE: 69, CONFLICTING: 1}
 
 
+def test_white_space_hides_no_test_text_from_the_training_part(tmp_path):
+    """As where one file is a CSV and the other has the newline that each text ended with."""
+    records = classed({"a": 30, "b": 30})
+    test = [one | {"text": f" {one['text']}\n".replace("text ", "text\t")} for one in records[:5] + records[30:35]]
+    splits = read(tmp_path, [*records, records[9] | {"text": "text  9"}], test=test)
+    assert splits.report.as_dict() == {DUPLICATE: 1, IN_TEST: 10}
+    pairs = [{"text_a": f"one {n}", "text_b": "two", "label": "ab"[n % 2]} for n in range(40)]
+    spaced = [one | {"text_b": "two\n"} for one in pairs[:6]]
+    assert read(tmp_path, pairs, test=spaced, validation_share=0).report.as_dict() == {IN_TEST: 6}
+
+
 def pairs_of(premises: int, each: int = 3) -> list[dict[str, Any]]:
     """Pairs as of a set of inferences: each first text has a second one of every label."""
     labels = ("yes", "no", "maybe")

@@ -60,8 +60,12 @@ class Labeled:
         )
 
     def key(self, place: int) -> str:
-        """The text of a record, or its two texts as one: records with the same key are duplicates."""
+        """The text of a record, or its two texts as one."""
         return self.texts[place] if self.text_b is None else f"{self.texts[place]}\0{self.text_b[place]}"
+
+    def words(self, place: int) -> str:
+        """The key with single spaces for all white space: records with the same words are duplicates."""
+        return "\0".join(" ".join(text.split()) for text in self.key(place).split("\0"))
 
     def take(self, places: Sequence[int]) -> "Labeled":
         """The records at these indices, in this order."""

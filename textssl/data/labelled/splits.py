@@ -159,10 +159,10 @@ def _dropped(report: DropReport) -> str:
 
 
 def without_repeats(labeled: Labeled, report: DropReport) -> Labeled:
-    """Each text once, with the first of its labels or scores; repetitions are counted in `report`."""
+    """Each text once, whatever its white space, with the first of its labels or scores; others count in `report`."""
     seen: dict[str, int] = {}
     for place in range(len(labeled)):
-        first = seen.setdefault(labeled.key(place), place)
+        first = seen.setdefault(labeled.words(place), place)
         if first != place:
             same = labeled.scores[first] == labeled.scores[place] if labeled.scores else (
                 labeled.labels[first] == labeled.labels[place]
@@ -172,11 +172,11 @@ def without_repeats(labeled: Labeled, report: DropReport) -> Labeled:
 
 
 def without(labeled: Labeled, other: Labeled, report: DropReport, reason: str) -> Labeled:
-    """The records whose text is not in `other`; the rest are counted in `report` under `reason`."""
-    taken = {other.key(place) for place in range(len(other))}
+    """The records whose text, whatever its white space, is not in `other`; the rest count in `report` as `reason`."""
+    taken = {other.words(place) for place in range(len(other))}
     kept = []
     for place in range(len(labeled)):
-        if labeled.key(place) in taken:
+        if labeled.words(place) in taken:
             report.add(reason, labeled.name, labeled.texts[place][:40])
         else:
             kept.append(place)

@@ -11,6 +11,9 @@ from tests.report.comparison.made import LABELS, comparison
 from textssl.report.comparison.page import efficiency, page_data, write_page
 
 
+LOWEST = {"probe_8": False, "bits_per_byte": True, "alignment": None, "mean_cosine": None}  # whether that is the best
+
+
 @pytest.mark.slow
 def test_page_works_in_a_browser(tmp_path):
     page = tmp_path / "report.html"
@@ -47,6 +50,12 @@ def test_curves_and_maps_are_of_the_first_seed():
     assert set(data["curves"]) == {"worse", "better"}
     assert list(data["maps"]) == ["better", "worse", "TF-IDF", "random initialisation"]
     assert data["maps"]["better"] == comparison()["entries"]["better-1"]["map"]
+
+
+def test_figures_that_rank_nothing_have_no_best():
+    rows = [{"name": "a", "figures": {f"news/{name}": {"mean": 1.0, "low": 1.0, "high": 1.0} for name in LOWEST}}]
+    data = page_data({**comparison(), "rows": rows, "entries": {}})
+    assert {column["key"].partition("/")[2]: column["low"] for column in data["columns"]} == LOWEST
 
 
 def test_label_efficiency_is_of_the_task_with_most_numbers_of_labels():

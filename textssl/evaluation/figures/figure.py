@@ -52,6 +52,9 @@ METRICS = {
 }
 
 
+UNRANKED = ("alignment", "uniformity", "mean_cosine", "normalised_std")  # of which none alone says what is better
+
+
 def bounds(name: str) -> tuple[float, float]:
     """The range of a figure; 0 to 1 for one that METRICS does not hold (accuracies of probes)."""
     if name in METRICS:

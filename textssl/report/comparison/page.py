@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from textssl.evaluation.figures.figure import less_is_better
+from textssl.evaluation.figures.figure import UNRANKED, less_is_better
 from textssl.report import page
 from textssl.report.comparison.rows import short_figures, shown
 
@@ -34,7 +34,7 @@ def page_data(comparison: dict[str, Any]) -> dict[str, Any]:
     return {
         "settings": comparison["settings"],
         "columns": [
-            {"key": key, "words": heading, "low": less_is_better(key), "short": key in short}
+            {"key": key, "words": heading, "low": lowest_is_best(key), "short": key in short}
             for key, heading in words.items()
         ],
         "rows": [{**row, "shown": {key: shown(row["figures"].get(key)) for key in keys}} for row in rows],
@@ -44,6 +44,11 @@ def page_data(comparison: dict[str, Any]) -> dict[str, Any]:
         "texts": comparison["map"]["texts"],
         "labels": comparison["map"]["labels"],
     }
+
+
+def lowest_is_best(key: str) -> bool | None:
+    """None for a figure that ranks nothing."""
+    return None if key.rpartition("/")[2] in UNRANKED else less_is_better(key)
 
 
 def efficiency(rows: list[dict[str, Any]]) -> dict[str, Any]:

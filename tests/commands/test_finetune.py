@@ -89,6 +89,7 @@ def test_pairs_with_scores_and_pairs_with_labels(tmp_path):
 def test_a_pair_is_read_as_transformers_reads_it(tmp_path):
     labelled = write_pairs(tmp_path / "labelled.jsonl", scores=False)
     result = finetune(finetune_config(tmp_path, f"data.train={labelled}"))
+    assert json.loads(Path(result.run, "model", "config.json").read_text())["textssl"] == {"texts": 2}
     stock: Any = pipeline("text-classification", model=f"{result.run}/model", top_k=None, device="cpu")
     made = predict(result.run, labelled, tmp_path / "labels.jsonl")
     for line in lines(made.out)[:5]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow
@@ -159,6 +160,21 @@ def test_scores_and_heads(tmp_path):
     with pytest.raises(UserError, match="classifies single texts"):
         predict(headed, pairs, tmp_path / "pairs.jsonl")
     assert not list(tmp_path.glob("*pairs.jsonl*"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"), [(1, "classifies single texts, and the input holds pairs"), (2, "answers pairs of texts")]
+)
+def test_a_model_of_pairs_answers_no_single_texts_nor_the_other_way_round(texts, message, model, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "textssl": {"texts": texts}}))
+    single, pair = {"text": "one"}, {"text_a": "one", "text_b": "two"}
+    right, wrong = (single, pair) if texts == 1 else (pair, single)
+    assert predict(folder, write(tmp_path / "right.jsonl", [right]), tmp_path / "out.jsonl").texts == 1
+    with pytest.raises(UserError, match=message):
+        predict(folder, write(tmp_path / "wrong.jsonl", [wrong]), tmp_path / "none.jsonl")
+    assert not (tmp_path / "none.jsonl").exists()
 
 
 def test_weights_that_are_no_numbers_stop(tmp_path):

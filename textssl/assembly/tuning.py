@@ -111,6 +111,7 @@ def fine_tune(
         )
     config, found = choose_run(config, words, {"labels": splits.fingerprint}, console, accelerator.device)
     backbone = build_classifier(config.model, words, facts, sequence_length=length, seed=config.seed)
+    backbone.note_texts(1 if splits.train.text_b is None else 2)
     if config.train.gradient_checkpointing:
         backbone.checkpoint_gradients()
     if config.train.compile:

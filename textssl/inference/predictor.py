@@ -22,6 +22,7 @@ from textssl.inference.loading import (
     load_tokenizer,
     load_weights,
 )
+from textssl.models.configuration import PRETEXT
 from textssl.models.linear_head import LABELS, LinearHead, softmax
 from textssl.models.static import is_static_folder
 from textssl.tokenizer.vocabulary import padding_id
@@ -97,9 +98,11 @@ class Classifier:
         self.labels = [] if self.scores else [str(names[number]) for number in range(int(config.num_labels or 0))]
         self.logits = Logits(weights, load_tokenizer(folder))
         self.max_tokens: int | None = self.logits.limit
+        noted: Any = getattr(config, PRETEXT, None)
+        self.texts = noted.get("texts") if isinstance(noted, dict) else None  # of an example; None: not known
 
     def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
-        for logits, _ in self.logits.embed_windows(windows):
+        for logits, _ in self.logits.embed_windows(checked(windows, self.texts)):
             yield logits[:, 0].astype(np.float64) if self.scores else softmax(logits)
 
 
@@ -113,14 +116,21 @@ class HeadedEncoder:
         self.max_tokens = self.encoder.max_tokens
 
     def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
-        for vectors, _ in self.encoder.embed_windows(self.checked(windows)):
+        for vectors, _ in self.encoder.embed_windows(checked(windows, 1)):
             yield softmax(self.head.logits(vectors))
 
-    def checked(self, windows: Iterable[Sequence[Any]]) -> Iterator[Sequence[str]]:
-        for window in windows:
-            if window and not isinstance(window[0], str):
-                raise UserError("this model classifies single texts, and the input holds pairs (text_a, text_b)")
-            yield window
+
+def checked(windows: Iterable[Sequence[Any]], texts: int | None) -> Iterator[Sequence[Any]]:
+    """The windows. Raises UserError where their items are not what a model learned: 1 text, or 2; None: any."""
+    for window in windows:
+        given = 1 if window and isinstance(window[0], str) else 2
+        if window and texts not in (None, given):
+            raise UserError(
+                "this model classifies single texts, and the input holds pairs (text_a, text_b)"
+                if texts == 1
+                else "this model answers pairs of texts (text_a, text_b), and the input holds single ones"
+            )
+        yield window
 
 
 def load_predictor(model: str | Path) -> Predictor:

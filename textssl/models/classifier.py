@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from textssl.batch import Examples
 from textssl.models.build import build_model, checkpoint_activations, quiet
+from textssl.models.configuration import PRETEXT
 from textssl.models.layers import freeze_layers
 from textssl.models.score_layer import ScoreHead, score_head, unit_for
 from textssl.sample_types import LabelFacts, ScoreUnit
@@ -58,6 +59,11 @@ class TextClassifier(nn.Module):
         if self.model.can_generate() or hasattr(self.model.config, "use_cache"):
             arguments["use_cache"] = False
         return self.model(**arguments).logits
+
+    def note_texts(self, texts: int) -> None:
+        """Say in config.json how many texts an example has, 1 or 2, so that `predict` answers no others."""
+        before = getattr(self.model.config, PRETEXT, None)
+        setattr(self.model.config, PRETEXT, {**(before if isinstance(before, dict) else {}), "texts": texts})
 
     def output_layers(self) -> list[nn.Linear]:
         """The layer that gives logits or scores."""

@@ -189,6 +189,17 @@ def test_few_labels_stay_few_beside_a_file_of_validation_texts(tmp_path):
     assert len(read_splits(config.data, 0).learnable) == 180, "without shots they are learned from"
 
 
+def test_a_class_that_no_test_text_has_is_named(tmp_path):
+    rare = labelled(tmp_path / "rare.jsonl", ["sea", "kitchen"])
+    with rare.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"text": "a violin", "label": "music"}) + "\n")
+    told = Console(file=io.StringIO(), width=200)
+    few = (f"data.train={rare}", "train.max_steps=1", "evaluation.baselines=[]")
+    result = finetune(finetune_config(tmp_path, *few), console=told)
+    assert isinstance(told.file, io.StringIO) and "No test text has the label music: " in told.file.getvalue()
+    assert "- No test text has the label music: " in (Path(result.run) / "model" / "README.md").read_text()
+
+
 def test_the_card_names_the_files_of_parts_and_every_seed_has_the_baselines(tmp_path):
     parts = {
         name: write_topics(tmp_path / f"{name}.jsonl", 40, seed=seed) for name, seed in (("held", 8), ("asked", 9))

@@ -21,6 +21,7 @@ from textssl.config import load_config
 from textssl.data.labelled.labelled_set import Labeled, Target
 from textssl.data.labelled.splits import Splits, read_splits
 from textssl.distributed import Accelerator
+from textssl.errors import listed
 from textssl.evaluation.figures.figure import Figure
 from textssl.evaluation.figures.intervals import over_draws
 from textssl.evaluation.figures.supervised import answer_figures, confusion
@@ -28,6 +29,7 @@ from textssl.inference.predictor import answer_fields
 from textssl.report.card import write_card
 from textssl.report.facts import Labelled, run_facts
 from textssl.report.finetuned import result_tables
+from textssl.report.markdown import escape
 from textssl.sections import Config
 from textssl.system.files import write_text, written_file, written_folder
 from textssl.system.terminal import Terminal
@@ -114,6 +116,8 @@ def finetune_once(
     first = distributed.rank() == 0
     if splits.report.total and first:
         announce(console, f"{splits.report.total:,} records dropped: {splits.report.summary()}", style="yellow")
+    if first and (untested := untested_line(splits)):
+        announce(console, untested, style="yellow")
     overlap = look_and_tell(config, splits, console) if before is None else before.overlap
     tuned = tune(config, splits, accelerator, console)
     config = tuned.config
@@ -134,6 +138,13 @@ def finetune_once(
             show(result)
     distributed.barrier()
     return result
+
+
+def untested_line(splits: Splits) -> str | None:
+    """What the figures of the test say nothing of."""
+    names = splits.untested
+    labels = f"label{'s' * (len(names) > 1)} {listed(names)}"
+    return f"No test text has the {labels}: figures say nothing of how well they are told." if names else None
 
 
 def look_and_tell(config: Config, splits: Splits, console: Console) -> dict[str, Any]:
@@ -189,7 +200,7 @@ def measure(
         labelled=labelled,
         read=splits.train.texts[:READ_TEXTS],
         figures={figures["figure"]: figures["value"]} if figures else {},
-        limits=card_lines(result.overlap),
+        limits=[*([escape(untested)] if (untested := untested_line(splits)) else []), *card_lines(result.overlap)],
     )
     write_card(Path(result.run) / "model", facts)
 

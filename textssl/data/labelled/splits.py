@@ -68,6 +68,11 @@ class Splits:
         return LabelFacts(tuple(counts), tuple(counts.values()))
 
     @property
+    def untested(self) -> list[str]:
+        """The classes of which no test text is."""
+        return [] if self.test is None else sorted(set(self.train.labels) - set(self.test.labels))
+
+    @property
     def fingerprint(self) -> str:
         """Changes when any text, label, score or part does."""
         found = [[part.texts, part.labels, part.text_b, part.scores] for part in self.parts.values()]

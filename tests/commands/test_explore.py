@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import textssl
 from tests.browser import opened, selftest
 from tests.evaluation.folders import save_model
 from tests.tiny import texts
+from textssl.commands.explore import answered
 from textssl.errors import UserError
 
 DOCUMENTS = [" ".join(text[:200].split()) for text in texts()[:40]]
@@ -39,6 +42,20 @@ def found(model, lines, tmp_path_factory):
         "analogy": ["that is the"],
     }
     return textssl.explore(model, lines, out, scores=False, num_clusters=3, **asked), out
+
+
+def test_other_spellings_of_the_words_asked_take_no_place():
+    """All words are near each other here, and those that are asked nearest of all."""
+    asked = ["king", "King", "KING", "man", "Man", "MAN", "woman"]
+
+    def embed(texts: list[str], **_: Any) -> np.ndarray:
+        own = np.array([[1.0, 0.1 * (text.lower() not in ("king", "man", "woman"))] for text in texts])
+        return own / np.linalg.norm(own, axis=1, keepdims=True)
+
+    texts = [f"{' '.join(asked)} queen throne crown court river mountain"] * 2
+    (found,) = answered(SimpleNamespace(embed=embed), texts, [("king", "man", "woman")])  # type: ignore[arg-type]
+    nearest = {one["text"] for one in found["nearest"]}
+    assert len(nearest) == 5 and nearest <= {"queen", "throne", "crown", "court", "river", "mountain"}
 
 
 def test_neighbours_ways_groups_and_the_map(found, capsys):

@@ -176,8 +176,9 @@ def answered(encoder: Encoder, texts: Sequence[str], questions: Sequence[tuple[s
     found = []
     for question in questions:
         first, minus, plus = embedded(encoder, question)
-        places, cosines = nearest(vectors, (first - minus + plus)[None], NEAREST + 3)
         left_out = {word.lower() for word in question}
+        spelled = sum(word.lower() in left_out for word in words)  # King and KING too
+        places, cosines = nearest(vectors, (first - minus + plus)[None], NEAREST + spelled)
         near = [
             {"text": words[place], "cosine": float(cosine)}
             for place, cosine in zip(places[0], cosines[0], strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from textssl.report.card import interval
@@ -42,7 +44,7 @@ def test_only_baselines_that_learned_from_validation_texts_are_said_to(learned: 
 def test_errors_of_small_scores_are_not_0(value: float, expected: str):
     figure = {"mean": value, "low": value, "high": value * 2}
     result = {"test": {"mse": figure}, "baselines": {}, "splits": {"train": 1, "test": 9}, "baseline_texts": 1}
-    table = next(result_tables(result))
+    table: Any = next(result_tables(result))
     assert [str(text) for text in table.columns[1].cells] == [expected]
     assert interval("mse", {**figure, "high": value}) == expected
     assert interval("accuracy", 0.0004) == "0.000", "a share has three decimals"

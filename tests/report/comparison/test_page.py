@@ -10,7 +10,6 @@ from tests.browser import opened, selftest
 from tests.report.comparison.made import LABELS, comparison
 from textssl.report.comparison.page import efficiency, page_data, write_page
 
-
 LOWEST = {"probe_8": False, "bits_per_byte": True, "alignment": None, "mean_cosine": None}  # whether that is the best
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,9 +27,10 @@ from textssl.data.samples.cache import cache_folder
 from textssl.models.build import quiet
 from textssl.models.linear_head import LinearHead
 from textssl.objectives import resolve_objective
-from textssl.report.card import render, write_card
-from textssl.report.facts import Labelled, run_facts
+from textssl.report.card import prepare, render, write_card
+from textssl.report.facts import Labelled, run_facts, training_texts
 from textssl.report.folder import kind_of
+from textssl.report.limits import of_language
 from textssl.sections import Config
 
 STATIC = "model={config: {model_type: static, hidden_size: 32}}"
@@ -139,6 +142,24 @@ def facts_of(config: Config, summary: dict, **more):
 def summary_of(folder: Path, kind: str) -> dict:
     card_of(folder, kind)
     return json.loads((folder / kind / "summary.json").read_text())
+
+
+def test_what_was_kept_out_of_a_corpus_is_repeated_and_said(tmp_path: Path):
+    (tmp_path / "texts.txt").write_text(
+        "\n\n".join(f"The {n}th boat is on the river and in the sea." for n in range(40))
+    )
+    words = tokenizer.save(tiny_tokenizer(), tmp_path / "words")
+    rules: dict = {"near_duplicates": 0.9, "min_characters": 5, "keep_languages": "en,de", "drop_repetitive": True}
+    rules |= {"drop_matching": "-{9}"}
+    corpus = textssl.prepare(tmp_path / "texts.txt", words, tmp_path / "corpus", workers=1, **rules)
+    (text,) = training_texts([(corpus, 1.0)])
+    command = shlex.split(prepare(text, "words"))
+    cut = command.index("--min-characters")
+    assert command[cut : cut + 5] == ["--min-characters", "5", "--keep-languages", "en,de", "--drop-repetitive"]
+    assert command[cut + 5 :] == ["--drop-matching=-{9}", "--near-duplicates", "0.9"]
+    facts = SimpleNamespace(texts=[text], languages=["en"], language_given=False)
+    said = "".join(of_language(facts))  # type: ignore[arg-type]
+    assert "documents in other languages than en, de were left out" in said and "nothing" not in said
 
 
 def test_what_training_went_on_from_is_named_on_the_hub_only(folder: Path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from textssl import __version__
+from textssl.data.corpus.cleaning.filters import Cleaning
 from textssl.evaluation.measure import versions
 from textssl.report.facts import ARXIV, Facts, Labelled, TrainingText
 from textssl.report.finetuned import HEADINGS, number, row_words
@@ -246,5 +248,17 @@ def prepare(text: TrainingText, tokenizer: str | None) -> str:
     for key, default in PREPARED.items():
         value = text.options.get(key, default)
         if value != default:
-            words += [f"--{key.replace('_', '-')}", value if isinstance(value, str) else json.dumps(value)]
+            words += option(key, value)
+    for rule in fields(Cleaning):  # what was kept out of the corpus
+        if rule.name in text.options:
+            words += option(rule.name, text.options[rule.name])
     return shlex.join(words)
+
+
+def option(key: str, value: Any) -> list[str]:
+    """An option of `textssl prepare` as it is typed."""
+    name = f"--{key.replace('_', '-')}"
+    if value is True:
+        return [name]
+    text = ",".join(value) if isinstance(value, list) else value if isinstance(value, str) else json.dumps(value)
+    return [f"{name}={text}"] if text.startswith("-") else [name, text]

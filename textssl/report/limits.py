@@ -34,11 +34,15 @@ def amount(facts: Facts) -> Iterator[str]:
 
 
 def of_language(facts: Facts) -> Iterator[str]:
+    kept = list(dict.fromkeys(code for text in facts.texts for code in text.options.get("keep_languages") or ()))
+    left_out = "nothing was left out for its language"
+    if kept:
+        left_out = f"documents in other languages than {', '.join(kept)} were left out"
     if not facts.languages:
-        yield "The language of the text is not known; nothing was left out for it."
+        yield f"The language of the text is not known; {left_out}."
         return
     how = "as `prepare --language` was told" if facts.language_given else "by a guess from common words"
-    yield f"Its text is in {', '.join(facts.languages)} ({how}; nothing was left out for its language)."
+    yield f"Its text is in {', '.join(facts.languages)} ({how}; {left_out})."
 
 
 def of_labels(facts: Facts) -> Iterator[str]:

@@ -19,6 +19,7 @@ from textssl.assembly import finetune_baselines as beside
 from textssl.commands.finetune import finetune, over_seeds
 from textssl.commands.predict import predict
 from textssl.commands.pretrain import pretrain
+from textssl.config import load_config
 from textssl.data.labelled.splits import read_splits
 from textssl.errors import UserError
 from textssl.inference.encoders import load_encoder
@@ -211,6 +212,7 @@ def test_the_card_names_the_files_of_parts_and_every_seed_has_the_baselines(tmp_
         card = (Path(seed["run"]) / "model" / "README.md").read_text()
         assert "to train, 40 to validation (from held.jsonl), 40 to test (from asked.jsonl)." in card
         assert "test examples come from asked.jsonl;" in card and "| TF-IDF, " in card
+        assert load_config(Path(seed["run"]) / "config.yaml").evaluation.baselines == ["tfidf"]
     assert result.baselines["tfidf"]["accuracy"]["interval"] == "test examples", "it is the same for every seed"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,18 +38,23 @@ class BaselinePredictions:
     stopped_by: str | None = None
 
 
-def make_baselines(config: Config, splits: Splits, accelerator: Accelerator, console: Console) -> BaselinePredictions:
+def make_baselines(
+    config: Config, splits: Splits, accelerator: Accelerator, console: Console, known: Collection[str] = ()
+) -> BaselinePredictions:
     """The baselines that evaluation.baselines names; every rank calls this.
 
-    config: as its own run resolved it. Baselines that do not need validation texts to select a checkpoint learn from
-    them too, unless data.shots keeps labels few. "scratch" is the same run from random weights, "finetune" is plain
-    fine-tuning instead of contrastive tuning; both are runs in folders of their own inside the run folder. A baseline
-    that is impossible with these texts is left out, and the reason announced. Only the first rank's answers count.
+    config: as its own run resolved it. known: baselines that are left out, as an earlier seed has them. Those that do
+    not need validation texts to select a checkpoint learn from them too, unless data.shots keeps labels few. "scratch"
+    is the same run from random weights, "finetune" is plain fine-tuning instead of contrastive tuning; both are runs in
+    folders of their own inside the run folder. A baseline that is impossible with these texts is left out, and the
+    reason announced. Only the first rank's answers count.
     """
     found = BaselinePredictions()
     if splits.test is None:
         return found
     for name in config.evaluation.baselines:
+        if name in known:
+            continue
         try:
             if name in ("scratch", "finetune"):
                 made = other_run(name, config, splits, accelerator, console)

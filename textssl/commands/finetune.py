@@ -116,7 +116,7 @@ def finetune_once(
     first = distributed.rank() == 0
     if splits.report.total and first:
         announce(console, f"{splits.report.total:,} records dropped: {splits.report.summary()}", style="yellow")
-    if first and (untested := untested_line(splits)):
+    if first and before is None and (untested := untested_line(splits)):
         announce(console, untested, style="yellow")
     overlap = look_and_tell(config, splits, console) if before is None else before.overlap
     tuned = tune(config, splits, accelerator, console)
@@ -126,11 +126,14 @@ def finetune_once(
     result.splits, result.overlap = {name: len(part) for name, part in splits.parts.items()}, overlap
     result.baseline_texts = len(splits.learnable)
     if result.stopped_by is None:
-        others = make_baselines(config, splits, accelerator, console)  # some of them are runs of all ranks
+        known = before.baselines if before is not None and config.data.shots is None else {}
+        known = {name: known[name] for name in OF_DATA if name in known}
+        others = make_baselines(config, splits, accelerator, console, known)  # some of them are runs of all ranks
         tuned.summary.stopped_by = result.stopped_by = others.stopped_by
         result.temperature = tuned.temperature
         if first and others.stopped_by is None:
-            measure(result, config, splits, tuned, others, before)
+            result.baselines, result.terms = known, {} if before is None else dict(before.terms)
+            measure(result, config, splits, tuned, others)
     if first:
         result.write()
         announce(console, tuned.summary.line())
@@ -157,26 +160,14 @@ def look_and_tell(config: Config, splits: Splits, console: Console) -> dict[str,
     return found
 
 
-def measure(
-    result: Finetuned,
-    config: Config,
-    splits: Splits,
-    tuned: Tuned,
-    others: BaselinePredictions,
-    before: Finetuned | None,
-) -> None:
+def measure(result: Finetuned, config: Config, splits: Splits, tuned: Tuned, others: BaselinePredictions) -> None:
     """Put the figures of the test part into the result, write its predictions and the card; for the first rank."""
     if splits.test is not None and tuned.answers is not None and tuned.truth is not None:
         truth = tuned.truth
         result.test = plain(answer_figures(truth, tuned.answers, config.seed))
         found = {name: answer_figures(truth, answers, config.seed) for name, answers in others.answers.items()}
-        result.baselines = {name: plain(figures) for name, figures in found.items()}
-        result.terms = others.terms
-        if before is not None and config.data.shots is None:
-            result.baselines = {name: before.baselines[name] for name in OF_DATA if name in before.baselines} | (
-                result.baselines
-            )
-            result.terms = before.terms | others.terms
+        result.baselines = {**result.baselines, **{name: plain(figures) for name, figures in found.items()}}
+        result.terms = result.terms | others.terms
         if result.labels:
             result.confusion = confusion(truth, tuned.answers).tolist()
         write_predictions(Path(result.run) / "predictions.jsonl", splits.test, result.labels, tuned.answers)
@@ -235,8 +226,6 @@ def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -
     for seed in range(config.seed, config.seed + config.train.num_seeds):
         one = config.unfrozen()
         one.seed, one.train.num_seeds, one.out = seed, 1, str(run / f"seed-{seed}")
-        if results and config.data.shots is None:
-            one.evaluation.baselines = [name for name in one.evaluation.baselines if name not in OF_DATA]
         before = results[0] if results else None
         results.append(finetune_once(one, accelerator, console, quiet=True, before=before))
         if distributed.rank() == 0 and len(results) == 1:  # a configuration that a seed refuses is not written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -160,6 +161,15 @@ def test_scores_and_heads(tmp_path):
     with pytest.raises(UserError, match="classifies single texts"):
         predict(headed, pairs, tmp_path / "pairs.jsonl")
     assert not list(tmp_path.glob("*pairs.jsonl*"))
+
+
+def test_texts_that_were_cut_are_counted(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(workflow, "WINDOW_TEXTS", 2)
+    source = texts_file(tmp_path, ["one", " ".join(TEXTS), "two", " ".join(TEXTS), "three"])
+    assert predict(model, source, tmp_path / "out.jsonl").truncated == 2
+    assert re.search(r"2 of them \(40\.0%\) are longer than \d+ tokens and were cut there", capsys.readouterr().out)
+    assert predict(model, texts_file(tmp_path, ["one"]), tmp_path / "out.jsonl").truncated == 0
+    assert "were cut" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

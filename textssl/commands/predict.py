@@ -16,7 +16,7 @@ from textssl.data.text.formats import table_records
 from textssl.data.text.inputs import file_format
 from textssl.errors import UserError, listed, printable
 from textssl.inference.loading import find_model, length_note
-from textssl.inference.predictor import Item, answer_fields, load_predictor
+from textssl.inference.predictor import Item, Predictor, answer_fields, load_predictor
 from textssl.system.files import held_output, written_file
 from textssl.system.progress import working
 from textssl.system.terminal import Terminal
@@ -29,12 +29,14 @@ SUFFIX = ".jsonl"
 
 @dataclass(frozen=True)
 class Predicted:
-    """What became of a job. counts: texts of each predicted label; empty where the model gives scores."""
+    """What became of a job. counts: texts of each predicted label; empty where the model gives scores. truncated: texts
+    that were cut."""
 
     out: Path
     texts: int
     counts: dict[str, int]
     dropped: int
+    truncated: int = 0
 
 
 def predict(
@@ -61,19 +63,22 @@ def predict(
     items = read_items(sources, text_column, one_document_per, strict, report)
     with held_output(out, sources):
         announce(Terminal(stderr=True), f"predicting with {use(choose_threads(threads))}")
-        texts, counts = write_answers(model, inputs, items, out, report)
+        texts, counts, predictor = write_answers(model, inputs, items, out, report)
     if report.total:
         console.print(report.table())
     shares = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "scores"
     line = printable(f"{texts:,} texts: {shares}; in {out}")
     console.print(line, soft_wrap=True)
-    return Predicted(out, texts, counts, report.total)
+    if cut := predictor.truncated:
+        limit = f"are longer than {predictor.max_tokens:,} tokens and were cut there"
+        console.print(f"{cut:,} of them ({cut / texts:.1%}) {limit}.", soft_wrap=True)
+    return Predicted(out, texts, counts, report.total, cut)
 
 
 def write_answers(
     model: str | Path, inputs: Sequence[str], items: Iterator[tuple[str, Item]], out: Path, report: DropReport
-) -> tuple[int, dict[str, int]]:
-    """Write the answer to every item; returns their number, and how many got each label."""
+) -> tuple[int, dict[str, int], Predictor]:
+    """Write the answer to every item; returns their number, how many got each label, and who answered."""
     first = next(items, None)
     if first is None:
         dropped = f" ({report.summary()})" if report.total else ""
@@ -104,7 +109,7 @@ def write_answers(
                     counts[fields["label"]] += 1
                 texts += 1
             work.at(texts)
-    return texts, counts
+    return texts, counts, predictor
 
 
 def text_fields(item: Item) -> dict[str, str]:

@@ -32,10 +32,12 @@ Item = str | tuple[str, str]  # a text, or a pair of texts
 
 
 class Predictor(Protocol):
-    """labels: names of the classes; empty where the model gives scores. max_tokens: where texts are cut, or None."""
+    """labels: names of the classes; empty where the model gives scores. max_tokens: where texts are cut, or None.
+    truncated: how many of those answered so far were cut."""
 
     labels: list[str]
     max_tokens: int | None
+    truncated: int
 
     def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
         """(items, classes) probabilities or (items,) scores of each window; the next is read meanwhile."""
@@ -98,11 +100,13 @@ class Classifier:
         self.labels = [] if self.scores else [str(names[number]) for number in range(int(config.num_labels or 0))]
         self.logits = Logits(weights, load_tokenizer(folder))
         self.max_tokens: int | None = self.logits.limit
+        self.truncated = 0
         noted: Any = getattr(config, PRETEXT, None)
         self.texts = noted.get("texts") if isinstance(noted, dict) else None  # of an example; None: not known
 
     def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
-        for logits, _ in self.logits.embed_windows(checked(windows, self.texts)):
+        for logits, reading in self.logits.embed_windows(checked(windows, self.texts)):
+            self.truncated += reading.truncated
             yield logits[:, 0].astype(np.float64) if self.scores else softmax(logits)
 
 
@@ -114,9 +118,11 @@ class HeadedEncoder:
         self.labels = self.head.labels
         self.encoder = load_encoder(folder, max_tokens=None, normalize=None)
         self.max_tokens = self.encoder.max_tokens
+        self.truncated = 0
 
     def stream(self, windows: Iterable[Sequence[Any]]) -> Iterator[np.ndarray]:
-        for vectors, _ in self.encoder.embed_windows(checked(windows, 1)):
+        for vectors, reading in self.encoder.embed_windows(checked(windows, 1)):
+            self.truncated += reading.truncated
             yield softmax(self.head.logits(vectors))
 
 

@@ -14,7 +14,7 @@ import textssl
 from tests.browser import opened, selftest
 from tests.evaluation.folders import save_model
 from tests.tiny import texts
-from textssl.commands.explore import answered
+from textssl.commands.explore import answered, map_of
 from textssl.errors import UserError
 
 DOCUMENTS = [" ".join(text[:200].split()) for text in texts()[:40]]
@@ -56,6 +56,12 @@ def test_other_spellings_of_the_words_asked_take_no_place():
     (found,) = answered(SimpleNamespace(embed=embed), texts, [("king", "man", "woman")])  # type: ignore[arg-type]
     nearest = {one["text"] for one in found["nearest"]}
     assert len(nearest) == 5 and nearest <= {"queen", "throne", "crown", "court", "river", "mountain"}
+
+
+def test_texts_that_are_nearly_the_same_have_places_of_their_own_on_the_map():
+    near = np.random.default_rng(0).normal(size=(40, 8)) * 1e-3 + np.eye(8)[0]
+    places = map_of(near / np.linalg.norm(near, axis=1, keepdims=True))
+    assert len({tuple(place) for place in places}) == 40
 
 
 def test_neighbours_ways_groups_and_the_map(found, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -88,7 +89,7 @@ def explore(
         "analogy": answered(encoder, texts, questions),
         "analogies": analogies(encoder.embed, sample_analogies())._asdict() if scores else None,
         "factors": factors(encoder, seed) if scores else None,
-        "map": plane(vectors).round(2).tolist(),
+        "map": map_of(vectors),
         "near": [
             [[int(place), round(float(cosine), 3)] for place, cosine in zip(*row, strict=True) if place != own][:NEAR]
             for own, row in enumerate(zip(places, cosines, strict=True))
@@ -124,6 +125,13 @@ def read_texts(input: Sequence[str | Path] | str | Path, most: int, column: str,
 
 def embedded(encoder: Encoder, texts: Sequence[str], progress: str | None = None) -> np.ndarray:
     return np.asarray(encoder.embed(texts, progress=progress), dtype=np.float32)
+
+
+def map_of(vectors: np.ndarray) -> list[list[float]]:
+    """(texts, 2) coordinates to a thousandth of their spread, which is small where all texts are nearly the same."""
+    places = plane(vectors)
+    spread = max(float(np.ptp(places)), 1e-12)
+    return places.round(max(2, 3 - math.floor(math.log10(spread)))).tolist()
 
 
 def shortened(text: str) -> str:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -46,3 +47,23 @@ def test_tokens_beyond_the_vocabulary_are_found(tmp_path):
     (tmp_path / "corpus.json").write_text(json.dumps({**manifest, "vocab_size": 100}))
     with pytest.raises(UserError, match=r"holds the token \d+, but the vocabulary has 100"):
         Corpus.open(tmp_path).check()
+
+
+def test_a_corpus_that_is_written_anew_is_read_anew(tmp_path, monkeypatch):
+    for name, lengths in (("one", [10, 20]), ("other", [20, 10, 5])):  # each has its own at the same relative path
+        written = write(tmp_path / name / "corpus", lengths)
+        monkeypatch.chdir(tmp_path / name)
+        assert Corpus.open("corpus").shard(0).tokens.tolist() == np.concatenate(written).tolist()
+    shutil.rmtree("corpus")
+    write(tmp_path / "other" / "corpus", [35, 7])
+    assert [end - first for _, first, end in Corpus.open("corpus").document_bounds()] == [35, 7]
+
+
+def test_shards_of_a_corpus_that_was_replaced_after_it_was_opened_are_refused(tmp_path):
+    write(tmp_path, [10, 20])
+    corpus = Corpus.open(tmp_path)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    write(tmp_path, [10, 20, 30])
+    with pytest.raises(UserError, match="holds other counts than"):
+        corpus.shard(0)

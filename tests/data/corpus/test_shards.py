@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from textssl.data.corpus.shards import NpyStream, Shard, open_shard
+from textssl.data.corpus.shards import Described, NpyStream, Shard, open_shard
 from textssl.errors import UserError
 
 
@@ -33,4 +33,4 @@ def test_a_shard_that_cannot_be_read_is_named(tmp_path):
     for kind in ("tokens", "marks"):
         np.save(tmp_path / f"{kind}-00000.npy", np.zeros(3))
     with pytest.raises(UserError, match=r"shard 0 of .* cannot be read .*documents-00000"):
-        open_shard(str(tmp_path), 0)
+        open_shard(str(tmp_path), 0, Described(3, 1, ""))

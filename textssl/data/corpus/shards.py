@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -31,16 +31,32 @@ class Shard:
         return np.concatenate([self.documents[first : first + 1, 0], ends]).astype(np.int64)
 
 
+class Described(NamedTuple):
+    """What corpus.json says of a shard: its counts, and the sha256 of its files, one after another."""
+
+    tokens: int
+    documents: int
+    sha256: str
+
+
 @lru_cache(maxsize=64)
-def open_shard(path: str, index: int) -> Shard:
-    """The arrays of a shard; the last 64 stay mapped. Raises UserError where they cannot be read."""
+def open_shard(path: str, index: int, described: Described) -> Shard:
+    """The arrays of a shard; the last 64 stay mapped, until their corpus is written anew.
+
+    Raises UserError where they cannot be read, or hold other counts than corpus.json says, as those of a corpus that
+    was replaced after it was opened.
+    """
     folder = Path(path)
     try:
         # as plain arrays, which are sliced in a fifth of the time of np.memmap
         arrays = [np.asarray(np.load(shard_file(folder, kind, index), mmap_mode="r")) for kind in FILES]
     except (OSError, ValueError) as error:
         raise UserError(f"shard {index} of {path} cannot be read ({error}): prepare the corpus again") from None
-    return Shard(*arrays)
+    shard = Shard(*arrays)
+    if (len(shard.tokens), len(shard.documents)) != (described.tokens, described.documents):
+        file = shard_file(folder, "tokens", index)
+        raise UserError(f"{file} holds other counts than corpus.json says: prepare the corpus again")
+    return shard
 
 
 def shard_file(path: Path, kind: str, index: int) -> Path:

@@ -16,10 +16,11 @@ from textssl.data.text.drops import MISSING_COLUMN, DropReport
 from textssl.data.text.formats import table_records
 from textssl.data.text.inputs import expand_inputs
 from textssl.errors import listed
-from textssl.sample_types import SENTENCE_START
+from textssl.sample_types import SENTENCE_START, WORD_START, cut_long_words
 
 MIN_TOKENS = 5  # of each text of a pair: fewer do not show what it is about
 PASSAGE_TOKENS = 64
+HALF_CHARACTER = "\ufffd"  # what the bytes of an incomplete character decode to
 TOO_SHORT = f"shorter than {MIN_TOKENS} tokens"
 Item = TypeVar("Item")
 
@@ -60,7 +61,8 @@ def corpus_pairs(
     """A sample of at most `size` pairs of a corpus, decoded, and the number of pairs that there are to draw from.
 
     unit: "sentences" pairs each sentence with the next, none of them twice; "passages" pairs the first PASSAGE_TOKENS
-    of a document with as many that follow. Pairs with a text below MIN_TOKENS are dropped and counted in `report`.
+    of a document with as many that follow, both up to the last whole word. Pairs with a text below MIN_TOKENS are
+    dropped and counted in `report`.
     """
     spans: Reservoir[tuple[int, int, int, int, int]] = Reservoir(size, np.random.default_rng(seed))
     for number, (index, first, last) in enumerate(corpus.document_bounds()):
@@ -79,8 +81,12 @@ def corpus_pairs(
 def document_spans(shard: Shard, first: int, last: int, unit: str) -> Iterator[tuple[int, int, int]]:
     """Token bounds (start, middle, stop) of each pair of the document at [first, last) of its shard."""
     if unit == "passages":
+        opening = shard.marks[first : min(last, first + 2 * PASSAGE_TOKENS + 1)]
+        words = first + np.flatnonzero(cut_long_words(opening & WORD_START > 0))
         length = min(PASSAGE_TOKENS, (last - first) // 2)
-        yield first, first + length, first + 2 * length
+        middle = whole_words(words, first, first + length)
+        stop = middle + length
+        yield first, middle, stop if stop == last else whole_words(words, middle, stop)
         return
     starts = first + np.flatnonzero(shard.marks[first:last] & SENTENCE_START)
     bounds = [*starts.tolist(), last]
@@ -88,10 +94,16 @@ def document_spans(shard: Shard, first: int, last: int, unit: str) -> Iterator[t
         yield bounds[place], bounds[place + 1], bounds[place + 2]
 
 
+def whole_words(words: np.ndarray, start: int, stop: int) -> int:
+    """The last place in (start, stop] at which a word begins; `stop` where there is none. words: where words begin."""
+    inside = words[(words > start) & (words <= stop)]
+    return int(inside[-1]) if len(inside) else stop
+
+
 def decode(corpus: Corpus, tokenizer: Tokenizer, spans: Sequence[tuple[int, tuple[int, int]]]) -> list[str]:
-    """The texts of (shard, (start, stop)) token spans."""
+    """The texts of (shard, (start, stop)) token spans, without incomplete characters at their ends."""
     ids = [corpus.shard(index).tokens[start:stop].tolist() for index, (start, stop) in spans]
-    return [text.strip() for text in tokenizer.decode_batch(ids)]
+    return [text.strip(HALF_CHARACTER).strip() for text in tokenizer.decode_batch(ids)]
 
 
 def table_pairs(path: str, *, size: int, seed: int, report: DropReport) -> tuple[list[Related], int]:

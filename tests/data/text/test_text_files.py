@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +16,17 @@ def test_paragraphs_are_documents_with_the_line_they_begin_at(tmp_path):
     texts, report = read(path)
     assert texts == [("one\nstill one", ":3"), ("two\nstill two", ":8"), ("three", ":11")]
     assert report.as_dict() == {}
+
+
+def test_a_line_of_any_whitespace_is_blank(tmp_path):
+    spaces = [chr(code) for code in range(sys.maxunicode) if chr(code).isspace() and chr(code) not in "\n\r"]
+    assert {"\u00a0", "\u3000", "\x1c"} <= {*spaces}
+    text = "".join(f"line {place}\n{space} {space}\n" for place, space in enumerate(spaces))
+    texts, report = read(write(tmp_path / "a.txt", text))
+    assert [text for text, _ in texts] == [f"line {place}" for place in range(len(spaces))]
+    assert report.as_dict() == {}
+    kept = "\u3000\u3000我们\n\u200b\n\u00a0a"  # no blank line: an indented one, a sign without width
+    assert read(write(tmp_path / "b.txt", kept))[0] == [(kept, ":1")]
 
 
 def test_lines_are_documents(tmp_path):

@@ -1,5 +1,6 @@
 """Documents of a .txt file, one at a time, with the line at which each begins."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from textssl.data.text.streams import BrokenFile, lines
 
 _NEWLINE = b"\n"
 UNITS = ("blank-line", "line", "file")
+# what str.isspace takes for whitespace, in UTF-8: also no-break and ideographic spaces, which pages of the web leave
+_BLANK = re.compile(
+    rb"(?:[\s\x1c-\x1f]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)*"
+)
 
 
 def text_records(path: str | Path, unit: str, drop: drops.Drop) -> Iterator[tuple[str, str]]:
@@ -35,7 +40,7 @@ def _blocks(path: str | Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int
             if unit == "line":
                 yield number, line
                 continue
-            blank = not line.strip()
+            blank = is_blank(line)
             if size and blank and unit == "blank-line":
                 yield from _whole(path, start, block, size, drop)
                 block.clear()
@@ -53,6 +58,12 @@ def _blocks(path: str | Path, unit: str, drop: drops.Drop) -> Iterator[tuple[int
         yield from _whole(path, start, block, size, drop)
     elif unit == "file":
         yield 1, b""
+
+
+def is_blank(line: bytes) -> bool:
+    """Whether a line of UTF-8 is whitespace alone."""
+    rest = line.strip()
+    return not rest or (not 32 < rest[0] < 128 and _BLANK.fullmatch(rest) is not None)
 
 
 def _whole(path: str | Path, start: int, block: bytearray, size: int, drop: drops.Drop) -> Iterator[tuple[int, bytes]]:

@@ -63,6 +63,19 @@ def test_held_out_text_is_scored(family: str, words: str, suite, tmp_path, capfd
     assert words in capfd.readouterr().out
 
 
+def test_records_of_held_out_text_that_cannot_be_used_are_counted(suite, tmp_path, capfd):
+    names = ("text", "content", "text", "content", "text")
+    records = [json.dumps({name: text[:200]}) for name, text in zip(names, texts(), strict=False)]
+    (tmp_path / "text.jsonl").write_text("\n".join(records))
+    folder = save_model(tmp_path / "m", "llama")
+    results = evaluate(folder, suite, held_out=tmp_path / "text.jsonl")
+    assert (results["language"]["texts"], results["language"]["dropped"]) == (3, {"missing column": 2})
+    assert "(dropped: missing column: 2)" in " ".join(capfd.readouterr().out.split())
+    (tmp_path / "text.jsonl").write_text(records[1])
+    with pytest.raises(UserError, match=r"holds no text to score \(dropped: missing column: 1, first .*text.jsonl:1"):
+        evaluate(folder, suite, held_out=tmp_path / "text.jsonl")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "bert", "t5"])
 def test_language_tasks_are_measured_or_left_out_with_the_reason(family: str, tmp_path, capfd):

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from textssl.assembly.measured import HELD_OUT, OURS, Side, announce_kept, file_facts, unfinished_file
 from textssl.assembly.seen_texts import card_lines, look_for, overlap_lines, run_corpora, suite_texts, unchecked
+from textssl.data.text.drops import DropReport
 from textssl.data.text.inputs import expand_inputs
 from textssl.distributed import launched_rank
 from textssl.errors import UserError
@@ -19,7 +20,7 @@ from textssl.evaluation.figures.paired import Difference, adjusted, difference_o
 from textssl.evaluation.measure import run_baselines, versions
 from textssl.evaluation.running_text import first_bytes, is_corpus, running_texts
 from textssl.evaluation.suite import SUITES, Suite, load_suite
-from textssl.evaluation.tasks.bits_per_byte import LanguageFigure, language_figure
+from textssl.evaluation.tasks.bits_per_byte import language_figure
 from textssl.evaluation.unfinished import SHARED, Unfinished, fingerprint
 from textssl.inference.language.scorer import Scorer, folder_scorer
 from textssl.inference.loading import find_model
@@ -92,7 +93,7 @@ def evaluate(
         if held_out is not None:  # first: a mistake here should not wait for the probes
             results["held_out"] = str(held_out)
             key = f"{HELD_OUT}{fingerprint(str(held_out), file_facts(text_files(held_out)))}"
-            results["language"] = kept.take(key, lambda: held_out_figure(folder, scorer, held_out).as_dict())
+            results["language"] = kept.take(key, lambda: held_out_figure(folder, scorer, held_out))
         add_tasks(results, names, ours, theirs, kept)
         if baselines:
             for name, tasks in run_baselines(folder, plan, scratch_tuner=ours.tuners[1], kept=kept):
@@ -242,9 +243,11 @@ def describe_language(figure: dict[str, Any]) -> str:
         value = f"{figure['nats_per_token']:.3f} nats a token{hidden}; no bits per byte, since the tokenizer loses text"
     else:
         value = f"{figure['bits_per_byte']:.3f} {pseudo}bits per byte{hidden}"
+    dropped = "; ".join(f"{reason}: {count:,}" for reason, count in figure.get("dropped", {}).items())
     return (
         f"Held-out text: {value}, over {figure['texts']:,} texts, "
         f"{figure['tokens']:,} tokens, {figure['bytes']:,} bytes, at most {figure['context']} tokens of context"
+        f"{f' (dropped: {dropped})' if dropped else ''}"
     )
 
 
@@ -252,14 +255,20 @@ def write_json(results: Any, out: Path) -> None:
     write_text(out, json.dumps(finite(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def held_out_figure(folder: Path, scorer: Scorer | None, held_out: str | Path) -> LanguageFigure:
-    """Bits per byte on the first part of the held-out text: exact for a causal model, an upper bound for a diffusion
-    model, pseudo bits for other masked models. Raises UserError for a model without such a head."""
+def held_out_figure(folder: Path, scorer: Scorer | None, held_out: str | Path) -> dict[str, Any]:
+    """The LanguageFigure of the first part of the held-out text, and what was `dropped` of it, by reason: exact bits
+    per byte for a causal model, an upper bound for a diffusion model, pseudo bits for other masked models. Raises
+    UserError for a model without such a head, and where there is no text."""
     if scorer is None:
         raise UserError(f"{folder} has no language model head to score held-out text with: leave held_out out")
-    texts = held_out_texts(scorer, held_out)
-    return language_figure(scorer.code_length(texts, progress="held-out text"), texts, scorer.tokenizer)
+    report = DropReport()
+    texts = held_out_texts(scorer, held_out, report)
+    if not texts:
+        dropped = f" (dropped: {report.summary()})" if report.total else ""
+        raise UserError(f"held_out {held_out} holds no text to score{dropped}")
+    figure = language_figure(scorer.code_length(texts, progress="held-out text"), texts, scorer.tokenizer)
+    return {**figure.as_dict(), "dropped": report.as_dict()}
 
 
-def held_out_texts(scorer: Scorer, held_out: str | Path) -> list[str]:
-    return first_bytes(running_texts(held_out, scorer.tokenizer), HELD_OUT_BYTES[scorer.measure])
+def held_out_texts(scorer: Scorer, held_out: str | Path, report: DropReport | None = None) -> list[str]:
+    return first_bytes(running_texts(held_out, scorer.tokenizer, report), HELD_OUT_BYTES[scorer.measure])

@@ -3,6 +3,7 @@
 # ruff: noqa: RUF001 (signs that look like others are the subject)
 
 import random
+import unicodedata
 
 import pytest
 
@@ -46,6 +47,12 @@ TEXTS = {
 @pytest.mark.parametrize("language", TEXTS)
 def test_guessed(language):
     assert language_of(TEXTS[language]) == language
+
+
+def test_the_form_of_accents_makes_no_difference():
+    decomposed = {language: unicodedata.normalize("NFD", text) for language, text in TEXTS.items()}
+    decomposed["vi"] = unicodedata.normalize("NFD", "Tôi là một người và của được không cho này khi đến về như")
+    assert {language: language_of(text) for language, text in decomposed.items()} == {one: one for one in decomposed}
 
 
 def test_a_text_with_few_common_words_has_the_language_of_the_corpus():

@@ -9,6 +9,7 @@ it, the language of whose commonest words the most occur.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
@@ -127,7 +128,7 @@ def check_language(language: str) -> str:
 
 def language_of(text: str, corpus: str = UNKNOWN) -> str:
     """The code of a text's language. corpus: the language of most other texts, taken where common words are few."""
-    sample = text[:GUESS_CHARACTERS]
+    sample = unicodedata.normalize("NFC", text[:GUESS_CHARACTERS])  # as the known words and letters are written
     languages = LATIN if sample.isascii() else languages_of_script(sample)
     if isinstance(languages, str):
         return languages

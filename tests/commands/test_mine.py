@@ -90,6 +90,23 @@ def test_pairs_of_a_file_with_duplicates_and_broken_records(folder, tmp_path, ca
         assert row["negative"] != row["text_b"]
 
 
+def test_a_pair_that_stands_in_several_documents_gives_none_of_them_a_negative(folder, tmp_path):
+    """The documents share a boilerplate pair, which is the nearest to their other one."""
+    model, corpus = folder / "model", tmp_path / "corpus"
+    names = ("boats", "bread", "music", "storms")
+    shared = "All rights of this page are reserved by us. You may not copy any of the words."
+    documents = [f"{shared} We write of {name} and of us here. The {name} may not copy any words." for name in names]
+    documents += ["Other pages have other words than these. Their second sentence is a longer one."]
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents))
+    textssl.prepare(tmp_path / "text.jsonl", model, corpus, workers=1, held_out=0.0)
+    textssl.mine(model, tmp_path / "out.jsonl", corpus, num_negatives=1)
+    found = rows(tmp_path / "out.jsonl")
+    assert sum(row["text_a"].startswith("We write of") for row in found) == len(names)
+    for row in found:
+        if row["text_a"].startswith("We write of"):
+            assert not row["negative"].startswith("You may not copy")
+
+
 def test_max_pairs_draws_evenly_and_says_so(folder, tmp_path, capsys):
     result = textssl.mine(folder / "model", tmp_path / "out.jsonl", folder / "corpus", max_pairs=10)
     assert result.drawn == 10 < result.found

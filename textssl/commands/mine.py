@@ -104,7 +104,7 @@ def mine(
         bounds |= {"relative_margin": relative_margin, "max_score": max_score, "min_score": min_score}
         with working("looking for the nearest texts"):
             mined = mine_negatives(kept, encoder, wanted, bounds)
-        rows = list(with_negatives(kept, mined, num_negatives))
+        rows = list(with_negatives(kept, mined, num_negatives, documents_of(drawn)))
         if not rows:
             raise UserError(
                 f"none of {len(kept):,} pairs has {num_negatives} negatives within these bounds: loosen --margin, "
@@ -191,13 +191,21 @@ def quiet_bars() -> Iterator[None]:
         yield
 
 
-def with_negatives(
-    pairs: Sequence[Related], mined: dict[tuple[str, str], list[str]], num_negatives: int
-) -> Iterator[dict[str, str]]:
-    """Rows of the result: pairs with enough negatives that are neither their own texts nor from their document."""
+def documents_of(pairs: Sequence[Related]) -> dict[str, set[int]]:
+    """The documents that each second text stands in. pairs: with those that are there already."""
     documents: dict[str, set[int]] = defaultdict(set)
     for pair in pairs:
         documents[pair.text_b].add(pair.document)
+    return documents
+
+
+def with_negatives(
+    pairs: Sequence[Related],
+    mined: dict[tuple[str, str], list[str]],
+    num_negatives: int,
+    documents: dict[str, set[int]],
+) -> Iterator[dict[str, str]]:
+    """Rows of the result: pairs with enough negatives that are neither their own texts nor from their document."""
     for pair in pairs:
         candidates = mined.get((pair.text_a, pair.text_b), [])
         own = (pair.text_a, pair.text_b)

@@ -97,11 +97,13 @@ def unfinished_file(
 
 
 def file_facts(sources: Iterable[str | Path]) -> list[Any]:
-    """Path, size and modification time of each file, which change with its content; other names count as they are."""
+    """Path, size and modification time of each file, which change with its content, and of all files in a folder, such
+    as a prepared corpus; other names count as they are."""
     found = []
     for source in map(Path, sources):
-        stat = source.stat() if source.is_file() else None
-        found.append([str(source), stat and [stat.st_size, stat.st_mtime_ns]])
+        for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
+            stat = file.stat() if file.is_file() else None
+            found.append([str(file), stat and [stat.st_size, stat.st_mtime_ns]])
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 import json
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 HELD_OUT_SHARE = 0.01  # the same hash as prepare's: its held-out documents are not trained on
 HELD_OUT_CHARACTERS = 2**22  # of held-out text kept for the report
 FEW_TEXTS = 16
+MARKED = re.compile("[\u0900-\u109f\u1780-\u17ff]")  # the scripts of India and of Southeast Asia
+MANY_SIGNS = 0.001  # share of characters
 REPORT = "report.json"
 OWN_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", REPORT)
 
@@ -88,6 +92,11 @@ def train_tokenizer(
     if drops.total:
         console.print(drops.table())
     notes = warnings(tokenizer, report, vocab_size, bool(texts.held_out))
+    if strip_accents and (share := vowel_signs(texts.held_out or texts.examples())) > MANY_SIGNS:
+        notes.append(
+            f"{share:.1%} of the characters are vowel signs and the like, which --strip-accents removes: without it, "
+            "the words of this text stay what they are"
+        )
     if long_words.words:
         notes.append(long_words.note(algorithm))
     if word_types.left_out:
@@ -114,6 +123,12 @@ def warnings(
     if not tokenizers.covers_all_bytes(tokenizer.backend_tokenizer):
         notes.append("characters outside the vocabulary become [UNK]: fit for encoders, less so for generators")
     return notes
+
+
+def vowel_signs(texts: Sequence[str]) -> float:
+    """The share of characters that count as accents, but spell the words of Hindi, Thai and the like."""
+    signs = sum(unicodedata.category(sign)[0] == "M" for text in texts for sign in MARKED.findall(text))
+    return signs / max(1, sum(map(len, texts)))
 
 
 class SplitTexts:

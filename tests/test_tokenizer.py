@@ -171,7 +171,16 @@ def test_report(trained):
     assert not figures.warnings() and figures.table().row_count == 9
     foreign = report(trained["wordpiece"], ["привет мир", "hello"])
     assert foreign.unknown > 0.1 and foreign.round_trip_normalized == 0.5
-    assert "unknown" in foreign.warnings()[0]
+    assert "unknown" in foreign.warnings()[0] and foreign.unknown_characters == 9 / 15
+
+
+def test_report_shows_how_much_of_the_text_is_in_words_that_wordpiece_takes_for_unknown(trained):
+    """As Thai clauses, which have no spaces, may be."""
+    figures = report(trained["wordpiece"], ["the cat " * 100 + "cat" * 60] * 2)
+    assert figures.unknown < 0.01 and figures.unknown_characters == 180 / 980
+    (warning,) = figures.warnings()
+    assert "with 18.37% of the characters" in warning and "more than 100 characters" in warning
+    assert figures.table().row_count == 10
 
 
 @pytest.mark.parametrize("text", ["我们今天去公园散步。", "私たちは今日公園へ行った。", "วันนี้เราไปเดินเล่นที่สวน"])

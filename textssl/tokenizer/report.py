@@ -28,8 +28,9 @@ class TokenizerReport:
 
     vocabulary_used: share of the vocabulary that occurs. tokens_per_word: a word is what whitespace separates.
     spaceless: most letters are of scripts without spaces, so that characters_per_token is the figure to read.
-    unknown: share of tokens that are [UNK]. round_trip: share of texts that decode to themselves exactly, leading
-    spaces aside; round_trip_normalized: after the tokenizer's own normalisation, all whitespace aside.
+    unknown: share of tokens that are [UNK]; unknown_characters: share of characters that are in them, which are many
+    more where WordPiece takes a long word for unknown. round_trip: share of texts that decode to themselves exactly,
+    leading spaces aside; round_trip_normalized: after the tokenizer's own normalisation, all whitespace aside.
     """
 
     vocab_size: int
@@ -44,6 +45,7 @@ class TokenizerReport:
     spaceless: bool
     bytes_per_token: float
     unknown: float
+    unknown_characters: float
     round_trip: float
     round_trip_normalized: float
 
@@ -63,6 +65,7 @@ class TokenizerReport:
             **self.lengths(),
             "bytes per token": f"{self.bytes_per_token:.3f}",
             "unknown tokens": f"{self.unknown:.3%}",
+            **({"characters in unknown tokens": f"{self.unknown_characters:.3%}"} if self.unknown else {}),
             "texts that round-trip": f"{self.round_trip:.1%}",
             "... up to normalisation and spacing": f"{self.round_trip_normalized:.1%}",
         }
@@ -84,10 +87,11 @@ class TokenizerReport:
         return f"{self.words:,} words" if self.words < FEW_WORDS else None
 
     def warnings(self) -> list[str]:
-        if self.unknown > MANY_UNKNOWN:
+        if max(self.unknown, self.unknown_characters) > MANY_UNKNOWN:
             return [
-                f"{self.unknown:.2%} of the held-out tokens are unknown: the alphabet does not cover this text; "
-                "bpe, or unigram with byte fallback, covers every character"
+                f"{self.unknown:.2%} of the held-out tokens are unknown, with {self.unknown_characters:.2%} of the "
+                "characters: the alphabet does not cover this text, or wordpiece meets words of more than 100 "
+                "characters; bpe, or unigram with byte fallback, covers every text"
             ]
         return []
 
@@ -97,8 +101,8 @@ def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) ->
     backend = tokenizer.backend_tokenizer
     vocab_size = backend.get_vocab_size()
     used = np.zeros(max(backend.get_vocab().values()) + 1, dtype=bool)
-    unknown_id = tokenizer.unk_token_id
-    characters = letters = without_spaces = 0
+    unknown_id: Any = tokenizer.unk_token_id
+    characters = letters = without_spaces = lost = 0
     texts = words = tokens = num_bytes = unknown = exact = normalized = 0
     iterator = iter(held_out_texts)
     while batch := list(islice(iterator, BATCH_TEXTS)):
@@ -111,7 +115,8 @@ def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) ->
             num_bytes += len(text.encode())
             characters, letters = characters + len(text), letters + sum(map(str.isalpha, text))
             without_spaces += sum(map(len, WITHOUT_SPACES.findall(text)))
-            unknown += int((ids == unknown_id).sum()) if unknown_id is not None else 0
+            if unknown_id is not None and (found := int((ids == unknown_id).sum())):
+                unknown, lost = unknown + found, lost + characters_of(backend, text, unknown_id)
             exact += back.lstrip(" ") == text.lstrip(" ")  # the space that marks the first word is not of the text
             normalized += spaceless(backend, back) == spaceless(backend, text)
     return TokenizerReport(
@@ -127,8 +132,17 @@ def report(tokenizer: PreTrainedTokenizerFast, held_out_texts: Iterable[str]) ->
         spaceless=2 * without_spaces > letters,
         bytes_per_token=num_bytes / max(tokens, 1),
         unknown=unknown / max(tokens, 1),
+        unknown_characters=lost / max(characters, 1),
         round_trip=exact / max(texts, 1),
         round_trip_normalized=normalized / max(texts, 1),
+    )
+
+
+def characters_of(backend: Any, text: str, token: int) -> int:
+    """The number of characters of a text that became this token."""
+    encoding = backend.encode(text, add_special_tokens=False)
+    return sum(
+        end - first for found, (first, end) in zip(encoding.ids, encoding.offsets, strict=True) if found == token
     )
 
 

@@ -45,7 +45,8 @@ def write(file: Path, records: list[dict[str, Any]]) -> Path:
 
 
 def finetune_config(folder: Path, *overrides: str, family: str = "bert", out: str = "run") -> Config:
-    """A run of 12 steps of 8 texts on FOLDER/topics.jsonl, from a tiny model in FOLDER/FAMILY; both made if missing."""
+    """A run of 12 steps of 8 texts on FOLDER/topics.jsonl, from a tiny model in FOLDER/FAMILY, both made if missing; in
+    float32."""
     model, data = folder / family, folder / "topics.jsonl"
     if not model.is_dir():
         save_model(model, family)
@@ -58,7 +59,7 @@ def finetune_config(folder: Path, *overrides: str, family: str = "bert", out: st
         "objective": {"name": "auto"},
         "optimizer": {"name": "adamw", "lr": 3e-3},
         "schedule": {"name": "linear", "warmup_fraction": 0.1},
-        "train": {"max_steps": 12, "batch_size": 8, "log_every": 4, "checkpoint_every": 4},
+        "train": {"max_steps": 12, "batch_size": 8, "log_every": 4, "checkpoint_every": 4, "precision": "float32"},
         "evaluation": {"every": 4, "baselines": []},
     }
     for override in overrides:

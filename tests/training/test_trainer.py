@@ -80,7 +80,8 @@ def test_micro_batches_and_caching_change_no_weight(folder):
     for objective in ("mlm", CROPS):
         for micro in (8, 2):
             name = f"micro-{objective[-3:]}-{micro}"
-            pretrain(tiny_config(folder, objective, f"train.micro_batch_size={micro}", out=name))
+            exact = ("train.precision=float64", f"train.micro_batch_size={micro}")
+            pretrain(tiny_config(folder, objective, *exact, out=name))
         first, second = (metrics(folder / f"micro-{objective[-3:]}-{micro}") for micro in (8, 2))
         for one, other in zip(first, second, strict=True):
             assert one.get("train/loss", 0) == pytest.approx(other.get("train/loss", 0), abs=1e-5)

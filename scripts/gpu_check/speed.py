@@ -78,8 +78,7 @@ def make_trainer(check: Check, kind: str, out: str, attention: str = "auto", com
         if check.dry
         else {"batch_size": rows, "micro_batch_size": micro, "compile": compiled},
     )
-    shape = {"config": values["model"]["config"]} if check.dry else {"preset": preset}
-    values["model"] = {**shape, "embeddings": "random", "attention": attention}
+    values["model"] |= {"attention": attention, **({} if check.dry else {"preset": preset})}
     return trainer_by_hand(values)
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from textssl import distributed
-from textssl.models.sentence import SentenceModel
+from textssl.models.sentence import token_reader
 from textssl.models.static import is_static, is_static_folder
 from textssl.sections import Config, ModelConfig
 from textssl.system.hardware import EAGER_BELOW, MATRIX_BFLOAT16, bfloat16_matrices
@@ -74,8 +74,8 @@ def run_precision(config: Config, cuda: bool) -> str:
 def with_attention(config: Config, backbone: nn.Module) -> Config:
     """A frozen copy with the attention that the model was built with; it stays `auto` where the model has none."""
     whole = config.unfrozen()
-    reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
-    name = getattr(getattr(getattr(reader, "model", None), "config", None), "_attn_implementation", None)
+    own = getattr(getattr(token_reader(backbone), "model", None), "config", None)
+    name = getattr(own, "_attn_implementation", None)
     if whole.model.attention == "auto" and name in ATTENTIONS:
         setattr(whole.model, "attention", name)  # noqa: B010 (one of the literals, which is checked)
     return whole.freeze()

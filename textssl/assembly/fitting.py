@@ -18,7 +18,7 @@ from textssl.models import varlen
 from textssl.models.attention import MASKING, dense_mask_bytes
 from textssl.models.heads import LanguageModel
 from textssl.models.layers import transformer_layers
-from textssl.models.sentence import SentenceModel
+from textssl.models.sentence import token_reader
 from textssl.models.varlen import VARLEN
 from textssl.objectives.base import FORWARDS, Objective
 from textssl.sections import Config
@@ -38,7 +38,7 @@ def fit_attention(
     Raises UserError where `model.attention` cannot do what is asked.
     """
     chosen = config.model.attention
-    reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
+    reader = token_reader(backbone)
     isolating = isinstance(reader, LanguageModel) and reader.model.config.model_type in MASKING
     if chosen == VARLEN and not isolating:
         raise UserError(

@@ -21,7 +21,7 @@ from textssl.models.configuration import Predicts
 from textssl.models.heads import LanguageModel
 from textssl.models.layers import freeze_layers
 from textssl.models.lsa import start_with_lsa
-from textssl.models.sentence import SentenceModel, build_sentence_model
+from textssl.models.sentence import SentenceModel, build_sentence_model, token_reader
 from textssl.models.seq2seq.model import Seq2SeqModel, build_seq2seq
 from textssl.models.static import StaticTable, begins_with_lsa, is_static
 from textssl.objectives.base import Objective
@@ -67,7 +67,7 @@ def assemble(
 
 def check_family(words: PreTrainedTokenizerFast, backbone: Backbone) -> list[str]:
     """What the tokenizer lacks for this backbone; a static encoder needs nothing."""
-    inner = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
+    inner = token_reader(backbone)
     return tokenizer.check_family(words, inner.model.config.model_type) if isinstance(inner, LanguageModel) else []
 
 
@@ -101,8 +101,8 @@ def start_embeddings(
 ) -> None:
     """Begin the token vectors of a new transformer with latent semantic analysis, in place, where that is asked for; on
     the first rank, from which the others get their weights."""
-    reader = backbone.backbone if isinstance(backbone, SentenceModel) else backbone
-    if distributed.rank() or isinstance(reader, StaticTable) or not begins_with_lsa(config.model):
+    reader = token_reader(backbone)
+    if distributed.rank() or not isinstance(reader, LanguageModel | Seq2SeqModel) or not begins_with_lsa(config.model):
         return
     counts = data.counts(len(words), ANALYSED_TOKENS)
     announce(console, "token vectors begin with latent semantic analysis of the text")

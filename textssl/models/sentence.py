@@ -193,6 +193,11 @@ def build_sentence_model(
     return SentenceModel(backbone, tail, pad=padding_id(tokenizer), max_seq_length=limit, **kept)
 
 
+def token_reader(model: nn.Module) -> nn.Module:
+    """What reads the tokens: the backbone of a sentence model, any other model itself."""
+    return model.backbone if isinstance(model, SentenceModel) else model
+
+
 def load_stock(folder: Path) -> SentenceTransformer:
     """A sentence-transformers folder, without running code from it. Raises UserError."""
     try:

@@ -1,6 +1,7 @@
 """Passages of a corpus are whole words of its documents."""
 
 import re
+from itertools import pairwise
 
 from tests.tiny import tiny_tokenizer
 from textssl.data.corpus.corpus import Corpus
@@ -8,10 +9,11 @@ from textssl.data.corpus.encoding import DocumentEncoder
 from textssl.data.corpus.positive_pairs import PASSAGE_TOKENS, corpus_pairs
 from textssl.data.corpus.writer import CorpusWriter
 from textssl.data.text.drops import DropReport
+from textssl.sample_types import LONGEST_WORD
 from textssl.tokenizer import tokenizer_hash
 
 WORDS = "extraordinary lighthouses, harbour-masters' boats and incomprehensibilities "
-ENGLISH = [f"{'very ' * n}{WORDS * 9}" for n in range(9)]
+ENGLISH = [f"{'very ' * n}{WORDS * 12}" for n in range(9)]
 WORD_END = r"(?:(?<!\w)|(?!\w))"
 CHINESE = ["我们今天去看了一场非常有意思的电影然后在河边散步" * n for n in range(2, 9)]
 
@@ -32,10 +34,12 @@ def test_passages_end_between_words(tmp_path):
     assert len(pairs) == len(ENGLISH)
     backend = tiny_tokenizer().backend_tokenizer
     for pair in pairs:
-        both = rf"{re.escape(pair.text_a)}{WORD_END}\s*{re.escape(pair.text_b)}{WORD_END}"
-        assert re.match(both, ENGLISH[pair.document])
-        sizes = [len(backend.encode(text, add_special_tokens=False)) for text in (pair.text_a, pair.text_b)]
-        assert all(PASSAGE_TOKENS / 2 <= size <= PASSAGE_TOKENS + 2 for size in sizes)  # alone it may begin otherwise
+        document = ENGLISH[pair.document]
+        both = re.match(rf"({re.escape(pair.text_a)}){WORD_END}\s*({re.escape(pair.text_b)}){WORD_END}", document)
+        assert both
+        ends = [end for _, end in backend.encode(document, add_special_tokens=False).offsets]  # alone, texts begin anew
+        sizes = [sum(start < end <= stop for end in ends) for start, stop in pairwise((0, both.end(1), both.end(2)))]
+        assert all(PASSAGE_TOKENS - LONGEST_WORD < size <= PASSAGE_TOKENS for size in sizes)
 
 
 def test_passages_of_a_script_without_spaces_hold_no_half_characters(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from pathlib import Path
@@ -22,8 +23,13 @@ def texts() -> list[str]:
 
 
 @functools.cache
-def tiny_tokenizer():
+def trained_tokenizer():
     return tokenizer.train_tokenizer(iter(texts()), algorithm="bpe", vocab_size=512)
+
+
+def tiny_tokenizer():
+    """A copy for each test: a call of transformers leaves its truncation and padding behind in a tokenizer."""
+    return copy.deepcopy(trained_tokenizer())
 
 
 @functools.cache

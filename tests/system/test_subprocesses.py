@@ -31,7 +31,7 @@ def serve() -> None:
 
 
 def pool(*firsts: int) -> Pool:
-    return Pool([Helper("a test process", __name__, first, {"GIVEN": "here"}) for first in firsts])
+    return Pool([Helper("a test process", __name__, {"GIVEN": "here"}) for _ in firsts], firsts)
 
 
 def test_requests_are_answered_and_share_the_helpers(capfd):

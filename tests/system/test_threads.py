@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
 from textssl.errors import UserError
 from textssl.system import threads
-from textssl.system.threads import Threads, choose_threads, cpu_limit, free_threads, of_load, use
+from textssl.system.threads import Moment, Threads, choose_threads, cpu_limit, free_threads, of_load, use
 
 
 @pytest.fixture(autouse=True)
@@ -21,15 +23,53 @@ def fresh(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cores", "busy", "count"),
-    [(2, [0, 0], 2), (2, [90, 80], 1), (2, [100, 100], 1), (2, [30, 10], 2), (8, [100] * 3 + [5] * 5, 5), (2, [], 2)],
+    ("cores", "busy", "own", "count"),
+    [
+        (2, [0, 0], 0, 2),
+        (2, [0.9, 0.8], 0, 1),
+        (2, [1, 1], 0, 1),
+        (2, [0.3, 0.1], 0, 2),
+        (8, [1] * 3 + [0.05] * 5, 0, 5),
+        (8, [1] * 3 + [0.05] * 5, 1, 6),
+        (2, [0.9, 0.1], 1, 2),
+        (2, [], 0, 2),
+    ],
 )
-def test_busy_cores_are_left_to_others(cores, busy, count):
-    assert of_load(cores, busy)[0] == count
+def test_busy_cores_are_left_to_others(cores, busy, own, count):
+    assert of_load(cores, busy, own)[0] == count
+
+
+@pytest.mark.parametrize(("imported", "waits"), [(0.1, 0.15), (3, 0), (1000, 0.25)])  # seconds ago
+def test_the_load_is_that_since_the_start_if_that_was_not_long_ago(imported, waits, monkeypatch):
+    now, slept = [5000.0], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    def moment(_):  # the second core works all the time, half of that for this process
+        return Moment(now[0], [10.0, now[0]], now[0] / 2)
+
+    monkeypatch.setattr(threads.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(threads.time, "sleep", sleep)
+    monkeypatch.setattr(Moment, "now", classmethod(moment))
+    monkeypatch.setattr(threads, "IMPORTED", Moment.now())
+    now[0] += imported
+    busy, own = threads.loads()
+    assert busy == pytest.approx([0.0, 1.0]) and own == pytest.approx(0.5)
+    assert sum(slept) == pytest.approx(waits)
+
+
+def test_a_process_that_computes_itself_is_no_load():
+    begin = Moment.now()
+    while time.monotonic() < begin.seconds + 0.3:
+        sum(range(1000))
+    end = Moment.now()
+    assert end.own - begin.own > 0.1 and sum(end.busy) - sum(begin.busy) > 0.1
 
 
 def test_what_somebody_says_comes_first(monkeypatch):
-    monkeypatch.setattr(threads.psutil, "cpu_percent", lambda *_, **__: [100.0] * 64)
+    monkeypatch.setattr(threads, "loads", lambda: ([1.0] * 64, 0.0))
     monkeypatch.setattr(threads, "allowed_cores", lambda: [3, 5, 7])
     monkeypatch.setattr(threads, "cpu_limit", lambda: 8.0)
     assert choose_threads().count == 1 and "others use 3.0" in choose_threads().why
@@ -44,7 +84,7 @@ def test_what_somebody_says_comes_first(monkeypatch):
 
 def test_processes_share_the_cores_and_the_load_is_looked_at_once(monkeypatch):
     looks = []
-    monkeypatch.setattr(threads.psutil, "cpu_percent", lambda *_, **__: looks.append(1) or [0.0] * 64)
+    monkeypatch.setattr(threads, "loads", lambda: looks.append(1) or ([0.0] * 64, 0.0))
     monkeypatch.setattr(threads, "allowed_cores", lambda: list(range(8)))
     monkeypatch.setattr(threads, "cpu_limit", lambda: 6.5)
     assert [choose_threads().count for _ in range(3)] == [6, 6, 6] and len(looks) == 1

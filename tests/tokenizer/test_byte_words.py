@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tokenizers import pre_tokenizers
 
-from textssl.tokenizer.byte_words import ByteWords
+from textssl.tokenizer.byte_words import ByteWords, byte_places
 from textssl.tokenizer.hard_strings import hard_strings
 
 WORDS = ByteWords()
@@ -12,12 +12,14 @@ WORDS = ByteWords()
 
 def starts(texts: list[str]) -> list[list[int]]:
     """Character offsets of the words of each text, all texts in one array."""
-    codes = np.array([ord(sign) for text in texts for sign in text], dtype=np.uint32)
+    data = np.frombuffer("".join(texts).encode(), np.uint8)
     ends = np.cumsum([len(text) for text in texts])
-    first = np.zeros(len(codes), dtype=bool)
-    first[[end - len(text) for text, end in zip(texts, ends, strict=True) if text]] = True
-    parts = np.split(WORDS.starts(codes, first), ends[:-1])
-    return [np.flatnonzero(part).tolist() for part in parts]
+    firsts = np.array([end - len(text) for text, end in zip(texts, ends, strict=True) if text])
+    first = np.zeros(len(data), dtype=bool)
+    first[byte_places(data, firsts)] = True
+    characters = WORDS.starts(data, first)[byte_places(data, np.arange(ends[-1]))]
+    assert characters.sum() == WORDS.starts(data, first).sum(), "a word begins within a character"
+    return [np.flatnonzero(part).tolist() for part in np.split(characters, ends[:-1])]
 
 
 def test_words_are_those_of_the_library_on_hard_strings():

@@ -2,3 +2,5 @@
 
 Printing and files live here, mathematics does not.
 """
+
+from textssl.system import threads as threads  # first: while all else is imported, it sees how busy the machine is

@@ -18,6 +18,7 @@ from textssl.data.corpus.engine_choice import WORTH_CHARACTERS, choose_engine
 from textssl.data.corpus.manifest import MANIFEST
 from textssl.data.corpus.pieces import DUPLICATE, GUESS_CHARACTERS
 from textssl.data.corpus.prepare import Counts, Prepared, check_not_empty, write_corpus
+from textssl.data.corpus.workers import Encoders
 from textssl.data.language.languages import AUTO, UNKNOWN, check_language
 from textssl.data.samples.cache import without_sample
 from textssl.data.text.documents import Document, DropReport, expand_inputs, read_beginning, read_documents
@@ -82,61 +83,62 @@ def prepare(
     options: dict[str, Any] = {"strict": strict, "held_out": held_out, "text_column": text_column}
     options |= {"one_document_per": one_document_per, "shard_tokens": shard_tokens, "language": language}
     options |= cleaning.given()
-    report, reading_report, console = DropReport(), DropReport(), Terminal()
-    reading: dict[str, Any] = {"text_column": text_column, "one_document_per": one_document_per}
-    documents: Iterator[Document | Lines]
-    if engine == "ray":  # it is the beginning that is read here
-        documents = read_documents(inputs, report=DropReport(), **reading)
-    elif strict:
-        documents = read_documents(inputs, strict=True, report=reading_report, **reading)
-    else:
-        opening = max(WORTH_CHARACTERS, GUESS_CHARACTERS)
-        documents = read_beginning(inputs, characters=opening, report=reading_report, **reading)
-    backend = load_backend(without_sample(tokenizer))
-    documents, encodes = choose_engine(documents, backend)
-    log = Terminal(stderr=True)
-    if encodes.note:
-        log.print(f"{encodes.note}, so the library is used")
-    provenance = {
-        "inputs": [printable(path) for path in inputs],
-        "tokenizer": printable(tokenizer),
-        "options": options,
-        "engine": encodes.name,
-        "textssl": __version__,
-    }
-    common: dict[str, Any] = {"tokenizer_hash": tokenizer_hash(backend), "report": report, "held_out": held_out}
-    common |= {"language": language, "fast": encodes.fast, "cleaning": cleaning, "provenance": provenance}
-    common |= {"block_tokens": block_tokens, "shard_tokens": shard_tokens}
-    if engine == "ray":
-        from textssl.data.corpus.stages.on_ray import prepare_on_ray
+    with Encoders(workers if engine == "local" else 0) as encoders:
+        report, reading_report, console = DropReport(), DropReport(), Terminal()
+        reading: dict[str, Any] = {"text_column": text_column, "one_document_per": one_document_per}
+        documents: Iterator[Document | Lines]
+        if engine == "ray":  # it is the beginning that is read here
+            documents = read_documents(inputs, report=DropReport(), **reading)
+        elif strict:
+            documents = read_documents(inputs, strict=True, report=reading_report, **reading)
+        else:
+            opening = max(WORTH_CHARACTERS, GUESS_CHARACTERS)
+            documents = read_beginning(inputs, characters=opening, report=reading_report, **reading)
+        backend = load_backend(without_sample(tokenizer))
+        documents, encodes = choose_engine(documents, backend)
+        log = Terminal(stderr=True)
+        if encodes.note:
+            log.print(f"{encodes.note}, so the library is used")
+        provenance = {
+            "inputs": [printable(path) for path in inputs],
+            "tokenizer": printable(tokenizer),
+            "options": options,
+            "engine": encodes.name,
+            "textssl": __version__,
+        }
+        common: dict[str, Any] = {"tokenizer_hash": tokenizer_hash(backend), "report": report, "held_out": held_out}
+        common |= {"language": language, "fast": encodes.fast, "cleaning": cleaning, "provenance": provenance}
+        common |= {"block_tokens": block_tokens, "shard_tokens": shard_tokens}
+        if engine == "ray":
+            from textssl.data.corpus.stages.on_ray import prepare_on_ray
 
-        sources = expand_inputs(inputs, report)
-        prepared = prepare_on_ray(
-            documents,
-            sources,
-            Path(out),
-            backend,
-            address=address,
-            num_cpus=workers,
-            strict=strict,
-            **reading,
-            **common,
-        )
-    else:
-        log.print(f"preparing with {workers} process{'es' * (workers > 1)}, encoding with {encodes.name}")
-        with written_folder(out) as side, working("preparing", unit="documents") as work:
-            shown = Shown(work)
-            prepared = write_corpus(
+            sources = expand_inputs(inputs, report)
+            prepared = prepare_on_ray(
                 documents,
-                side,
+                sources,
+                Path(out),
                 backend,
-                text_column=text_column,
-                reading=reading_report,
-                workers=workers,
-                on_progress=shown,
+                address=address,
+                num_cpus=workers,
+                strict=strict,
+                **reading,
                 **common,
             )
-            check_not_empty(prepared, inputs, report)
+        else:
+            log.print(f"preparing with {workers} process{'es' * (workers > 1)}, encoding with {encodes.name}")
+            with written_folder(out) as side, working("preparing", unit="documents") as work:
+                shown = Shown(work)
+                prepared = write_corpus(
+                    documents,
+                    side,
+                    backend,
+                    text_column=text_column,
+                    reading=reading_report,
+                    encoders=encoders,
+                    on_progress=shown,
+                    **common,
+                )
+                check_not_empty(prepared, inputs, report)
     print_summary(console, Path(out), prepared, report, held_out)
     return Corpus.open(out)
 

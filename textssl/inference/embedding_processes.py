@@ -28,7 +28,7 @@ def embedding_processes(options: dict[str, Any], num_workers: int) -> Pool:
     gpus = torch.cuda.device_count()
     devices = [f"cuda:{place % gpus}" if gpus else "cpu" for place in range(num_workers)]
     firsts = [{**options, "device": device, "speaks": not place} for place, device in enumerate(devices)]
-    return Pool([Helper("an embedding process", __name__, first, thread_settings(threads)) for first in firsts])
+    return Pool([Helper("an embedding process", __name__, thread_settings(threads)) for _ in firsts], firsts)
 
 
 def thread_settings(threads: str) -> dict[str, str]:

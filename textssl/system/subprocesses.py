@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +28,7 @@ from textssl.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the package
 MOST_WORKERS = 1024  # processes of one command; more are a slip of the keyboard, and take all memory
 PARENT_SECONDS = 0.5  # between two checks that it is alive
+PIPE_BYTES = 2**20  # of each pipe, on Linux: a request or an answer mostly fits, and nobody waits for room
 END_SECONDS = 10  # from a broken answer to the end of a process that dies
 
 
@@ -37,22 +38,22 @@ def interpreter() -> list[str]:
 
 
 class Helper:
-    """One subprocess.
+    """One subprocess, which prepares itself from the first request that it is sent.
 
     what: its name in errors, e.g. "an encoder process". module: its `serve` function, which calls `answer_requests`,
-    runs there. first: the request from which it prepares itself. environment: variables added to the caller's own.
+    runs there. environment: variables added to the caller's own.
     """
 
-    def __init__(self, what: str, module: str, first: Any, environment: Mapping[str, str]) -> None:
+    def __init__(self, what: str, module: str, environment: Mapping[str, str]) -> None:
         self.what = what
         paths = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH", "")) if path)
         self.process = subprocess.Popen(
             [*interpreter(), "-c", f"from {module} import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            pipesize=PIPE_BYTES,
             env={**os.environ, **environment, "PYTHONPATH": paths},
         )
-        self.send(first)
 
     def send(self, request: Any) -> None:
         assert self.process.stdin is not None
@@ -113,13 +114,18 @@ class Workers(Protocol):
 
 
 class Pool:
-    """Helpers that share requests. `prepared`: their answers to the first one; raises what `Helper.answer` raises."""
+    """Helpers that share requests. firsts: the first one of each, its own; `prepared`: the answers to these.
 
-    def __init__(self, helpers: Sequence[Helper]) -> None:
+    Raises what `Helper.answer` raises, and closes the helpers then.
+    """
+
+    def __init__(self, helpers: Sequence[Helper], firsts: Iterable[Any]) -> None:
         self.helpers = helpers
         self.idle: SimpleQueue[Helper] = SimpleQueue()
         self.threads = ThreadPoolExecutor(len(helpers))  # each only waits on a pipe
         try:
+            for helper, first in zip(helpers, firsts, strict=True):
+                helper.send(first)
             self.prepared = [helper.answer() for helper in helpers]
         except BaseException:
             self.close()
@@ -159,6 +165,33 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Here:
+    """A worker that is this process, where a subprocess would only share its core: requests are answered as they come.
+
+    prepare: as in `answer_requests`.
+    """
+
+    size = 1
+
+    def __init__(self, first: Any, prepare: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) -> None:
+        value, self.answer = prepare(first)
+        self.prepared = [value]
+
+    def submit(self, request: Any) -> Future[Any]:
+        done = Future[Any]()
+        done.set_result(self.answer(request))
+        return done
+
+    def everywhere(self, request: Any) -> list[Future[Any]]:
+        return [self.submit(request)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
 
 
 def answer_requests(prepare: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) -> None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from textssl.errors import UserError
 
-SAMPLE_SECONDS = 0.25  # for which the load by others is measured
+SAMPLE_SECONDS = 0.25  # for which the load by others is measured, at least
+STALE_SECONDS = 10  # after which a load says nothing of now
 VARIABLE = "OMP_NUM_THREADS"
 MOST = 4096
 CGROUP = Path("/sys/fs/cgroup")
@@ -52,24 +55,55 @@ def choose_threads(given: int | None = None, before: int | None = None, *, name:
     return free_threads()
 
 
+class Moment(NamedTuple):
+    """seconds: on a clock. busy: seconds that each core of the machine has worked. own: that this process has."""
+
+    seconds: float
+    busy: list[float]
+    own: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        cores = [core._asdict() for core in psutil.cpu_times(percpu=True)]
+        waits = ("idle", "iowait", "guest", "guest_nice")  # the last two are counted as `user` too
+        busy = [sum(core.values(), 0.0) - sum(core.get(kind, 0.0) for kind in waits) for core in cores]
+        return cls(time.monotonic(), busy, time.process_time())
+
+
+IMPORTED = Moment.now()
+
+
 @cache
 def free_threads() -> Threads:
-    """As many as there are idle cores, measured once, for SAMPLE_SECONDS. Several processes started together each get
-    an equal share of the cores instead, idle or not."""
-    allowed = allowed_cores()
-    most = max(1, min(len(allowed), math.floor(cpu_limit())))
+    """As many as there are cores that others leave idle, measured once: since this module was imported, unless that was
+    long ago, and for SAMPLE_SECONDS at least.
+
+    Several processes started together each get an equal share of the cores instead, idle or not.
+    """
+    allowed, most = allowed_cores(), usable_cores()
     processes = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
     if processes > 1:
         return Threads(max(1, most // processes), f"{most} cores for {processes} processes")
     if most == 1:
         return Threads(1, "of 1 core")
-    busy = psutil.cpu_percent(SAMPLE_SECONDS, percpu=True)
-    return Threads(*of_load(most, [busy[core] for core in allowed if core < len(busy)]))
+    busy, own = loads()
+    return Threads(*of_load(most, [busy[core] for core in allowed if core < len(busy)], own))
 
 
-def of_load(cores: int, busy: Sequence[float]) -> tuple[int, str]:
-    """(threads, why). cores: the number that may be used. busy: the percentage of each core that others use."""
-    used = sum(busy) / 100
+def loads() -> tuple[list[float], float]:
+    """Which share of its time each core works, from 0 to 1, and how many cores' worth of it is this process's own."""
+    before = IMPORTED if time.monotonic() < IMPORTED.seconds + STALE_SECONDS else Moment.now()
+    time.sleep(max(0.0, before.seconds + SAMPLE_SECONDS - time.monotonic()))
+    after = Moment.now()
+    seconds = after.seconds - before.seconds
+    busy = [(last - first) / seconds for first, last in zip(before.busy, after.busy, strict=False)]
+    return busy, (after.own - before.own) / seconds
+
+
+def of_load(cores: int, busy: Sequence[float], own: float = 0.0) -> tuple[int, str]:
+    """(threads, why). cores: the number that may be used. busy: the share of its time that each works; own: cores'
+    worth of it that is not by others."""
+    used = max(0.0, sum(busy) - own)
     count = max(1, min(cores, round(len(busy) - used))) if busy else cores
     words = f"of {cores} core{'s' * (cores > 1)}"
     return count, f"{words}, others use {used:.1f}" if count < cores else words
@@ -80,6 +114,11 @@ def allowed_cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def usable_cores() -> int:
+    """How many cores this process may keep busy."""
+    return max(1, min(len(allowed_cores()), math.floor(cpu_limit())))
 
 
 def cpu_limit(root: Path = CGROUP) -> float:

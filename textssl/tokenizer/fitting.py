@@ -47,7 +47,8 @@ def fit(task: Task, texts: Iterable[str]) -> Tokenizer:
     following = next(batches, None)
     if following is None and sum(map(len, opening)) <= little:
         return train(task, opening)
-    with closing(Helper("the training of the tokenizer", __name__, task, {})) as helper:
+    with closing(Helper("the training of the tokenizer", __name__, {})) as helper:
+        helper.send(task)
         for batch in chain([opening, following or []], batches):
             if helper.process.poll() is not None:  # it has ended: its answer says why
                 break

@@ -6,6 +6,7 @@ import signal
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from textssl.data.corpus import encoding
 from textssl.data.corpus.corpus import Corpus
 from textssl.data.corpus.dedup import digest, unit_interval
 from textssl.data.corpus.encoding import DocumentEncoder, cut
-from textssl.data.corpus.workers import EncoderPool, Texts
+from textssl.data.corpus.workers import Encoders, Texts, in_order
 from textssl.data.samples import cache as samples
 from textssl.errors import UserError
 from textssl.tokenizer import load_backend, save, tokenizer_hash, train_tokenizer
@@ -273,13 +274,27 @@ def test_what_is_kept_out_is_counted_and_the_same_whatever_the_workers(folder, t
     assert f"{dropped['near-duplicate']} near-duplicates were dropped; the first of each group was kept." in said
 
 
+def test_a_single_core_needs_no_second_process(folder, tmp_path, monkeypatch):
+    pytest.importorskip("nanotoken", reason="the extra fast is not installed")
+    monkeypatch.setattr("textssl.data.corpus.engine_choice.WORTH_CHARACTERS", 2000)
+    options: dict[str, Any] = {"block_tokens": 500, "near_duplicates": 0.6, "min_characters": 20}
+    apart = prepare(folder / "docs.jsonl", folder / "wordpiece", tmp_path / "apart", workers=1, **options)
+    assert "nanotoken" in apart.manifest["provenance"]["engine"]
+    monkeypatch.setattr("textssl.data.corpus.workers.usable_cores", lambda: 1)
+    monkeypatch.setattr("textssl.data.corpus.workers.Helper", None)
+    here = prepare(folder / "docs.jsonl", folder / "wordpiece", tmp_path / "here", workers=1, **options)
+    assert files(here.path) == files(apart.path)
+
+
 def test_a_failing_worker_is_reported(folder):
     backend = load_backend(folder / "bpe")
-    with EncoderPool(backend, 1) as pool, pytest.raises(RuntimeError, match="AttributeError"):
-        list(pool.map([(Texts([b"not a str"], ["a:1"]), None)]))  # pyright: ignore[reportArgumentType]
-    with EncoderPool(backend, 1) as pool, pytest.raises(RuntimeError, match="killed by signal 9"):
-        pool.helpers[0].process.kill()
-        list(pool.map([(Texts(["the river"], ["a:1"]), None)]))
+    with Encoders(1) as encoders, pytest.raises(RuntimeError, match="AttributeError"):
+        wrong: Any = [b"not a str"]
+        list(in_order(encoders.prepared(backend), [(Texts(wrong, ["a:1"]), None)]))
+    with Encoders(1) as encoders, pytest.raises(RuntimeError, match="killed by signal 9"):
+        workers = encoders.prepared(backend)
+        encoders.helpers[0].process.kill()
+        list(in_order(workers, [(Texts(["the river"], ["a:1"]), None)]))
 
 
 def test_the_tokenizer_command(folder, tmp_path, capsys):

@@ -10,7 +10,7 @@ import pytest
 from tests.data.corpus.test_prepare import TEXTS, files
 from textssl.commands.prepare import prepare
 from textssl.data.corpus.corpus import Corpus
-from textssl.data.text.documents import DropReport, read_beginning, read_documents
+from textssl.data.text.documents import DropReport, line_documents, read_beginning, read_documents, record_documents
 from textssl.data.text.formats import Lines, jsonl_lines, line_records
 from textssl.errors import UserError
 from textssl.tokenizer import save, train_tokenizer
@@ -82,6 +82,42 @@ def test_the_same_corpus(inputs, tmp_path, monkeypatch, options):
     for workers, piece in ((1, 500), (3, 5000)):
         there = made(inputs, tmp_path / str(workers), monkeypatch, piece=piece, workers=workers, **options)
         assert files(there.path) == files(here.path)
+
+
+ODD = [
+    *(
+        b'{"text": "caf\\u00e9"}',
+        b'{"text": "\\ud83d\\ude00"}',
+        b' {"text": "a"} ',
+        b'{"text": "a"}\r',
+        b'{"text": "a"} x',
+    ),
+    *(
+        b'{"text": "\\\\u0000"}',
+        b'{"text": "a", "text": "b"}',
+        b'{"text": "\xe3\x80\x80"}',
+        b'{"text": "\xc3\xa9"}',
+        b"7",
+    ),
+    *(b'{"text": "a"}{"text": "b"}', b'{"text": NaN}', b'"text"', b'{"text": ["a"]}', b"[" * 5000, b'{"text": "a\tb"}'),
+    *(
+        b'\xef\xbb\xbf{"text": "a"}',
+        b'{"text": "a"}\0',
+        b"\0",
+        b"null",
+        b'{"a": {"text": "b"}}',
+        b'{"text": "b", "a": 1e999}',
+    ),
+]
+
+
+def test_the_short_way_reads_as_the_rules_do():
+    lines = Lines("x.jsonl", 7, [*BROKEN, *ODD])
+    short, whole = DropReport(), DropReport()
+    read = list(line_documents(lines, "text", short.recorder(False)))
+    assert read == list(record_documents(line_records(lines, whole.recorder(False)), "text", whole.recorder(False)))
+    assert short.as_dict() == whole.as_dict() and short.examples() == whole.examples()
+    assert len(read) > 8 and short.total > 20
 
 
 def test_lines_come_after_the_opening(inputs, monkeypatch):

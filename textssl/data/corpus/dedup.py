@@ -47,14 +47,23 @@ class SeenDigests:
 
     def add(self, digests: Sequence[bytes]) -> list[bool]:
         """Whether each digest is new, counting the earlier ones of the same batch as seen."""
+        together = set(digests)
+        if not self.runs and len(together) == len(digests) and together.isdisjoint(self.recent):  # as mostly
+            self.recent |= together
+            fresh = [True] * len(digests)
+        else:
+            fresh = self.one_by_one(digests)
+        if len(self.recent) >= self.capacity:
+            self.spill()
+        return fresh
+
+    def one_by_one(self, digests: Sequence[bytes]) -> list[bool]:
         fresh = []
         for value, is_old in zip(digests, self.in_runs(digests).tolist(), strict=True):
             is_new = not is_old and value not in self.recent
             if is_new:
                 self.recent.add(value)
             fresh.append(is_new)
-        if len(self.recent) >= self.capacity:
-            self.spill()
         return fresh
 
     def in_runs(self, digests: Sequence[bytes]) -> np.ndarray:

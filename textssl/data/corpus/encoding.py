@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from textssl.data.corpus.fast_encoding import fast_encoder
-from textssl.data.corpus.segments import OffsetEncoder, Segment, SegmentEncoder
-from textssl.data.language.at_once import languages_of, sentence_starts_of
+from textssl.data.corpus.segments import OffsetEncoder, SegmentEncoder, Segments
+from textssl.data.language.at_once import Starts, languages_of, sentence_starts_of
 from textssl.data.language.languages import AUTO, UNKNOWN
 from textssl.sample_types import SENTENCE_START, WORD_START
 from textssl.tokenizer.words import SPACE_MARKERS
@@ -81,8 +81,8 @@ class DocumentEncoder:
         guessed = self.language == AUTO
         languages = languages_of(texts, self.main_language) if guessed else [self.language] * len(texts)
         texts = [self.in_form(text) for text in texts] if self.form else texts
-        segments = self.segments(texts, sentence_starts_of(texts, languages))
-        parts = [self.encode_segments(batch) for batch in batches(segments)]
+        documents = Segments(np.arange(len(texts)), texts, sentence_starts_of(texts, languages))
+        parts = [self.encode_segments(batch) for batch in batches(documents, self.drops_space)]
         lengths = np.zeros(len(texts), dtype=np.int64)
         for _, _, owners in parts:
             lengths += np.bincount(owners, minlength=len(texts))
@@ -91,17 +91,6 @@ class DocumentEncoder:
         first = (np.cumsum(lengths) - lengths)[lengths > 0]
         marks[first] |= START
         return Encoded(ids, marks, lengths, languages)
-
-    def segments(self, texts: Sequence[str], sentences: Sequence[list[int]]) -> Iterator[Segment]:
-        """sentences: for each text, where they begin."""
-        for document, (text, starts) in enumerate(zip(texts, sentences, strict=True)):
-            if len(text) <= SEGMENT_CHARACTERS:
-                yield Segment(document, text, starts)
-                continue
-            places = np.array(starts, dtype=np.int64)
-            for start, stop in cut(text, self.drops_space):
-                low, high = np.searchsorted(places, [start, stop])
-                yield Segment(document, text[start:stop], (places[low:high] - start).tolist())
 
     def in_form(self, text: str) -> str:
         """The text in the tokenizer's normal form, normalised in pieces, as a normaliser needs much memory."""
@@ -112,29 +101,37 @@ class DocumentEncoder:
         normal = self.normalizer.normalize_str
         return "".join(piece if unicodedata.is_normalized(form, piece) else normal(piece) for piece in pieces)
 
-    def encode_segments(self, batch: list[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def encode_segments(self, batch: Segments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids, marks and the document of every token; (tokens,) each."""
         ids, words, places, lengths = self.encoder.encode(batch)
         marks = words.view(np.uint8)  # WORD_START is bit 0
         places -= (marks[places] == 0) & self.blank[ids[places - 1]]  # the space of a word can be a token of its own
         marks[places] = START  # a sentence also begins a word, even where no space is written
-        owners = np.repeat(np.array([segment.document for segment in batch], dtype=np.int64), lengths)
+        owners = np.repeat(batch.documents, lengths)
         kept = ~self.special[ids]
         return (ids, marks, owners) if kept.all() else (ids[kept], marks[kept], owners[kept])
 
 
-def batches(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
-    """Runs of segments, each closed by the one with which it has BATCH_CHARACTERS."""
-    batch: list[Segment] = []
-    size = 0
-    for segment in segments:
-        batch.append(segment)
-        size += len(segment.text)
-        if size >= BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def batches(documents: Segments, drop_space: bool) -> Iterator[Segments]:
+    """Documents in batches, each closed by the one with which it has BATCH_CHARACTERS; those of more than
+    SEGMENT_CHARACTERS are cut, each segment a batch. drop_space: as in `cut`."""
+    sizes = np.array(list(map(len, documents.texts)), dtype=np.int64)
+    before, bounds = np.cumsum(sizes) - sizes, [0]
+    while bounds[-1] < len(sizes):
+        first = bounds[-1]
+        closing = int(np.searchsorted(before, before[first] + BATCH_CHARACTERS))
+        long = np.flatnonzero(sizes[first:closing] > SEGMENT_CHARACTERS)
+        bounds.append(first + max(1, int(long[0])) if len(long) else closing)
+    for batch in documents.runs(bounds):
+        yield from [batch] if len(batch.texts[0]) <= SEGMENT_CHARACTERS else segments(batch, drop_space)
+
+
+def segments(document: Segments, drop_space: bool) -> Iterator[Segments]:
+    """The segments of a single long document."""
+    (text,), places = document.texts, document.starts.places
+    for start, stop in cut(text, drop_space):
+        low, high = np.searchsorted(places, [start, stop])
+        yield Segments(document.documents, [text[start:stop]], Starts(places[low:high] - start, np.array([high - low])))
 
 
 def cut(text: str, drop_space: bool) -> Iterator[tuple[int, int]]:

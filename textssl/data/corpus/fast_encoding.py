@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Sequence
-from itertools import chain, groupby, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer, normalizers
 
-from textssl.data.corpus.segments import OffsetEncoder, Segment, SegmentEncoder, Tokens, joined_tokens
+from textssl.data.corpus.segments import OffsetEncoder, SegmentEncoder, Segments, Tokens, joined_tokens
 from textssl.data.language.sentences import ANYWHERE, CLOSING
-from textssl.tokenizer.byte_words import ByteWords
+from textssl.tokenizer.byte_words import ByteWords, byte_places
 from textssl.tokenizer.engines import Engine, kind_of, load_engine
 
 # characters at which BERT's rules split a text whatever follows
@@ -43,14 +42,15 @@ class WordPieceEncoder:
         self.begins_word[[place for token, place in vocabulary.items() if token.startswith(prefix)]] = False
         self.sure = SurePlaces(tokenizer.normalizer)
 
-    def encode(self, segments: Sequence[Segment]) -> Tokens:
+    def encode(self, segments: Segments) -> Tokens:
         joined = Joined.of(segments)
-        sure = np.ones(len(segments), dtype=bool)
+        sure = np.ones(len(segments.texts), dtype=bool)
         sure[joined.owners[~self.sure.at(joined)]] = False
         if sure.all():
             return self.rows(joined)
-        runs = [(one, [segments[place] for place in run]) for one, run in groupby(range(len(sure)), sure.__getitem__)]
-        return joined_tokens([self.rows(Joined.of(run)) if one else self.slow.encode(run) for one, run in runs])
+        bounds = [0, *(np.flatnonzero(sure[1:] != sure[:-1]) + 1).tolist(), len(sure)]
+        runs = zip(bounds, segments.runs(bounds), strict=False)
+        return joined_tokens([self.rows(Joined.of(run)) if sure[at] else self.slow.encode(run) for at, run in runs])
 
     def rows(self, joined: Joined) -> Tokens:
         """The tokens of segments of which every sentence can be encoded by itself."""
@@ -81,13 +81,12 @@ class Joined(NamedTuple):
     owners: np.ndarray
 
     @classmethod
-    def of(cls, segments: Sequence[Segment]) -> Joined:
-        _, texts, sentences = zip(*segments, strict=True)
+    def of(cls, segments: Segments) -> Joined:
+        _, texts, (places, counts) = segments
         sizes = np.array(list(map(len, texts)), dtype=np.int64)
         firsts = np.cumsum(sizes) - sizes
-        owners = np.repeat(np.arange(len(texts)), list(map(len, sentences)))
-        places = np.array(list(chain.from_iterable(sentences)), dtype=np.int64) + firsts[owners]
-        return cls("".join(texts), firsts, places, owners)
+        owners = np.repeat(np.arange(len(texts)), counts)
+        return cls("".join(texts), firsts, places + firsts[owners], owners)
 
 
 class SurePlaces(dict[str, bool]):
@@ -135,25 +134,21 @@ class ByteEncoder:
             self.sizes[place] = len(token)
         self.words = ByteWords()
 
-    def encode(self, segments: Sequence[Segment]) -> Tokens:
-        ids, lengths = self.engine.encode([segment.text for segment in segments])
-        spaces = [self.add_space and bool(text) and text[0] != " " for _, text, _ in segments]
-        text = "".join([f" {text}" if space else text for space, (_, text, _) in zip(spaces, segments, strict=True)])
-        sizes = np.array([len(text) for _, text, _ in segments], dtype=np.int64) + spaces
-        firsts = np.cumsum(sizes) - sizes
-        first = np.zeros(len(text), dtype=bool)
-        first[firsts[sizes > 0]] = True
-        beginnings = np.repeat(firsts + spaces, [len(sentences) for _, _, sentences in segments])
-        beginnings += np.array([place for _, _, sentences in segments for place in sentences], dtype=np.int64)
+    def encode(self, segments: Segments) -> Tokens:
+        _, texts, (places, counts) = segments
+        ids, lengths = self.engine.encode(texts)
+        spaces = [self.add_space and bool(text) and text[0] != " " for text in texts]
+        text = "".join([f" {text}" if space else text for space, text in zip(spaces, texts, strict=True)])
         data = np.frombuffer(text.encode("utf-8"), np.uint8)
-        if text.isascii():
-            begins = self.words.starts(data, first)
-        else:
-            places = np.flatnonzero((data & 0xC0) != 0x80)  # of characters: the other bytes continue one
-            begins = np.zeros(len(data), dtype=bool)
-            codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
-            begins[places[np.flatnonzero(self.words.starts(codes, first))]] = True
-            beginnings = places[beginnings]
+        sizes = np.array(list(map(len, texts)), dtype=np.int64) + spaces
+        firsts = np.cumsum(sizes) - sizes
+        beginnings = np.repeat(firsts + spaces, counts) + places
+        firsts = firsts[sizes > 0]
+        if not text.isascii():
+            firsts, beginnings = byte_places(data, firsts), byte_places(data, beginnings)
+        first = np.zeros(len(data), dtype=bool)
+        first[firsts] = True
+        begins = self.words.starts(data, first)
         token_ends = np.cumsum(self.sizes[ids])
         if len(ids) == 0 or token_ends[-1] != len(data):
             return self.slow.encode(segments)

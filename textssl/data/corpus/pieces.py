@@ -52,21 +52,21 @@ def pieces(documents: Iterable[Document | Lines], reading: DropReport) -> Iterat
 
     reading: gets what is dropped while the documents are read, and is emptied; what comes last stays there.
     """
-    piece, size = Texts([], []), 0
+    texts, sources, size = list[str](), list[str](), 0
     for document in documents:
         if isinstance(document, Document):
-            piece.texts.append(document.text)
-            piece.sources.append(document.source)
+            texts.append(document.text)
+            sources.append(document.source)
             size += len(document.text)
-            if size < PIECE_CHARACTERS and len(piece.texts) < PIECE_DOCUMENTS:
+            if size < PIECE_CHARACTERS and len(texts) < PIECE_DOCUMENTS:
                 continue
-        if piece.texts:
-            yield piece, reading.take()
-            piece, size = Texts([], []), 0
+        if texts:
+            yield Texts(texts, sources), reading.take()
+            texts, sources, size = [], [], 0
         if isinstance(document, Lines):
             yield document, reading.take()
-    if piece.texts:
-        yield piece, reading.take()
+    if texts:
+        yield Texts(texts, sources), reading.take()
 
 
 def new_ones(

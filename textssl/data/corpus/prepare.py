@@ -20,7 +20,7 @@ from textssl.data.corpus.cleaning.shingles import Shingled
 from textssl.data.corpus.corpus import HELD_OUT
 from textssl.data.corpus.dedup import SeenDigests, unit_intervals
 from textssl.data.corpus.pieces import new_ones, pieces, with_main_language
-from textssl.data.corpus.workers import EncoderPool, Piece, Worked
+from textssl.data.corpus.workers import Encoders, Piece, Worked, in_order
 from textssl.data.corpus.writer import CorpusWriter
 from textssl.data.language.languages import AUTO
 from textssl.data.text.documents import Document, DropReport
@@ -93,7 +93,7 @@ def write_corpus(
     tokenizer_hash: str,
     report: DropReport,
     reading: DropReport | None = None,
-    workers: int,
+    encoders: Encoders,
     held_out: float = 0.01,
     language: str = AUTO,
     fast: bool = False,
@@ -107,7 +107,7 @@ def write_corpus(
 
     Lines in the stream, which must not begin with them, are read by the workers; text_column: that holds their text.
     reading: gets what is dropped while the stream is read, and goes into `report` with what the workers drop.
-    The bytes written depend on the documents and options alone, not on `workers` or `fast`. Exact duplicates, documents
+    The bytes written depend on the documents and options alone, not on `encoders` or `fast`. Exact duplicates, texts
     that break a rule of `cleaning`, those without tokens and then near-duplicates are dropped and counted in `report`.
     A document is held out where its hash falls below the share `held_out`; a corpus of under OPENING_DOCUMENTS gets at
     least MIN_HELD_OUT (those of the smallest hashes), but not more than a fifth of its documents. language: of all
@@ -121,16 +121,15 @@ def write_corpus(
     with ExitStack() as stack:
         seen = stack.enter_context(SeenDigests(out))
         documents, most = with_main_language(documents) if language == AUTO else (documents, language)
-        pool = stack.enter_context(
-            EncoderPool(tokenizer, workers, text_column, language, most, fast=fast, cleaning=cleaning)
-        )
+        workers = encoders.prepared(tokenizer, text_column, language, most, fast=fast, cleaning=cleaning)
+        answers = in_order(workers, pieces(documents, reading))
         near = dropping = None
         if cleaning.near_duplicates is not None:
             near = stack.enter_context(NearDuplicates(out, cleaning.near_duplicates))
             dropping = partial(drop_near_duplicates, near, report)
         train = CorpusWriter(out, split="train", **options)
         aside = CorpusWriter(out / HELD_OUT, split=HELD_OUT, **options)
-        new = new_ones(pool.map(pieces(documents, reading)), seen, report)
+        new = new_ones(answers, seen, report)
         encoded = ready_documents(new, dropping, report, on_progress)
         opening, threshold = read_opening(encoded, held_out)
         result.held_out_raised = threshold > held_out

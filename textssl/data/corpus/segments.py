@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from textssl.data.language.at_once import Starts
 from textssl.tokenizer.words import WordFinder
 
 LOOK_AHEAD = 16  # characters that are searched for a token after a sentence's first one, if the normaliser dropped that
 
 
-class Segment(NamedTuple):
-    document: int
-    text: str
-    sentences: list[int]  # character offsets in `text`
+class Segments(NamedTuple):
+    """Documents, or parts of long ones. documents: (segments,) int64, the number of each one's document. starts: where
+    sentences begin."""
+
+    documents: np.ndarray
+    texts: Sequence[str]
+    starts: Starts
+
+    def runs(self, bounds: Sequence[int]) -> Iterator[Segments]:
+        """The segments between every two neighbouring bounds, which begin with 0."""
+        stops = np.cumsum([0, *self.starts.counts])
+        for first, stop in pairwise(bounds):
+            starts = Starts(self.starts.places[stops[first] : stops[stop]], self.starts.counts[first:stop])
+            yield Segments(self.documents[first:stop], self.texts[first:stop], starts)
 
 
 class Tokens(NamedTuple):
@@ -32,7 +44,7 @@ class Tokens(NamedTuple):
 
 
 class SegmentEncoder(Protocol):
-    def encode(self, segments: Sequence[Segment]) -> Tokens: ...
+    def encode(self, segments: Segments) -> Tokens: ...
 
 
 class OffsetEncoder:
@@ -42,13 +54,13 @@ class OffsetEncoder:
         self.tokenizer, self.dtype = tokenizer, dtype
         self.words = WordFinder(tokenizer)
 
-    def encode(self, segments: Sequence[Segment]) -> Tokens:
-        encodings = self.tokenizer.encode_batch([segment.text for segment in segments], add_special_tokens=False)
+    def encode(self, segments: Segments) -> Tokens:
+        encodings = self.tokenizer.encode_batch(segments.texts, add_special_tokens=False)
         flat: list[int] = []
         sentences: list[int] = []
-        for segment, encoding in zip(segments, encodings, strict=True):
+        for places, encoding in zip(segments.starts.lists(), encodings, strict=True):
             first = len(flat)
-            for character in segment.sentences:
+            for character in places:
                 token = encoding.char_to_token(character)
                 if token is None:
                     token = token_after(encoding, character)

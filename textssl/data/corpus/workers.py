@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar, overload
 
 from tokenizers import Tokenizer
 
@@ -14,9 +16,10 @@ from textssl.data.corpus.cleaning.shingles import Shingled, rows_of, shingled
 from textssl.data.corpus.dedup import digest
 from textssl.data.corpus.encoding import DocumentEncoder, Encoded
 from textssl.data.language.languages import AUTO, UNKNOWN
-from textssl.data.text.documents import DropReport, line_documents
-from textssl.data.text.formats import Lines
-from textssl.system.subprocesses import Helper, Pool, answer_requests
+from textssl.data.text.documents import DropReport, line_texts
+from textssl.data.text.formats import Lines, line_place
+from textssl.system.subprocesses import Helper, Here, Pool, Workers, answer_requests
+from textssl.system.threads import usable_cores
 
 Extra = TypeVar("Extra")
 IN_FLIGHT = 3  # pieces per worker: one being encoded, one waiting, one being written
@@ -30,11 +33,30 @@ ONE_CORE = {
 }
 
 
+@dataclass(frozen=True)
+class LinePlaces(Sequence[str]):
+    """Where lines of a file stand, in words that are put together when they are asked for. numbers: of the lines."""
+
+    source: str
+    numbers: list[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> LinePlaces: ...
+    def __getitem__(self, index: int | slice) -> str | LinePlaces:
+        found = self.numbers[index]
+        return LinePlaces(self.source, found) if isinstance(found, list) else line_place(self.source, found)
+
+
 class Texts(NamedTuple):
     """Documents that have been read. sources: where each stands."""
 
     texts: list[str]
-    sources: list[str]
+    sources: Sequence[str]
 
 
 class Piece(NamedTuple):
@@ -44,7 +66,7 @@ class Piece(NamedTuple):
     """
 
     texts: list[str]
-    sources: list[str]
+    sources: Sequence[str]
     digests: list[bytes]
     sizes: list[int]
 
@@ -69,47 +91,74 @@ class Answer(NamedTuple):
     dropped: DropReport
 
 
-class EncoderPool(Pool):
-    """`num_workers` processes that read and encode. Results come in the order of the pieces, however many there are.
+class Encoders(AbstractContextManager["Encoders"]):
+    """`num_workers` processes that read and encode; they load what they need while the caller finds out what to do.
 
-    text_column: that holds the text, where lines are to be read. language, main_language and fast: as in
-    DocumentEncoder. cleaning: the rules that texts must keep.
+    On a single core it is this process, if an engine encodes (the library would start a thread for each core that the
+    machine has).
     """
 
-    def __init__(
+    def __init__(self, num_workers: int) -> None:
+        self.num_workers, self.here = num_workers, num_workers == usable_cores() == 1
+        self.opened = ExitStack()
+        self.helpers = [] if self.here else self.start()
+
+    def start(self) -> list[Helper]:
+        helpers = [Helper("an encoder process", __name__, ONE_CORE) for _ in range(self.num_workers)]
+        for helper in helpers:
+            self.opened.callback(helper.close)
+        return helpers
+
+    def prepared(
         self,
         tokenizer: Tokenizer,
-        num_workers: int,
         text_column: str = "text",
         language: str = AUTO,
         main_language: str = UNKNOWN,
         *,
         fast: bool = False,
         cleaning: Cleaning = Cleaning(),  # noqa: B008 (immutable)
-    ) -> None:
-        state = (text_column, tokenizer.to_str(), language, main_language, fast, cleaning)
-        super().__init__([Helper("an encoder process", __name__, state, ONE_CORE) for _ in range(num_workers)])
+    ) -> Workers:
+        """They, ready for pieces. Asked for once.
 
-    def map(self, pieces: Iterable[tuple[Texts | Lines, Extra]]) -> Iterator[tuple[Extra, Answer]]:
-        """The answer for each piece, in order, with what came with it; pieces and characters in flight are bounded."""
-        flying: deque[tuple[Extra, int, Future[Answer]]] = deque()
-        most, characters = IN_FLIGHT * len(self.helpers), 0
-        for piece, extra in pieces:
-            size = sum(map(len, piece.lines if isinstance(piece, Lines) else piece.texts))
-            while flying and (len(flying) >= most or characters + size > IN_FLIGHT_CHARACTERS):
-                done, done_size, future = flying.popleft()
-                characters -= done_size
-                yield done, future.result()
-            flying.append((extra, size, self.submit(piece)))
-            characters += size
-        while flying:
-            done, _, future = flying.popleft()
+        text_column: that holds the text, where lines are to be read. language, main_language and fast: as in
+        DocumentEncoder. cleaning: the rules that texts must keep.
+        """
+        state = (text_column, tokenizer.to_str(), language, main_language, fast, cleaning)
+        if self.here and fast:
+            return Here(state, prepare)
+        pool = Pool(self.helpers or self.start(), [state] * self.num_workers)
+        return self.opened.enter_context(pool)
+
+    def __exit__(self, *_: object) -> None:
+        self.opened.close()
+
+
+def in_order(workers: Workers, pieces: Iterable[tuple[Texts | Lines, Extra]]) -> Iterator[tuple[Extra, Answer]]:
+    """The answer for each piece, in order, with what came with it; pieces and characters in flight are bounded."""
+    flying: deque[tuple[Extra, int, Future[Answer]]] = deque()
+    most, characters = IN_FLIGHT * workers.size, 0
+    for piece, extra in pieces:
+        size = sum(map(len, piece.lines if isinstance(piece, Lines) else piece.texts))
+        while flying and (len(flying) >= most or characters + size > IN_FLIGHT_CHARACTERS):
+            done, done_size, future = flying.popleft()
+            characters -= done_size
             yield done, future.result()
+        flying.append((extra, size, workers.submit(piece)))
+        characters += size
+    while flying:
+        done, _, future = flying.popleft()
+        yield done, future.result()
+
+
+def prepare(state: tuple[Any, ...]) -> tuple[None, Callable[[Texts | Lines], Answer]]:
+    """What a worker that was given this state answers, and how it answers pieces."""
+    return None, reader(*state)
 
 
 def serve() -> None:
     """In the subprocess: receives the arguments of `reader`, then pieces."""
-    answer_requests(lambda state: (None, reader(*state)))
+    answer_requests(prepare)
 
 
 def reader(text_column: str, *options: Any) -> Callable[[Texts | Lines], Answer]:
@@ -128,8 +177,8 @@ def reader(text_column: str, *options: Any) -> Callable[[Texts | Lines], Answer]
 
 
 def read_lines(lines: Lines, text_column: str, report: DropReport) -> Texts:
-    documents = list(line_documents(lines, text_column, report.recorder(False)))
-    return Texts([document.text for document in documents], [document.source for document in documents])
+    texts, numbers = line_texts(lines, text_column, report.recorder(False))
+    return Texts(texts, LinePlaces(lines.source, numbers))
 
 
 def worker(

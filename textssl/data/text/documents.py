@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from textssl.data.text import drops
 from textssl.data.text.drops import DropReport
-from textssl.data.text.formats import Lines, jsonl_lines, line_records, table_records
+from textssl.data.text.formats import Lines, jsonl_lines, line_place, line_records, plain_object, table_records
 from textssl.data.text.inputs import expand_inputs, file_format
 from textssl.data.text.records import Record
 from textssl.data.text.text_files import UNITS, text_records
@@ -107,7 +107,32 @@ def record_documents(records: Iterable[Record], column: str, drop: drops.Drop) -
 
 def line_documents(lines: Lines, column: str, drop: drops.Drop) -> Iterator[Document]:
     """The documents in some lines of a .jsonl file."""
-    return record_documents(line_records(lines, drop), column, drop)
+    for text, number in zip(*line_texts(lines, column, drop), strict=True):
+        yield Document(text, line_place(lines.source, number))
+
+
+def line_texts(lines: Lines, column: str, drop: drops.Drop) -> tuple[list[str], list[int]]:
+    """The texts of the documents in some lines of a .jsonl file, and the numbers of the lines."""
+    texts, numbers = list[str](), list[int]()
+    for number, line in enumerate(lines.lines, lines.first):
+        text = plain_text(line, column)
+        if text is None:
+            records = line_records(Lines(lines.source, number, [line]), drop)
+            text = next((document.text for document in record_documents(records, column, drop)), None)
+        if text is not None:
+            texts.append(text)
+            numbers.append(number)
+    return texts, numbers
+
+
+def plain_text(line: bytes, column: str) -> str | None:
+    """The text of a line that is plainly a good document, as nearly all are; None where every rule has to be asked."""
+    fields = plain_object(line)
+    text = None if fields is None else fields.get(column)
+    if not isinstance(text, str) or not text or text.isspace():
+        return None
+    escaped = b"\\u" in line  # how JSON writes a NUL byte or a lone surrogate
+    return None if escaped and ("\0" in text or has_surrogate(text)) else text
 
 
 def is_usable(text: object, place: str, drop: drops.Drop) -> bool:

@@ -52,6 +52,11 @@ class Lines(NamedTuple):
     lines: list[bytes]
 
 
+def line_place(source: str, number: int) -> str:
+    """Where a line of a file stands, in words."""
+    return f"{source}:{number}"
+
+
 def jsonl_lines(source: str, drop: drops.Drop) -> Iterator[Lines]:
     """The lines of a file in pieces of about LINES_BYTES, in bounded memory.
 
@@ -91,12 +96,12 @@ def line_records(piece: Lines, drop: drops.Drop) -> Iterator[Record]:
     for number, line in enumerate(piece.lines, piece.first):
         if not line or line.isspace():
             continue
-        place = f"{piece.source}:{number}"
+        place = line_place(piece.source, number)
         if b"\0" in line:
             drop(drops.NUL_BYTE, place, "")
             continue
         try:
-            value = _value(line.decode("utf-8"))
+            value = json.loads(line.decode("utf-8"))
         except UnicodeDecodeError:
             drop(drops.INVALID_UTF8, place, "")
         except (ValueError, RecursionError) as error:
@@ -108,13 +113,14 @@ def line_records(piece: Lines, drop: drops.Drop) -> Iterator[Record]:
                 drop(drops.INVALID_JSON, place, "not an object")
 
 
-def _value(text: str) -> Any:
-    """What json.loads makes of a text, but faster where nothing surrounds the value."""
+def plain_object(line: bytes) -> dict[str, Any] | None:
+    """The object in a line that holds one and nothing else; None for other lines, which may hold one all the same."""
     try:
+        text = line.decode("utf-8")
         value, end = _DECODER.raw_decode(text)
-    except ValueError:
-        return json.loads(text)
-    return value if end == len(text) else json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if end == len(text) and isinstance(value, dict) else None
 
 
 def _check_one_a_line(place: str, line: bytes) -> None:

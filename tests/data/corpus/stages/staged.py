@@ -16,6 +16,7 @@ from textssl.data.corpus.prepare import Prepared, write_corpus
 from textssl.data.corpus.stages import encoded, job, tasks
 from textssl.data.corpus.stages.job import Job
 from textssl.data.corpus.stages.pipeline import write_in_stages
+from textssl.data.corpus.workers import Encoders
 from textssl.data.text.documents import DropReport, expand_inputs, read_documents
 
 OPTIONS: dict[str, Any] = {"block_tokens": 400, "shard_tokens": 1500}
@@ -94,18 +95,19 @@ def in_one_pass(
 ) -> tuple[dict[str, bytes], Prepared]:
     report = DropReport()
     folder.mkdir()
-    prepared = write_corpus(
-        read_documents(inputs, report=report),
-        folder,
-        tiny_tokenizer().backend_tokenizer,
-        tokenizer_hash="h",
-        report=report,
-        workers=1,
-        held_out=held_out,
-        cleaning=cleaning,
-        provenance={"x": 1},
-        **OPTIONS,
-    )
+    with Encoders(1) as encoders:
+        prepared = write_corpus(
+            read_documents(inputs, report=report),
+            folder,
+            tiny_tokenizer().backend_tokenizer,
+            tokenizer_hash="h",
+            report=report,
+            encoders=encoders,
+            held_out=held_out,
+            cleaning=cleaning,
+            provenance={"x": 1},
+            **OPTIONS,
+        )
     return files_of(folder), prepared
 
 

@@ -60,7 +60,7 @@ def test_crowded_bands_have_the_verdicts_of_one_pass(tmp_path: Path, small, monk
 def test_subprocesses_do_the_tasks_too(tmp_path: Path):
     inputs = write_files(tmp_path)
     work = job_of(tmp_path, inputs, NEAR)
-    with Pool([Helper("a worker", tasks.__name__, work, ONE_CORE) for _ in range(2)]) as pool:
+    with Pool([Helper("a worker", tasks.__name__, ONE_CORE) for _ in range(2)], [work, work]) as pool:
         made = in_stages(work, pool)
     assert made == in_one_pass(tmp_path / "one", inputs, NEAR)
 

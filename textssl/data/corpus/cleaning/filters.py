@@ -73,8 +73,9 @@ class Cleaning:
 
         main_language: taken for a text that is too short for a guess.
         """
-        checks = list(self.checks(main_language))
-        found = [next((fault for check in checks if (fault := check(text))), None) for text in texts]
+        found: list[Fault | None] = [None] * len(texts)
+        if checks := list(self.checks(main_language)):
+            found = [next((fault for check in checks if (fault := check(text))), None) for text in texts]
         if self.drop_repetitive:
             rest = [place for place, fault in enumerate(found) if fault is None]
             for place, detail in zip(rest, repetitions([texts[place] for place in rest]), strict=True):

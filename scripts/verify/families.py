@@ -3,11 +3,13 @@
 python scripts/verify/families.py --out DIR                    all shipped configurations of objectives
 python scripts/verify/families.py --out DIR --names byol swav --parts probe --seconds 60
 
-Sixty steps of configs/NAME.yaml in each world end with a folder that the stock library loads with complete keys, with
-losses that are finite, and fall where the target is fixed. The run of one process is made again with two SIGKILLs at
-random, and ends with the same bytes of weights and the same losses. Then NAME trains for --seconds, and with 8 labels a
-class of bbc its vectors beat those of the same model with random weights by more than the interval of the difference,
-draw by draw. Results go to DIR/results.jsonl; what stands there is not done again. Exits 0 where everything passes.
+Sixty steps of configs/NAME.yaml in each world end with folders that stock classes load with complete keys, with losses
+that are finite and the same in all worlds but for MOST_APART, and that fall where the target is fixed; where it moves,
+the effective rank of the features stays above what the monitor calls collapsed. The run of one process is made again
+with two SIGKILLs at random, and ends with the same bytes of weights and the same losses. Then NAME trains for
+--seconds, and with 8 labels a class of bbc its vectors beat those of the same model with random weights by more than
+the interval of the difference, draw by draw. Results go to DIR/results.jsonl; what stands there is not done again.
+Exits 0 where everything passes.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import transformers
 import yaml
+from sentence_transformers import SentenceTransformer
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -33,13 +37,18 @@ from textssl.config import load_config  # noqa: E402
 from textssl.evaluation.figures.intervals import over_draws  # noqa: E402
 from textssl.evaluation.tasks.classification import Classification  # noqa: E402
 from textssl.inference.encoders import load_encoder, random_encoder  # noqa: E402
+from textssl.models.configuration import DECODER  # noqa: E402
 from textssl.objectives import OBJECTIVES  # noqa: E402
+from textssl.training.monitor import SMALLEST_RANK  # noqa: E402
 
 WORLDS = (1, 2, 4)
 STEPS = 60
 KILLS = 2
 SHORT = ("train.max_seconds=null", f"train.max_steps={STEPS}", "train.checkpoint_every=null", "evaluation.every=null")
-FIXED_TARGET = {"mlm", "clm", "crops", "simcse"}  # losses that have to fall within sixty steps
+MOST_APART = 0.05  # relative; float32 and bfloat16 sum in another order, and some methods are steep
+DRAWS = {"simcse"}  # whose views are dropout, which differs between ranks
+FIXED_TARGET = {"mlm", "clm", "hybrid", "infilling", "tsdae", "order", "skipgram", "cpc", "crops", "simcse"}
+LATE = {"diffusion"}  # begins at the token frequencies, from which sixty steps are not far
 
 
 def shipped() -> dict[str, Path]:
@@ -69,9 +78,12 @@ def done(process: Any) -> None:
         raise RuntimeError(process.stderr[-2000:])
 
 
+def logged(run_folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
 def losses(run_folder: Path) -> list[float]:
-    lines = map(json.loads, (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return [line["train/loss"] for line in lines if "train/loss" in line]
+    return [line["train/loss"] for line in logged(run_folder) if "train/loss" in line]
 
 
 def worlds(name: str, config: Path, given: list[str], folder: Path, seconds: float) -> dict[str, Any]:
@@ -85,13 +97,33 @@ def worlds(name: str, config: Path, given: list[str], folder: Path, seconds: flo
         if ranks.returncode:
             return {"passed": False, "why": f"{processes} processes: {errors[-500:]}"}
         curves[processes] = losses(out)
-        load_encoder(out / "model")  # refuses a folder that lacks a weight
+        lacking = {place: stock_load(out / place) for place in ("model", DECODER) if (out / place).is_dir()}
+        if any(lacking.values()):
+            return {"passed": False, "why": f"{processes} processes: {lacking}"}
+        load_encoder(out / "model")
     first = np.array(curves[1])
     apart = max(float(np.max(np.abs(np.array(curve) - first) / np.abs(first))) for curve in curves.values())
     finite = bool(np.isfinite(first).all()) and len(first) == STEPS
     fell = float(first[-5:].mean()) < float(first[:5].mean())
-    passed = finite and (fell or name not in FIXED_TARGET)
-    return {"passed": passed, "first": float(first[:5].mean()), "last": float(first[-5:].mean()), "apart": apart}
+    rank = [line["features/rankme"] for line in logged(folder / f"{name}-1") if "features/rankme" in line][-1]
+    learns = fell if name in FIXED_TARGET else name in LATE or rank > SMALLEST_RANK
+    passed = finite and learns and (apart < MOST_APART or name in DRAWS)
+    shown = {"first": float(first[:5].mean()), "last": float(first[-5:].mean()), "rankme": rank, "apart": apart}
+    return {"passed": passed, **shown}
+
+
+def stock_load(folder: Path) -> dict[str, Any]:
+    """Weights that a stock class misses or does not know in a folder; empty where all is complete."""
+    if (folder / "modules.json").is_file():
+        SentenceTransformer(str(folder), device="cpu")
+        if not (folder / "config.json").is_file():  # a static table
+            return {}
+        stock: Any = transformers.AutoModel
+    else:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        stock = getattr(transformers, config["architectures"][0])
+    _, found = stock.from_pretrained(folder, output_loading_info=True)
+    return {kind: sorted(names) for kind, names in found.items() if names}
 
 
 def kills(name: str, config: Path, given: list[str], folder: Path, seconds: float) -> dict[str, Any]:
@@ -116,9 +148,8 @@ def probe(name: str, config: Path, given: list[str], folder: Path, seconds: floa
     ]
     gain = over_draws([own - random for own, random in zip(*(one.scores for one in figures), strict=True)], (-1.0, 1.0))
     shown = {"trained": figures[0].mean, "random": figures[1].mean, "gain": gain.mean, "low": gain.low}
-    rankme = [line for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines() if "rankme" in line]
-    if rankme:
-        shown["rankme"] = json.loads(rankme[-1])["features/rankme"]
+    if ranks := [line["features/rankme"] for line in logged(out) if "features/rankme" in line]:
+        shown["rankme"] = ranks[-1]
     return {"passed": gain.low > 0 and math.isfinite(gain.mean), **shown}
 
 

@@ -44,6 +44,26 @@ def found(model, lines, tmp_path_factory):
     return textssl.explore(model, lines, out, scores=False, num_clusters=3, **asked), out
 
 
+@pytest.mark.slow
+def test_scores_of_analogies_and_factors_are_in_the_files_and_tables(model, lines, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("textssl.commands.explore.SENTENCES", 80)
+    words = ["king", "queen", "man", "woman", "river", "stone", "house", "garden"]
+    quartets = [dict(zip("abcd", np.roll(words, turn)[:4].tolist(), strict=True), section="own") for turn in range(8)]
+    monkeypatch.setattr("textssl.commands.explore.sample_analogies", lambda: quartets)
+    textssl.explore(model, lines, tmp_path / "out", num_clusters=3)
+    found = json.loads((tmp_path / "out" / "explore.json").read_text())
+    said = capsys.readouterr().out
+    analogies, factors = found["analogies"], found["factors"]
+    assert analogies["questions"] == analogies["words"] == 8 and analogies["sections"].keys() == {"own"}
+    assert re.search(rf"without the words of the question │ {analogies['without_query_words']:.3f}", said)
+    assert said.count("│   own ") == 1
+    assert factors["sentences"] == 80 and factors["rotated"].keys() <= factors.keys()
+    for name in ("disentanglement", "completeness", "informativeness"):
+        assert re.search(rf"{name} +│ +{factors[name]:.3f} │ +{factors['rotated'][name]:.3f}", said)
+    for name, share in factors["accuracies"].items():
+        assert 0 <= share <= 1 and re.search(rf"{name} found in +│ +{share:.3f}", said)
+
+
 def test_other_spellings_of_the_words_asked_take_no_place():
     """All words are near each other here, and those that are asked nearest of all."""
     asked = ["king", "King", "KING", "man", "Man", "MAN", "woman"]

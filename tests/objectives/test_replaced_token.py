@@ -50,7 +50,7 @@ def written_out(objective, batch):
         replaced[place] = ids[place] != labels[place]
     shown = replace(batch, ids=torch.from_numpy(ids).view_as(batch.ids))
     with torch.no_grad():
-        odds = objective.detector(objective.backbone, shown).flatten().numpy()
+        odds = objective.detector(objective.backbone, shown)[0].flatten().numpy()
     chance = 1 / (1 + np.exp(-odds))
     text = batch.documents.flatten().numpy() > 0
     detection = -np.log(np.where(replaced, chance, 1 - chance))[text].sum()
@@ -126,7 +126,7 @@ def test_the_result_is_a_stock_detector_and_a_backbone(ready, tmp_path):
 
     objective.float()
     with torch.no_grad():
-        expected = objective.detector(objective.backbone, batch)
+        expected, _ = objective.detector(objective.backbone, batch)
         objective.export(tmp_path / "model", tiny_tokenizer())
     objective.double()
     electra = objective.backbone.model.config.model_type == "electra"
@@ -158,7 +158,7 @@ def test_the_detector_learns_to_find_what_does_not_fit():
     hidden = shown.labels != IGNORE
     with torch.no_grad():
         rows, replaced = objective.replaced(shown, objective.generator(shown)[hidden], shown.labels[hidden])
-        odds = objective.detector(objective.backbone, rows)
+        odds, _ = objective.detector(objective.backbone, rows)
         text = shown.documents > 0
         share = float(replaced[text].float().mean())
         nats = float(F.binary_cross_entropy_with_logits(odds[text], replaced[text].float()))

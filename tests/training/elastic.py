@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.forked import Ranks
-from tests.training.worlds import ALL, STEADY, config_of
+from tests.training.worlds import STEADY, config_of
 from textssl import distributed
 from textssl.commands.pretrain import pretrain
 from textssl.data.batches.loader import JoinedSteps, StepDataset
@@ -40,8 +40,6 @@ OPTIONS = (
     *(f"train.max_steps={STEPS}", "train.precision=float64", "train.checkpoint_every=null", "evaluation.every=5"),
     STEADY,  # and Muon, whose momentum has to go on too
 )
-DROPOUT = {"simcse": ("model.dropout=0.1",)}  # whose views it is: it differs between ranks, and so do losses
-NAMES = (*ALL, *DROPOUT)
 KEPT = "kept.json"
 
 
@@ -152,7 +150,7 @@ def noted(stop: int) -> Iterator[Notes]:
 def go_on(folder: Path, suffix: str, leg: Leg, names: Sequence[str]) -> None:
     """A leg of the runs of these objectives, on this rank."""
     for name in names:
-        options = (*OPTIONS, *DROPOUT.get(name, ()), f"train.shard={leg.parts}")
+        options = (*OPTIONS, f"train.shard={leg.parts}")
         config = config_of(folder, name, leg.micro_batch, *options, out=f"run-{name}-{suffix}")
         with noted(leg.stop) as notes:
             summary = pretrain(config)

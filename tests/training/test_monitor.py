@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import make_corpus, sentence_config
+from tests.tiny import make_corpus, sentence_config, tiny_config
 from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
 from textssl.evaluation.figures.geometry import mean_cosine, normalised_std, rankme
+from textssl.objectives import OBJECTIVES
 from textssl.objectives.base import Watched
 from textssl.objectives.simcse import SimCSE
 from textssl.training.monitor import PATIENCE, Monitor
@@ -160,6 +161,40 @@ def test_what_holds_a_method_open_is_missed(folder, objective, capsys):
     assert min(line["features/rankme"] for line in metrics(folder / objective)) < 4
     shown = " ".join(capsys.readouterr().err.split())
     assert shown.count("COLLAPSE at step") == 1 and f"the features of {objective} have collapsed" in shown
+
+
+ROWS = dict.fromkeys(("clm", "diffusion", "hybrid", "replaced_token"), ("optimizer.lr=0.3", "train.max_grad_norm=null"))
+ROWS |= dict.fromkeys(("infilling", "data2vec"), ("optimizer.lr=1", "train.max_grad_norm=null"))
+ROWS["mlm"] = (
+    "objective.mask_rate=0.99",
+    "objective.random_rate=0",
+    "objective.keep_rate=0",
+)  # nothing is left to read
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", fast(ROWS, "mlm"))
+def test_rows_that_all_get_one_state_are_missed(folder, objective, capsys):
+    options = (*QUICK[1:], *ROWS[objective], "train.checkpoint_every=null", "train.log_every=2")
+    pretrain(tiny_config(folder, objective, *options, "train.max_steps=24", out=objective))
+    assert min(line["features/normalised_std"] for line in metrics(folder / objective)) < 0.1
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.count("COLLAPSE at step") == 1 and f"the features of {objective} have collapsed" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ROWS)
+def test_rows_of_untrained_models_give_no_false_alarm(folder, objective, capsys):
+    options = ("model.embeddings=random",) if objective != "infilling" else ()
+    options = (*options, "train.batch_size=16", "train.log_every=2", "train.stop_on_collapse=true")
+    pretrain(tiny_config(folder, objective, *options, "train.max_steps=16", out=f"untrained-{objective}"))
+    assert "COLLAPSE" not in capsys.readouterr().err
+
+
+def test_every_objective_has_a_collapse_that_is_caught():
+    pairs = {"crops", "simcse", "moco", "pairs"}  # of InfoNCE, as `Attracting` is without what repels
+    others = {"tsdae", "skipgram"}  # tests of their own
+    assert {*KNOWN, *ROWS} | pairs | others == set(OBJECTIVES) - {"sum"}
 
 
 def test_a_run_may_end_there_with_one_error(folder):

@@ -88,10 +88,11 @@ def test_workers_change_nothing(folder):
     assert digest(folder / "workers-0") == digest(folder / "workers-2")
 
 
+ROWS = ("mlm", "clm", "hybrid", "diffusion", "replaced_token", "infilling", "data2vec")
+
+
 @pytest.mark.slow_unless("mlm")
-@pytest.mark.parametrize(
-    "objective", ["mlm", "replaced_token", "data2vec", "hybrid", "tests.objectives.contrastive:TwoCrops", CLUSTERED]
-)
+@pytest.mark.parametrize("objective", [*ROWS, "tests.objectives.contrastive:TwoCrops", CLUSTERED])
 def test_a_run_in_two_halves_equals_a_whole_one(folder, objective):
     name, options = objective[-4:], (DROPOUT, SCHEDULE, *CONSTANT.get(objective, ()))
     ten = (*options, "train.max_steps=10")
@@ -149,6 +150,10 @@ def test_sentence_runs_in_two_halves_equal_whole_ones(folder, objective):
     for file in ("model/model.safetensors", "checkpoints/step-00000008/objective.safetensors"):
         assert (runs["one"] / file).read_bytes() == (runs["two"] / file).read_bytes()
     assert losses(runs["one"]) == losses(runs["two"])
+
+
+def test_every_objective_is_cut_in_two():
+    assert {*ROWS, *HALVES} == set(OBJECTIVES)
 
 
 @pytest.mark.slow_unless("crops")

@@ -35,7 +35,6 @@ CASES = [
     for objective in objectives
     if (*world, parts) != ONE
 ]
-APART = {"simcse"}  # whose views are dropout, which differs between ranks; its loss is that of crops
 
 
 def words(kind: tuple[int, int, int]) -> str:
@@ -66,7 +65,7 @@ def run_world(folder: Path, world: tuple[int, int], kinds: dict[int, int], objec
 
 
 def test_every_objective_is_proved():
-    assert set(OBJECTIVES) - set(ALL) == APART
+    assert set(OBJECTIVES) <= set(ALL)
 
 
 @pytest.mark.slow
@@ -81,6 +80,9 @@ def test_gradients_and_steps_in_float64_are_those_of_one_process(folder, objecti
     for name, value in expected.items():
         assert torch.allclose(found[name], value, rtol=0, atol=1e-9), name
     assert max(value.abs().max() for name, value in expected.items() if name.startswith("gradient/")) > 1e-3
+    if objective == "anew" and "after-3/classifier.weight" in expected:
+        moved = expected["after-3/classifier.weight"] - expected["after-1/classifier.weight"]
+        assert moved.abs().mean() > 0.01, "the head was drawn anew in between"
     if objective == "clustered" and "after-1/refreshed" in expected:
         assert expected["after-1/refreshed"] == 1 and 0 < expected["after-1/sides"].float().mean() < 1
     if objective == "moco" and "after-3/filled" in expected:

@@ -26,7 +26,12 @@ from textssl.training.step import StepGradient, even_out
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
 OBJECTIVES |= {name: name for name in ("infilling", "replaced_token", "diffusion", "data2vec", "hybrid")}
 CLUSTERING, PREDICTIVE = ("swav", "deepcluster"), ("cpc", "order", "skipgram")
-SENTENCES = ("crops", "static", "moco", *JOINT, *CLUSTERING, *PREDICTIVE, "tsdae", "pairs", "sum")  # simcse: dropout
+VARIANTS = {  # name -> objective and options; views of simcse that dropout does not make, as it differs between ranks
+    "simcse": ("simcse", "objective.view={name: deletion}"),
+    "static": ("crops", "model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"),
+    "anew": ("deepcluster", "objective.head=anew", "objective.refresh_every=2"),
+}
+SENTENCES = ("crops", "moco", *JOINT, *CLUSTERING, *PREDICTIVE, "tsdae", "pairs", "sum", *VARIANTS)
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 # AdamW's default eps of 1e-8 makes whole steps of gradients that are rounding alone: where the terms of an embedding's
 # number cancel to 1e-7, float32 has it to a few per cent, and a curve of crops moves by up to 3e-5, on one process too.
@@ -42,11 +47,10 @@ def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: s
         overrides = ("model.config.num_hidden_layers=2", *overrides)  # more layers, no more ways to share them
     if name in OBJECTIVES or name in OWN:
         return tiny_config(folder, {**OBJECTIVES, **OWN}[name], micro, *overrides, out=out)
-    static = ["model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"] if name == "static" else []
-    objective = "crops" if name == "static" else name
+    objective, *own = VARIANTS.get(name, (name,))
     assert objective in SENTENCE_MODELS
     dropout = [] if name == "skipgram" else ["model.dropout=0"]
-    return sentence_config(folder, objective, *dropout, *static, micro, *overrides, out=out)
+    return sentence_config(folder, objective, *dropout, *own, micro, *overrides, out=out)
 
 
 def gradients(config: Config, steps: int = STEPS) -> dict[str, torch.Tensor]:
@@ -71,6 +75,7 @@ def gradients(config: Config, steps: int = STEPS) -> dict[str, torch.Tensor]:
     for step in range(steps):
         batches = even_out(trainer.dataset[step], trainer.device)
         trainer.train_step(batches, trainer.totals(batches))
+        trainer.refresh()
         if step in (0, steps - 1):
             state = [*objective.named_parameters(), *objective.named_buffers()]
             found |= {f"after-{step + 1}/{name}": whole(value.detach()).clone() for name, value in state}

@@ -74,13 +74,15 @@ class Watched(NamedTuple):
     """Features of a step for the collapse monitor: (samples, width) each.
 
     encoder: what the model gives for the first view of each sample. projector: what the loss sees of it, where there is
-    a projector. anchors, positives: what attract each other, row by row; None where nothing does.
+    a projector. anchors, positives: what attract each other, row by row; None where nothing does. ranked: whether a low
+    rank is a collapse.
     """
 
     encoder: Tensor
     projector: Tensor | None = None
     anchors: Tensor | None = None
     positives: Tensor | None = None
+    ranked: bool = True
 
 
 @dataclass(frozen=True)

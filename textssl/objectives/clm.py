@@ -10,11 +10,12 @@ from torch import nn
 from textssl.batch import Rows
 from textssl.errors import UserError
 from textssl.models.configuration import Pretext
-from textssl.objectives.base import Encoded, Facts, Objective, Term, predicted
+from textssl.objectives.base import Encoded, Facts, Term, predicted
+from textssl.objectives.row_states import WatchedRows, row_states
 from textssl.sample_types import IGNORE, Row, RowFormat
 
 
-class CausalLM(Objective):
+class CausalLM(WatchedRows):
     """Predict each token from those before it in its document (Radford et al. 2018, equation 1).
 
     Every piece of a document begins with the beginning-of-sequence token, so that its first token is predicted too;
@@ -47,4 +48,4 @@ class CausalLM(Objective):
     def forward(self, batch: Rows) -> Encoded:
         hidden = self.backbone(batch)  # (rows, length, width)
         total = self.backbone.cross_entropy(*predicted(hidden, batch))
-        return Encoded({"clm": Term(total)}, {})
+        return Encoded({"clm": Term(total)}, {"row": row_states(hidden, batch)})

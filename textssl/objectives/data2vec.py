@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from textssl.batch import Rows
 from textssl.errors import UserError
 from textssl.models.teacher import follow, momentum_copy
-from textssl.objectives.base import Encoded, Facts, Term, Watched, predicted
+from textssl.objectives.base import Encoded, Facts, Term, predicted
 from textssl.objectives.mlm import MaskedLM, Rate
+from textssl.objectives.row_states import row_states
 from textssl.objectives.two_views import Momentum, scheduled
 from textssl.sample_types import IGNORE
 from textssl.views.masking import Unit
@@ -69,9 +70,7 @@ class Data2Vec(MaskedLM):
         found = self.head(predicted(states, batch)[0])  # (hidden tokens, width)
         wanted = self.targets(batch).to(torch.promote_types(found.dtype, torch.float32))
         total = F.smooth_l1_loss(found.to(wanted.dtype), wanted, reduction="sum", beta=self.beta) / wanted.shape[1]
-        text = (batch.documents > 0).unsqueeze(2)
-        means = (states * text).sum(1) / text.sum(1).clamp(min=1)
-        return Encoded({"data2vec": Term(total)}, {"row": means})
+        return Encoded({"data2vec": Term(total)}, {"row": row_states(states, batch)})
 
     @torch.no_grad()
     def targets(self, batch: Rows) -> Tensor:
@@ -80,10 +79,6 @@ class Data2Vec(MaskedLM):
         layers = [predicted(layer, batch)[0] for layer in self.teacher.hidden_states(whole, last=self.top_layers)]
         exact = torch.promote_types(layers[0].dtype, torch.float32)
         return torch.stack([F.layer_norm(layer.to(exact), layer.shape[-1:]) for layer in layers]).mean(0)
-
-    def watched(self, features: dict[str, Tensor]) -> Watched:
-        """The mean state of each row."""
-        return Watched(features["row"])
 
     @torch.no_grad()
     def commit(self, features: dict[str, Tensor], progress: float) -> None:

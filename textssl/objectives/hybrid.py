@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -20,6 +21,7 @@ from textssl.objectives.base import Encoded, Facts, Term, predicted, stack_rows
 from textssl.objectives.clm import CausalLM
 from textssl.objectives.diffusion import strata
 from textssl.objectives.mlm import MaskedLM, Rate
+from textssl.objectives.row_states import row_states
 from textssl.row_batches import HybridRows
 from textssl.sample_types import IGNORE, Row, RowFormat
 from textssl.views.masking import Unit
@@ -98,14 +100,16 @@ class Hybrid(MaskedLM):
         return {"masked": len(batch.masked.facts.predicted), "causal": len(batch.causal.facts.predicted)}
 
     def forward(self, batch: HybridRows) -> Encoded:
-        terms = {}
+        terms, states = {}, []
         for name, rows, share in (
             ("masked", batch.masked, 1 - self.causal_rate),
             ("causal", batch.causal, self.causal_rate),
         ):
             hidden = self.backbone(rows, causal=name == "causal")  # (rows, length, width)
             terms[name] = Term(self.backbone.cross_entropy(*predicted(hidden, rows)), share)
-        return Encoded(terms, {})
+            states.append(row_states(hidden, rows))
+        order = torch.cat([batch.masked.samples, batch.causal.samples]).argsort()
+        return Encoded(terms, {"row": torch.cat(states)[order]})
 
     def export_others(self, run: Path, tokenizer: Any) -> list[Path]:
         """RUN/decoder: the same weights as a ModernBertDecoderForCausalLM."""

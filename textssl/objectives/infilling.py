@@ -12,7 +12,8 @@ from torch import nn
 from textssl.errors import UserError
 from textssl.models.configuration import position_capacity
 from textssl.models.seq2seq.pairs import RowPairs, stack_row_pairs
-from textssl.objectives.base import Encoded, Facts, Objective, Term, predicted
+from textssl.objectives.base import Encoded, Facts, Term, predicted
+from textssl.objectives.row_states import WatchedRows, row_states
 from textssl.sample_types import SENTENCE_START, Denoised, Row, RowFormat
 from textssl.views.denoising import NEEDS_MASK, Noise, corrupt, pair
 
@@ -20,7 +21,7 @@ Weight = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Infilling(Objective):
+class Infilling(WatchedRows):
     """Write what a corrupted text has lost (T5, arXiv:1910.10683, section 3.1.4; BART, arXiv:1910.13461, section 2.2).
 
     The encoder reads the corrupted document; the decoder writes the hidden spans (spans) or the whole document (the
@@ -93,6 +94,6 @@ class Infilling(Objective):
         return {"infilling": int(batch.text_tokens.sum()), "target_overflow": int(batch.cut_tokens.sum())}
 
     def forward(self, batch: RowPairs) -> Encoded:
-        hidden = self.backbone(batch)  # (rows, target length, width)
+        hidden, read = self.backbone(batch)  # (rows, target length, width), (rows, source length, width)
         total = self.backbone.cross_entropy(*predicted(hidden, batch.target))
-        return Encoded({"infilling": Term(total)}, {})
+        return Encoded({"infilling": Term(total)}, {"row": row_states(read, batch.source)})

@@ -13,14 +13,15 @@ from textssl.batch import Rows
 from textssl.errors import UserError
 from textssl.models.configuration import Pretext
 from textssl.models.denoising.frequencies import from_frequencies
-from textssl.objectives.base import Encoded, Facts, Objective, Term, predicted
+from textssl.objectives.base import Encoded, Facts, Term, predicted
+from textssl.objectives.row_states import WatchedRows, row_states
 from textssl.sample_types import IGNORE, WORD_START, Row, RowFormat
 from textssl.views.masking import Unit, choose, hide
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
-class MaskedLM(Objective):
+class MaskedLM(WatchedRows):
     """Predict the hidden tokens of a row from both sides (arXiv:1810.04805, section 3.1).
 
     mask_rate: share of the tokens that are hidden; 0.3 and above learn faster than BERT's 0.15 (arXiv:2202.08005).
@@ -90,4 +91,4 @@ class MaskedLM(Objective):
     def forward(self, batch: Rows) -> Encoded:
         hidden = self.backbone(batch)  # (rows, length, width)
         total = self.backbone.cross_entropy(*predicted(hidden, batch))  # logits for hidden tokens only
-        return Encoded({"mlm": Term(total)}, {})
+        return Encoded({"mlm": Term(total)}, {"row": row_states(hidden, batch)})

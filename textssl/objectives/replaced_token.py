@@ -18,6 +18,7 @@ from textssl.models.denoising.generator import Generator
 from textssl.models.heads import LanguageModel
 from textssl.objectives.base import Encoded, Facts, Term, predicted
 from textssl.objectives.mlm import MaskedLM, Rate
+from textssl.objectives.row_states import row_states
 from textssl.sample_types import Row
 from textssl.views.masking import Unit
 
@@ -61,11 +62,12 @@ class ReplacedToken(MaskedLM):
         hidden, originals = predicted(self.generator(batch), batch)  # (hidden tokens, width), (hidden tokens,)
         likelihood = self.generator.cross_entropy(hidden, originals)
         shown, replaced = self.replaced(batch, hidden, originals)
-        odds = self.detector(self.backbone, shown)  # (rows, length)
+        odds, states = self.detector(self.backbone, shown)  # (rows, length), (rows, length, width)
         odds = odds.to(torch.promote_types(odds.dtype, torch.float32))
         each = F.binary_cross_entropy_with_logits(odds, replaced.to(odds.dtype), reduction="none")
         detection = (each * (batch.documents > 0)).sum()
-        return Encoded({"generator": Term(likelihood), "detector": Term(detection, self.detection_weight)}, {})
+        terms = {"generator": Term(likelihood), "detector": Term(detection, self.detection_weight)}
+        return Encoded(terms, {"row": row_states(states, batch)})
 
     def replaced(self, batch: NumberedRows, hidden: Tensor, originals: Tensor) -> tuple[NumberedRows, Tensor]:
         """The rows with drawn tokens in the hidden places, and where these are not the originals, (rows, length)."""

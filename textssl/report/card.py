@@ -182,9 +182,12 @@ def short(value: Any) -> str:
 
 def figures(model: ModelFolder, facts: Facts) -> Iterator[str]:
     """What was measured: by the run itself, and on a labelled test split together with baselines."""
+    bound = model.objective == "diffusion"
     named = {
-        "eval/loss": f"held-out loss, {ITEMS.get(model.kind, 'nats')}",
-        "eval/bits_per_byte": "held-out bits per byte" + " of what is written" * (model.kind == "seq2seq"),
+        "eval/loss": f"held-out loss, {'nats a token, at most' if bound else ITEMS.get(model.kind, 'nats')}",
+        "eval/bits_per_byte": "held-out bits per byte"
+        + ", at most" * bound
+        + " of what is written" * (model.kind == "seq2seq"),
         "eval/target_overflow": "tokens cut off the held-out targets",
     }
     rows = [

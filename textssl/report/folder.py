@@ -59,7 +59,7 @@ class ModelFolder:
     kind: "shifted" for a masked language model that predicts the next token, "headed" for a sentence encoder with a
     linear classifier beside it, "other" for a folder that neither transformers nor sentence-transformers loads. shape:
     of the backbone in words. max_tokens: where a text is cut, special tokens included; None: nowhere. mask: the mask
-    token; of an encoder-decoder, what marks a gap.
+    token; of an encoder-decoder, what marks a gap. objective: what config.json says about the pretext task, if it does.
     """
 
     kind: Kind
@@ -70,6 +70,7 @@ class ModelFolder:
     max_tokens: int | None
     lowercases: bool
     mask: str | None
+    objective: str | None
 
     @classmethod
     def read(cls, folder: str | Path) -> ModelFolder:
@@ -93,6 +94,7 @@ class ModelFolder:
             and words.normalizer is not None
             and words.normalizer.normalize_str("A") == "a",
             mask=SENTINELS[0] if marks_spans(config) else token_text(settings.get("mask_token")),
+            objective=(config.get("textssl") or {}).get("objective"),
         )
 
     @property

@@ -61,7 +61,8 @@ class Monitor:
 
     def narrow(self, watched: Watched) -> bool:
         """Whether the features have lost all but a few directions."""
-        return watched.encoder.shape[1] >= FEW_ROWS and self.figures["features/rankme"] < SMALLEST_RANK
+        wide = watched.ranked and watched.encoder.shape[1] >= FEW_ROWS
+        return wide and self.figures["features/rankme"] < SMALLEST_RANK
 
     def alarm(self, objective: str, advice: str) -> str | None:
         """What has happened and what may help, once; None while all is well. advice: of the method."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 
 from tests.evaluation.folders import topics
 from tests.evaluation.tasks.test_classification import write_labelled
-from textssl.assembly.comparison.baselines import baseline_jobs, measured_baselines
+from textssl.assembly.comparison.baselines import baseline_jobs, first_transformer, measured_baselines
 from textssl.assembly.comparison.entries import Budget, make_entries
 from textssl.assembly.comparison.measuring import References
 from textssl.evaluation.suite import Suite
@@ -58,3 +59,16 @@ def test_the_row_of_a_backbone_has_the_figures_of_every_objective_on_it(entries)
     figures = {"a/knn": 1}, {"a/knn": 2, "text/bits_per_byte": 3}
     records = [(entries[0], {"start": {"figures": one, "map": []}}) for one in figures]  # an encoder came first
     assert measured_baselines({}, records)["start_1"]["figures"] == {"a/knn": 1, "text/bits_per_byte": 3}
+
+
+def test_labels_train_the_first_transformer_of_all_whoever_has_ended_first(entries, monkeypatch):
+    monkeypatch.setattr("textssl.assembly.comparison.baselines.is_static_folder", lambda model: "crops" in str(model))
+    ended: dict[str, str] = {"clm": "figures"}
+    for now, expected in (({}, None), ({"mlm": "failed"}, None), ({"crops": "figures"}, "clm")):
+        ended |= now
+        for entry in entries:
+            if entry.name in ended:
+                (entry.run / "model").mkdir(parents=True, exist_ok=True)
+                entry.record.write_text(json.dumps({ended[entry.name]: {}}))
+        found = first_transformer(entries)
+        assert (found and found.name) == expected

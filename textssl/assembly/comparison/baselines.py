@@ -31,7 +31,7 @@ def baseline_jobs(
     entries: Sequence[Entry], references: References, out: Path, console: Console, *, scratch: bool
 ) -> dict[str, Job]:
     """The jobs for TF-IDF and its LSA with k-means, for LSA with a mixture of Gaussians, and, with `scratch`, for the
-    first transformer among the entries that have ended, trained on labels alone."""
+    first transformer among the entries, trained on labels alone, once it is known which that is."""
     folder, suite = out / "baselines", references.suite
     jobs: dict[str, Job] = {}
 
@@ -53,7 +53,7 @@ def baseline_jobs(
             lambda: {"figures": named(counted(grouped, lambda task: task.run_mixture))},
         )
     labelled = first_classification(suite.tasks) if scratch else None
-    trained = next((entry for entry in entries if has_layers(entry)), None)
+    trained = first_transformer(entries)
     if labelled is not None and trained is not None:
         model = trained.run / "model"
         add(
@@ -64,11 +64,18 @@ def baseline_jobs(
     return jobs
 
 
-def has_layers(entry: Entry) -> bool:
-    """Whether its run has ended with a transformer, which labels alone could train as well."""
-    record = read_record(entry.record)
-    model = entry.run / "model"
-    return record is not None and "figures" in record and model.is_dir() and not is_static_folder(model)
+def first_transformer(entries: Sequence[Entry]) -> Entry | None:
+    """The first entry whose run ended with a transformer, which labels alone could train as well.
+
+    None as long as an entry before it has not ended: another process may be at it, and each has to find the same one.
+    """
+    for entry in entries:
+        record, model = read_record(entry.record), entry.run / "model"
+        if record is None:
+            return None
+        if "figures" in record and model.is_dir() and not is_static_folder(model):
+            return entry
+    return None
 
 
 def measured_baselines(jobs: dict[str, Job], records: Sequence[tuple[Entry, Record]]) -> dict[str, Record]:

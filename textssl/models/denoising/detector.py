@@ -58,12 +58,18 @@ class Detector(nn.Module):
     def output_layers(self) -> list[nn.Linear]:
         return [layer for layer in self.heads.modules() if isinstance(layer, nn.Linear) and layer.out_features <= 2]
 
-    def forward(self, language_model: LanguageModel, batch: Rows) -> Tensor:
-        """The log-odds that each token was replaced, (rows, length)."""
+    def forward(self, language_model: LanguageModel, batch: Rows) -> tuple[Tensor, Tensor]:
+        """The log-odds that each token was replaced, (rows, length); what they are read from, (rows, length, width)."""
         if len(batch) == 0:
-            return self(language_model, one_token(batch))[:0].expand(0, batch.ids.shape[1])
-        logits = self.stock[0](**language_model.arguments(batch)).logits
+            odds, states = (found[:0] for found in self(language_model, one_token(batch)))
+            length = batch.ids.shape[1]
+            return odds.expand(0, length), states.expand(0, length, -1)
+        read: list[Tensor] = []
+        first = next(iter(self.heads.values()))
+        with first.register_forward_pre_hook(lambda _, given: read.append(given[0].detach())):
+            logits = self.stock[0](**language_model.arguments(batch)).logits
+        states = restore(language_model.model, read[0], batch)
         if logits.ndim == 2:  # of ElectraForPreTraining
-            return restore(language_model.model, logits.unsqueeze(-1), batch).squeeze(-1)
+            return restore(language_model.model, logits.unsqueeze(-1), batch).squeeze(-1), states
         scores = restore(language_model.model, logits, batch)
-        return scores[..., 1] - scores[..., 0]
+        return scores[..., 1] - scores[..., 0], states

@@ -54,16 +54,19 @@ class Seq2SeqModel(nn.Module):
     def width(self) -> int:
         return self.model.config.hidden_size
 
-    def forward(self, batch: RowPairs) -> Tensor:
-        """Hidden states of the decoder, (rows, target length, width), documents isolated.
+    def forward(self, batch: RowPairs) -> tuple[Tensor, Tensor]:
+        """Hidden states of the decoder (rows, target length, width) and encoder, documents isolated.
 
         A batch of no rows runs one token and drops it, so that every parameter still gets a gradient of zero.
         """
         if len(batch) == 0:
             source, target = one_token(batch.source), one_token(batch.target)
-            hidden = write(self.model, target, source, read(self.model, source))
-            return hidden[:0].expand(0, batch.target.ids.shape[1], -1)
-        return write(self.model, batch.target, batch.source, read(self.model, batch.source))
+            encoded = read(self.model, source)
+            hidden = write(self.model, target, source, encoded)[:0]
+            lengths = batch.target.ids.shape[1], batch.source.ids.shape[1]
+            return hidden.expand(0, lengths[0], -1), encoded[:0].expand(0, lengths[1], -1)
+        encoded = read(self.model, batch.source)
+        return write(self.model, batch.target, batch.source, encoded), encoded
 
     def states(self, batch: Rows) -> Tensor:
         """Hidden states of the encoder, (rows, length, width), documents isolated."""

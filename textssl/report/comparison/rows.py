@@ -31,6 +31,7 @@ SHORT = {  # last part of a figure's name -> heading; the first figure of each i
     "v_measure": "clusters",
     "recall_1": "recall@1",
     "bits_per_byte": "bits/byte",
+    "bound_bits_per_byte": "bits/byte, at most",
     "pseudo_bits_per_byte": "pseudo bits/byte",
     "rankme": "RankMe",
 }

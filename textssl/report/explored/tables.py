@@ -40,7 +40,7 @@ def tables(found: dict[str, Any]) -> Iterator[Table]:
         answered.add_row("without the words of the question", f"{of['without_query_words']:.3f}")
         answered.add_row("with them", f"{of['with_query_words']:.3f}")
         best = sorted(of["sections"].items(), key=lambda item: -item[1])
-        for name, share in best[:3] + best[-2:]:
+        for name, share in best[:3] + best[3:][-2:]:
             answered.add_row(f"  {name}", f"{share:.3f}")
         yield answered
     if found["factors"]:

@@ -1,0 +1,25 @@
+"""What the collapse monitor sees of objectives that model rows token by token: the mean state of each row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from textssl.batch import Rows
+from textssl.objectives.base import Objective, Watched
+
+
+class WatchedRows(Objective):
+    """An objective whose `forward` gives the feature `row`, of `row_states`."""
+
+    def watched(self, features: dict[str, Tensor]) -> Watched:
+        """The mean state of each row. Means over many tokens are alike by nature: their rank tells nothing."""
+        return Watched(features["row"], ranked=False)
+
+
+@torch.no_grad()
+def row_states(states: Tensor, batch: Rows) -> Tensor:
+    """(rows, width), the mean state of each row's tokens, without a gradient. states: (rows, length, width)."""
+    text = (batch.documents > 0).to(states.dtype)
+    shares = text / text.sum(1, keepdim=True).clamp(min=1)
+    return torch.bmm(shares.unsqueeze(1), states).squeeze(1)

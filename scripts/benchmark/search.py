@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 ADAMW = "optimizer={name: adamw, lr: 3e-3, betas: [0.9, 0.99]}"
 START = [
     *("schedule={name: linear, warmup_steps: 20}", "train.max_steps=null", "train.checkpoint_every=null"),
-    *("evaluation.every=null", "train.log_every=5", "train.batch_size=256"),
+    *("evaluation.every=null", "train.log_every=1", "train.batch_size=256"),
 ]
 STATIC = "model={{config: {{model_type: static, hidden_size: 512, init: {init}}}}}"
 RANDOM, LSA = STATIC.format(init="random"), STATIC.format(init="lsa")
@@ -63,16 +63,17 @@ def groups(method: str) -> list[list[list[str]]]:
     own = OWN.get(method, [])
     if method == "simcse":
         return [[[*NANO, "model.dropout=0.1"]], [["optimizer.lr=3e-3"], ["optimizer.lr=3e-4"]], own]
+    few = ["train.batch_size=32"] if method == "tsdae" else []  # its decoder writes every token of every sentence
     short, long = ([[SHORT], [LONG]]) if "view" in fields else ([], [])
     projectors = {"projector_width", "projector_out"} & {name for name in fields if fields[name].default is not None}
     without = [[*(f"objective.{name}=null" for name in sorted(projectors))]] if projectors else []
     return [
-        [[RANDOM, ADAMW, *short]],
+        [[RANDOM, ADAMW, *short, *few]],
         without,
         [[LSA]],
         [["optimizer.lr=1e-2"], *([long] if long else [])],
         own,
-        [NANO],
+        [[*NANO, *few]],
     ]
 
 

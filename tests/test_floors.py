@@ -130,6 +130,25 @@ def test_file_is_small_and_says_what_it_is(path: Path):
     assert path.stem not in {"utils", "util", "common", "misc", "helpers"}, f"{path} has a name that says nothing"
 
 
+def code_lines(path: Path) -> int:
+    """Lines of a file that are neither blank, nor a comment, nor in a docstring."""
+    text = path.read_text(encoding="utf-8")
+    documented = (
+        node for node in ast.walk(parse(text)) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    )
+    first = (node.body[0] for node in documented if ast.get_docstring(node))
+    skipped = {number for line in first for number in range(line.lineno, (line.end_lineno or line.lineno) + 1)}
+    lines = enumerate(map(str.strip, text.splitlines()), 1)
+    return sum(bool(line) and not line.startswith("#") and number not in skipped for number, line in lines)
+
+
+def test_a_method_is_a_short_file():
+    from textssl.objectives import OBJECTIVES
+
+    sizes = sorted(code_lines(ROOT / "textssl" / "objectives" / f"{name}.py") for name in OBJECTIVES)
+    assert sizes[-1] <= 120 and sizes[len(sizes) // 2] < 80, sizes
+
+
 @pytest.mark.parametrize("name", LIGHT_FILES)
 def test_light_files_import_nothing_heavy(name: str):
     tree = parse((ROOT / "textssl" / name).read_text(encoding="utf-8"))

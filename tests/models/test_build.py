@@ -52,7 +52,7 @@ def test_fresh_encoder_decoders_start_from_the_uniform_loss(name):
     model = build_seq2seq(ModelConfig(preset=name), word_tokenizer(), sequence_length=16, seed=0).eval()
     rows = make_rows([[16]] * 8, 16)
     with torch.no_grad():
-        hidden = model(RowPairs(rows, rows, rows.samples, rows.samples, rows.samples))
+        hidden, _ = model(RowPairs(rows, rows, rows.samples, rows.samples, rows.samples))
         loss = model.cross_entropy(hidden.flatten(0, 1), rows.labels.flatten()) / rows.labels.numel()
     assert abs(float(loss) - math.log(VOCABULARY + 100)) < 0.4
 

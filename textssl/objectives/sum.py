@@ -125,7 +125,8 @@ class Sum(Objective):
         return [path for part in self.leaves for path in part.export_others(run, tokenizer)]
 
     def watched(self, features: dict[str, Tensor]) -> Watched | None:
-        for name, part in self.parts.items():
+        """What the first part shows; first of all one whose loss compares vectors."""
+        for name, part in sorted(self.parts.items(), key=lambda item: not item[1].objective.has_batch_loss):
             own = own_features(features, name)
             found = part.objective.watched(own) if own else None
             if found is not None:

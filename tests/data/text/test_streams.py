@@ -93,6 +93,27 @@ def test_damage_in_the_middle_is_counted(tmp_path, suffix):
     assert report.total >= 1
 
 
+@pytest.mark.parametrize("suffix", [".bz2", ".gz", ".xz"])
+def test_damage_at_the_start_of_a_later_stream_is_counted(tmp_path, suffix):
+    parts = [bytearray(COMPRESS[suffix](line)) for line in (b"one\n", b"two\n", b"three\n")]
+    parts[1][1] ^= 0xFF  # of its magic number
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(b"".join(parts))
+    report = DropReport()
+    texts = [one.text for one in read_documents([path], one_document_per="line", report=report)]
+    assert texts == ["one"] and report.as_dict() == {drops.DAMAGED: 1}
+    assert report.places[drops.DAMAGED][0].startswith(f"{path}:2 (")
+
+
+@pytest.mark.parametrize("suffix", [".bz2", ".gz", ".xz"])
+def test_zeros_between_and_after_streams_are_padding(tmp_path, suffix):
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(COMPRESS[suffix](b"one\n") + bytes(8) + COMPRESS[suffix](b"two\n") + bytes(2**15))
+    report = DropReport()
+    texts = [one.text for one in read_documents([path], one_document_per="line", report=report)]
+    assert texts == ["one", "two"] and report.total == 0
+
+
 def test_a_missing_disk_is_no_damage(tmp_path):
     with pytest.raises(FileNotFoundError):
         next(streams.pieces(tmp_path / "a.txt"))

@@ -7,9 +7,10 @@ import io
 import lzma
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -18,10 +19,11 @@ from textssl.data.text.remote_files import is_remote, open_remote, path_of
 
 RECORD_LIMIT = 2**28  # bytes of one record; a longer one comes of a missing separator or an unclosed quote
 _PIECE = 2**20  # bytes
+_PACKED_PIECE = 2**14  # compressed bytes
 _ZSTD_PIECE = 2**10  # compressed bytes; few, as one call returns all that they decompress to, at most 32 MiB
 
-_READERS = {".gz": lambda raw: gzip.GzipFile(fileobj=raw), ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
-COMPRESSIONS = (*_READERS, ".zst")
+_DECODERS = {".bz2": bz2.BZ2Decompressor, ".xz": lzma.LZMADecompressor}
+COMPRESSIONS = (".gz", *_DECODERS, ".zst")
 _BARE_RETURN = re.compile(rb"\r(?!\n|\Z)")
 _WIDE = {  # byte order mark -> encoding; that of UTF-32 begins with one of UTF-16
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -49,7 +51,10 @@ def pieces(source: str | Path) -> Iterator[bytes]:
             if suffix == ".zst":
                 yield from _zstd_pieces(raw)
                 return
-            with _READERS[suffix](raw) if suffix in _READERS else nullcontext(raw) as file:
+            if suffix in _DECODERS:
+                yield from _stream_pieces(raw, _DECODERS[suffix])
+                return
+            with gzip.GzipFile(fileobj=raw) if suffix == ".gz" else nullcontext(raw) as file:
                 # read1, as read would lose what it has gathered where the end is missing
                 while piece := file.read1(_PIECE):
                     yield piece
@@ -164,6 +169,26 @@ def _finished(path: str | Path, number: int, line: bytes, drop: drops.Drop) -> I
         drop(drops.TOO_LARGE, f"{path}:{number}", "")
     else:
         yield number, line.removesuffix(b"\r").removeprefix(b"\xef\xbb\xbf" if number == 1 else b"")
+
+
+def _stream_pieces(file: io.BufferedReader, decoder: Callable[[], Any]) -> Iterator[bytes]:
+    """Decompressed stream by stream: BZ2File and LZMAFile take one that is damaged at its start, and zeros before one,
+    for the end of the file. Zeros between streams are padding."""
+    stream: Any = None
+    ended = False  # a stream has
+    while raw := file.read(_PACKED_PIECE):
+        while raw := raw.lstrip(b"\0") if ended and stream is None else raw:
+            stream = stream or decoder()
+            if piece := stream.decompress(raw, _PIECE):
+                yield piece
+            while not stream.eof and not stream.needs_input:
+                if piece := stream.decompress(b"", _PIECE):
+                    yield piece
+            raw = stream.unused_data if stream.eof else b""
+            if stream.eof:
+                stream, ended = None, True
+    if stream is not None or not ended:
+        raise EOFError
 
 
 def _zstd_pieces(file: io.BufferedReader) -> Iterator[bytes]:

@@ -43,6 +43,20 @@ def test_csv_with_a_quote_that_never_closes(tmp_path):
     assert report.places[drops.UNCLOSED_QUOTE][0].startswith(f"{path}:3")
 
 
+def test_csv_with_a_quote_that_a_later_record_closes(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,n\none,1\n"two,2\nthree,3\n"four",4\nfive,5\n')
+    texts, report = read(path)
+    assert texts == [("one", ":2"), ("five", ":6")]
+    assert report.places == {drops.UNCLOSED_QUOTE: [f"{path}:3 (everything up to line 5 is lost)"]}
+
+
+def test_csv_with_text_behind_a_closing_quote(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,n\n"one" or "two",1\n"three"x"\n"four" is,"4\n"\nfive,5\n')
+    texts, report = read(path)
+    assert texts == [('one or "two"', ":2"), ('threex"', ":3"), ("four is", ":4"), ("five", ":6")]
+    assert report.total == 0
+
+
 def test_csv_records_with_a_field_too_many_are_dropped_and_named(tmp_path):
     path = write(tmp_path / "a.csv", 'text,label\none,a\nbad, boring,b\n"three, quoted",c\nfour\n')
     texts, report = read(path)

@@ -1,7 +1,9 @@
 """Records of a .csv file, one at a time, with the line at which each begins."""
 
 import csv
+import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from textssl.data.text import drops, streams
@@ -16,7 +18,7 @@ def csv_records(path: str | Path, columns: Sequence[str], drop: drops.Drop) -> I
     """Fields separated by commas, quoted with `"`; the first record names the columns. Sets csv's limit for a field."""
     csv.field_size_limit(streams.RECORD_LIMIT)
     feed = _CsvFeed(lines(path, drop))
-    reader = csv.reader(feed)
+    reader = csv.reader(feed, strict=True)
     header: list[str] = []
     count: _FieldCount | None = None
     wanted: list[tuple[str, int]] = []
@@ -27,12 +29,11 @@ def csv_records(path: str | Path, columns: Sequence[str], drop: drops.Drop) -> I
         except StopIteration:
             break
         except csv.Error as error:
-            drop(drops.INVALID_CSV, f"{path}:{feed.first}", str(error))
-            continue
+            row = _rescued(error, feed, f"{path}:{feed.first}", drop)
+            if row is None:
+                continue
         place = f"{path}:{feed.first}"
-        if feed.ended:  # at the end, csv gives out only a record that still lacks its closing quote
-            drop(drops.UNCLOSED_QUOTE, place, "everything after it is lost")
-        elif not row:
+        if not row:
             continue  # a blank line
         elif count is None:
             header, count = row, _FieldCount(path, row)
@@ -46,8 +47,25 @@ def csv_records(path: str | Path, columns: Sequence[str], drop: drops.Drop) -> I
         count.judge()
 
 
+def _rescued(error: csv.Error, feed: "_CsvFeed", place: str, drop: drops.Drop) -> list[str] | None:
+    """The fields of a record that the strict reader refused, where they are plain; else it is handed to `drop`."""
+    if feed.first < feed.last and "expected after" in str(error):  # a quote of a later record ended its field
+        drop(drops.UNCLOSED_QUOTE, place, f"everything up to line {feed.last} is lost")
+        return None
+    row = None
+    if feed.first == feed.last:
+        with suppress(csv.Error):  # text behind a closing quote, as in `"a" b,c`
+            row = next(csv.reader(itertools.chain([feed.text], feed)))
+    if feed.ended:
+        drop(drops.UNCLOSED_QUOTE, place, "everything after it is lost")
+        return None
+    if row is None:
+        drop(drops.INVALID_CSV, place, str(error))
+    return row
+
+
 class _CsvFeed:
-    """Lines for csv.reader, which notes where a record began and whether a broken byte was among its lines."""
+    """Lines for csv.reader, which notes where a record began and ended, and any broken byte among its lines."""
 
     def __init__(self, numbered: Iterator[tuple[int, bytes]]) -> None:
         self.numbered = numbered
@@ -55,8 +73,8 @@ class _CsvFeed:
         self.begin_record()
 
     def begin_record(self) -> None:
-        self.first = 0
-        self.broken = ""
+        self.first = self.last = 0
+        self.broken = self.text = ""
 
     def __iter__(self) -> "_CsvFeed":
         return self
@@ -67,14 +85,15 @@ class _CsvFeed:
         except StopIteration:
             self.ended = True
             raise
-        self.first = self.first or number
+        self.first, self.last = self.first or number, number
         if b"\0" in line:
             self.broken = drops.NUL_BYTE
         try:
-            return line.decode("utf-8") + "\n"
+            self.text = line.decode("utf-8") + "\n"
         except UnicodeDecodeError:
             self.broken = drops.INVALID_UTF8
-            return line.decode("utf-8", errors="replace") + "\n"
+            self.text = line.decode("utf-8", errors="replace") + "\n"
+        return self.text
 
 
 class _FieldCount:

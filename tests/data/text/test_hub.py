@@ -59,3 +59,15 @@ def test_a_data_set_is_read_where_the_hub_answers(session, monkeypatch):
     assert [dict(record.fields) for record in formats.table_records("hf://a/b", ["text"], lambda *_: None)] == [
         {"text": "a/b train"}
     ]
+
+
+def test_a_row_that_cannot_be_fetched_is_named(session, monkeypatch):
+    def rows(*names, **options):
+        yield {"text": "one"}
+        raise ConnectionError("the server closed the connection\nmore")
+
+    stand_in = types.ModuleType("datasets")
+    vars(stand_in).update(load_dataset=rows, config=types.SimpleNamespace(HF_HUB_OFFLINE=False))
+    monkeypatch.setitem(__import__("sys").modules, "datasets", stand_in)
+    with pytest.raises(UserError, match=r"^hf://a/b#2 cannot be read: the server closed the connection$"):
+        list(read_documents(["hf://a/b"], report=DropReport()))

@@ -24,8 +24,7 @@ def unreachable() -> str | None:
     try:
         get_session().head(constants.ENDPOINT, timeout=timeout)
     except Exception as error:  # of httpx or httpx2, depending on the version of the client
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return f"the hub ({constants.ENDPOINT}) could not be reached: {reason}"
+        return f"the hub ({constants.ENDPOINT}) could not be reached: {_words(error)}"
     return None
 
 
@@ -46,6 +45,7 @@ def not_asking(settings: Any) -> Iterator[None]:
 
 
 def hub_records(source: str) -> Iterator[Record]:
+    """The rows of a data set, as they are asked for. Raises UserError where it cannot be opened, or a row be read."""
     name, config, split = hub_reference(source)
     offline = unreachable()
     import datasets  # imported here, as it takes seconds and files do not need it
@@ -60,8 +60,20 @@ def hub_records(source: str) -> Iterator[Record]:
                 f"{source} cannot be opened: {offline}, and the cache does not hold it; files are named by their path, "
                 "such as notes/*.jsonl"
             ) from error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{source} cannot be opened: {reason}; check the name, the split and the network") from error
-    for number, row in enumerate(rows, start=1):
-        fields: Mapping[str, Any] = row  # type: ignore[assignment]
+        raise UserError(
+            f"{source} cannot be opened: {_words(error)}; check the name, the split and the network"
+        ) from error
+    left, number = iter(rows), 0
+    while True:
+        number += 1
+        try:
+            fields: Mapping[str, Any] | None = next(left, None)  # type: ignore[arg-type]
+        except Exception as error:  # as above: files are fetched and read as their rows are asked for
+            raise UserError(f"{source}#{number} cannot be read: {_words(error)}") from error
+        if fields is None:
+            return
         yield Record(f"{source}#{number}", fields, fields.keys())
+
+
+def _words(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0] or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import multiprocessing
@@ -178,6 +179,22 @@ def test_a_holder_on_another_machine_counts_while_its_heart_beats(tmp_path, else
     with hold(file, "v", "--out"):
         assert json.loads(file.read_text())["host"] == "second"
     assert os.listdir(tmp_path) == []
+    held.release()
+
+
+def test_whoever_cannot_ask_for_the_time_leaves_the_holder_its_lock(tmp_path, elsewhere, monkeypatch):
+    file = tmp_path / "lock"
+    elsewhere("first", "boot-1", kernel=None)
+    held = Lock(file)
+    elsewhere("second", "boot-2", kernel=None)
+
+    def full(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+
+    monkeypatch.setattr(lock_holder, "file_system_time", full)
+    with pytest.raises(UserError, match="v cannot be written: No space left"), hold(file, "v", "--out"):
+        pass
+    assert json.loads(file.read_text())["host"] == "first"
     held.release()
 
 

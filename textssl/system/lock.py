@@ -47,7 +47,7 @@ class Lock:
 
     def _take(self) -> int:
         while True:
-            handle = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            handle, taken = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), False
             try:
                 kernel = try_kernel(handle)
                 if kernel is False:
@@ -58,6 +58,7 @@ class Lock:
                 left = read_holder(handle)
                 if left is not None and is_alive(left, handle, self.file, kernel=bool(kernel)):
                     raise Held(left)
+                taken = True
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, json.dumps(asdict(self.owner)).encode(), 0)
                 os.fsync(handle)
@@ -69,9 +70,9 @@ class Lock:
                 return handle
             except BaseException as error:
                 with suppress(OSError):
-                    if not isinstance(error, Held):  # a full disk: an empty lock file would stay
+                    if taken and not isinstance(error, Held):  # a full disk: an empty lock file would stay
                         self.file.unlink()
-                    os.close(handle)
+                os.close(handle)
                 raise
 
     def start_heartbeat(self) -> None:

@@ -97,6 +97,21 @@ def test_a_broken_connection_is_taken_up_where_it_broke(tmp_path: Path, server: 
     assert not report.total, "the network is no damage of the file"
 
 
+def test_a_file_that_became_shorter_is_not_taken_for_whole(tmp_path: Path, server: str, monkeypatch):
+    write_files(tmp_path)
+
+    def shortened(self, source, outputfile) -> None:
+        data = source.read()
+        whole = len(data) <= 100
+        outputfile.write(data if whole else data[: len(data) // 2])
+        (tmp_path / "a.txt").write_bytes(data[:100])
+        self.close_connection = not whole
+
+    monkeypatch.setattr(Handler, "copyfile", shortened)
+    with pytest.raises(UserError, match=r"/a\.txt cannot be read: it is [\d,]+ bytes shorter than what was read"):
+        documents([f"{server}/a.txt"])
+
+
 def test_what_is_not_there_is_named(tmp_path: Path, server: str, monkeypatch):
     with pytest.raises(UserError, match=r"/none\.jsonl is not there"):
         expand_inputs([f"{server}/none.jsonl"])

@@ -102,6 +102,8 @@ class _RemoteFile(io.RawIOBase):
                 left = self.position
                 while left and (piece := file.read(min(left, BUFFER_BYTES))):
                     left -= len(piece)
+                if left:  # else its end would be taken for that of the file
+                    raise OSError(f"it is {left:,} bytes shorter than what was read of it before")
             else:
                 file.seek(self.position)
             opening.pop_all()

@@ -55,6 +55,8 @@ def test_csv_with_text_behind_a_closing_quote(tmp_path):
     texts, report = read(path)
     assert texts == [('one or "two"', ":2"), ('threex"', ":3"), ("four is", ":4"), ("five", ":6")]
     assert report.total == 0
+    path = write(tmp_path / "b.csv", 'text,n\n"one\nline" ,1\n2,"two\nlines"  \nthree,3\n')
+    assert read(path)[0] == [("one\nline", ":2"), ("2", ":4"), ("three", ":6")]
 
 
 def test_csv_records_with_a_field_too_many_are_dropped_and_named(tmp_path):

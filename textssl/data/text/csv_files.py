@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,8 @@ from textssl.data.text.records import Record, check_distinct
 from textssl.data.text.streams import lines
 from textssl.errors import UserError
 
+_KEPT_LINES = 1000  # of a record, to be read again should it be refused
+_BLANKS = re.compile(r'"[ \t]+(?=,|\n)')  # behind a closing quote
 _JUDGED_RECORDS = 1000  # after so many records a file is judged by whether most have too many fields
 
 
@@ -48,33 +51,46 @@ def csv_records(path: str | Path, columns: Sequence[str], drop: drops.Drop) -> I
 
 
 def _rescued(error: csv.Error, feed: "_CsvFeed", place: str, drop: drops.Drop) -> list[str] | None:
-    """The fields of a record that the strict reader refused, where they are plain; else it is handed to `drop`."""
-    if feed.first < feed.last and "expected after" in str(error):  # a quote of a later record ended its field
-        drop(drops.UNCLOSED_QUOTE, place, f"everything up to line {feed.last} is lost")
-        return None
-    row = None
-    if feed.first == feed.last:
-        with suppress(csv.Error):  # text behind a closing quote, as in `"a" b,c`
-            row = next(csv.reader(itertools.chain([feed.text], feed)))
+    """The fields of a record that the strict reader refused, where they are plain; else it is handed to `drop`.
+
+    Text may follow a closing quote on the same line, as in `"a" b,c`, and blanks may everywhere. Other text behind a
+    field of several lines means that its quote was never closed, and that a later record's quote ended it.
+    """
+    row, several = None, feed.last > feed.first
+    with suppress(csv.Error):
+        if not several:
+            row = next(csv.reader(itertools.chain(feed.texts, feed)))
+        elif feed.whole:
+            trimmed = [_BLANKS.sub('"', text) for text in feed.texts]
+            row = next(csv.reader(itertools.chain(trimmed, feed), strict=True))
     if feed.ended:
         drop(drops.UNCLOSED_QUOTE, place, "everything after it is lost")
         return None
-    if row is None:
+    if row is None and several and "expected after" in str(error):
+        drop(drops.UNCLOSED_QUOTE, place, f"everything up to line {feed.last} is lost")
+    elif row is None:
         drop(drops.INVALID_CSV, place, str(error))
     return row
 
 
 class _CsvFeed:
-    """Lines for csv.reader, which notes where a record began and ended, and any broken byte among its lines."""
+    """Lines for csv.reader, which notes where a record began and ended, any broken byte, and the first lines of it."""
 
     def __init__(self, numbered: Iterator[tuple[int, bytes]]) -> None:
         self.numbered = numbered
         self.ended = False
+        self.texts: list[str] = []
         self.begin_record()
 
     def begin_record(self) -> None:
         self.first = self.last = 0
-        self.broken = self.text = ""
+        self.broken = ""
+        self.texts.clear()
+
+    @property
+    def whole(self) -> bool:
+        """Whether `texts` has all lines of the record."""
+        return len(self.texts) == self.last - self.first + 1
 
     def __iter__(self) -> "_CsvFeed":
         return self
@@ -89,11 +105,13 @@ class _CsvFeed:
         if b"\0" in line:
             self.broken = drops.NUL_BYTE
         try:
-            self.text = line.decode("utf-8") + "\n"
+            text = line.decode("utf-8") + "\n"
         except UnicodeDecodeError:
             self.broken = drops.INVALID_UTF8
-            self.text = line.decode("utf-8", errors="replace") + "\n"
-        return self.text
+            text = line.decode("utf-8", errors="replace") + "\n"
+        if len(self.texts) < _KEPT_LINES:
+            self.texts.append(text)
+        return text
 
 
 class _FieldCount:

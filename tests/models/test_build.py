@@ -13,7 +13,16 @@ from tests.models.small import VOCABULARY, make_rows, small_model, word_tokenize
 from textssl.errors import UserError
 from textssl.models import build
 from textssl.models.build import build_model, count_parameters, describe
-from textssl.models.configuration import DROPOUTS, position_capacity, preset_config, set_dropout
+from textssl.models.configuration import (
+    DROPOUTS,
+    Pretext,
+    checked_config,
+    position_capacity,
+    preset_config,
+    read_pretext,
+    set_dropout,
+    write_pretext,
+)
 from textssl.models.heads import LanguageModel
 from textssl.models.presets import PRESETS
 from textssl.models.seq2seq.model import build_seq2seq
@@ -119,10 +128,21 @@ def test_positions_hold_a_row():
     LanguageModel(roberta)(make_rows([[600]], 600))
 
 
+@pytest.mark.parametrize("family", ["data2vec-text", "mpnet", "roberta-prelayernorm"])
+def test_positions_behind_the_padding_id_hold_a_row(family):
+    model = make(config={"model_type": family, **NANO}, sequence_length=600).base_model
+    assert position_capacity(model.config) == 600
+    model(input_ids=make_rows([[600]], 600).ids)
+    with pytest.raises((IndexError, RuntimeError)):  # capacity is exact: one more has no position
+        model(input_ids=make_rows([[601]], 601).ids)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
-@pytest.mark.parametrize("preset", ["modernbert-nano", "bert-nano", "llama-nano", "gpt2-nano"])
-def test_dropout_reaches_every_field(preset, dropout):
-    config = preset_config(preset)
+@pytest.mark.parametrize(
+    "name", ["modernbert-nano", "bert-nano", "llama-nano", "gpt2-nano", "bart-nano", "gpt_neo", "starcoder2"]
+)
+def test_dropout_reaches_every_field(name, dropout):
+    config = preset_config(name) if name in PRESETS else checked_config({"model_type": name}, "model.config")
     set_dropout(config, dropout)
     body = {k: v for k, v in config.to_dict().items() if ("dropout" in k or "pdrop" in k)}
     body = {k: v for k, v in body.items() if not k.startswith(("classifier", "summary"))}
@@ -147,6 +167,7 @@ MISTAKES = {
     "vocabulary": ({"config": {"model_type": "bert", "vocab_size": 9, **NANO}}, False, "the tokenizer has 48 tokens"),
     "pad": ({"config": {"model_type": "bert", "pad_token_id": 9, **NANO}}, False, "pad_token_id is 9, but the token"),
     "positions": ({"config": {"model_type": "bert", "max_position_embeddings": 8, **NANO}}, False, "for 8 tokens"),
+    "n_positions": ({"config": {"model_type": "gpt2", "n_positions": 8}}, True, "for 8 tokens"),
     "attention": ({"preset": "bert-nano", "attention": "flash_attention_2"}, False, "flash_attention_2 cannot be used"),
     "folder": ({"pretrained": "/nowhere/model"}, False, "/nowhere/model is not a folder"),
 }
@@ -232,6 +253,14 @@ def test_pretrained_limits(saved, monkeypatch):
         build_model(
             ModelConfig.model_validate({"pretrained": str(saved)}), tokenizer, causal=False, sequence_length=16, seed=0
         )
+
+
+@pytest.mark.parametrize("reinitialise", [False, True])
+def test_what_another_objective_says_of_its_weights_is_not_kept(tmp_path, reinitialise):
+    before = LanguageModel(small_model("bert"))
+    write_pretext(before.model.config, Pretext("hybrid", 1))
+    folder = before.export(tmp_path / "m", word_tokenizer())
+    assert read_pretext(make(pretrained=str(folder), reinitialise=reinitialise).config) is None
 
 
 def test_pretrained_rotary_positions_grow(tmp_path):

@@ -229,6 +229,25 @@ def test_the_order_and_the_prompts_of_a_folder_are_kept(tmp_path):
         build(ModelConfig(pretrained=str(tmp_path / "prompted")))
 
 
+@pytest.mark.parametrize("reinitialise", [False, True])
+def test_reinitialise_leaves_no_trained_dense_layer(tmp_path, reinitialise):
+    trained = shaken(build(spec_of("bert", dense_width=5)))
+    trained.export(tmp_path / "model", tiny_tokenizer())
+    again = build(ModelConfig(pretrained=str(tmp_path / "model"), reinitialise=reinitialise), seed=3)
+    weights = [next(one for one in model.tail if isinstance(one, Dense)).linear.weight for model in (trained, again)]
+    assert weights[0].shape == weights[1].shape
+    assert bool((weights[0] == weights[1]).any()) != reinitialise
+
+
+def test_no_folder_says_that_it_reads_more_tokens_than_its_positions_hold(tmp_path):
+    model = build(spec_of("roberta", pooling="mean"))
+    model.max_seq_length = model.backbone.model.config.max_position_embeddings  # as sentence-transformers reads it
+    model.export(tmp_path / "model", tiny_tokenizer())
+    stock = loaded(tmp_path / "model")
+    assert stock.max_seq_length == position_capacity(model.backbone.model.config)
+    stock.encode(["word " * 2000])
+
+
 def test_the_length_of_a_folder_is_kept_and_may_be_missing(tmp_path):
     build(spec_of("bert")).export(tmp_path / "model", tiny_tokenizer())
     for limit, expected in ((77, 77), (None, 512)):

@@ -78,9 +78,11 @@ def build_model(
             return load_pretrained(spec, tokenizer, causal, sequence_length, factory, adapt)
         if spec.pretrained is not None:
             config, given = folder_config(spec), {"vocab_size"}
+            write_pretext(config, None)  # of the weights that are left behind
         elif spec.config is not None:
             config = checked_config(spec.config, "model.config")
             given = set(spec.config)
+            given |= {name for name, own in config.attribute_map.items() if own in given}
         else:
             config, given = preset_config(str(spec.preset)), set()
         check_kind(config, causal)

@@ -21,13 +21,17 @@ from textssl.explanations import nearest
 from textssl.models.attention import MASKING
 from textssl.models.presets import PRESETS, STATIC_PRESETS
 
+OFFSET = (  # families whose positions start behind the padding id, beside those of MASKING
+    *("data2vec-text", "esm", "ibert", "longformer", "luke", "roberta-prelayernorm", "xlm-roberta-xl", "xmod"),
+)
 LEARNED_POSITIONS = (  # families with a table of positions, which cannot grow after training
     *("albert", "bert", "camembert", "distilbert", "electra", "gpt2", "roberta", "xlm-roberta"),
-    *("bart", "deberta-v2", "gpt_neo", "mpnet", "opt"),
+    *("bart", "deberta-v2", "gpt_neo", "mpnet", "opt", *OFFSET),
 )
 DROPOUTS = (  # of the body; those of classifiers on top are left alone
     *("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "dropout", "dropout_rate", "embd_pdrop"),
-    *("embedding_dropout", "hidden_dropout", "hidden_dropout_prob", "mlp_dropout", "resid_pdrop"),
+    *("embed_dropout", "embedding_dropout", "hidden_dropout", "hidden_dropout_prob", "mlp_dropout", "resid_dropout"),
+    *("resid_pdrop", "residual_dropout", "activation_dropout"),
 )
 OLDER_FIELDS = {"global_attn_every_n_layers", "global_rope_theta", "local_rope_theta", "rope_scaling", "rope_theta"}
 ENCODER_DECODERS = ("bart", "mt5", "t5")  # whose documents can be kept apart in packed rows
@@ -143,10 +147,16 @@ def position_capacity(config: PreTrainedConfig) -> int | None:
         capacity = getattr(config, "max_position_embeddings", None)
     except NotImplementedError:  # families with relative positions (xlnet) say it this way
         capacity = None
+    return None if capacity is None else capacity - first_position(config)
+
+
+def first_position(config: PreTrainedConfig) -> int:
+    """Where a family begins to count the positions of a text."""
+    if config.model_type == "mpnet":
+        return 2  # whatever its padding id is
     masking = MASKING.get(config.model_type)
-    if capacity is not None and masking is not None and masking.offset:
-        capacity -= config.pad_token_id + 1
-    return capacity
+    offset = config.model_type in OFFSET if masking is None else masking.offset
+    return config.pad_token_id + 1 if offset and config.pad_token_id is not None else 0
 
 
 def fit_positions(config: PreTrainedConfig, sequence_length: int, fixed: bool) -> None:

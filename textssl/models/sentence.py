@@ -138,7 +138,8 @@ class SentenceModel(nn.Module):
         assert not unexpected and all(any(part in name for part in POOLED) for name in missing), (missing, unexpected)
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.padding_side = "right"  # on the left, learned positions would be others than in training
-        limit = self.max_seq_length or position_capacity(config)
+        limits = [most for most in (self.max_seq_length, position_capacity(config)) if most is not None]
+        limit = min(limits, default=None)
         if limit is not None:
             tokenizer.model_max_length = limit
         if tokenizer.pad_token is None:
@@ -233,6 +234,10 @@ def check_pooling(spec: ModelConfig, backbone: LanguageModel) -> None:
 def build_tail(spec: ModelConfig, width: int, stock: SentenceTransformer | None, *, static: bool) -> list[nn.Module]:
     """What follows the backbone: the folder's own modules, or mean pooling and Normalize, changed as spec says."""
     tail: list[nn.Module] = list(stock.children())[1:] if stock is not None else [Normalize()]
+    if spec.reinitialise:
+        for module in tail:
+            if isinstance(module, Dense):
+                module.linear.reset_parameters()
     if static:
         if spec.pooling not in (None, "mean"):
             raise UserError(

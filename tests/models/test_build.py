@@ -130,8 +130,9 @@ def test_positions_hold_a_row():
 
 @pytest.mark.parametrize("family", ["data2vec-text", "mpnet", "roberta-prelayernorm"])
 def test_positions_behind_the_padding_id_hold_a_row(family):
-    model = make(config={"model_type": family, **NANO}, sequence_length=600).base_model
-    assert position_capacity(model.config) == 600
+    made = make(config={"model_type": family, **NANO}, sequence_length=600)
+    assert position_capacity(made.config) == 600
+    model = made.base_model
     model(input_ids=make_rows([[600]], 600).ids)
     with pytest.raises((IndexError, RuntimeError)):  # capacity is exact: one more has no position
         model(input_ids=make_rows([[601]], 601).ids)

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
+from transformers import AutoTokenizer
 
-from tests.models.small import small_model
-from textssl.assembly.fitting import check_masks, fit_attention, telling_of_memory
+from tests.models.small import small_model, word_tokenizer
+from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention, telling_of_memory
 from textssl.config import parse_config
 from textssl.errors import UserError
 from textssl.models import varlen
@@ -106,3 +107,18 @@ def test_what_memory_refuses_is_said_with_what_helps(error: Exception):
         raise error
     with pytest.raises(RuntimeError, match="a bug"), telling_of_memory():
         raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("name", ["modernbert", "qwen2", "qwen3"])
+def test_a_folder_that_would_be_read_with_other_tokens_is_refused(name, tmp_path):
+    model, words = LanguageModel(small_model(name)), word_tokenizer()
+    texts = ["w5 w6", "w7"]
+    back = AutoTokenizer.from_pretrained(model.export(tmp_path / "model", words), local_files_only=True)
+    same = back(texts, add_special_tokens=False)["input_ids"] == words(texts, add_special_tokens=False)["input_ids"]
+    if same:
+        check_tokenizer(model, words)
+    else:
+        assert name == "qwen2"
+        with pytest.raises(UserError, match="reads the tokenizer of every qwen2 as a Qwen2Tokenizer"):
+            check_tokenizer(model, words)
+        check_tokenizer(model, back)

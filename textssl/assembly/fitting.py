@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import psutil
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed
 from textssl.distributed import Accelerator
@@ -23,6 +24,7 @@ from textssl.models.varlen import VARLEN
 from textssl.objectives.base import FORWARDS, Objective
 from textssl.sections import Config
 from textssl.sharding import count_shards, shard_module
+from textssl.tokenizer.folder import check_reads_back
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,13 @@ def fit_attention(
             raise UserError(f"model.attention is varlen, but {why}: leave it out")
         elif precision == "bfloat16" and distributed.rank() == 0:
             log.warning("documents are isolated by a dense mask, slower than varlen attention: %s", why)
+
+
+def check_tokenizer(backbone: nn.Module, words: PreTrainedTokenizerFast) -> None:
+    """UserError where the exported folder would be read with other tokens than it was trained on."""
+    model = getattr(token_reader(backbone), "model", None)
+    if model is not None:
+        check_reads_back(words, model.config)
 
 
 def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> None:

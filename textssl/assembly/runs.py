@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from textssl import distributed, tokenizer
 from textssl.assembly.computing import deterministic, for_hardware, run_precision, take_threads, with_attention
 from textssl.assembly.datasets import planned
-from textssl.assembly.fitting import check_masks, fit_attention, spread, telling_of_memory
+from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention, spread, telling_of_memory
 from textssl.assembly.resolution import located
 from textssl.config import differing_keys
 from textssl.data.batches.loader import Steps
@@ -235,6 +235,7 @@ def make_trainer(
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
     directed = any(part.sets_direction for part in objective.leaves)
+    check_tokenizer(backbone, words)
     fit_attention(config, backbone, accelerator.device, precision, directed)
     config = with_attention(config, backbone)
     check_masks(config, backbone, accelerator.device)

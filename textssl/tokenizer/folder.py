@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer, processors
 
 from textssl.errors import UserError
+from textssl.system.files import scratch_folder
+from textssl.tokenizer.hard_strings import hard_strings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -71,6 +73,30 @@ def load_backend(path: str | Path) -> Tokenizer:
         except Exception as error:  # the library raises bare Exceptions
             raise UserError(f"{file} cannot be read as a tokenizer: {error}") from None
     return load(path).backend_tokenizer
+
+
+def check_reads_back(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
+    """UserError where AutoTokenizer makes another tokenizer of this one, once it is saved beside this config.json.
+
+    For some families it takes the family's own class, whatever tokenizer_config.json says, and that builds its own
+    splitting into words around the vocabulary.
+    """
+    from transformers.models.auto import tokenization_auto as auto
+
+    forced = auto.TOKENIZER_MAPPING_NAMES.get(config.model_type)
+    families = getattr(auto, "MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS", ())
+    if config.model_type not in families or forced in (None, *PLAIN_CLASSES):
+        return
+    with scratch_folder() as folder:
+        config.save_pretrained(folder)
+        back = load(save(tokenizer, folder))
+    texts = hard_strings()
+    if back(texts)["input_ids"] != tokenizer(texts)["input_ids"]:
+        raise UserError(
+            f"transformers reads the tokenizer of every {config.model_type} as a {forced}, which gives other tokens "
+            "than this tokenizer, so that the trained model could not be used: choose another family, such as llama or "
+            f"qwen3, or the tokenizer of a {config.model_type} model"
+        )
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerFast | Tokenizer) -> str:

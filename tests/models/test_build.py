@@ -138,6 +138,11 @@ def test_positions_behind_the_padding_id_hold_a_row(family):
         model(input_ids=make_rows([[601]], 601).ids)
 
 
+def test_relative_positions_have_no_limit():
+    xlnet = {"model_type": "xlnet", "d_model": 32, "n_layer": 1, "n_head": 2, "d_inner": 32}
+    assert position_capacity(make(causal=None, config=xlnet, sequence_length=600).config) is None
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 @pytest.mark.parametrize(
     "name", ["modernbert-nano", "bert-nano", "llama-nano", "gpt2-nano", "bart-nano", "gpt_neo", "starcoder2"]

@@ -147,7 +147,7 @@ def position_capacity(config: PreTrainedConfig) -> int | None:
         capacity = getattr(config, "max_position_embeddings", None)
     except NotImplementedError:  # families with relative positions (xlnet) say it this way
         capacity = None
-    return None if capacity is None else capacity - first_position(config)
+    return None if capacity is None or capacity < 0 else capacity - first_position(config)  # xlnet gives -1
 
 
 def first_position(config: PreTrainedConfig) -> int:

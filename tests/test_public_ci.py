@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 def steps(file: Path) -> list[str]:
     jobs = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"]
-    return [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    return [step["run"] for job in jobs.values() for step in job.get("steps", ()) if "run" in step]
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
@@ -37,3 +37,12 @@ def test_the_pythons_and_the_oldest_torch_are_those_of_the_package():
     assert tested == named
     oldest = next(re.search(r">=([\d.]+)", line) for line in PROJECT["dependencies"] if line.startswith("torch>"))
     assert oldest and f"--lowest --torch {oldest[1]}." in text
+
+
+def test_nothing_is_published_that_has_not_passed_every_job_of_a_change():
+    release, tests = (
+        yaml.safe_load((WORKFLOWS[0].parent / f"{name}.yml").read_text()) for name in ("release", "tests")
+    )
+    jobs = release["jobs"]
+    assert jobs["tests"]["uses"] == "./.github/workflows/tests.yml" and "workflow_call" in tests[True]  # on:
+    assert "tests" in jobs["publish"]["needs"] and "build" in jobs["publish"]["needs"]

@@ -99,4 +99,8 @@ def test_settings_that_do_nothing_are_told():
     asked = {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}
     lines = unused_settings(asked | {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1"})
     assert len(lines) == 2 and "train.precision decides" in lines[0] and "train.compile" in lines[1]
-    assert unused_settings({"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO"}) == []
+    for name, value in (("USE_CPU", "True"), ("TORCH_DEVICE", "cuda:1")):
+        (line,) = unused_settings({f"ACCELERATE_{name}": value})
+        assert line.startswith(f"ACCELERATE_{name}={value} ") and "train.device decides" in line
+    nothing = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO", "ACCELERATE_USE_CPU": "False"}
+    assert unused_settings(nothing) == []

@@ -22,6 +22,8 @@ UNUSED = {  # setting of Accelerate -> the value by which it asks for nothing, a
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1", "train.micro_batch_size"),
     "ACCELERATE_GRADIENT_CLIPPING": ("none", "train.max_grad_norm"),
     "ACCELERATE_DYNAMO_BACKEND": ("no", "train.compile"),
+    "ACCELERATE_USE_CPU": ("false", "train.device"),
+    "ACCELERATE_TORCH_DEVICE": ("", "train.device"),
 }
 
 

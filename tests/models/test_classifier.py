@@ -6,8 +6,10 @@ from functools import partial
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.evaluation.folders import save_model
@@ -52,6 +54,20 @@ def examples(folder, *, pairs: bool = False) -> list[Example]:
 
 
 @pytest.mark.slow
+def test_accelerates_settings_of_fsdp_leave_no_weight_out(folders, monkeypatch):
+    """By them transformers leaves what a folder lacks without values on the ranks after the first one of a host."""
+    for name in ("ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"):
+        monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        loaded = classifier(folders["bert"])
+    finally:
+        dist.destroy_process_group()
+    expected = dict(classifier(folders["bert"]).named_parameters())
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.named_parameters())
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("pairs", [False, True])
 @torch.no_grad()

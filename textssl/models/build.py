@@ -23,6 +23,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from textssl.distributed import without_settings
 from textssl.errors import UserError
 from textssl.models import varlen
 from textssl.models.configuration import (
@@ -210,7 +211,7 @@ def load_pretrained(
         return model
 
     try:
-        with quiet():
+        with quiet(), without_settings():  # by those of FSDP, transformers loads nothing on ranks after a host's first
             model = with_attention(spec.attention, load)
     except UserError:
         raise

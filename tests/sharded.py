@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from textssl.assembly.fitting import reason_of_any
 from textssl.distributed import agree, from_every_rank, join_processes, most_over_ranks, rank, world_size
 from textssl.errors import UserError
 from textssl.sections import OptimizerConfig
@@ -93,6 +94,8 @@ def check_agreement() -> None:
     except UserError as error:
         assert str(error) == "rank 1 cannot"
     assert agree(lambda: rank() * 7) == rank() * 7
+    assert reason_of_any(lambda: f"rank {rank()} cannot" if rank() else None) == "rank 1 cannot"
+    assert reason_of_any(lambda: None) is None
     everyone = list(range(world_size()))
     assert from_every_rank(rank) == (everyone if rank() == 0 else [rank()])
     assert most_over_ranks([rank(), 5, -rank()]) == [world_size() - 1, 5, 0]

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from tests.models.small import small_model, word_tokenizer
+from textssl import distributed
 from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention, telling_of_memory
 from textssl.config import parse_config
 from textssl.errors import UserError
@@ -58,6 +59,23 @@ def test_what_varlen_cannot_do_is_said(monkeypatch, caplog):
         assert why in caplog.text
         with pytest.raises(UserError, match=why):
             fitted(LanguageModel(small_model("bert", "varlen")), "varlen", GPU, "bfloat16")
+
+
+def test_a_dense_mask_is_said_in_float32_and_under_directions_too(monkeypatch, caplog):
+    assert fitted(LanguageModel(small_model("modernbert")), "auto", GPU, "float32") == "sdpa"
+    assert "by a dense mask" in caplog.text and "the run's precision is float32" in caplog.text
+    caplog.clear()
+    model = LanguageModel(small_model("modernbert"))
+    fit_attention(parse_config({}), model, GPU, "bfloat16", sets_direction=True)
+    assert "by a dense mask" in caplog.text and "in two directions" in caplog.text
+    caplog.clear()
+    assert fitted(LanguageModel(small_model("modernbert")), "sdpa", GPU, "float32") == "sdpa" and not caplog.text
+
+
+def test_a_gpu_of_another_rank_that_cannot_do_varlen_decides_for_all(monkeypatch, caplog):
+    monkeypatch.setattr(distributed, "from_every_rank", lambda find: [find(), "the GPU is older"])
+    assert fitted(LanguageModel(small_model("bert")), "auto", GPU, "bfloat16") == "sdpa"
+    assert "the GPU is older" in caplog.text
 
 
 def test_flash_attention_in_float32_is_refused_in_words():

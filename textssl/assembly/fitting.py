@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
@@ -36,6 +36,7 @@ def fit_attention(
 ) -> None:
     """Check that attention suits device, precision and objective; "auto" becomes varlen where that works, in place.
 
+    Every rank calls it, and all have the same attention: varlen works on the GPUs of all of them, or nowhere.
     sets_direction: the objective chooses the direction in which tokens attend, which takes attention with masks.
     Raises UserError where `model.attention` cannot do what is asked.
     """
@@ -61,16 +62,24 @@ def fit_attention(
             f"model.attention is flash_attention_2, which works in bfloat16; the run's precision is {precision}: "
             "leave it out, or say train.precision=bfloat16"
         )
-    if isolating and not sets_direction and chosen in (VARLEN, "auto"):
+    if isolating and chosen in (VARLEN, "auto"):
         assert isinstance(reader, LanguageModel)
-        why = varlen.unsuited(reader.model.config, device, precision)
+        why = "this objective reads rows in two directions by a mask"
+        if not sets_direction:
+            why = reason_of_any(lambda: varlen.unsuited(reader.model.config, device, precision))
         if why is None:
             varlen.register()
             reader.model.set_attn_implementation(VARLEN)
         elif chosen == VARLEN:
             raise UserError(f"model.attention is varlen, but {why}: leave it out")
-        elif precision == "bfloat16" and distributed.rank() == 0:
+        elif distributed.rank() == 0:
             log.warning("documents are isolated by a dense mask, slower than varlen attention: %s", why)
+
+
+def reason_of_any(find: Callable[[], str | None]) -> str | None:
+    """What `find` gives on the first of the ranks where it gives something, the same on every rank."""
+    reasons = distributed.from_every_rank(find)
+    return distributed.from_first_rank(lambda: next((reason for reason in reasons if reason is not None), None))
 
 
 def check_tokenizer(backbone: nn.Module, words: PreTrainedTokenizerFast) -> None:

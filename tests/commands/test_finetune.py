@@ -231,14 +231,29 @@ def test_processes_and_micro_batches_change_nothing(tmp_path):
     finish(start(cut))
     shared = finetune_config(tmp_path, *options, weighed, out="shared")
     finish(start(shared, processes=3))
-    expected = load_file(tmp_path / "whole" / "model" / "model.safetensors")
     for name in ("cut", "shared"):
-        found = load_file(tmp_path / name / "model" / "model.safetensors")
-        assert all(torch.allclose(found[key], expected[key], atol=1e-9) for key in expected), name
-        summary = json.loads((tmp_path / name / "summary.json").read_text())
-        assert summary["test"]["loss"]["mean"] == pytest.approx(
-            json.loads((tmp_path / "whole" / "summary.json").read_text())["test"]["loss"]["mean"], abs=1e-9
-        )
+        assert_one_result(tmp_path / "whole", tmp_path / name, "loss")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["label", "score"])
+def test_sharded_processes_change_nothing(target, tmp_path):
+    options = ("train.precision=float64", "model.dropout=0", "optimizer.eps=1e-2", "train.max_steps=6")
+    if target == "score":
+        options += (f"data.train={write_scores(tmp_path / 'scores.jsonl', factor=7.0, offset=100.0)}",)
+    finetune(finetune_config(tmp_path, *options, out="whole"))
+    finish(start(finetune_config(tmp_path, *options, "train.shard=all", out="sharded"), processes=2))
+    newest = tmp_path / "sharded" / "checkpoints" / "step-00000006"
+    assert len(list(newest.glob("objective-*-of-00002.safetensors"))) == 2
+    assert_one_result(tmp_path / "whole", tmp_path / "sharded", "loss" if target == "label" else "mse")
+
+
+def assert_one_result(one: Path, other: Path, figure: str) -> None:
+    """Two runs in float64 have exported the same weights, and tested them to the same figure."""
+    expected, found = (load_file(run / "model" / "model.safetensors") for run in (one, other))
+    assert all(torch.allclose(found[key], expected[key], atol=1e-9) for key in expected), other
+    tests = [json.loads((run / "summary.json").read_text())["test"][figure]["mean"] for run in (one, other)]
+    assert tests[0] == pytest.approx(tests[1], rel=1e-7, abs=1e-9)
 
 
 @pytest.mark.slow

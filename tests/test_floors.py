@@ -25,7 +25,7 @@ FLOORS = [  # top to bottom; a file imports from the floors below its own, and f
     {"models", "data"},
     {"views", "losses", "tokenizer"},
     {"row_batches"},
-    {"sharding"},
+    {"sharding", "failing_ranks"},
     {"distributed", "config", "batch"},
     {"sample_types"},
     {"sections", "yaml_reader", "named_configs", "explanations"},

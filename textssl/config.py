@@ -23,6 +23,9 @@ from textssl.yaml_reader import MAX_DEPTH, parse_yaml, read_yaml
 
 # Lengths of a run: a given one removes those of the layer below (file over defaults, overrides over file).
 ENDS = ("max_steps", "max_tokens", "max_seconds", "max_epochs")
+# Keys that a resumed run may have otherwise: what they lead to has fingerprints, as corpora have, or lies elsewhere.
+BY_CONTENT = ("data.pairs", "data.train", "data.validation", "data.test")
+BY_PLACE = ("model.pretrained", "data.held_out")
 
 
 def load_config(
@@ -205,6 +208,26 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     keys = {**flat_old, **flat_new}
     changed = [key for key in keys if flat_old.get(key, defaults.get(key)) != flat_new.get(key)]
     return [key for key in changed if not any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)]
+
+
+def absolute_paths(config: Config) -> dict[str, str]:
+    """The absolute paths that the keys of BY_PLACE lead to; names that are no paths are left out."""
+    given = {"model.pretrained": config.model.pretrained, "data.held_out": config.data.held_out}
+    return {key: str(Path(path).resolve()) for key, path in given.items() if path is not None and Path(path).exists()}
+
+
+def changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Keys that differ between two identities and may not on resume. Older versions noted no tokenizer and no paths."""
+    old, new = ({**one["config"], "data": {**one["config"]["data"]}} for one in (before, now))
+    for data in (old["data"], new["data"]):
+        data["corpus"] = [share["weight"] for share in data["corpus"]]
+    places = before.get("paths", {})
+    equal = {key for key in BY_PLACE if key in places and places[key] == now["paths"].get(key)}
+    equal |= set(BY_CONTENT) | ({"tokenizer"} if "tokenizer" in before else set())
+    changed = [key for key in differing_keys(old, new) if key not in equal]
+    if before.get("tokenizer", now["tokenizer"]) != now["tokenizer"]:
+        changed.append("tokenizer" if new["tokenizer"] else "tokenizer (that of model.pretrained)")
+    return changed
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

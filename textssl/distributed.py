@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -24,9 +21,6 @@ from torch import Tensor
 
 from textssl.errors import UserError
 from textssl.system.launch_settings import PREFIXES
-
-REPORT_SECONDS = 5.0  # in which all ranks have noticed that one is missing
-LOST_PEER = re.compile(r"Timed out waiting|[Cc]onnection (closed|reset)|Broken pipe|Socket closed")  # gloo's words
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,13 @@ def join_processes(device: Literal["cpu", "cuda"], timeout_seconds: float) -> Ac
     UserError where processes of the launch did not find each other, or met on another device.
     """
     with without_settings():
-        state: Any = PartialState(cpu=device == "cpu", timeout=timedelta(seconds=timeout_seconds))
+        try:
+            state: Any = PartialState(cpu=device == "cpu", timeout=timedelta(seconds=timeout_seconds))
+        except dist.DistError as error:
+            raise UserError(
+                f"the processes of the launch did not find each other in {timeout_seconds:g} seconds "
+                f"(train.timeout_seconds): {str(error).splitlines()[0]}; see what those said that are missing"
+            ) from error
     check_world(state.num_processes)
     if state.num_processes == 1:
         return Accelerator(torch.device(device))  # the state is of the program: its device is that of the first run
@@ -59,7 +59,8 @@ def join_processes(device: Literal["cpu", "cuda"], timeout_seconds: float) -> Ac
 
 @contextmanager
 def without_settings() -> Iterator[None]:
-    """Hide the environment variables by which Accelerate would change a run: its configuration alone decides."""
+    """Hide the environment variables by which Accelerate, and transformers for it, would change a run: its
+    configuration alone decides."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(PREFIXES)}
     try:
         yield
@@ -94,47 +95,6 @@ def leave_at_exit() -> None:
     """Close the process group when the program ends; a second run in the same program still finds it."""
     if world_size() > 1:
         atexit.register(lambda: dist.destroy_process_group() if dist.is_initialized() else None)
-
-
-@contextmanager
-def naming_absent(timeout_seconds: float) -> Iterator[None]:
-    """Within the block, a rank that waits for others in vain raises a UserError that names them.
-
-    Each rank whose transport gives up (gloo; with NCCL torch itself ends the process, and names no rank) notes so in
-    the store of the launch: those that have not are stuck or gone.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if world_size() == 1 or LOST_PEER.search(str(error)) is None:
-            raise
-        absent = absent_ranks()
-        names = "another rank" if absent is None else f"rank {' and '.join(map(str, absent))}"
-        raise UserError(
-            f"{names} of {world_size()} did not answer for {timeout_seconds:g} seconds (train.timeout_seconds), or has "
-            "ended: start the same command again to go on from the newest checkpoint"
-        ) from error
-
-
-def absent_ranks() -> list[int] | None:
-    """The ranks that do not report within REPORT_SECONDS that they miss others too; None where it cannot be known."""
-    found: list[list[int]] = []
-
-    def ask() -> None:
-        store: Any = dist.distributed_c10d._get_default_store()
-        with suppress(RuntimeError):  # whoever keeps the store is gone
-            store.set(f"textssl/waiting/{rank()}", "1")
-            end, absent = time.monotonic() + REPORT_SECONDS, list(range(world_size()))
-            while absent and time.monotonic() < end:
-                absent = [one for one in absent if not store.check([f"textssl/waiting/{one}"])]
-                time.sleep(0.1)
-            found.append(absent)
-
-    asking = threading.Thread(target=ask, daemon=True)  # whoever keeps the store may be stuck, and never answer
-    with suppress(RuntimeError):  # no thread can start where memory has run out
-        asking.start()
-        asking.join(2 * REPORT_SECONDS)
-    return (found[0] or None) if found else None
 
 
 def barrier() -> None:

@@ -1,5 +1,6 @@
 """The one exception for mistakes in what the user gave, and how data is shown to the user."""
 
+import os
 import re
 from collections.abc import Iterable
 
@@ -13,6 +14,13 @@ class UserError(ValueError):
     The message is one sentence for a person: what is wrong, where (file, line, key), and what would be right.
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def words_of(error: UserError | OSError) -> str:
+    """What an error says to a person; one of the operating system names the file."""
+    if isinstance(error, UserError) or error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
 
 
 def printable(text: object) -> str:

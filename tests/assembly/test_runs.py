@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from tests.labelled import finetune_config
 from tests.tiny import make_corpus, tiny_config
 from tests.training.kills import checkpoints, finish, start
 from textssl.assembly.computing import deterministic
-from textssl.assembly.runs import check_shared, held_run
+from textssl.assembly.runs import check_shared, held_run, start_accelerator, take_run
 from textssl.commands.finetune import finetune
 from textssl.commands.pretrain import pretrain
+from textssl.config import parse_config
 from textssl.errors import UserError
 from textssl.system import threads
 from textssl.system.lock import NAME, hold
@@ -32,6 +34,15 @@ def test_deterministic_kernels_are_asked_for_and_given_back():
         assert torch.are_deterministic_algorithms_enabled()
         raise KeyError
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_deterministic_run_says_so_to_cublas_before_its_first_product(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    start_accelerator(parse_config({"train": {"device": "cpu"}}))
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    start_accelerator(parse_config({"train": {"device": "cpu", "deterministic": True}}))
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_a_second_run_in_a_folder_is_refused_untouched(tmp_path):
@@ -121,9 +132,14 @@ def test_a_resumed_run_keeps_its_number_of_threads(tmp_path, monkeypatch, capsys
 
 
 def test_a_rank_that_does_not_see_the_first_ones_lock_says_so(tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / NAME).touch()
-    check_shared(run)
-    with pytest.raises(UserError, match=r"rank 0 on .* does not see .*elsewhere.*: put out on a file system that all"):
-        check_shared(tmp_path / "elsewhere")
+    run, words = tmp_path / "run", "rank 0 on .* does not see .*: put out on a file system that all"
+    with ExitStack() as stack:
+        token = take_run(run, stack)
+        check_shared(run, token)
+        with pytest.raises(UserError, match=words):
+            check_shared(tmp_path / "elsewhere", token)
+        stale = (run / NAME).read_text().replace(token, "0123456789abcdef")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / NAME).write_text(stale)  # of a run before, on a disk of this host's own
+    with pytest.raises(UserError, match=words):
+        check_shared(tmp_path / "elsewhere", token)

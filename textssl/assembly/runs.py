@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
+import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,10 +24,11 @@ from textssl.assembly.computing import deterministic, for_hardware, run_precisio
 from textssl.assembly.datasets import planned
 from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention, spread, telling_of_memory
 from textssl.assembly.resolution import located
-from textssl.config import differing_keys
+from textssl.config import absolute_paths, changed_keys
 from textssl.data.batches.loader import Steps
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
+from textssl.failing_ranks import ending_together, naming_absent
 from textssl.models.layers import narrow_residuals
 from textssl.objectives.base import Facts, Objective
 from textssl.sections import Config
@@ -36,6 +38,7 @@ from textssl.system.hardware import native_bfloat16
 from textssl.system.launch_settings import asked_shard, unused_settings
 from textssl.system.lock import NAME as LOCK
 from textssl.system.lock import check_free, hold
+from textssl.system.lock_holder import holder_of
 from textssl.system.threads import choose_threads, use
 from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
@@ -54,6 +57,8 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def start_accelerator(config: Config) -> Accelerator:
     """Set the threads, choose the device and join the processes of the launch. Raises UserError."""
     use(choose_threads(config.train.threads, name="train.threads"))
+    if config.train.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
@@ -66,31 +71,41 @@ def start_accelerator(config: Config) -> Accelerator:
 def held_run(config: Config) -> Iterator[None]:
     """Lock the run folder against a second run within the block; every rank enters, the first one holds the lock.
 
-    The folder is made for that, and removed again if nothing was written into it. Raises UserError where another
-    process holds it, where it is no run folder, or where a rank does not see it.
+    The folder is made for that, and removed again if nothing was written into it. An error of one rank within the block
+    ends every rank. Raises UserError where another process holds it, where it is no run folder, or where a rank does
+    not see it.
     """
-    with ExitStack() as stack, distributed.naming_absent(config.train.timeout_seconds):
-        distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
-        distributed.agree(lambda: check_shared(Path(config.out)))
-        yield
+    with ExitStack() as stack, naming_absent(config.train.timeout_seconds):
+        token = distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
+        with ending_together(token):
+            distributed.agree(lambda: check_shared(Path(config.out), token))
+            yield
 
 
-def check_shared(run: Path) -> None:
-    """Raise UserError where this rank does not see the lock of the first one: they do not share a file system."""
-    if not (run / LOCK).exists():
+def check_shared(run: Path, token: str) -> None:
+    """Raise UserError where this rank does not see the lock of the first one: they do not share a file system.
+
+    token: of that lock. Another one is of a run before, which was killed, on a disk of this host's own.
+    """
+    holder = holder_of(run / LOCK)
+    if holder is None or holder.token != token:
         raise UserError(
             f"rank {distributed.rank()} on {platform.node()} does not see {run / LOCK}, which rank 0 has made: put out "
             "on a file system that all hosts share"
         )
 
 
-def take_run(run: Path, stack: ExitStack) -> None:
+def take_run(run: Path, stack: ExitStack) -> str:
+    """Hold the lock of a run folder until the stack is closed; returns the token of the lock. Raises UserError."""
     check_place(run, name="out")
     if not has_seeds(run):
         check_folder(run)
     stack.enter_context(hold(run / LOCK, f"out={run}", "out"))
     for file in (run.parent / LOCK, *run.glob(f"seed-*/{LOCK}")):  # whose restart or seed this may be
         check_free(file, f"out={file.parent}", "out")
+    holder = holder_of(run / LOCK)
+    assert holder is not None
+    return holder.token
 
 
 Found = tuple[Path, Path | None, dict[str, Any]]  # run folder, checkpoint to resume from, identity of the run
@@ -121,30 +136,6 @@ def choose_run(
     if before and list(before["corpora"].values()) != list(identity["corpora"].values()):
         raise UserError(f"{run} was trained on other text than {', '.join(identity['corpora'])} holds now")
     return config, (run, newest, identity)
-
-
-BY_CONTENT = ("data.pairs", "data.train", "data.validation", "data.test")  # `fingerprints` covers these and the corpora
-BY_PLACE = ("model.pretrained", "data.held_out")
-
-
-def absolute_paths(config: Config) -> dict[str, str]:
-    """The absolute paths that the keys of BY_PLACE lead to; names that are no paths are left out."""
-    given = {"model.pretrained": config.model.pretrained, "data.held_out": config.data.held_out}
-    return {key: str(Path(path).resolve()) for key, path in given.items() if path is not None and Path(path).exists()}
-
-
-def changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Keys that differ between two identities and may not on resume. Older versions noted no tokenizer and no paths."""
-    old, new = ({**one["config"], "data": {**one["config"]["data"]}} for one in (before, now))
-    for data in (old["data"], new["data"]):
-        data["corpus"] = [share["weight"] for share in data["corpus"]]
-    places = before.get("paths", {})
-    equal = {key for key in BY_PLACE if key in places and places[key] == now["paths"].get(key)}
-    equal |= set(BY_CONTENT) | ({"tokenizer"} if "tokenizer" in before else set())
-    changed = [key for key in differing_keys(old, new) if key not in equal]
-    if before.get("tokenizer", now["tokenizer"]) != now["tokenizer"]:
-        changed.append("tokenizer" if new["tokenizer"] else "tokenizer (that of model.pretrained)")
-    return changed
 
 
 def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:

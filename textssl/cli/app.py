@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -12,7 +11,7 @@ from typer.core import TyperGroup
 import textssl
 from textssl.cli import about, data, inference, train
 from textssl.cli.arguments import spread
-from textssl.errors import UserError, printable
+from textssl.errors import UserError, printable, words_of
 from textssl.system import standard_streams
 from textssl.system.files import NO_ROOM
 from textssl.system.interrupts import ended_by_signals
@@ -82,12 +81,11 @@ def run(arguments: list[str] | None) -> None:
     try:
         app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="textssl")
     except UserError as error:
-        fail(str(error))
+        fail(words_of(error))
     except OSError as error:
         if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno not in NO_ROOM):
             raise
-        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        fail(f"{where}{error.strerror}")
+        fail(words_of(error))
 
 
 def fail(message: str) -> NoReturn:

@@ -40,9 +40,9 @@ def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console
         raise UserError(f"objective.name is {config.objective['name']}, which learns labels: use `textssl finetune`")
     if config.train.num_seeds > 1:
         raise UserError("train.num_seeds is for `textssl finetune`: start a run for each seed")
-    config, objective = resolve(config)
     accelerator = start_accelerator(config)
     with held_run(config):
+        config, objective = resolve(config)
         return train(config, objective, accelerator, console)
 
 

@@ -185,15 +185,24 @@ _Forks()
 
 
 def end_now(number: int) -> NoReturn:
-    """Undo what is half made, the newest first, and end the process."""
     code = _ending.code if _ending is not None and _ending.code is not None else exit_code(number)
-    for undo in reversed(_undo):
-        with suppress(BaseException):
-            undo()
+    say(words(number, code))
+    end_process(code)
+
+
+def say(text: str) -> None:
+    """Write a line to standard error, from any thread and at any moment."""
     with suppress(OSError):
         if sys.stderr is not None and sys.stderr.isatty():
             os.write(2, SHOW_CURSOR)  # a progress bar may have hidden it
-        os.write(2, f"\n{words(number, code)}\n".encode())
+        os.write(2, f"\n{text}\n".encode())
+
+
+def end_process(code: int) -> NoReturn:
+    """Undo what is half made, the newest first, and end the process, from any thread and at any moment."""
+    for undo in reversed(_undo):
+        with suppress(BaseException):
+            undo()
     os._exit(code)
 
 

@@ -116,7 +116,8 @@ def ours(folder: Path, seconds: float, warmup: float, batch: int) -> dict:
         pretrain(parse_config(values))
         lines = [json.loads(line) for line in Path(out, "metrics.jsonl").read_text().splitlines()]
     logs = [line for line in lines if "train/loss" in line]
-    first = next((line for line in logs if line["seconds"] > warmup), logs[0])
+    before = [{"step": 0, "seconds": 0.0}, *logs[:-1]]  # on a slow machine few lines follow the warmup, or none
+    first = next((line for line in before if line["seconds"] > warmup), before[-1])
     steps, spent = logs[-1]["step"] - first["step"], logs[-1]["seconds"] - first["seconds"]
     return {
         "sentences_per_second": 2 * batch * steps / spent,

@@ -99,6 +99,6 @@ make_data() { # DIR: a tokenizer and a corpus of real text, made once
             --lowercase --vocab-size 4096
         "$python" -P -m textssl prepare --input sample:news --tokenizer "$1/tokenizer" --out "$1/corpus"
     fi
-    settings=("tokenizer=$1/tokenizer" "data.corpus=$1/corpus" train.device=cpu train.log_every=1 train.batch_size=8
-        data.sequence_length=128 evaluation.every=null "schedule={name: linear, warmup_steps: 5}")
+    settings=("tokenizer=$1/tokenizer" "data.corpus=$1/corpus" train.device=cpu train.precision=float32 train.log_every=1
+        train.batch_size=8 data.sequence_length=128 evaluation.every=null "schedule={name: linear, warmup_steps: 5}")
 }

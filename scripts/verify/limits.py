@@ -64,6 +64,7 @@ def words_of(folder: Path, shard: str, out: str) -> list[str]:
         "model": json.dumps({"config": MODEL}),
         "optimizer.name": "adamw",
         "train.device": "cpu",
+        "train.precision": "float32",
         "train.max_steps": STEPS,
         "train.batch_size": 8,
         "train.log_every": 1,

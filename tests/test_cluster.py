@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 from scripts.cluster.same_losses import main
 
@@ -48,3 +50,13 @@ def test_help_and_what_is_missing(script):
     for arguments, words in (((), "--out DIR is missing"), (("--oout", "x"), "--oout is unknown")):
         found = start(*arguments)
         assert found.returncode == 1 and words in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("template", "grace"), [("slurm.sbatch", r"TERM@(\d+)"), ("kubernetes.yaml", r"PeriodSeconds: (\d+)")]
+)
+def test_torchrun_gives_the_ranks_most_of_the_time_that_the_scheduler_gives_it(template, grace):
+    text = (CLUSTER / template).read_text(encoding="utf-8")
+    (option,) = re.findall(r"--shutdown-timeout[ =]\d+", text)
+    given = get_args_parser().parse_args([*re.split("[ =]", option), "script"]).shutdown_timeout
+    assert 200 < given < int(re.search(grace, text)[1])  # type: ignore[index]

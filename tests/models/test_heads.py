@@ -14,7 +14,7 @@ from tests.forked import run
 from tests.models.small import CONFIGS, FOUR, MASKED, make_rows, small_model, word_tokenizer
 from textssl.batch import empty_like
 from textssl.errors import UserError
-from textssl.models import heads, varlen
+from textssl.models import heads, layers, varlen
 from textssl.models.heads import TRANSFORMS, LanguageModel
 from textssl.sample_types import IGNORE
 
@@ -164,6 +164,20 @@ def test_another_number_of_documents_compiles_nothing_again(monkeypatch):
         for lengths in ([6, 4], [3, 3, 4], [1, 2, 3, 4]):
             language_model(make_rows([lengths, [10]], 10))
     assert len(compiled) == 1
+
+
+@pytest.mark.slow
+def test_of_several_processes_each_kind_of_layer_is_one_graph(monkeypatch):
+    monkeypatch.setattr(layers, "world_size", lambda: 2)
+    language_model, compiled = LanguageModel(small_model("modernbert", num_hidden_layers=6)), []
+    expected = language_model(make_rows([[6, 4], [10]], 10))
+    language_model.compile(backend=lambda graph, inputs: compiled.append(graph) or graph.forward)
+    with torch.no_grad():
+        for _ in range(2):
+            found = language_model(make_rows([[6, 4], [10]], 10))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert len(compiled) == 2  # the first layer has no norm before its attention
+    assert language_model.backbone._compiled_call_impl is None
 
 
 def test_direction_of_a_call():

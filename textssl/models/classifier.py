@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from textssl.batch import Examples
 from textssl.models.build import build_model, checkpoint_activations, quiet
 from textssl.models.configuration import PRETEXT
-from textssl.models.layers import freeze_layers
+from textssl.models.layers import compile_layers, freeze_layers
 from textssl.models.score_layer import ScoreHead, score_head, unit_for
 from textssl.sample_types import LabelFacts, ScoreUnit
 from textssl.sections import ModelConfig
@@ -74,7 +74,7 @@ class TextClassifier(nn.Module):
         checkpoint_activations(self.model)
 
     def compile(self, **options: Any) -> None:
-        self.model.base_model.compile(**options)
+        compile_layers(self.model.base_model, **options)
 
     @contextmanager
     def as_exported(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from textssl.losses.cross_entropy import linear_cross_entropy
 from textssl.models.attention import isolate, own_direction, restore
 from textssl.models.build import checkpoint_activations, quiet
 from textssl.models.configuration import position_capacity
+from textssl.models.layers import compile_layers
 from textssl.system.files import written_folder
 from textssl.tokenizer import for_causal
 
@@ -84,7 +85,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, model: PreTrainedModel):
         super().__init__()
-        self.model = model
+        self.model, self.compiled = model, False
         self.transform = TRANSFORMS.get(model.config.model_type)
         if not self.supports_partial_logits and model is not model.base_model:  # a bare backbone has no output layer
             log.warning(
@@ -144,7 +145,7 @@ class LanguageModel(nn.Module):
         """Keyword arguments of the stock forward."""
         options = {"use_cache": False} if self.model.can_generate() else {}
         isolated = isolate(self.model, batch, causal=causal)
-        if self.backbone._compiled_call_impl is not None and "cu_seq_lens_q" in isolated:
+        if self.compiled and "cu_seq_lens_q" in isolated:
             torch._dynamo.maybe_mark_dynamic(isolated["cu_seq_lens_q"], 0)  # or the second batch compiles all again
         return isolated | options
 
@@ -172,7 +173,8 @@ class LanguageModel(nn.Module):
 
     def compile(self, **options: Any) -> None:
         """torch.compile for the backbone, in place; names of parameters stay as they are."""
-        self.backbone.compile(**options)
+        self.compiled = True
+        compile_layers(self.backbone, **options)
 
     def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:
         """Write a stock transformers folder with its tokenizer, whole or not at all; returns the folder.

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from textssl.distributed import world_size
 from textssl.errors import UserError
 
+MOST_GRAPHS = 64  # of all layers: kinds of layers, training or not, with and without gradient, shapes fixed or not
 NARROWING = ("cuda",)  # devices on which autocast keeps norms in float32
 EMBEDDINGS = ("embed", "wte", "wpe", "tok_", "word_")  # how the names of embedding modules begin
 
@@ -59,6 +61,19 @@ def freeze_layers(module: nn.Module, count: int) -> None:
     for name, parameter in module.named_parameters():
         if depths[name] <= count:
             parameter.requires_grad_(False)
+
+
+def compile_layers(module: nn.Module, **options: Any) -> None:
+    """torch.compile for a transformer, in place; names of parameters stay as they are.
+
+    In one process as a whole. Of several each layer by itself: parameters are gathered between layers, where a graph
+    would end anyway, in the middle of what it cannot look into. Layers of one kind share their graph.
+    """
+    if world_size() == 1:
+        module.compile(**options)
+        return
+    for layer in transformer_layers(module) or [module]:
+        layer.compile(recompile_limit=MOST_GRAPHS, **options)
 
 
 def narrow_residuals(module: nn.Module) -> None:

@@ -15,6 +15,7 @@ from textssl.losses.cross_entropy import linear_cross_entropy
 from textssl.models.build import build_model, checkpoint_activations, folder_config, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.heads import one_token
+from textssl.models.layers import compile_layers
 from textssl.models.seq2seq.packed import read, write
 from textssl.models.seq2seq.pairs import RowPairs
 from textssl.system.files import written_folder
@@ -95,8 +96,8 @@ class Seq2SeqModel(nn.Module):
 
     def compile(self, **options: Any) -> None:
         """torch.compile for encoder and decoder, in place; names of parameters stay as they are."""
-        self.model.get_encoder().compile(**options)
-        self.model.get_decoder().compile(**options)
+        compile_layers(self.model.get_encoder(), **options)
+        compile_layers(self.model.get_decoder(), **options)
 
     def export(self, path: str | Path, tokenizer: PreTrainedTokenizerBase) -> Path:
         """Write a stock folder for AutoModelForSeq2SeqLM with the tokenizer and its sentinels, whole or not at all."""

@@ -4,8 +4,9 @@ python scripts/memory.py              the table of docs/sharding.md, as Markdown
 python scripts/memory.py --measure    the same sums for small presets, against the bytes that real processes hold (CPU)
 
 All that is kept is float32, also where layers compute in bfloat16: a parameter, its gradient, two moments of AdamW, or
-one momentum of Muon for hidden matrices. Sharded over N, a rank holds the rows that torch.chunk gives it, and the first
-rank never fewer than another. Models are built on the meta device, where they have shapes and no memory.
+one momentum of Muon for hidden matrices. Autocast makes copies in bfloat16 of what a layer uses, which the backward
+reads. Sharded over N, a rank holds the rows that torch.chunk gives it, and the first rank never fewer than another.
+Models are built on the meta device, where they have shapes and no memory.
 """
 
 from __future__ import annotations
@@ -106,11 +107,16 @@ def held(module: nn.Module, optimizer: str, shards: int, part: int = 0) -> Held:
 
 
 def gathered_bytes(module: nn.Module) -> int:
-    """What is whole while sharded parameters are at work: two layers in bfloat16 (the next one is fetched ahead), and
-    embeddings and heads in float32."""
-    layers = [sum(one.numel() for one in layer.parameters()) for layer in transformer_layers(module)]
+    """What is whole while sharded parameters are at work, in float32: two layers (the next one is fetched ahead),
+    embeddings and heads."""
+    layers = layer_sizes(module)
     rest = sum(one.numel() for one in module.parameters()) - sum(layers)
-    return 2 * HALF * max(layers) + FLOAT * rest
+    return FLOAT * (2 * max(layers) + rest)
+
+
+def layer_sizes(module: nn.Module) -> list[int]:
+    """The number of parameters of each layer."""
+    return [sum(one.numel() for one in layer.parameters()) for layer in transformer_layers(module)]
 
 
 def muon_bytes(module: nn.Module, ranks: int, shards: int) -> int:
@@ -158,11 +164,14 @@ def table() -> None:
             figures = " | ".join(f"{value:.1f}" if value else "" for value in (adamw, muon, work, whole, moment))
             how = {1: "1", ranks: "all"}.get(shards, str(shards))
             print(f"| {name} | {count / 1e6:,.0f}M | {ranks} | {how if ranks > 1 else ''} | {figures} |")
-    print("\n| model | activations, all kept | with train.gradient_checkpointing |\n|---|---:|---:|")
+    print("\n| model | activations, all kept | + copies of weights | with train.gradient_checkpointing | + copies |")
+    print("|---|---:|---:|---:|---:|")
     for name, config in MODELS.items():
-        shape = build(config).config
-        both = (activation_bytes(shape, TOKENS, checkpointing=one) / GB for one in (False, True))
-        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in both)} |")
+        module = build(config)
+        kept, saved = (activation_bytes(module.config, TOKENS, checkpointing=one) for one in (False, True))
+        copies = [HALF * size for size in layer_sizes(module)]
+        figures = (kept, sum(copies), saved, max(copies))
+        print(f"| {name} | {' | '.join(f'{value / GB:.1f}' for value in figures)} |")
 
 
 def hold_all(folder: Path) -> None:

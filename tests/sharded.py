@@ -6,14 +6,26 @@ torchrun --nproc_per_node N tests/sharded.py FOLDER SHARDS
 import copy
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from tests.models.small import make_rows, small_model
 from textssl.assembly.fitting import reason_of_any
-from textssl.distributed import agree, from_every_rank, join_processes, most_over_ranks, rank, world_size
+from textssl.distributed import (
+    agree,
+    broadcast_module,
+    from_every_rank,
+    join_processes,
+    most_over_ranks,
+    rank,
+    world_size,
+)
 from textssl.errors import UserError
+from textssl.models.heads import LanguageModel
+from textssl.models.layers import transformer_layers
 from textssl.sections import OptimizerConfig
 from textssl.sharding import (
     clip_gradients,
@@ -29,6 +41,7 @@ from textssl.sharding import (
 )
 from textssl.training.checkpoint import restore_checkpoint, save_checkpoint
 from textssl.training.optimizer import build_optimizer
+from textssl.training.precision import computing_in
 from textssl.training.step import update
 
 STEPS, SAMPLES = 4, 12
@@ -70,7 +83,9 @@ def gradient(module: Small, parts: list[Tensor], extra: Tensor) -> None:
     finish_gradients(module)
 
 
-def compare(module: nn.Module, reference: nn.Module, what: str, *, gradients: bool = False) -> None:
+def compare(
+    module: nn.Module, reference: nn.Module, what: str, *, gradients: bool = False, close: float = 1e-12
+) -> None:
     for (name, found), (_, expected) in zip(module.named_parameters(), reference.named_parameters(), strict=True):
         if gradients:
             assert (found.grad is None) == (expected.grad is None), (what, name)
@@ -78,7 +93,91 @@ def compare(module: nn.Module, reference: nn.Module, what: str, *, gradients: bo
                 continue
             assert found.grad is not None
             found, expected = whole(found.grad), expected.grad
-        assert torch.allclose(whole(found.detach()), expected, rtol=0, atol=1e-12), (what, name)
+        assert torch.allclose(whole(found.detach()), expected, rtol=0, atol=close), (what, name)
+
+
+class Parted(nn.Module):
+    """A layer of which a forward reaches one half, or both, and never `idle`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.first, self.second = nn.LayerNorm(8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.idle = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, both: bool) -> Tensor:
+        assert self.norm.weight.dtype == torch.float32 and not torch.is_autocast_cache_enabled()
+        x = self.first(self.norm(x)).tanh()
+        return self.second(x) if both else x
+
+
+class Half(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.last = nn.ModuleList([Parted(), Parted()]), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor, both: bool) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, both)
+        return self.last(x).float().square().sum()
+
+
+def check_half(device: torch.device, shards: int) -> None:
+    """In bfloat16, where some weights of a layer take part in no micro-batch, others in one alone: the gradients of one
+    process to bfloat16's rounding, in float32."""
+    torch.manual_seed(0)
+    reference, samples = Half(), torch.randn(SAMPLES, 8)
+    module = copy.deepcopy(reference)
+    shard_module(*(module, module.layers, []), device=device, shards=shards, timeout_seconds=60)
+    for number, part in enumerate(halves(samples, rank())):
+        exchange_gradients(module, now=number == 1)
+        with computing_in("bfloat16", device):
+            loss = module(part, number == 1)
+        loss.backward()
+    finish_gradients(module)
+    for other in range(world_size()):
+        for number, part in enumerate(halves(samples, other)):
+            with computing_in("bfloat16", device):
+                loss = reference(part, number == 1)
+            loss.backward()
+    for (name, found), (_, expected) in zip(module.named_parameters(), reference.named_parameters(), strict=True):
+        assert (found.grad is None) == (expected.grad is None) == ("idle" in name), name
+        if expected.grad is not None:
+            assert found.grad is not None and found.grad.dtype == torch.float32, name
+            apart = (whole(found.grad) - expected.grad).norm() / expected.grad.norm()
+            assert apart < 1e-5, (name, apart)
+
+
+def halves(samples: Tensor, owner: int) -> tuple[Tensor, Tensor]:
+    """The two micro-batches of a rank."""
+    own = samples[owner :: world_size()]
+    return own[:2], own[2:]
+
+
+def check_compiled(device: torch.device) -> None:
+    """Layers that are compiled and sharded: the gradients of one process that compiles nothing, in as many graphs as
+    there are kinds of layers."""
+    reference = LanguageModel(small_model("modernbert", num_hidden_layers=4))
+    module, compiled = copy.deepcopy(reference), []
+    module.compile(backend=lambda graph, inputs: compiled.append(graph) or graph.forward)
+    shard_module(*(module, transformer_layers(module), []), device=device, shards=2, timeout_seconds=60)
+    rows = [make_rows([[6, 4]], 10), make_rows([[3, 7]], 10, seed=1)]
+    module(rows[rank()]).square().sum().backward()
+    finish_gradients(module)
+    for batch in rows:
+        reference(batch).square().sum().backward()
+    compare(module, reference, "compiled", gradients=True, close=1e-3)
+    assert len(compiled) == 2, len(compiled)  # the first layer has no norm before its attention
+
+
+def check_broadcast(device: torch.device) -> None:
+    """Every rank gets the numbers of the first one, parameters and buffers."""
+    torch.manual_seed(rank())
+    module = Small()
+    module.get_buffer("seen").fill_(rank())
+    broadcast_module(module, device)
+    torch.manual_seed(0)
+    compare(module, Small(), "broadcast")
+    assert not module.get_buffer("seen").any()
 
 
 def check_agreement() -> None:
@@ -126,6 +225,10 @@ def check(folder: Path, shards: int) -> None:
     module = copy.deepcopy(reference)
     accelerator = join_processes("cpu", 60)
     check_agreement()
+    check_broadcast(accelerator.device)
+    check_half(accelerator.device, shards)
+    if world_size() == 2:
+        check_compiled(accelerator.device)
     shard_module(*(module, module.layers, ["scaled"]), device=accelerator.device, shards=shards, timeout_seconds=60)
     assert isinstance(module.last.weight, DTensor) and not isinstance(module.scale, DTensor)
     assert len(local(module.last.weight)) <= -(-2 // shards)
@@ -149,7 +252,9 @@ def check(folder: Path, shards: int) -> None:
         compare(module, reference, "weights")
         for one in (module, reference):
             one.zero_grad()
-    with gathered(module):
+    moved: list[Tensor] = []
+    with mock.patch.object(Tensor, "cpu", lambda tensor: moved.append(tensor) or tensor), gathered(module):
+        assert len(moved) == (len([*module.parameters(), *module.buffers()]) if rank() == 0 else 0)
         if rank() == 0:
             assert torch.equal(module.state_dict()["last.weight"], module.last.weight)
             compare(nn.ModuleList(module.layers), nn.ModuleList(reference.layers), "gathered")

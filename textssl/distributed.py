@@ -184,11 +184,16 @@ def agree(make: Callable[[], Any]) -> Any:
     return outcome
 
 
-def broadcast_module(module: torch.nn.Module) -> None:
-    """Rank 0's parameters and buffers on every rank: machines round differently, and replicas must start alike."""
+def broadcast_module(module: torch.nn.Module, device: torch.device) -> None:
+    """Rank 0's parameters and buffers on every rank: machines round differently, and replicas must start alike.
+
+    They stay where they are, and pass through the device one by one: NCCL sends nothing from the host.
+    """
     if world_size() > 1:
         for tensor in [*module.parameters(), *module.buffers()]:
-            dist.broadcast(tensor.data, src=0)
+            sent = tensor.data.to(device)
+            dist.broadcast(sent, src=0)
+            tensor.data.copy_(sent)
 
 
 def gather_rows(tensor: Tensor) -> Tensor:

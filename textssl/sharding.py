@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
@@ -65,26 +65,24 @@ def shard_module(
     device: torch.device,
     shards: int,
     timeout_seconds: float,
-    half: bool = False,
 ) -> None:
     """Put a module's parameters over all processes, in place; gradients are summed over them. Raises UserError where
     torch is too old for that.
 
     blocks: modules within it that are gathered one at a time. methods: of the module, besides `forward`, that use
-    parameters. shards: parts of a parameter; each group of that many processes holds a copy of all parts. half: GPUs:
-    blocks are gathered and compute in bfloat16; gradients are summed in float32.
+    parameters. device: of this process; a module on the CPU comes to it block by block, and of each block its part
+    stays. shards: parts of a parameter; each group of that many processes holds a copy of all parts.
     """
     check_torch()
     mesh = build_mesh(device.type, shards, timeout_seconds)
     scalars = {parameter for parameter in module.parameters() if parameter.ndim == 0}
     options: dict[str, Any] = {"mesh": mesh, "ignored_params": scalars, "reshard_after_forward": True}
-    policy = MixedPrecisionPolicy()
-    if half:
-        policy = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for block in blocks:
-        fully_shard(block, mp_policy=policy, **options)
+    for block in blocks:  # gathered in float32, as autocast wants weights, norms and biases: it casts what it uses
+        fully_shard(block, **options)
     fully_shard(module, **options)
     assert isinstance(module, FSDPModule)
+    for tensor in [*scalars, *module.buffers()]:  # what torch does not move
+        tensor.data = tensor.data.to(device)
     for part in module.modules():
         if isinstance(part, FSDPModule):
             part.set_gradient_divide_factor(1.0)
@@ -272,27 +270,28 @@ def exchange(sent: Sequence[Tensor], sizes: list[int], group: dist.ProcessGroup)
 def gathered(module: nn.Module) -> Iterator[None]:
     """Within the block the first rank's parameters are whole, plain copies, to be exported; every rank must enter it.
 
-    The other ranks keep their parts, and nothing may run a forward.
+    They and its buffers are on the CPU: a device may not have room for all. The other ranks keep their parts, and
+    nothing may run a forward.
     """
     if not isinstance(module, FSDPModule):
         yield
         return
-    copies: dict[Tensor, nn.Parameter] = {}
+    copies: dict[Tensor | None, Tensor] = {}
     for parameter in module.parameters():
-        if isinstance(parameter, DTensor):
-            complete = whole(parameter.detach())
-            if rank() == 0:
-                copies[parameter] = nn.Parameter(complete, requires_grad=parameter.requires_grad)
-    places = [
-        (part._parameters, name, parameter)
-        for part in module.modules()
-        for name, parameter in part._parameters.items()
-        if parameter in copies
+        complete = whole(parameter.detach())
+        if rank() == 0:
+            copies[parameter] = nn.Parameter(complete.cpu(), requires_grad=parameter.requires_grad)
+        del complete  # before the next one is gathered
+    if rank() == 0:
+        copies |= {buffer: buffer.cpu() for buffer in module.buffers()}
+    holders: list[dict[str, Any]] = [
+        holder for part in module.modules() for holder in (part._parameters, part._buffers)
     ]
-    for holder, name, parameter in places:
-        holder[name] = copies[parameter]  # type: ignore[index]
+    places = [(holder, name, held) for holder in holders for name, held in holder.items() if held in copies]
+    for holder, name, held in places:
+        holder[name] = copies[held]
     try:
         yield
     finally:
-        for holder, name, parameter in places:
-            holder[name] = parameter
+        for holder, name, held in places:
+            holder[name] = held

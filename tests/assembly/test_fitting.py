@@ -11,8 +11,10 @@ from transformers import AutoTokenizer
 
 from tests.models.small import small_model, word_tokenizer
 from textssl import distributed
-from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention, telling_of_memory
+from textssl.assembly import fitting
+from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention, spread, telling_of_memory
 from textssl.config import parse_config
+from textssl.distributed import Accelerator
 from textssl.errors import UserError
 from textssl.models import varlen
 from textssl.models.heads import LanguageModel
@@ -140,3 +142,17 @@ def test_a_folder_that_would_be_read_with_other_tokens_is_refused(name, tmp_path
         with pytest.raises(UserError, match="reads the tokenizer of every qwen2 as a Qwen2Tokenizer"):
             check_tokenizer(model, words)
         check_tokenizer(model, back)
+
+
+def test_a_model_goes_to_several_devices_from_the_cpu_and_whole_to_one_alone(monkeypatch):
+    module, places = torch.nn.Linear(2, 2), []
+
+    def shard_module(module, *_, device, **__):
+        places.append((module.weight.device, device))
+
+    monkeypatch.setattr(fitting, "shard_module", shard_module)
+    device = torch.device("meta")  # as any that is not the CPU
+    spread(module, parse_config({}), Accelerator(device, 2))  # type: ignore[arg-type]
+    assert places == [(torch.device("cpu"), device)]
+    spread(module, parse_config({}), Accelerator(device))  # type: ignore[arg-type]
+    assert module.weight.device == device

@@ -108,21 +108,23 @@ def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> No
     )
 
 
-def spread(objective: Objective, config: Config, accelerator: Accelerator, *, half: bool) -> None:
-    """Distribute a built objective over the processes, in place, with the weights of the first process.
+def spread(objective: Objective, config: Config, accelerator: Accelerator) -> None:
+    """Bring an objective that was built on the CPU to the devices of all processes, in place, with the weights of the
+    first process. No device holds more of it at a time than a layer beside its own part.
 
-    half: layers are gathered and compute in bfloat16. Raises UserError where memory does not suffice.
+    Raises UserError where memory does not suffice.
     """
     with telling_of_memory():
-        distributed.broadcast_module(objective)
-        if accelerator.num_processes > 1:
-            shard_module(
-                *(objective, transformer_layers(objective), FORWARDS),
-                device=accelerator.device,
-                shards=count_shards(config.train.shard, accelerator.num_processes),
-                timeout_seconds=config.train.timeout_seconds,
-                half=half,
-            )
+        if accelerator.num_processes == 1:
+            objective.to(accelerator.device)
+            return
+        distributed.broadcast_module(objective, accelerator.device)
+        shard_module(
+            *(objective, transformer_layers(objective), FORWARDS),
+            device=accelerator.device,
+            shards=count_shards(config.train.shard, accelerator.num_processes),
+            timeout_seconds=config.train.timeout_seconds,
+        )
 
 
 @contextmanager

@@ -242,9 +242,9 @@ def make_trainer(
             frequencies=frequencies,
         )
         objective.build(backbone, facts)
-        objective.to(accelerator.device, DTYPES.get(precision, torch.float32))
+        objective.to(DTYPES.get(precision, torch.float32))
     narrow_residuals(objective)
-    spread(objective, config, accelerator, half=cuda and precision == "bfloat16")
+    spread(objective, config, accelerator)
     clock = multiprocessing.Value("d", 0.0)
     own = config.unfrozen()  # to turn its length into steps
     steps = steps_of(StepProgress(own.train, config.train.batch_size * config.data.sequence_length, clock))

@@ -14,7 +14,7 @@ from textssl.batch import Batch
 from textssl.data.batches.loader import Steps
 from textssl.distributed import rank
 from textssl.objectives.base import Encoded, Objective
-from textssl.training.precision import widened
+from textssl.training.precision import computing_in, widened
 from textssl.training.step import even_out, gather, seed_torch
 
 
@@ -45,7 +45,7 @@ def corpus_vectors(
     """
 
     def features_of(batch: Any) -> dict[str, Tensor]:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with computing_in(precision, device):
             vectors = objective.trainable_vectors(batch)
         return {"vectors": widened(vectors), "keys": batch.source}
 

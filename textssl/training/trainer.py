@@ -24,7 +24,7 @@ from textssl.training import checkpoint
 from textssl.training.evaluations import Evaluation, restore_best
 from textssl.training.logbook import Logbook, position
 from textssl.training.optimizer import build_optimizer, forget, set_lr
-from textssl.training.precision import widened
+from textssl.training.precision import computing_in, widened
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
 from textssl.training.step import StepTotals, even_out, sum_totals, train_step
@@ -155,7 +155,7 @@ class Trainer:
 
     def encode(self, batch: Batch) -> Encoded:
         """The objective's forward in the run's precision; features in float32 at least, as losses want."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with computing_in(self.precision, self.device):
             terms, features = self.objective(batch)
         return Encoded(terms, {name: widened(value) for name, value in features.items()})
 

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from scripts.gpu_check import __main__ as check
-from scripts.gpu_check.__main__ import PARTS, Runner, chosen_parts, table
+from scripts.gpu_check.__main__ import (
+    PARTS,
+    SETUP_SECONDS,
+    TOGETHER_SECONDS,
+    TOTAL_SECONDS,
+    Part,
+    Runner,
+    allowed,
+    chosen_parts,
+    table,
+)
 from scripts.gpu_check.part import finding
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +70,14 @@ def test_no_part_begins_when_the_time_is_over(tmp_path):
     assert Runner(tmp_path, tmp_path, False, 3, act).run("good", 60)["outcome"] == "not run: out of time"
 
 
+def test_limits_add_up_and_what_a_part_leaves_goes_to_the_next():
+    alone = [part.seconds for part in PARTS if part.alone]
+    assert SETUP_SECONDS + TOGETHER_SECONDS + sum(alone) <= TOTAL_SECONDS
+    parts = [Part("one", 30, alone=True), Part("two", 20, alone=True)]
+    assert allowed(parts, 50) == 30 and allowed(parts, 80) == 60 and allowed(parts[1:], 70) == 70
+    assert allowed(parts, 40) == 30  # what comes first is what matters most
+
+
 def test_parts_are_found_by_the_beginning_of_their_names():
     assert [part.name for part in chosen_parts("smoke-c,exactness-waits")] == [
         "smoke-clm",
@@ -77,7 +95,8 @@ def test_parts_are_found_by_the_beginning_of_their_names():
 @pytest.mark.parametrize(
     "names",
     [
-        "smoke-mlm,exactness-resumed,speed-mlm",
+        "smoke-mlm,exactness-resumed,speed-mlm,speed-cost",
+        "peers",
         pytest.param("smoke,numerics,exactness", marks=pytest.mark.campaign),
     ],
 )
@@ -89,8 +108,12 @@ def test_parts_pass_on_a_cpu_and_leave_their_figures(names, tmp_path):
     written = json.loads((tmp_path / "gpu.json").read_text())
     assert written["card"] == "CPU" and written["dry_run"] and written["versions"]["torch"]
     rows = {row["check"]: row for part in written["parts"] for row in part["rows"]}
-    assert rows["muon: resumed equals unbroken"]["passed"]
+    assert "exactness" not in names or rows["muon: resumed equals unbroken"]["passed"]
     assert "speed" not in names or rows["mlm, varlen"]["figure"] > 0
+    assert "speed" not in names or rows["mlm, train.deterministic beside without"]["figure"] > 0
+    if names == "peers":
+        peers = [row for row in rows.values() if "theirs" in row]
+        assert len(peers) == 5 and all(row["ours"] > 0 and row["theirs"] > 0 for row in peers)
     assert all(row["passed"] is not False for row in rows.values())
     assert (tmp_path / "table.txt").read_text() in finished.stdout
     assert len(list((tmp_path / "logs").iterdir())) == len(written["parts"])

@@ -29,7 +29,8 @@ PACKAGES = ("torch", "transformers", "sentence-transformers", "accelerate", "tok
 
 @dataclass(frozen=True)
 class Part:
-    """act: module.function of this folder. seconds: after which it is killed. alone: nothing runs beside it."""
+    """act: module.function of this folder. seconds: after which it is killed; alone: nothing runs beside it, and it may
+    take longer as long as the parts after it keep theirs."""
 
     act: str
     seconds: int
@@ -45,15 +46,18 @@ PARTS = [
     Part("numerics.isolation", 150),
     Part("numerics.all_losses", 120),
     *(Part(f"exactness.{name}", 120) for name in ("repeated", "resumed", "caching", "loader", "terminated", "waits")),
-    Part("speed.card", 40, alone=True),
-    Part("speed.mlm", 150, alone=True),
-    Part("peers.pretraining", 150, alone=True),
-    Part("speed.clm", 100, alone=True),
-    Part("peers.contrast", 120, alone=True),
-    Part("peers.embedding", 60, alone=True),
+    Part("speed.card", 10, alone=True),
+    Part("peers.mlm", 85, alone=True),
+    Part("peers.clm", 75, alone=True),
+    Part("peers.contrast", 45, alone=True),
+    Part("peers.embedding", 25, alone=True),
+    Part("speed.cost_of_determinism", 20, alone=True),
+    Part("speed.mlm", 35, alone=True),
+    Part("speed.clm", 20, alone=True),
 ]
+LONGEST = 150  # seconds of the setup, without which there is nothing to do, and of a part of a dry run
 AT_ONCE = {True: 2, False: 5}  # parts side by side, by dry
-SETUP_SECONDS = 120
+SETUP_SECONDS, TOGETHER_SECONDS, TOTAL_SECONDS = 45, 120, 480  # as planned; together: the parts side by side
 PRELOADED = ("inputs", "runs", "smoke", "numerics", "exactness", "speed", "peers")
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
@@ -77,9 +81,13 @@ class Runner:
         self.processes: Any = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload([f"scripts.gpu_check.{module}" for module in PRELOADED])
 
+    def left(self) -> float:
+        """Seconds for all that is still to run."""
+        return self.until - time.monotonic()
+
     def run(self, name: str, seconds: float, threads: int | None = None) -> dict[str, Any]:
         """One part; returns its outcome with the rows that it wrote. threads: of its computation on the CPU."""
-        seconds = min(seconds, self.until - time.monotonic())
+        seconds = min(seconds, self.left())
         rows = self.out / "parts" / f"{name}.jsonl"
         if seconds < 5:
             return {"part": name, "outcome": "not run: out of time", "seconds": 0.0, "rows": []}
@@ -101,6 +109,12 @@ class Runner:
         print(f"{name:<24} {outcome} ({spent:.0f} s)", flush=True)
         found = [json.loads(line) for line in lines]
         return {"part": name, "outcome": outcome, "seconds": round(spent, 1), "rows": found}
+
+
+def allowed(parts: list[Part], left: float) -> float:
+    """Seconds for the first of the parts that run one after another: its own, and what the others need not."""
+    first, *later = parts
+    return max(first.seconds, left - sum(part.seconds for part in later))
 
 
 def facts(dry: bool) -> dict[str, Any]:
@@ -151,14 +165,20 @@ def check(out: Path, dry: bool, only: str | None, minutes: float) -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as work:
         runner = Runner(out, Path(work), dry, 60 * minutes)
-        found = [runner.run("setup", SETUP_SECONDS)]
+        found = [runner.run("setup", LONGEST)]
         if found[0]["outcome"] != "done":  # every part reads what it makes
             sys.exit(f"{(out / 'logs' / 'setup.log').read_text(encoding='utf-8')}\nthere is nothing to check with")
+        together = [part for part in parts if dry or not part.alone]
+        alone = [part for part in parts if part not in together]
+        kept = sum(part.seconds for part in alone) * min(1.0, 60 * minutes / TOTAL_SECONDS)
+        threads = max(1, (os.cpu_count() or 1) // AT_ONCE[dry])
+
+        def beside_others(part: Part) -> dict[str, Any]:
+            return runner.run(part.name, min(LONGEST if dry else part.seconds, runner.left() - kept), threads)
+
         with ThreadPoolExecutor(AT_ONCE[dry]) as pool:
-            together = [part for part in parts if dry or not part.alone]
-            threads = max(1, (os.cpu_count() or 1) // AT_ONCE[dry])
-            found += pool.map(lambda part: runner.run(part.name, part.seconds, threads), together)
-        found += [runner.run(part.name, part.seconds) for part in parts if part not in together]
+            found += pool.map(beside_others, together)
+        found += [runner.run(part.name, allowed(alone[n:], runner.left())) for n, part in enumerate(alone)]
     about["seconds"] = round(time.monotonic() - started, 1)
     (out / "gpu.json").write_text(json.dumps({**about, "dry_run": dry, "parts": found}, indent=1) + "\n", "utf-8")
     shown = table(found, about)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import os
 import re
 import time
 from importlib.util import find_spec
@@ -14,6 +16,7 @@ from torch import nn
 
 from scripts.gpu_check.check import Check
 from scripts.gpu_check.runs import settings, trainer_by_hand
+from textssl.assembly.computing import deterministic
 from textssl.data.batches.loader import load_steps
 from textssl.training.trainer import Trainer
 
@@ -35,6 +38,21 @@ DRY_VARIANTS = [("varlen", False), ("sdpa", False)]
 def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def held_bytes(device: torch.device) -> float:
+    """Of tensors that are there now."""
+    return float(torch.cuda.memory_allocated()) if device.type == "cuda" else 0.0
+
+
+def begin_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_bytes(device: torch.device) -> float:
+    """The most that tensors took since `begin_peak`."""
+    return float(torch.cuda.max_memory_allocated()) if device.type == "cuda" else 0.0
 
 
 def card(check: Check) -> None:
@@ -96,8 +114,7 @@ def throughput(check: Check, trainer: Trainer, seconds: float = SECONDS, warmup:
     for _ in range(warmup):
         next(made)
     synchronize(check.device)
-    if check.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    begin_peak(check.device)
     started, tokens, least = time.perf_counter(), 0, 2
     while least > 0 or time.perf_counter() - started < (0.2 if check.dry else seconds):
         tokens += next(made)
@@ -105,7 +122,7 @@ def throughput(check: Check, trainer: Trainer, seconds: float = SECONDS, warmup:
     synchronize(check.device)
     spent = time.perf_counter() - started
     made.close()
-    return tokens / spent, float(torch.cuda.max_memory_allocated()) if check.device.type == "cuda" else 0.0
+    return tokens / spent, peak_bytes(check.device)
 
 
 def flops_per_token(model: Any, length: int, predicted: float) -> float:
@@ -158,8 +175,28 @@ def training(check: Check, kind: str) -> None:
                 check.attempt(f"{name}, profile", profiled, check, name, trainer)
         del trainer
         torch._dynamo.reset()
-        if check.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free(check.device)
+
+
+def free(device: torch.device) -> None:
+    """What nobody uses any more, trainers among it, whose parts know each other."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def cost_of_determinism(check: Check) -> None:
+    """mlm as it is, and with train.deterministic, which `exactness` shows to give the same bytes."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first product
+    trainer = make_trainer(check, "mlm", "determinism")
+    speeds = {True: 0.0, False: 0.0}
+    for _ in range(1 if check.dry else 2):  # in turns
+        for on in speeds:
+            with deterministic(on):
+                speeds[on] = max(speeds[on], throughput(check, trainer, SECONDS / 2)[0])
+    ratio = speeds[True] / speeds[False]
+    shown = f"{ratio:.2f} ({speeds[True]:,.0f} and {speeds[False]:,.0f} tokens/s)"
+    check.write("mlm, train.deterministic beside without", None, shown, figure=ratio)
 
 
 def profiled(check: Check, name: str, trainer: Trainer) -> None:

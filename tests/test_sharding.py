@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.forked import Ranks
+from tests.tiny import make_corpus
 from textssl.errors import UserError
 from textssl.sharding import count_shards
 
@@ -28,3 +29,29 @@ def test_a_sharded_module_learns_as_a_whole_one_and_is_restored(tmp_path, proces
     assert ranks.returncode == 0, errors[-3000:]
     manifest = json.loads((tmp_path / "step-00000001" / "manifest.json").read_text())
     assert manifest["parts"] == shards and len(manifest["sha256"]) == 2 * shards + 1
+
+
+OLDER = """
+import sys
+from pathlib import Path
+
+from torch.distributed.fsdp import FSDPModule
+
+from tests.tiny import tiny_config
+from textssl.commands.pretrain import pretrain
+
+del FSDPModule.set_reduce_scatter_unused_params
+pretrain(tiny_config(Path(sys.argv[1]), "mlm", "train.shard=all", "train.max_steps=2"))
+"""
+
+
+@pytest.mark.slow
+def test_a_launch_of_one_process_needs_no_new_torch(tmp_path):
+    """Without what torch has from 2.13 on, two processes are refused, and one trains as if nobody had launched it."""
+    make_corpus(tmp_path)
+    for processes, code in ((1, 0), (2, 1)):
+        ranks = Ranks(["-c", OLDER, str(tmp_path)], processes)
+        _, errors = ranks.communicate(timeout=120)
+        assert ranks.returncode == code, errors[-3000:]
+        assert ("training in several processes needs torch 2.13 or newer" in errors) == (processes > 1)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 2

@@ -110,7 +110,7 @@ def check_masks(config: Config, backbone: nn.Module, device: torch.device) -> No
 
 def spread(objective: Objective, config: Config, accelerator: Accelerator) -> None:
     """Bring an objective that was built on the CPU to the devices of all processes, in place, with the weights of the
-    first process. No device holds more of it at a time than a layer beside its own part.
+    first process. No device holds more of it at a time than a layer, or embeddings and heads, beside its own part.
 
     Raises UserError where memory does not suffice.
     """

@@ -1,5 +1,6 @@
 """Subprocesses: order, what they print, errors of the user and of ours, and processes that die."""
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,15 @@ def test_requests_are_answered_and_share_the_helpers(capfd):
 def test_the_package_is_found_where_it_is_not_installed():
     with pool(1) as helpers:
         assert (Path(helpers.submit("path").result()) / "textssl" / "__init__.py").is_file()
+
+
+def test_a_user_who_may_have_no_larger_pipes_has_small_ones(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    with pool(10) as helpers:
+        assert helpers.submit(1).result() == (11, "here")
 
 
 def test_errors_come_back_as_what_they_were():

@@ -7,6 +7,7 @@ however it ended.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import pickle
@@ -21,14 +22,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol, Self
+from typing import IO, Any, Protocol, Self
 
 from textssl.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the package
 MOST_WORKERS = 1024  # processes of one command; more are a slip of the keyboard, and take all memory
 PARENT_SECONDS = 0.5  # between two checks that it is alive
-PIPE_BYTES = 2**20  # of each pipe, on Linux: a request or an answer mostly fits, and nobody waits for room
+PIPE_BYTES = 2**20  # of each pipe, where Linux grants it: a request or an answer mostly fits, and nobody waits for room
 END_SECONDS = 10  # from a broken answer to the end of a process that dies
 
 
@@ -51,9 +52,10 @@ class Helper:
             [*interpreter(), "-c", f"from {module} import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pipesize=PIPE_BYTES,
             env={**os.environ, **environment, "PYTHONPATH": paths},
         )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        widen(self.process.stdin, self.process.stdout)
 
     def send(self, request: Any) -> None:
         assert self.process.stdin is not None
@@ -90,6 +92,15 @@ class Helper:
         with suppress(BrokenPipeError):  # the flush of what a killed process had not read
             self.process.stdin.close()
         self.process.stdout.close()
+
+
+def widen(*pipes: IO[bytes]) -> None:
+    """Enlarge pipes to PIPE_BYTES. Those beyond the limit of a user (64 MiB of pipes, mostly) stay as they are."""
+    if sys.platform != "linux":
+        return
+    for pipe in pipes:
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 class Workers(Protocol):

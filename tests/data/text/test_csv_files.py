@@ -48,6 +48,10 @@ def test_csv_with_a_quote_that_a_later_record_closes(tmp_path):
     texts, report = read(path)
     assert texts == [("one", ":2"), ("five", ":6")]
     assert report.places == {drops.UNCLOSED_QUOTE: [f"{path}:3 (everything up to line 5 is lost)"]}
+    path = write(tmp_path / "b.csv", 'text,n\n"one" is,"1\ntwo,2\nthree,"3"\nfour,4\n')  # it had text behind a quote
+    texts, report = read(path)
+    assert texts == [("four", ":5")]
+    assert report.places == {drops.UNCLOSED_QUOTE: [f"{path}:2 (everything up to line 4 is lost)"]}
 
 
 def test_csv_with_text_behind_a_closing_quote(tmp_path):
@@ -57,6 +61,8 @@ def test_csv_with_text_behind_a_closing_quote(tmp_path):
     assert report.total == 0
     path = write(tmp_path / "b.csv", 'text,n\n"one\nline" ,1\n2,"two\nlines"  \nthree,3\n')
     assert read(path)[0] == [("one\nline", ":2"), ("2", ":4"), ("three", ":6")]
+    path = write(tmp_path / "c.csv", 'text,n\n" , one\n""line"" , too" ,1\n')
+    assert read(path)[0] == [(' , one\n"line" , too', ":2")], "blanks of a text are its own"
 
 
 def test_csv_records_with_a_field_too_many_are_dropped_and_named(tmp_path):

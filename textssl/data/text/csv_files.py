@@ -13,7 +13,7 @@ from textssl.data.text.streams import lines
 from textssl.errors import UserError
 
 _KEPT_LINES = 1000  # of a record, to be read again should it be refused
-_BLANKS = re.compile(r'"[ \t]+(?=,|\n)')  # behind a closing quote
+_BLANKS = re.compile(r'("[^"]*(?:""[^"]*)*")(?:[ \t]+(?=,|\n))?')  # a quoted field, and those behind it
 _JUDGED_RECORDS = 1000  # after so many records a file is judged by whether most have too many fields
 
 
@@ -53,20 +53,23 @@ def csv_records(path: str | Path, columns: Sequence[str], drop: drops.Drop) -> I
 def _rescued(error: csv.Error, feed: "_CsvFeed", place: str, drop: drops.Drop) -> list[str] | None:
     """The fields of a record that the strict reader refused, where they are plain; else it is handed to `drop`.
 
-    Text may follow a closing quote on the same line, as in `"a" b,c`, and blanks may everywhere. Other text behind a
+    Text may follow a closing quote on the first line, as in `"a" b,c`, and blanks may everywhere. Other text behind a
     field of several lines means that its quote was never closed, and that a later record's quote ended it.
     """
-    row, several = None, feed.last > feed.first
+    row = None
     with suppress(csv.Error):
-        if not several:
-            row = next(csv.reader(itertools.chain(feed.texts, feed)))
+        if feed.last == feed.first:
+            found = next(csv.reader(itertools.chain(feed.texts, feed)))
+            if feed.last > feed.first:  # in the midst of a quoted field
+                next(csv.reader(['"' + "".join(feed.texts[1:])], strict=True))
+            row = found
         elif feed.whole:
-            trimmed = [_BLANKS.sub('"', text) for text in feed.texts]
-            row = next(csv.reader(itertools.chain(trimmed, feed), strict=True))
+            trimmed = _BLANKS.sub(r"\1", "".join(feed.texts))
+            row = next(csv.reader(itertools.chain([trimmed], feed), strict=True))
     if feed.ended:
         drop(drops.UNCLOSED_QUOTE, place, "everything after it is lost")
         return None
-    if row is None and several and "expected after" in str(error):
+    if row is None and feed.last > feed.first and "expected after" in str(error):
         drop(drops.UNCLOSED_QUOTE, place, f"everything up to line {feed.last} is lost")
     elif row is None:
         drop(drops.INVALID_CSV, place, str(error))

@@ -173,6 +173,17 @@ def test_given_pairs_and_what_learns_inside_their_loss_are_cached_exactly(folder
     assert ("classifier.weight" in live) == (loss == "classification")
 
 
+@pytest.mark.parametrize("objective", ["mlm", "data2vec"])
+def test_features_are_gathered_at_logged_steps_and_for_commit_alone(folder, objective, monkeypatch):
+    trainer = made(tiny_config(folder, objective, "train.log_every=3"))
+    trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
+    gathered = []
+    for number in range(6):
+        trainer.train_step(trainer.dataset[number], trainer.totals(trainer.dataset[number]))
+        gathered.append(bool(trainer.book.features))
+    assert gathered == ([False, False, True] * 2 if objective == "mlm" else [True] * 6)
+
+
 class Wrong(TwoCrops):
     """A contrast with one mistake. mistake: what it does wrong."""
 

@@ -152,11 +152,6 @@ class Objective(nn.Module):
         return self.has_own("batch_loss")
 
     @property
-    def reads_features(self) -> bool:
-        """Whether the features of a step are gathered: for the batch loss, the monitor, or `commit`."""
-        return any(map(self.has_own, ("batch_loss", "watched", "commit")))
-
-    @property
     def takes_pairs(self) -> bool:
         """Whether given pairs (data.pairs) can be its samples."""
         return False

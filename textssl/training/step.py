@@ -98,14 +98,15 @@ def train_step(
     cache: bool,
     max_grad_norm: float | None,
     progress: float,
+    logged: bool = True,
 ) -> StepResult:
     """Gradient, clipping, update, commit; a step whose loss or gradient is not finite changes nothing.
 
     parameters: those that learn. counts: items of each term in the global step. encode: the objective's forward in the
     run's precision. cache: hold the activations of one micro-batch at a time. progress: of the run after this step, for
-    `commit`.
+    `commit`. logged: whether the monitor looks at the features of this step.
     """
-    gradient = StepGradient(objective, encode, counts, seed, step, cache=cache)
+    gradient = StepGradient(objective, encode, counts, seed, step, cache=cache, logged=logged)
     gradient.run(batches)
     norm = clip_gradients(parameters, max_grad_norm or math.inf)
     names = sorted(gradient.totals)
@@ -141,9 +142,9 @@ def update(optimizer: Optimizer, finite: Tensor) -> None:
 class StepGradient:
     """The gradient of one global step on this rank.
 
-    cache: encode twice, and hold the activations of one micro-batch at a time; else encode once and hold all. After
-    `run`, gradients are in `.grad`, summed over ranks by the last backward; `totals` holds the weighted sum of each
-    term on this rank, over its global count; `features` what `commit` gets.
+    cache: encode twice, and hold the activations of one micro-batch at a time; else encode once and hold all. logged:
+    as in `train_step`. After `run`, gradients are in `.grad`, summed over ranks by the last backward; `totals` holds
+    the weighted sum of each term on this rank, over its global count; `features` what `commit` and the monitor get.
     """
 
     def __init__(
@@ -155,9 +156,10 @@ class StepGradient:
         step: int,
         *,
         cache: bool = False,
+        logged: bool = True,
     ):
         self.objective, self.encode, self.counts = objective, encode, counts
-        self.seed, self.step, self.cache = seed, step, cache
+        self.seed, self.step, self.cache, self.logged = seed, step, cache, logged
         self.totals: dict[str, Tensor] = {}
         self.features: dict[str, Tensor] = {}
 
@@ -206,21 +208,23 @@ class StepGradient:
         loss.backward()
 
     def terms_alone(self, batches: Sequence[Batch]) -> None:
-        """No loss over the batch: each micro-batch by itself; features are gathered where somebody reads them."""
+        """No loss over the batch: each micro-batch by itself. Gathering features makes a GPU wait: only where read."""
         features = []
         for number, batch in enumerate(batches):
             encoded = self.seeded_encode(batch, number)
             self.backward(self.add_terms(encoded), last=number == len(batches) - 1)
             features.append({name: feature.detach() for name, feature in encoded.features.items()})
-        if self.objective.reads_features:
+        if self.objective.has_own("commit") or (self.logged and self.objective.has_own("watched")):
             self.features = gather(features, batches).features
 
     def live(self, batches: Sequence[Batch]) -> None:
         """One forward of everything, whose activations stay until the one backward."""
         encoded = [self.seeded_encode(batch, number) for number, batch in enumerate(batches)]
-        slopes = self.feature_gradients([found.features for found in encoded], batches)
-        parts = [self.add_terms(found) + slopes(found, batch) for found, batch in zip(encoded, batches, strict=True)]
-        self.backward(torch.stack(parts).sum(), last=True)
+        pairs = list(zip(encoded, batches, strict=True))
+        having = [found.features if self.objective.has_features(batch) else {} for found, batch in pairs]
+        slopes = self.feature_gradients(having, batches)
+        losses = [self.add_terms(found) + slopes(found, batch) for found, batch in pairs]
+        self.backward(torch.stack(losses).sum(), last=True)
 
     def cached(self, batches: Sequence[Batch]) -> None:
         """A forward without gradient, then one micro-batch after another again."""

@@ -149,6 +149,7 @@ class Trainer:
             cache=train.micro_batch_size is not None or train.micro_batch_tokens is not None,
             max_grad_norm=train.max_grad_norm,
             progress=self.done,
+            logged=after.steps % train.log_every == 0,
         )
         self.book.add(spent.steps, self.dataset.sample_range(spent.steps), result, totals)
         self.spent = after

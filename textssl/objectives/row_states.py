@@ -10,11 +10,11 @@ from textssl.objectives.base import Objective, Watched
 
 
 class WatchedRows(Objective):
-    """An objective whose `forward` gives the feature `row`, of `row_states`."""
+    """An objective whose `forward` gives the feature `row`, of `row_states`; that of a subclass need not."""
 
-    def watched(self, features: dict[str, Tensor]) -> Watched:
+    def watched(self, features: dict[str, Tensor]) -> Watched | None:
         """The mean state of each row. Means over many tokens are alike by nature: their rank tells nothing."""
-        return Watched(features["row"], ranked=False)
+        return Watched(features["row"], ranked=False) if "row" in features else None
 
 
 @torch.no_grad()

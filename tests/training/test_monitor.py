@@ -191,6 +191,15 @@ def test_rows_of_untrained_models_give_no_false_alarm(folder, objective, capsys)
     assert "COLLAPSE" not in capsys.readouterr().err
 
 
+def test_logits_of_a_family_without_states_give_no_false_alarm(folder, capsys):
+    """They share the frequencies of tokens, and so are nearly alike."""
+    mpnet = "{model_type: mpnet, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32}"
+    options = ("train.batch_size=16", "train.max_steps=6", "evaluation.every=null", "train.checkpoint_every=null")
+    pretrain(tiny_config(folder, "mlm", f"model={{config: {mpnet}}}", *options, out="logits"))
+    assert not [name for line in metrics(folder / "logits") for name in line if name.startswith("features/")]
+    assert "COLLAPSE" not in capsys.readouterr().err
+
+
 def test_every_objective_has_a_collapse_that_is_caught():
     pairs = {"crops", "simcse", "moco", "pairs"}  # of InfoNCE, as `Attracting` is without what repels
     others = {"tsdae", "skipgram"}  # tests of their own

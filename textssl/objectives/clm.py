@@ -11,7 +11,7 @@ from textssl.batch import Rows
 from textssl.errors import UserError
 from textssl.models.configuration import Pretext
 from textssl.objectives.base import Encoded, Facts, Term, predicted
-from textssl.objectives.row_states import WatchedRows, row_states
+from textssl.objectives.row_states import WatchedRows
 from textssl.sample_types import IGNORE, Row, RowFormat
 
 
@@ -48,4 +48,4 @@ class CausalLM(WatchedRows):
     def forward(self, batch: Rows) -> Encoded:
         hidden = self.backbone(batch)  # (rows, length, width)
         total = self.backbone.cross_entropy(*predicted(hidden, batch))
-        return Encoded({"clm": Term(total)}, {"row": row_states(hidden, batch)})
+        return Encoded({"clm": Term(total)}, self.row_features(hidden, batch))

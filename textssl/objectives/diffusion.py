@@ -13,7 +13,6 @@ from textssl.batch import NumberedRows
 from textssl.models.configuration import Pretext
 from textssl.objectives.base import Encoded, Facts, Term, predicted, stack_rows
 from textssl.objectives.mlm import MaskedLM
-from textssl.objectives.row_states import row_states
 from textssl.sample_types import IGNORE, Row
 from textssl.views.masking import hide_first
 
@@ -74,4 +73,4 @@ class Diffusion(MaskedLM):
         hidden = self.backbone(batch)  # (rows, length, width)
         weights = batch.numbers.flatten().index_select(0, batch.facts.predicted)
         total = self.backbone.cross_entropy(*predicted(hidden, batch), weights)
-        return Encoded({"diffusion": Term(total)}, {"row": row_states(hidden, batch)})
+        return Encoded({"diffusion": Term(total)}, self.row_features(hidden, batch))

@@ -14,7 +14,7 @@ from textssl.errors import UserError
 from textssl.models.configuration import Pretext
 from textssl.models.denoising.frequencies import from_frequencies
 from textssl.objectives.base import Encoded, Facts, Term, predicted
-from textssl.objectives.row_states import WatchedRows, row_states
+from textssl.objectives.row_states import WatchedRows
 from textssl.sample_types import IGNORE, WORD_START, Row, RowFormat
 from textssl.views.masking import Unit, choose, hide
 
@@ -91,4 +91,4 @@ class MaskedLM(WatchedRows):
     def forward(self, batch: Rows) -> Encoded:
         hidden = self.backbone(batch)  # (rows, length, width)
         total = self.backbone.cross_entropy(*predicted(hidden, batch))  # logits for hidden tokens only
-        return Encoded({"mlm": Term(total)}, {"row": row_states(hidden, batch)})
+        return Encoded({"mlm": Term(total)}, self.row_features(hidden, batch))

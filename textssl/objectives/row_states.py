@@ -12,6 +12,11 @@ from textssl.objectives.base import Objective, Watched
 class WatchedRows(Objective):
     """An objective whose `forward` gives the feature `row`, of `row_states`; that of a subclass need not."""
 
+    def row_features(self, hidden: Tensor, batch: Rows) -> dict[str, Tensor]:
+        """The feature `row`, of what the backbone gives: (rows, length, width). None where that is logits: the token
+        frequencies that they share would be taken for a collapse."""
+        return {"row": row_states(hidden, batch)} if self.backbone.supports_partial_logits else {}
+
     def watched(self, features: dict[str, Tensor]) -> Watched | None:
         """The mean state of each row. Means over many tokens are alike by nature: their rank tells nothing."""
         return Watched(features["row"], ranked=False) if "row" in features else None

@@ -7,6 +7,7 @@ import torch
 from tests.models.small import make_rows
 from textssl.objectives.mlm import MaskedLM
 from textssl.objectives.row_states import row_states
+from textssl.training.monitor import PATIENCE, Monitor
 
 
 def test_the_state_of_a_row_is_the_mean_of_its_tokens():
@@ -22,4 +23,16 @@ def test_a_method_of_ones_own_may_have_other_features():
     rows = torch.randn(3, 4)
     assert MaskedLM().watched({"mine": rows}) is None
     watched = MaskedLM().watched({"row": rows})
-    assert watched is not None and watched.encoder is rows and not watched.ranked
+    assert watched is not None and torch.equal(watched.encoder, rows) and not watched.ranked
+
+
+def test_rows_of_padding_hide_no_collapse():
+    rows = torch.ones(32, 8)
+    rows[::8] = 0
+    monitor = Monitor()
+    for _ in range(PATIENCE):
+        watched = MaskedLM().watched({"row": rows})
+        assert watched is not None and monitor.look(watched)["features/normalised_std"] < 1e-6
+    assert monitor.alarm("mlm", "") is not None
+    dead = MaskedLM().watched({"row": rows * 0})
+    assert dead is not None and len(dead.encoder) == 32, "a model that gives zeros alone has collapsed"

@@ -18,8 +18,12 @@ class WatchedRows(Objective):
         return {"row": row_states(hidden, batch)} if self.backbone.supports_partial_logits else {}
 
     def watched(self, features: dict[str, Tensor]) -> Watched | None:
-        """The mean state of each row. Means over many tokens are alike by nature: their rank tells nothing."""
-        return Watched(features["row"], ranked=False) if "row" in features else None
+        """The mean state of each row with tokens. Means of many are alike by nature: their rank tells nothing."""
+        rows = features.get("row")
+        if rows is None:
+            return None
+        written = rows.any(1)  # the zeros of a row of padding alone would hide that all others are equal
+        return Watched(rows[written] if written.any() else rows, ranked=False)
 
 
 @torch.no_grad()

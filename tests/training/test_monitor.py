@@ -163,13 +163,11 @@ def test_what_holds_a_method_open_is_missed(folder, objective, capsys):
     assert shown.count("COLLAPSE at step") == 1 and f"the features of {objective} have collapsed" in shown
 
 
-ROWS = dict.fromkeys(("clm", "diffusion", "hybrid", "replaced_token"), ("optimizer.lr=0.3", "train.max_grad_norm=null"))
-ROWS |= dict.fromkeys(("infilling", "data2vec"), ("optimizer.lr=1", "train.max_grad_norm=null"))
-ROWS["mlm"] = (
-    "objective.mask_rate=0.99",
-    "objective.random_rate=0",
-    "objective.keep_rate=0",
-)  # nothing is left to read
+ROWS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("clm", "diffusion", "hybrid", "replaced_token"), ("optimizer.lr=0.3", "train.max_grad_norm=null")),
+    **dict.fromkeys(("infilling", "data2vec"), ("optimizer.lr=1", "train.max_grad_norm=null")),
+    "mlm": ("objective.mask_rate=0.99", "objective.random_rate=0", "objective.keep_rate=0"),  # nothing left to read
+}
 
 
 @pytest.mark.slow

@@ -189,6 +189,13 @@ def test_rows_of_untrained_models_give_no_false_alarm(folder, objective, capsys)
     assert "COLLAPSE" not in capsys.readouterr().err
 
 
+def test_a_step_of_few_rows_says_nothing_of_the_looks_around_it():
+    monitor = Monitor()
+    for rows in (32, 32, 8, 32):
+        monitor.look(Watched(torch.ones(rows, 20)))
+    assert monitor.collapsed_in_row == 3
+
+
 def test_logits_of_a_family_without_states_give_no_false_alarm(folder, capsys):
     """They share the frequencies of tokens, and so are nearly alike."""
     mpnet = "{model_type: mpnet, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32}"

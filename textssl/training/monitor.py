@@ -54,9 +54,9 @@ class Monitor:
             others = similarities.sum() - np.trace(similarities)
             figures["features/negative_similarity"] = float(others / (count * (count - 1)))
         self.figures = figures
-        few = len(watched.encoder) < FEW_ROWS  # too few to tell
-        low = not few and (figures["features/normalised_std"] < SMALLEST_STD or self.narrow(watched))
-        self.collapsed_in_row = self.collapsed_in_row + 1 if low else 0
+        if len(watched.encoder) >= FEW_ROWS:  # fewer say nothing, neither way
+            low = figures["features/normalised_std"] < SMALLEST_STD or self.narrow(watched)
+            self.collapsed_in_row = self.collapsed_in_row + 1 if low else 0
         return figures
 
     def narrow(self, watched: Watched) -> bool:

@@ -1,5 +1,7 @@
-"""What the ranks of a run learn of each other's failures, through the store of the launch, which outlives any message:
-a rank that waits in vain names those that are gone, and an error of one ends them all in its words."""
+"""Failures of other ranks: one that waits in vain names those that are gone, and an error of one ends them all.
+
+They tell each other through the store of the launch, which outlives any message.
+"""
 
 from __future__ import annotations
 

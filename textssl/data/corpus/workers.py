@@ -119,7 +119,7 @@ class Encoders(AbstractContextManager["Encoders"]):
         fast: bool = False,
         cleaning: Cleaning = Cleaning(),  # noqa: B008 (immutable)
     ) -> Workers:
-        """They, ready for pieces. Asked for once.
+        """The workers, ready for pieces; call it once.
 
         text_column: that holds the text, where lines are to be read. language, main_language and fast: as in
         DocumentEncoder. cleaning: the rules that texts must keep.

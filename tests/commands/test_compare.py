@@ -75,13 +75,10 @@ def finish(process: Forked) -> str:
 
 
 def lasting(out: Path) -> tuple[list[list[str]], dict]:
-    """The table and the page's data without what a machine decides, seconds and memory, and without the last baseline,
-    which is made for the unbroken comparison alone."""
+    """The table and the page's data without what a machine decides, seconds and memory."""
     with (out / "table.csv").open() as file:
-        table = [line[:-2] for line in csv.reader(file) if line[0] != BESIDE[2]]
+        table = [line[:-2] for line in csv.reader(file)]
     data = page_data(json.loads((out / "results.json").read_text()))
-    data["rows"] = [row for row in data["rows"] if row["name"] != BESIDE[2]]
-    data["efficiency"]["rows"].pop(BESIDE[2], None)
     for row in data["rows"]:
         row["cost"] = {key: value for key, value in row["cost"].items() if key in ("tokens", "parameters")}
     for curves in data["curves"].values():
@@ -123,7 +120,7 @@ def test_table_page_and_records(whole):
 @pytest.mark.campaign
 @pytest.mark.slow
 def test_killed_and_started_again_it_gives_the_same_table(whole, tmp_path):
-    arguments, out = [*whole[0], "--no-scratch"], whole[1]
+    arguments, out = whole[:2]
     ours, second = tmp_path / "out", tmp_path / "out" / "entries" / "simcse-0"
     moments = [
         lambda: any((tmp_path / "out" / "entries" / "mlm-0" / "run" / "checkpoints").glob("step-*")),  # in the training
@@ -147,7 +144,7 @@ def test_killed_and_started_again_it_gives_the_same_table(whole, tmp_path):
 @pytest.mark.campaign
 @pytest.mark.slow
 def test_a_signal_saves_and_two_processes_share_a_folder(whole, tmp_path):
-    arguments, out = [*whole[0], "--no-scratch"], whole[1]
+    arguments, out = whole[:2]
     ours = tmp_path / "out"
     process = start(arguments, ours)
     while not any((ours / "entries" / "mlm-0" / "run" / "checkpoints").glob("step-*")):

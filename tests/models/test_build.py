@@ -39,7 +39,7 @@ FAMILIES = {
 ENCODER_DECODERS = {family: ("nano", "micro", "mini", "small", "base") for family in ("t5", "bart")}
 
 
-def make(causal=False, sequence_length=16, seed=0, **spec: Any):
+def make(causal: bool | None = False, sequence_length=16, seed=0, **spec: Any):
     return build_model(ModelConfig(**spec), word_tokenizer(), causal=causal, sequence_length=sequence_length, seed=seed)
 
 

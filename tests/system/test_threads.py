@@ -62,10 +62,10 @@ def test_the_load_is_that_since_the_start_if_that_was_not_long_ago(imported, wai
 
 def test_a_process_that_computes_itself_is_no_load():
     begin = Moment.now()
-    while time.monotonic() < begin.seconds + 0.3:
+    while time.process_time() < begin.own + 0.2:  # however long that takes on a busy machine
         sum(range(1000))
     end = Moment.now()
-    assert end.own - begin.own > 0.1 and sum(end.busy) - sum(begin.busy) > 0.1
+    assert end.own - begin.own >= 0.2 and sum(end.busy) - sum(begin.busy) > 0.1
 
 
 def test_what_somebody_says_comes_first(monkeypatch):

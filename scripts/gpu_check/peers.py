@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import statistics
@@ -149,7 +150,7 @@ def pretraining(check: Check, kind: str) -> None:
 
     for compiled, attention in itertools.product([False] if check.dry else [False, True], attentions()):
         name = f"{kind} beside transformers.Trainer (bf16, {attention}{', compiled' if compiled else ''})"
-        side = lambda attention=attention, compiled=compiled: theirs(attention, compiled)  # noqa: E731
+        side = functools.partial(theirs, attention, compiled)
         speed = check.attempt(name, compare, check, name, "tokens/s", ours, side, rounds=1 if compiled else ROUNDS)
         if speed and not compiled and attention == "sdpa":
             share = speed * flops_per_token(trainer.objective.backbone.model, length, predicted) / matrix_rate(check)

@@ -100,12 +100,10 @@ def take_run(run: Path, stack: ExitStack) -> str:
     check_place(run, name="out")
     if not has_seeds(run):
         check_folder(run)
-    stack.enter_context(hold(run / LOCK, f"out={run}", "out"))
+    lock = stack.enter_context(hold(run / LOCK, f"out={run}", "out"))
     for file in (run.parent / LOCK, *run.glob(f"seed-*/{LOCK}")):  # whose restart or seed this may be
         check_free(file, f"out={file.parent}", "out")
-    holder = holder_of(run / LOCK)
-    assert holder is not None
-    return holder.token
+    return lock.owner.token
 
 
 Found = tuple[Path, Path | None, dict[str, Any]]  # run folder, checkpoint to resume from, identity of the run

@@ -153,7 +153,7 @@ def check_free(file: Path, what: str, option: str) -> None:
 
 
 @contextmanager
-def hold(file: Path, what: str, option: str) -> Iterator[None]:
+def hold(file: Path, what: str, option: str) -> Iterator[Lock]:
     """Hold the lock of that file while the block runs; folders made for it are removed if they are still empty.
 
     what: the place in error messages. option: what the user can choose differently. Raises UserError where another
@@ -175,7 +175,7 @@ def hold(file: Path, what: str, option: str) -> Iterator[None]:
                     raise UserError(f"{what} cannot be written: {error.strerror or error}") from None
         assert lock is not None
         with undone(lock.release):
-            yield
+            yield lock
     finally:
         if lock is not None:
             lock.release()

@@ -104,9 +104,10 @@ class Encoders(AbstractContextManager["Encoders"]):
         self.helpers = [] if self.here else self.start()
 
     def start(self) -> list[Helper]:
-        helpers = [Helper("an encoder process", __name__, ONE_CORE) for _ in range(self.num_workers)]
-        for helper in helpers:
-            self.opened.callback(helper.close)
+        helpers = list[Helper]()
+        for _ in range(self.num_workers):
+            helpers.append(Helper("an encoder process", __name__, ONE_CORE))
+            self.opened.callback(helpers[-1].close)
         return helpers
 
     def prepared(

@@ -18,6 +18,7 @@ from textssl.data.corpus.stages.job import Job
 from textssl.data.corpus.stages.pipeline import write_in_stages
 from textssl.data.corpus.workers import Encoders
 from textssl.data.text.documents import DropReport, expand_inputs, read_documents
+from textssl.system.subprocesses import Here
 
 OPTIONS: dict[str, Any] = {"block_tokens": 400, "shard_tokens": 1500}
 
@@ -39,12 +40,12 @@ def write_files(folder: Path, documents: int = 240, files: int = 4) -> list[str]
     return paths
 
 
-class HereAndNow:
-    """Workers without processes. stages: of the tasks that were done; fails_after: the number of tasks that succeed."""
+class HereAndNow(Here):
+    """This process as a worker. stages: of the tasks that were done; fails_after: the number of tasks that succeed."""
 
     def __init__(self, job: Job, fails_after: int | None = None) -> None:
-        self.prepared, self.size, self.stages = [None], 1, []
-        self.answer, self.fails_after = tasks.prepare(job)[1], fails_after
+        super().__init__(job, tasks.prepare)
+        self.stages, self.fails_after = list[str](), fails_after
 
     def submit(self, request: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -56,9 +57,6 @@ class HereAndNow:
         except Exception as error:
             future.set_exception(error)
         return future
-
-    def everywhere(self, request: Any) -> list[Future[Any]]:
-        return [self.submit(request)]
 
 
 def job_of(place: Path, inputs: list[str], cleaning: Cleaning, **changed: Any) -> Job:

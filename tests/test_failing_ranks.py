@@ -6,17 +6,17 @@ import os
 import signal
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
-import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
 from tests.forked import Forked, Ranks
 from tests.tiny import make_corpus, tiny_config
 from textssl import failing_ranks
 from textssl.errors import UserError
-from textssl.failing_ranks import ending_together, hear, leave
+from textssl.failing_ranks import LEFT, Signs, ending_together, hear, leave, tell
 
 MEETING = """
 import os, signal, sys
@@ -67,22 +67,50 @@ def test_a_rank_that_stands_still_or_has_died_is_named(absent: int, number: int,
             process.communicate()
 
 
+STANDING = """
+import os, signal, sys, time
+from textssl.distributed import join_processes, rank, sum_over_ranks
+from textssl.failing_ranks import ending_together
+join_processes("cpu", 600)
+with ending_together("run", 15):
+    sum_over_ranks([1.0])
+    if rank() == 1:
+        os.kill(os.getpid(), int(sys.argv[1]))
+    time.sleep(600)  # as a call does that waits for the others, and that nothing interrupts
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_rank_without_a_sign_is_named_by_those_that_cannot_be_interrupted(number: int):
+    began, ranks = time.monotonic(), Ranks(["-c", STANDING, str(int(number))], 3)
+    for place in (0, 2):
+        ranks.ranks[place].wait(timeout=60)
+    assert time.monotonic() - began < 30
+    ranks.ranks[1].kill()
+    _, errors = ranks.communicate(timeout=60)
+    assert [rank.returncode for rank in ranks.ranks] == [2, -signal.SIGKILL, 2], errors
+    assert errors.count("error: rank 1 of 3 did not answer for 15 seconds (train.timeout_seconds), or has ended") == 2
+
+
 @pytest.fixture
 def store(monkeypatch) -> HashStore:
     """Of a world of two; this process is rank 1 of it, and notes how a rank would have been ended."""
-    monkeypatch.setattr(failing_ranks, "world_size", lambda: 2)
-    monkeypatch.setattr(failing_ranks, "rank", lambda: 1)
+    monkeypatch.setattr(failing_ranks, "launched_world", lambda: 2)
+    monkeypatch.setattr(failing_ranks, "launched_rank", lambda: 1)
     monkeypatch.setattr(failing_ranks, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(failing_ranks, "UNWINDING_SECONDS", 0.2)
     return HashStore()
 
 
-def listening(store: HashStore, monkeypatch) -> tuple[threading.Thread, threading.Event, list[str | int]]:
+def listening(
+    store: HashStore, monkeypatch, signs: Signs | None = None, key: str = "key"
+) -> tuple[threading.Thread, threading.Event, list[str | int]]:
     """A rank that looks for errors of others, what ends that, and what it would have said and ended with."""
     left, ended = threading.Event(), []
     monkeypatch.setattr(failing_ranks, "say", ended.append)
     monkeypatch.setattr(failing_ranks, "end_process", lambda code: (ended.append(code), left.set()))
-    thread = threading.Thread(target=hear, args=(store, "key", left))
+    thread = threading.Thread(target=hear, args=(lambda: store, key, left, threading.Event(), signs))
     thread.start()
     return thread, left, ended
 
@@ -90,30 +118,62 @@ def listening(store: HashStore, monkeypatch) -> tuple[threading.Thread, threadin
 def test_a_rank_hears_of_the_error_of_another_one(store, monkeypatch):
     thread, _, ended = listening(store, monkeypatch)
     leave(store, "key", "corpus is not a folder")  # comes back when the other one has heard
-    assert store.add("key/heard", 0) == 2
     thread.join(timeout=10)
     said, code = ended
     assert str(said).startswith("error: corpus is not a folder (rank 1 on ") and code == 2
+    assert not store.check(["key"])  # another attempt of the launch would end with it
 
 
 def test_a_rank_that_ends_by_itself_is_left_alone(store, monkeypatch):
     thread, left, ended = listening(store, monkeypatch)
-    store.set("key", "the same error on all ranks")
+    tell(store, "key", "the same error on all ranks")
     left.set()
     thread.join(timeout=10)
     assert not thread.is_alive() and not ended
-    store.add("key/heard", 1)
-    leave(store, "key", "later")
-    assert store.get("key") == b"the same error on all ranks"
+    tell(store, "key", "later")
+    assert b" the same error on all ranks (rank 1 on " in store.get("key")
+
+
+def silent_after(monkeypatch, seconds: float) -> Signs:
+    monkeypatch.setattr(failing_ranks, "REPORT_SECONDS", seconds)
+    return Signs("alive", seconds)
+
+
+def test_a_rank_without_signs_of_life_is_missing(store, monkeypatch):
+    """Before its first sign and after its last one."""
+    monkeypatch.setattr(failing_ranks, "leave", lambda store, key: store.delete_key(key))
+    for seen in ("", "7"):
+        if seen:
+            store.set("alive/0", seen)
+        thread, left, ended = listening(store, monkeypatch, silent_after(monkeypatch, 0.2))
+        thread.join(timeout=10)
+        assert not thread.is_alive() and ended[1] == 2
+        assert str(ended[0]).startswith("error: rank 0 of 2 did not answer for 0.2 seconds (train.timeout_seconds), or")
+        assert left.is_set() and not store.check(["key"]) and int(store.get("alive/1")) > 2
+
+
+@pytest.mark.parametrize("sign", ["new", LEFT])
+def test_a_rank_that_lives_or_has_ended_well_is_not_missing(store, monkeypatch, sign: str):
+    """The second rank of two, which has ended well itself when the other one still looks at it."""
+    signs = silent_after(monkeypatch, 0.3)
+    thread, left, ended = listening(store, monkeypatch, signs)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        store.set("alive/0", str(time.monotonic()) if sign == "new" else sign)
+        time.sleep(0.02)
+    signs.ended_well = True
+    left.set()
+    thread.join(timeout=10)
+    assert not thread.is_alive() and not ended and store.get("alive/1").decode() == LEFT
 
 
 def test_an_error_of_the_operating_system_is_told_with_its_file(store, monkeypatch):
-    monkeypatch.setattr(dist.distributed_c10d, "_get_default_store", lambda: store)
-    store.add("textssl/failed/run/heard", 1)  # the other rank has ended too
+    monkeypatch.setattr(failing_ranks, "store_of_launch", lambda: store)
+    thread, _, ended = listening(store, monkeypatch, key="textssl/run/failed")  # the other rank
     with pytest.raises(FileNotFoundError), ending_together("run"):
         Path("/no/such/file").read_bytes()
-    said = store.get("textssl/failed/run").decode()
-    assert said.startswith("/no/such/file: No such file or directory (rank 1 on ")
+    thread.join(timeout=10)
+    assert str(ended[0]).startswith("error: /no/such/file: No such file or directory (rank 1 on ")
 
 
 def test_one_process_asks_nobody():
@@ -124,26 +184,30 @@ def test_one_process_asks_nobody():
 ONE_IS_WRONG = """
 import os, sys
 from textssl.cli.app import main
-file, wrong, *overrides = sys.argv[1:]
-main(["pretrain", file, *(overrides if os.environ["RANK"] == wrong else [])])
+file, wrong, *arguments = sys.argv[1:]
+main(["pretrain", *(arguments if os.environ["RANK"] == wrong else [file])])
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("wrong", "override", "words"),
+    ("wrong", "arguments", "words"),
     [
-        (1, "data.corpus={folder}/copy", "copy is not a prepared corpus"),
-        (0, "model={{pretrained: {folder}/missing}}", "missing is not a folder"),
+        (1, "{file} data.corpus={folder}/copy", "copy is not a prepared corpus"),
+        (0, '{file} model={{"pretrained":"{folder}/missing"}}', "missing is not a folder"),
+        (1, "{folder}/other.yaml", "other.yaml does not exist"),
+        (0, "{file} train.batch=8", "unknown key train.batch;"),
     ],
-    ids=["corpus", "pretrained"],
+    ids=["corpus", "pretrained", "configuration", "key"],
 )
-def test_wrong_input_of_one_rank_ends_all_with_its_words(tmp_path, wrong: int, override: str, words: str):
+def test_wrong_input_of_one_rank_ends_all_with_its_words(tmp_path, wrong: int, arguments: str, words: str):
+    """The last two before the ranks have met."""
     make_corpus(tmp_path)
     config = tiny_config(tmp_path, "mlm")
     file = Path(config.out).with_suffix(".yaml")
     file.write_text(config.to_yaml())
-    ranks = Ranks(["-c", ONE_IS_WRONG, str(file), str(wrong), override.format(folder=tmp_path)], 2)
+    given = arguments.format(file=file, folder=tmp_path).split()
+    ranks = Ranks(["-c", ONE_IS_WRONG, str(file), str(wrong), *given], 2)
     _, errors = ranks.communicate(timeout=60)
     assert [rank.returncode for rank in ranks.ranks] == [2, 2], errors
     assert errors.count(words) == 2 and errors.count(f"(rank {wrong} on ") == 1 and "Traceback" not in errors

@@ -78,12 +78,17 @@ def rank() -> int:
 
 def launched_rank() -> int:
     """The rank that torchrun gave this process, whether or not the processes have found each other."""
-    return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else rank()
+    return int(os.environ.get("RANK", "0")) if launched_world() > 1 else rank()
+
+
+def launched_world() -> int:
+    """How many processes torchrun started, whether or not they have found each other."""
+    return int(os.environ.get("WORLD_SIZE") or world_size())
 
 
 def check_world(processes: int) -> None:
     """Raise UserError for a launch that made several worlds of one process (WORLD_SIZE without a process group)."""
-    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    expected = launched_world()
     if expected != processes:
         raise UserError(
             f"WORLD_SIZE is {expected} but {processes} process(es) found each other: "

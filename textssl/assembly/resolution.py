@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from textssl.data.labelled.splits import Splits
 from textssl.data.samples.cache import without_sample
+from textssl.distributed import launched_world
 from textssl.errors import UserError
 from textssl.inference.loading import find_model
 from textssl.objectives import resolve_objective
@@ -32,7 +32,7 @@ def resolve(config: Config) -> tuple[Config, Objective]:
 
 def take_launch(config: Config) -> None:
     """Let Accelerate's configuration choose train.shard, in place. UserError where the key asks for something else."""
-    asked, world = asked_shard(), int(os.environ.get("WORLD_SIZE", "1"))
+    asked, world = asked_shard(), launched_world()
     if asked is None:
         return
     given = config.train.shard

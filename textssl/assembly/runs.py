@@ -72,12 +72,12 @@ def held_run(config: Config) -> Iterator[None]:
     """Lock the run folder against a second run within the block; every rank enters, the first one holds the lock.
 
     The folder is made for that, and removed again if nothing was written into it. An error of one rank within the block
-    ends every rank. Raises UserError where another process holds it, where it is no run folder, or where a rank does
-    not see it.
+    ends every rank, as does one that is missing for train.timeout_seconds. Raises UserError where another process holds
+    it, where it is no run folder, or where a rank does not see it.
     """
     with ExitStack() as stack, naming_absent(config.train.timeout_seconds):
         token = distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
-        with ending_together(token):
+        with ending_together(token, config.train.timeout_seconds):
             distributed.agree(lambda: check_shared(Path(config.out), token))
             yield
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from textssl.assembly.tuning import Tuned, tune
 from textssl.config import parse_config
 from textssl.data.labelled.labelled_set import Labeled
 from textssl.data.labelled.splits import Splits, split_off
+from textssl.distributed import launched_world
 from textssl.errors import UserError
 from textssl.evaluation.suite import Suite
 from textssl.evaluation.tasks.classification import Tuner
@@ -111,7 +111,7 @@ def suite_tuners(folder: Path, suite: Suite, skipped: dict[str, str]) -> tuple[T
     tasks = [task for task in suite.tasks if getattr(task, "tuned", ())]
     if not tasks:
         return None, None
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched_world() > 1:
         raise UserError(
             f"{tasks[0].name} wants figures of fine-tuning, which one process makes: start `textssl evaluate` without "
             "torchrun, or leave `tuned` out of the suite"

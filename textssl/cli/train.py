@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ app = typer.Typer()
 
 
 def train(function: str, config: Path, overrides: list[str] | None) -> None:
-    find_config(home(config))  # a misspelt name should not wait for the libraries
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:  # else the other ranks have to hear of it
+        find_config(home(config))  # a misspelt name should not wait for the libraries
     finish(call(function, {"config": config, "overrides": overrides or []}))
 
 

@@ -25,6 +25,7 @@ from textssl.errors import listed
 from textssl.evaluation.figures.figure import Figure
 from textssl.evaluation.figures.intervals import over_draws
 from textssl.evaluation.figures.supervised import answer_figures, confusion
+from textssl.failing_ranks import starting_together
 from textssl.inference.predictor import answer_fields
 from textssl.report.card import write_card
 from textssl.report.facts import Labelled, run_facts
@@ -95,9 +96,10 @@ def finetune(config: str | Path | Config, overrides: Sequence[str] = (), console
     sentence-transformers folder with a linear head beside it), RUN/predictions.jsonl of the test texts, and
     RUN/summary.json. Raises UserError before anything is written.
     """
-    config = config if isinstance(config, Config) else load_config(config, overrides, DEFAULTS)
     console = console or Terminal(stderr=True)
-    accelerator = start_accelerator(config)
+    with starting_together():
+        config = config if isinstance(config, Config) else load_config(config, overrides, DEFAULTS)
+        accelerator = start_accelerator(config)
     with held_run(config):
         if config.train.num_seeds == 1:
             return finetune_once(config, accelerator, console)

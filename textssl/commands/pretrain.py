@@ -17,6 +17,7 @@ from textssl.assembly.seen_texts import any_found, overlap_lines
 from textssl.config import Config, load_config
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
+from textssl.failing_ranks import starting_together
 from textssl.objectives import SUPERVISED
 from textssl.objectives.base import Objective
 from textssl.report.card import write_card
@@ -34,13 +35,15 @@ def pretrain(config: str | Path | Config, overrides: Sequence[str] = (), console
     Config. Leaves the run folder of the configuration's `out`. Raises UserError for anything wrong in what was given,
     before anything is written.
     """
-    config = config if isinstance(config, Config) else load_config(config, overrides)
     console = console or Terminal(stderr=True)
-    if config.objective.get("name") in SUPERVISED:
-        raise UserError(f"objective.name is {config.objective['name']}, which learns labels: use `textssl finetune`")
-    if config.train.num_seeds > 1:
-        raise UserError("train.num_seeds is for `textssl finetune`: start a run for each seed")
-    accelerator = start_accelerator(config)
+    with starting_together():
+        config = config if isinstance(config, Config) else load_config(config, overrides)
+        if config.objective.get("name") in SUPERVISED:
+            name = config.objective["name"]
+            raise UserError(f"objective.name is {name}, which learns labels: use `textssl finetune`")
+        if config.train.num_seeds > 1:
+            raise UserError("train.num_seeds is for `textssl finetune`: start a run for each seed")
+        accelerator = start_accelerator(config)
     with held_run(config):
         config, objective = resolve(config)
         return train(config, objective, accelerator, console)

@@ -115,6 +115,11 @@ def set_lr(optimizers: Iterable[Optimizer], factor: float) -> None:
             group["lr"] = group["peak_lr"] * factor
 
 
+def versions(parameters: Iterable[nn.Parameter]) -> list[int]:
+    """A number for each that grows when it is changed in place, as a whole or in the rows that this rank holds."""
+    return [parameter._version + local(parameter)._version for parameter in parameters]
+
+
 def forget(optimizers: Iterable[Optimizer], parameters: Iterable[nn.Parameter]) -> None:
     """Reset the state of these parameters: momenta, variances and counts of steps become 0."""
     for parameter in parameters:

@@ -18,12 +18,11 @@ from textssl.distributed import Accelerator, from_first_rank, rank, world_size
 from textssl.errors import UserError
 from textssl.objectives.base import Embed, Encoded, Objective
 from textssl.sections import Config
-from textssl.sharding import local
 from textssl.system.terminal import Terminal
 from textssl.training import checkpoint
 from textssl.training.evaluations import Evaluation, restore_best
 from textssl.training.logbook import Logbook, position
-from textssl.training.optimizer import build_optimizer, forget, set_lr
+from textssl.training.optimizer import build_optimizer, forget, set_lr, versions
 from textssl.training.precision import computing_in, widened
 from textssl.training.schedule import Spent, lr_factor, progress
 from textssl.training.signals import StopSignals
@@ -180,10 +179,10 @@ class Trainer:
         for part in self.objective.leaves:
             if part.refresh_every and self.spent.steps % part.refresh_every == 0:
                 assert self.embed_corpus is not None, f"{type(part).__name__}.refresh needs documents to embed"
-                before = [local(parameter)._version for parameter in self.parameters]
+                before = versions(self.parameters)
                 part.refresh(self.embed_corpus)
-                found = zip(self.parameters, before, strict=True)
-                forget(self.optimizers, [one for one, version in found if local(one)._version != version])
+                found = zip(self.parameters, before, versions(self.parameters), strict=True)
+                forget(self.optimizers, [one for one, earlier, now in found if now != earlier])
 
     def run_evaluation(self, evaluations: Sequence[Evaluation]) -> bool:
         """Figures into metrics.jsonl, the training clock standing still; returns whether they are the best so far."""

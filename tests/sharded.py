@@ -40,9 +40,8 @@ from textssl.sharding import (
     whole,
 )
 from textssl.training.checkpoint import restore_checkpoint, save_checkpoint
-from textssl.training.optimizer import build_optimizer
+from textssl.training.optimizer import build_optimizer, update
 from textssl.training.precision import computing_in
-from textssl.training.step import update
 
 STEPS, SAMPLES = 4, 12
 OPTIONS = OptimizerConfig(name="muon", lr=0.01, weight_decay=0.1, eps=1e-2)

@@ -63,7 +63,7 @@ LIGHT_FILES = (
     *("__main__.py", "config.py", "named_configs.py", "sections.py", "section_base.py", "explanations.py", "errors.py"),
     *(
         f"system/{name}.py"
-        for name in ("files", "interrupts", "lock", "lock_holder", "progress", "standard_streams", "exchange")
+        for name in ("files", "interrupts", "locks/lock", "locks/holder", "progress", "standard_streams", "exchange")
     ),
     *("yaml_reader.py", "evaluation/suite_file.py", "__init__.py", "commands/__init__.py"),
 )

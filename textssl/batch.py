@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textssl.sample_types import IGNORE, Example, content_key
+from textssl.sample_types import IGNORE, Example, content_keys
 
 
 class Batch:
@@ -213,16 +213,22 @@ def stack_examples(places: Sequence[int], examples: Sequence[Example]) -> Exampl
     )
 
 
-def stack_texts(texts: Sequence[tuple[int, np.ndarray, int, float]]) -> Texts:
-    """(place in the step, ids, source, target) of each text as a batch; there may be none."""
-    places, ids, sources, targets = zip(*texts, strict=True) if texts else ((), (), (), ())
+def stack_texts(
+    places: Sequence[int] | np.ndarray,
+    texts: Sequence[np.ndarray],
+    sources: Sequence[int] | np.ndarray,
+    targets: Sequence[float] | np.ndarray,
+) -> Texts:
+    """Texts as a batch: of each its place in the step, ids, source and target; there may be none."""
+    ids = np.concatenate([np.zeros(0, np.int64), *texts])
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     return Texts(
-        ids=torch.from_numpy(np.concatenate(ids) if ids else np.zeros(0, np.int64)),
-        lengths=torch.tensor([len(one) for one in ids], dtype=torch.int64),
-        samples=torch.tensor(places, dtype=torch.int64),
-        text=torch.tensor([content_key(one) for one in ids], dtype=torch.int64),
-        source=torch.tensor(sources, dtype=torch.int64),
-        targets=torch.tensor(targets, dtype=torch.float64),
+        ids=torch.from_numpy(ids),
+        lengths=torch.from_numpy(lengths),
+        samples=torch.from_numpy(np.array(places, np.int64)),
+        text=torch.from_numpy(content_keys(ids, lengths)),
+        source=torch.from_numpy(np.array(sources, np.int64)),
+        targets=torch.from_numpy(np.array(targets, np.float64)),
     )
 
 

@@ -21,7 +21,7 @@ from textssl.commands.pretrain import pretrain
 from textssl.config import parse_config
 from textssl.errors import UserError
 from textssl.system import threads
-from textssl.system.lock import NAME, hold
+from textssl.system.locks.lock import NAME, hold
 
 GPU = torch.device("cuda")  # as a name: nothing here touches one
 

@@ -22,7 +22,8 @@ def table(**options) -> StaticTable:
 
 
 def batch(*ids) -> Texts:
-    return stack_texts([(place, np.array(one, np.int64), place, 0.0) for place, one in enumerate(ids)])
+    places = range(len(ids))
+    return stack_texts(places, [np.array(one, np.int64) for one in ids], places, [0.0] * len(ids))
 
 
 IDS = [[3, 5, 5], [29], [0, 1, 2, 3, 4, 5, 6, 7]]

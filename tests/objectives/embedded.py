@@ -136,9 +136,10 @@ def train_easily(objective: Any, steps: int) -> None:
 def row_texts(objective: Any, views: list[Views]) -> Texts:
     """The texts of samples that stay together, framed, as one micro-batch."""
     form = objective.row_format()
-    return stack_texts([
+    texts = [
         (sample * len(view.texts) + number, frame(ids, form, 32), view.source, view.target)
         for sample, view in enumerate(views)
         for number, ids in enumerate(view.texts)
         if ids is not None
-    ])  # fmt: skip
+    ]
+    return stack_texts(*(zip(*texts, strict=True) if texts else ([], [], [], [])))

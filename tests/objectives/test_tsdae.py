@@ -131,7 +131,7 @@ def test_the_result_is_a_stock_sentence_encoder(static, tmp_path):
     text = "The statement is executed."
     ids = np.array(tiny_tokenizer()(text, add_special_tokens=not static)["input_ids"])
     with torch.no_grad():
-        expected = objective.backbone(stack_texts([(0, ids, 0, float("nan"))]))[0]
+        expected = objective.backbone(stack_texts([0], [ids], [0], [float("nan")]))[0]
     assert torch.allclose(torch.from_numpy(stock.encode(text)), expected, atol=1e-5)
 
 

@@ -18,15 +18,15 @@ from pathlib import Path
 import pytest
 
 from textssl.errors import UserError
-from textssl.system import lock, lock_holder
-from textssl.system.lock import Held, Lock, check_free, hold, lock_file
-from textssl.system.lock_holder import Machine
+from textssl.system.locks import holder, lock
+from textssl.system.locks.holder import Machine
+from textssl.system.locks.lock import Held, Lock, check_free, hold, lock_file
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
-from textssl.system.lock import hold
+from textssl.system.locks.lock import hold
 with hold(Path(sys.argv[1]), "out=here", "out"):
     print("held", flush=True)
     time.sleep(600)
@@ -58,7 +58,7 @@ def elsewhere(monkeypatch):
     """Pretend to be another machine, whose kernel's locks are not seen here, or one without locks."""
 
     def pretend(host: str, boot: str, *, kernel: bool | None = True, processes: str = "pid:[1]"):
-        monkeypatch.setattr(lock_holder, "this_machine", lambda: Machine(host, boot, processes))
+        monkeypatch.setattr(holder, "this_machine", lambda: Machine(host, boot, processes))
         monkeypatch.setattr(lock, "try_kernel", lambda handle: kernel)
         monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.05)
 
@@ -174,7 +174,7 @@ def test_a_holder_on_another_machine_counts_while_its_heart_beats(tmp_path, else
     with check:
         check_free(file, "v", "--out")
     assert json.loads(file.read_text())["host"] == "first"
-    old = time.time() - 2 * lock_holder.DEAD_AFTER_SECONDS
+    old = time.time() - 2 * holder.DEAD_AFTER_SECONDS
     os.utime(file, (old, old))
     with hold(file, "v", "--out"):
         assert json.loads(file.read_text())["host"] == "second"
@@ -191,7 +191,7 @@ def test_whoever_cannot_ask_for_the_time_leaves_the_holder_its_lock(tmp_path, el
     def full(file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
-    monkeypatch.setattr(lock_holder, "file_system_time", full)
+    monkeypatch.setattr(holder, "file_system_time", full)
     with pytest.raises(UserError, match="v cannot be written: No space left"), hold(file, "v", "--out"):
         pass
     assert json.loads(file.read_text())["host"] == "first"

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from textssl.system.lock_holder import COMMAND_CHARACTERS, holder_of, is_alive, process_started, this_process
+from textssl.system.locks.holder import COMMAND_CHARACTERS, holder_of, is_alive, process_started, this_process
 
 
 def test_this_process_is_named_with_its_command(monkeypatch):

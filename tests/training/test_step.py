@@ -21,7 +21,7 @@ CROPS = "tests.objectives.contrastive:TwoCrops"
 
 
 def texts_of(count):
-    return stack_texts([(place, np.arange(3), place, float("nan")) for place in range(count)])
+    return stack_texts(range(count), [np.arange(3)] * count, range(count), [float("nan")] * count)
 
 
 @pytest.mark.parametrize("mixture", [False, True])

@@ -15,7 +15,16 @@ from tests.training.worlds import ALL, label
 from textssl.objectives import OBJECTIVES
 
 ONE = (1, 8, 1)  # one process, the whole batch at once: what all others are held against
-FEW = "mlm", "infilling", "replaced_token", "byol", "moco", "deepcluster", "anew", "sum"  # scripts/verify.sh distributed: all
+FEW = (
+    "mlm",
+    "infilling",
+    "replaced_token",
+    "byol",
+    "moco",
+    "deepcluster",
+    "anew",
+    "sum",
+)  # scripts/verify.sh distributed: all
 KINDS = "mlm", "moco", "deepcluster"  # of rows, of features, with a refresh
 REST = tuple(name for name in ALL if name not in FEW)
 LAUNCHES = [  # (processes, micro-batch), {parts of a parameter: steps after the first gradient}, objectives

@@ -34,11 +34,12 @@ from textssl.objectives.base import Facts, Objective
 from textssl.sections import Config
 from textssl.sharding import count_shards
 from textssl.system.files import check_place, write_text
+from textssl.system.freed_memory import keep_freed_memory
 from textssl.system.hardware import native_bfloat16
 from textssl.system.launch_settings import asked_shard, unused_settings
-from textssl.system.lock import NAME as LOCK
-from textssl.system.lock import check_free, hold
-from textssl.system.lock_holder import holder_of
+from textssl.system.locks.holder import holder_of
+from textssl.system.locks.lock import NAME as LOCK
+from textssl.system.locks.lock import check_free, hold
 from textssl.system.threads import choose_threads, use
 from textssl.tokenizer.vocabulary import Vocabulary
 from textssl.training.checkpoint import newest_checkpoint, read_state, remove_unfinished
@@ -62,6 +63,8 @@ def start_accelerator(config: Config) -> Accelerator:
     if config.train.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda but no GPU is usable here; see `textssl doctor`")
     cpu = config.train.device == "cpu" or not torch.cuda.is_available()
+    if cpu:
+        keep_freed_memory()
     accelerator = distributed.join_processes("cpu" if cpu else "cuda", config.train.timeout_seconds)
     count_shards(config.train.shard, accelerator.num_processes)
     return accelerator

@@ -27,7 +27,7 @@ import pyarrow
 import pyarrow.parquet
 
 from textssl.system.files import writing
-from textssl.system.lock import hold, lock_file
+from textssl.system.locks.lock import hold, lock_file
 
 SUFFIXES = (".npy", ".parquet")
 PRECISIONS = ("float32", "float16", "int8")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from textssl.losses.unit import unit
 
 
 def info_nce(
@@ -27,14 +28,12 @@ def info_nce(
     """
     rows = len(query)
     own = torch.arange(rows, device=query.device)
-    blocks = [(key, same if same is None else same & (own != own[:, None])), *more]
+    blocks = [(key, same if same is None else same.clone().fill_diagonal_(False)), *more]
     excluded = None
     if any(mask is not None for _, mask in blocks):
         masks = [mask if mask is not None else none_excluded(rows, keys) for keys, mask in blocks]
-        excluded = torch.cat(masks, dim=1)
-    return found_among(
-        F.normalize(query, dim=1), [F.normalize(keys, dim=1) for keys, _ in blocks], own, temperature, excluded
-    )
+        excluded = masks[0] if len(masks) == 1 else torch.cat(masks, dim=1)
+    return found_among(unit(query), [unit(keys) for keys, _ in blocks], own, temperature, excluded)
 
 
 def none_excluded(rows: int, keys: Tensor) -> Tensor:
@@ -48,7 +47,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, *, same: Tensor |
     where two views are no negatives of each other since their contents are equal; partners and the diagonal do not
     matter.
     """
-    views = F.normalize(torch.cat([first, second]), dim=1)
+    views = unit(torch.cat([first, second]))
     count = len(first)
     place = torch.arange(2 * count, device=views.device)
     partner = (place + count) % (2 * count)

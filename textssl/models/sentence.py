@@ -16,6 +16,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.batch import Texts
 from textssl.errors import UserError
+from textssl.losses.unit import unit
 from textssl.models.attention import layout
 from textssl.models.build import BROKEN_FOLDER, build_model, quiet
 from textssl.models.configuration import Predicts, position_capacity, write_pretext
@@ -98,7 +99,10 @@ class SentenceModel(nn.Module):
     def finish(self, features: dict[str, Any]) -> Tensor:
         """(texts, width): what the modules of `tail` make of the backbone's output."""
         for module in self.tail:
-            features = module(features)
+            if isinstance(module, Normalize):
+                features["sentence_embedding"] = unit(features["sentence_embedding"])
+            else:
+                features = module(features)
         return features["sentence_embedding"]
 
     def cut_at(self, max_tokens: int) -> None:

@@ -26,6 +26,7 @@ from textssl.models.presets import STATIC_PRESETS
 from textssl.sections import ModelConfig
 
 TOKENS_A_ROW = 2  # above it the gradient of a table is made token by token
+ROWS_AT_ONCE = 1024  # of a table, where it is read several times
 IDENTITY_SEED = 0  # the same directions in every run: nothing of the identity is learned or drawn anew
 
 
@@ -149,11 +150,14 @@ class _Bag(torch.autograd.Function):
         starts = torch.searchsorted(tokens, torch.arange(len(table), device=ids.device))
         shares = (1 / lengths.to(table.dtype))[text]
         of_rows = F.embedding_bag(text, grad.contiguous(), starts, mode="sum", per_sample_weights=shares)
-        of_weights = None
-        if weights is not None:
-            of_weights = (of_rows * table).sum(1)
-            of_rows *= weights.unsqueeze(1)
-        return of_rows, of_weights, None, None
+        if weights is None:
+            return of_rows, None, None, None
+        parts = zip(*(part.split(ROWS_AT_ONCE) for part in (of_rows, table, weights)), strict=True)
+        of_weights = []
+        for of_part, part, weight in parts:  # each stays in a core's cache
+            of_weights.append(torch.linalg.vecdot(of_part, part, dim=1))
+            of_part *= weight.unsqueeze(1)
+        return of_rows, torch.cat(of_weights), None, None
 
 
 def sif_weights(frequencies: Tensor, a: float | None) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from textssl.batch import Texts
 from textssl.errors import UserError
+from textssl.losses.unit import unit
 from textssl.objectives.base import Deals, Encoded, Facts, Objective, Watched
 from textssl.objectives.two_views import Temperature
 from textssl.sample_types import Document, Views, content_key
@@ -75,9 +76,9 @@ class CPC(Objective):
     def predicted(self, features: dict[str, Tensor], ahead: int) -> tuple[Tensor, Tensor]:
         """Of predictions `ahead` sentences ahead: the mean loss, in nats, and the share that find their sentence."""
         text, source, count = features["content"].unbind(1)
-        vectors = F.normalize(features["text"], dim=1)  # (sentences of all documents, width)
+        vectors = unit(features["text"])  # (sentences of all documents, width)
         states, _ = self.context(vectors.unflatten(0, (-1, self.num_sentences)))
-        queries = F.normalize(self.predictors[ahead - 1](states.flatten(0, 1)), dim=1)
+        queries = unit(self.predictors[ahead - 1](states.flatten(0, 1)))
         place = torch.arange(len(vectors), device=vectors.device)
         document, number = place // self.num_sentences, place % self.num_sentences
         positive = (place + ahead).clamp(max=len(place) - 1)

@@ -12,6 +12,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor, nn
 
 from textssl.errors import UserError
+from textssl.losses.unit import unit
 from textssl.models.pretext.clusters import entropy_of, matched, spherical_k_means
 from textssl.objectives.base import Embed, Facts
 from textssl.objectives.two_views import Temperature, TwoViews, Width
@@ -79,12 +80,12 @@ class DeepCluster(TwoViews):
         sources = features["content"][:, 1].contiguous()
         place = torch.searchsorted(self.keys, sources).clamp(max=len(self.keys) - 1)
         vectors = features.get("encoder", features["text"]).detach()
-        nearest = (F.normalize(vectors, dim=1) @ self.centroids.to(vectors.dtype).T).argmax(1)
+        nearest = (unit(vectors) @ self.centroids.to(vectors.dtype).T).argmax(1)
         return torch.where(self.keys[place] == sources, self.clusters[place], nearest)
 
     def batch_loss(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         targets = self.targets(features)
-        logits = self.classifier(F.normalize(features["text"], dim=1)) / self.temperature
+        logits = self.classifier(unit(features["text"])) / self.temperature
         losses = F.cross_entropy(logits, targets, reduction="none")
         return {"deepcluster": (losses * self.weights[targets]).mean()}
 
@@ -98,9 +99,9 @@ class DeepCluster(TwoViews):
     def refresh(self, embed: Embed) -> None:
         keys, vectors = embed()
         keys, order = keys.sort()
-        unit = F.normalize(vectors[order], dim=1).double().cpu().numpy()
+        rows = unit(vectors[order]).double().cpu().numpy()
         again, before = int(self.clustered), self.clusters.cpu().numpy()
-        found, centroids = spherical_k_means(unit, self.num_clusters, seed=again)
+        found, centroids = spherical_k_means(rows, self.num_clusters, seed=again)
         if again and self.head == "matched":
             found, centroids = matched(before, found, centroids)
         elif again:

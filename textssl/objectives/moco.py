@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from textssl.batch import Texts
 from textssl.losses.contrast import info_nce
+from textssl.losses.unit import unit
 from textssl.models.teacher import follow, momentum_copy
 from textssl.objectives.base import Encoded, Facts, Watched
 from textssl.objectives.simcse import SimCSE
@@ -93,7 +93,7 @@ class MoCo(TwoViews):
     @torch.no_grad()
     def commit(self, features: dict[str, Tensor], progress: float) -> None:
         follow(self.teacher, self.backbone, scheduled(self.momentum, progress))
-        keys = F.normalize(features["key"], dim=1)
+        keys = unit(features["key"])
         self.queue.copy_(torch.cat([keys.to(self.queue.dtype), self.queue])[: self.queue_size])
         self.queue_content.copy_(torch.cat([features["content"], self.queue_content])[: self.queue_size])
         self.filled.add_(len(keys)).clamp_(max=self.queue_size)

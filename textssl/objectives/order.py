@@ -7,13 +7,13 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.losses.cross_entropy import mean_cross_entropy
+from textssl.losses.unit import unit
 from textssl.models.pretext.length_baseline import LengthBaseline
 from textssl.models.pretext.segment_heads import DistanceHead, OrderHead
 from textssl.objectives.base import Deals, Encoded, Facts, Objective, Watched
@@ -84,7 +84,7 @@ class Order(Objective):
     def by_sample(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(samples, segments, width) vectors of length sqrt(width); (samples,) permutations and distances, or IGNORE;
         (samples, segments) lengths."""
-        vectors = F.normalize(features["text"], dim=1) * features["text"].shape[1] ** 0.5
+        vectors = unit(features["text"]) * features["text"].shape[1] ** 0.5
         target, _, lengths = features["content"].unflatten(0, (-1, self.segments)).unbind(2)
         classes = target[:, 0].div(FAR, rounding_mode="floor"), target[:, 0] % FAR
         permutation, distance = (torch.where(target[:, 0] < 0, IGNORE, one) for one in classes)

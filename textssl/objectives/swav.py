@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from textssl.losses.contrast import sinkhorn
+from textssl.losses.unit import unit
 from textssl.objectives.base import Facts
 from textssl.objectives.two_views import Temperature, TwoViews, Width
 from textssl.views.kinds import AnyView, CropsView
@@ -61,7 +62,7 @@ class SwAV(TwoViews):
         """(rows, prototypes) cosines; prototypes get no gradient in the first steps."""
         weight = self.prototypes.weight
         weight = torch.where(self.steps < self.frozen_steps, weight.detach(), weight)
-        return F.normalize(vectors, dim=1) @ F.normalize(weight, dim=1).T
+        return unit(vectors) @ F.normalize(weight, dim=1).T
 
     @torch.no_grad()
     def assignments(self, scores: Tensor, view: int) -> Tensor:
@@ -94,7 +95,7 @@ class SwAV(TwoViews):
 
     @torch.no_grad()
     def commit(self, features: dict[str, Tensor], progress: float) -> None:
-        views = torch.stack([F.normalize(view, dim=1) for view in self.projected(features)]).to(self.queue.dtype)
+        views = torch.stack([unit(view) for view in self.projected(features)]).to(self.queue.dtype)
         self.queue.copy_(torch.cat([views, self.queue], dim=1)[:, : self.queue_size])
         self.filled.add_(views.shape[1]).clamp_(max=self.queue_size)
         self.steps.add_(1)

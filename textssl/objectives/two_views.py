@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from textssl.batch import Texts
 from textssl.errors import UserError
+from textssl.losses.unit import unit
 from textssl.models.varlen import attention_dropout
 from textssl.objectives.base import Deals, Encoded, Facts, Objective, Watched
 from textssl.sample_types import ManyDocuments, PairFacts, Views
@@ -127,7 +127,7 @@ class TwoViews(Objective):
         length sqrt(width), at which isotropic vectors have it."""
         first, second = self.projected(features)
         if self.projector_width is None:
-            first, second = (F.normalize(view, dim=1) * view.shape[1] ** 0.5 for view in (first, second))
+            first, second = (unit(view) * view.shape[1] ** 0.5 for view in (first, second))
         return first, second
 
     @torch.no_grad()
@@ -140,7 +140,8 @@ class TwoViews(Objective):
 
 def by_view(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of the first and of the second view of every sample."""
-    return rows[0::2], rows[1::2]
+    first, second = rows.unflatten(0, (-1, 2)).unbind(1)  # whose gradient is made at once
+    return first, second
 
 
 def build_head(
@@ -202,7 +203,7 @@ def over_widths(matryoshka: Sequence[int], loss: Callable[[Callable[[Tensor], Te
 
 def cosines(first: Tensor, second: Tensor) -> Tensor:
     """(rows,) cosine of row i with row i."""
-    return (F.normalize(first, dim=1) * F.normalize(second, dim=1)).sum(1)
+    return (unit(first) * unit(second)).sum(1)
 
 
 def check_dropout(model: Any) -> None:

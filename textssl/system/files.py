@@ -17,7 +17,7 @@ from pathlib import Path
 from textssl.errors import UserError, printable
 from textssl.system.exchange import exchange
 from textssl.system.interrupts import undone
-from textssl.system.lock import hold, lock_file
+from textssl.system.locks.lock import hold, lock_file
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # errors that only writing causes
 RUST_ERROR = re.compile(r"\bos error (\d+)\b|\bcode: (\d+)")  # of safetensors and tokenizers, which raise no OSError

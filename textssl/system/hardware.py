@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 # Processor features, as torch names them.
 MATRIX_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # training was measured to be faster with them
@@ -32,3 +33,8 @@ def first_of(features: tuple[str, ...]) -> str | None:
 def native_bfloat16(cuda: bool) -> bool:
     """Whether bfloat16 arithmetic is native on the GPU, or on the processor."""
     return torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bfloat16_feature() is not None
+
+
+def host_waits(tensor: Tensor) -> bool:
+    """Whether reading a value off a tensor makes the host wait for the work that a device still has to do."""
+    return tensor.is_cuda

@@ -15,10 +15,11 @@ from textssl.distributed import rank
 from textssl.errors import UserError
 from textssl.objectives.base import Objective
 from textssl.sections import Config
+from textssl.system.hardware import host_waits
 from textssl.training.evaluations import Best, Evaluation
 from textssl.training.monitor import Monitor
 from textssl.training.schedule import Spent
-from textssl.training.step import StepResult, StepTotals, host_waits
+from textssl.training.step import StepResult, StepTotals
 from textssl.training.tracking import Recent, RunFolder, Tracker, announce, duration, shown
 
 

@@ -16,8 +16,7 @@ from textssl.errors import UserError
 from textssl.models.layers import layer_depths
 from textssl.sections import OptimizerConfig
 from textssl.sharding import local, share_out
-from textssl.system.hardware import native_bfloat16
-from textssl.training.step import host_waits
+from textssl.system.hardware import host_waits, native_bfloat16
 
 AT_ONCE = 2**24  # numbers of the matrices that a rank orthogonalises at once; it holds some eight times as many then
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Keller Jordan's Muon (2024)
@@ -113,6 +112,19 @@ def set_lr(optimizers: Iterable[Optimizer], factor: float) -> None:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
+
+
+def update(optimizer: Optimizer, finite: Tensor) -> None:
+    """A step of the optimizer that changes nothing where `finite` is false, which the host need not know.
+
+    Both optimizers that we build read `found_inf`, as torch's gradient scaler sets it for fused ones.
+    """
+    optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    try:
+        optimizer.step()
+    finally:
+        del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
 
 
 def versions(parameters: Iterable[nn.Parameter]) -> list[int]:

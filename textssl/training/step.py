@@ -21,6 +21,8 @@ from textssl.batch import Batch, Part, Ragged, empty_like
 from textssl.distributed import gather_rows, most_over_ranks, rank, sum_over_ranks, sum_tensor, world_size
 from textssl.objectives.base import Encoded, Objective
 from textssl.sharding import clip_gradients, exchange_gradients, finish_gradients
+from textssl.system.hardware import host_waits
+from textssl.training.optimizer import update
 
 Encode = Callable[[Batch], Encoded]
 BATCH_LOSS = 2**20  # the number of the batch loss among the micro-batches' random streams
@@ -121,24 +123,6 @@ def train_step(
     return StepResult(names, losses, norm, finite, gradient.features)
 
 
-def host_waits(tensor: Tensor) -> bool:
-    """Whether reading a value off a tensor makes the host wait for the work that a device still has to do."""
-    return tensor.is_cuda
-
-
-def update(optimizer: Optimizer, finite: Tensor) -> None:
-    """A step of the optimizer that changes nothing where `finite` is false, which the host need not know.
-
-    Both optimizers that we build read `found_inf`, as torch's gradient scaler sets it for fused ones.
-    """
-    optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-    optimizer.grad_scale = None  # type: ignore[attr-defined]
-    try:
-        optimizer.step()
-    finally:
-        del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
-
-
 class StepGradient:
     """The gradient of one global step on this rank.
 
@@ -195,6 +179,7 @@ class StepGradient:
 
     def batch_loss(self, features: dict[str, Tensor]) -> Tensor:
         """The loss of the whole global batch, the same on every rank."""
+        assert features, f"{type(self.objective).__name__} has a batch_loss, but forward gives no features"
         seed_torch(self.seed, self.step, 0, BATCH_LOSS)
         losses = self.objective.batch_loss(features)
         assert losses, f"batch_loss of {type(self.objective).__name__} gives no loss"
@@ -220,6 +205,11 @@ class StepGradient:
     def live(self, batches: Sequence[Batch]) -> None:
         """One forward of everything, whose activations stay until the one backward."""
         encoded = [self.seeded_encode(batch, number) for number, batch in enumerate(batches)]
+        if len(batches) == 1 and is_whole(batches[0]) and self.objective.has_features(batches[0]):
+            (found,) = encoded
+            self.features = {name: feature.detach() for name, feature in found.features.items()}
+            self.backward(self.add_terms(found) + self.batch_loss(found.features), last=True)
+            return
         pairs = list(zip(encoded, batches, strict=True))
         having = [found.features if self.objective.has_features(batch) else {} for found, batch in pairs]
         slopes = self.feature_gradients(having, batches)
@@ -247,7 +237,6 @@ class StepGradient:
         their gradient once.
         """
         gathered = gather(encoded, batches)
-        assert gathered.features, f"{type(self.objective).__name__} has a batch_loss, but forward gives no features"
         self.features = gathered.features
         leaves = {
             name: feature.clone().requires_grad_() if feature.is_floating_point() else feature
@@ -266,6 +255,13 @@ class StepGradient:
             return total
 
         return push
+
+
+def is_whole(batch: Batch) -> bool:
+    """Whether the only micro-batch of this rank is the global batch, in order, so that there is nothing to gather or to
+    sort. Not asked on a GPU, where the host would have to wait for the answer."""
+    samples = batch.samples
+    return world_size() == 1 and not host_waits(samples) and bool((samples[1:] >= samples[:-1]).all())
 
 
 class Gathered(NamedTuple):

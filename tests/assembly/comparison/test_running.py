@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from textssl.assembly.comparison.running import Job, share
-from textssl.system.lock import Lock
+from textssl.system.locks.lock import Lock
 
 
 def job(folder: Path, name: str, made: list[str], **options) -> Job:

@@ -15,7 +15,7 @@ from textssl.data.batches.batching import (
     frame,
     own_share,
 )
-from textssl.sample_types import RowFormat, Views, content_key
+from textssl.sample_types import RowFormat, Views, content_keys
 
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=80)
 WORLDS = st.integers(1, 5)
@@ -123,7 +123,9 @@ def test_framed_texts_keep_their_places_sources_and_tokens(world, texts):
             assert starts[-1] == len(batch.ids) == batch.tokens
             for at, place in enumerate(batch.samples.tolist()):
                 ids = batch.ids[starts[at] : starts[at + 1]].numpy()
-                assert batch.source[at] == place // 3 and batch.text[at] == content_key(ids)
+                assert batch.source[at] == place // 3 and batch.text[at] == content_keys(
+                    ids, batch.lengths[at : at + 1].numpy()
+                )
                 found[place] = ids.tolist()
     expected = {
         sample * 3 + view: [1, *ids[:14].tolist(), 2]

@@ -10,7 +10,7 @@ from textssl.batch import Part, Texts
 from textssl.data.batches.batching import Limits, TextDealing
 from textssl.data.batches.loader import JoinedSteps, StepDataset, load_steps
 from textssl.data.keyed_random import SAMPLE, generator
-from textssl.sample_types import RowFormat, Views, content_key
+from textssl.sample_types import RowFormat, Views, content_keys
 
 
 class Numbers:
@@ -75,7 +75,7 @@ def test_a_step_is_the_same_set_however_it_is_dealt(step, world, limits):
     assert min(len(share) for share in shares) > 0
     assert shown([batch for share in shares for batch in share]) == expected
     for ids, text, _, target in expected.values():
-        assert text == content_key(np.array(ids)) and target == step / 10
+        assert text == content_keys(np.array(ids), np.array([len(ids)])) and target == step / 10
 
 
 def test_workers_make_the_same_batches():

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from textssl import tokenizer as tokenizers
 from textssl.data.batches.standalone import StandaloneTokens
 from textssl.data.corpus.encoding import DocumentEncoder
-from textssl.sample_types import SENTENCE_START
+from textssl.sample_types import SENTENCE_START, WORD_START
 from textssl.views.crops import two_spans
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,6 +23,7 @@ RUSSIAN = "Самообучение — это метод. Он не требу�
 MARKDOWN = [path.read_text() for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs/fine-tuning.md")]
 TEXTS = [*MARKDOWN, MARKDOWN[0][:20_000].replace(". ", ".  "), CHINESE, RUSSIAN]
 UNKNOWN = "A word\n☃ alone ☃x\n- ☃\n\n☃☃ end  ☃"
+CONTRACTED = "We'll 'llama it's it'street o'reilly's don't I'VE I'D 'tis y'all'd've 'rest they're'nt l'l 'v 'sm" * 3
 KINDS = ("wordpiece", "bpe", "bpe without prefix", "unigram", "unigram without prefix", "unigram without bytes")
 
 
@@ -93,6 +94,19 @@ def test_pieces_have_the_tokens_of_their_text_alone(backend):
     assert pieces > 1000
     if backend.pre_tokenizer is not None and "##the" not in backend.get_vocab():
         assert differing > pieces / 10 or json.loads(backend.to_str())["model"]["type"] == "WordPiece"
+
+
+def test_pieces_that_end_within_a_contraction(backend):
+    """Every piece of words that only begin like "'ll", or that are two contractions."""
+    alone, bare = StandaloneTokens(backend), Tokenizer.from_str(backend.to_str())
+    encoded = DocumentEncoder(backend).encode([CONTRACTED])
+    ids, begins = encoded.ids.astype(np.int64), np.flatnonzero(encoded.marks & WORD_START).tolist()
+    pieces = [ids[begin:end] for begin in begins for end in range(begin + 1, min(begin + 12, len(ids)) + 1)]
+    assert len(pieces) > 400
+    for piece, found in zip(pieces, alone(pieces), strict=True):
+        expected = bare.encode(text_of(alone, piece), add_special_tokens=False).ids
+        if expected:  # nothing but space otherwise
+            assert found.tolist() == expected or score(backend, found) == pytest.approx(score(backend, expected))
 
 
 def test_unknown_characters_stay_unknown(backend):

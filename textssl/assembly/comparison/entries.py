@@ -29,7 +29,7 @@ from textssl.objectives import SUPERVISED
 from textssl.sections import Config
 from textssl.system.checksums import sha256_of
 from textssl.system.files import write_text
-from textssl.system.lock import Held, Lock
+from textssl.system.locks.lock import Held, Lock
 from textssl.tokenizer import framed_hash
 
 SETTINGS, RECORD, OUTCOMES, LOCK = "comparison.json", "record.json", "outcomes.npz", ".entry.lock"

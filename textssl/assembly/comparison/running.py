@@ -14,7 +14,7 @@ from textssl.assembly.comparison.entries import LOCK, Entry, read_record
 from textssl.assembly.comparison.measuring import References, curves, measure
 from textssl.assembly.comparison.training import train
 from textssl.system.files import write_text
-from textssl.system.lock import Held, Lock
+from textssl.system.locks.lock import Held, Lock
 from textssl.training.tracking import announce
 
 COSTS = ("loss", "bits_per_byte", "steps", "tokens", "seconds", "parameters")  # of RUN/summary.json

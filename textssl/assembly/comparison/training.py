@@ -15,7 +15,7 @@ from types import FrameType
 from textssl.assembly.comparison.entries import Entry, patient_lock
 from textssl.system import subprocesses
 from textssl.system.interrupts import ENDING
-from textssl.system.lock import NAME as RUN_LOCK
+from textssl.system.locks.lock import NAME as RUN_LOCK
 from textssl.system.progress import working
 
 ROOT = Path(__file__).resolve().parents[3]  # the folder that holds the package

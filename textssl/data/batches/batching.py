@@ -99,42 +99,46 @@ class TextDealing:
     def deal(self, views: Sequence[Views], first: int = 0) -> list[Texts]:
         """The micro-batches of the views of this rank's samples, in order. first: the first one's place in the step."""
         num_views = len(views[0].texts) if views else 1
-        framed = iter(self.framed([ids for one in views for ids in one.texts if ids is not None]))
-        texts = [
-            (sample * num_views + view, next(framed), one.source, one.target)
-            for sample, one in enumerate(views, start=first)
-            for view, ids in enumerate(one.texts)
-            if ids is not None
+        texts = self.framed([ids for one in views for ids in one.texts if ids is not None])
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        there = np.array([[ids is not None for ids in one.texts] for one in views], bool).reshape(-1, num_views)
+        places, sample = there.ravel().nonzero()[0], there.nonzero()[0]
+        sources = np.array([one.source for one in views], np.int64)[sample]
+        targets = np.array([one.target for one in views], np.float64)[sample]
+        dealt = self.deal_samples(lengths, sample, num_views) if self.together else deal_by_length(lengths, self.limits)
+        return [
+            stack_texts(
+                places[group] + first * num_views, [texts[number] for number in group], sources[group], targets[group]
+            )
+            for group in map(np.sort, dealt)
         ]
-        lengths = np.array([len(ids) for _, ids, _, _ in texts], dtype=np.int64)
-        if self.together and texts:
-            return self.deal_samples(texts, lengths, num_views)
-        dealt = deal_by_length(lengths, self.limits)
-        return [stack_texts([texts[number] for number in numbers]) for numbers in dealt]
 
-    def deal_samples(self, texts: list[Any], lengths: np.ndarray, num_views: int) -> list[Texts]:
-        """As `deal`, but with the texts of a sample kept together; a sample counts by its longest text."""
-        samples = np.array([number // num_views for number, *_ in texts], dtype=np.int64)
-        _, starts = np.unique(samples, return_index=True)
-        texts_of = np.split(np.arange(len(texts)), starts[1:])
+    def deal_samples(self, lengths: np.ndarray, sample: np.ndarray, num_views: int) -> list[np.ndarray]:
+        """As `deal_by_length`, but with the texts of a sample kept together; a sample counts by its longest text.
+
+        sample: (texts,) number of each one's sample, ascending.
+        """
+        _, starts = np.unique(sample, return_index=True)
         limits = replace(
             self.limits,
             texts=None if self.limits.texts is None else max(1, self.limits.texts // 2),
             tokens=None if self.limits.tokens is None else max(1, self.limits.tokens // num_views),
         )
+        if not len(starts):
+            return [sample]
+        texts_of = np.split(np.arange(len(lengths)), starts[1:])
         dealt = deal_by_length(np.maximum.reduceat(lengths, starts), limits)
-        return [
-            stack_texts([texts[number] for sample in sorted(group) for number in texts_of[sample]]) for group in dealt
-        ]
+        return [np.concatenate([texts_of[number] for number in group]) for group in dealt]
 
     def framed(self, texts: list[np.ndarray]) -> list[np.ndarray]:
         """Each text as the model reads it."""
         if self.standalone is not None:  # twice the length, as whitespace around a text is dropped
-            texts = self.standalone([ids[: 2 * self.length] for ids in texts])
+            texts = self.standalone([ids if len(ids) <= self.length else ids[: 2 * self.length] for ids in texts])
+        if not self.form.overhead:
+            return [ids if len(ids) <= self.length else ids[: self.length] for ids in texts]
         return [frame(ids, self.form, self.length) for ids in texts]
 
 
 def frame(ids: np.ndarray, form: RowFormat, length: int) -> np.ndarray:
     """A text with its special tokens, at most `length` in all."""
-    ids = ids[: length - form.overhead]
-    return np.concatenate([form.prefix, ids, form.suffix]).astype(np.int64) if form.overhead else ids
+    return np.concatenate([form.prefix, ids[: length - form.overhead], form.suffix]).astype(np.int64)

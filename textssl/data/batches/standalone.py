@@ -13,6 +13,7 @@ from textssl.tokenizer.words import SPACE_MARKERS
 
 REMEMBERED = 2**16  # cached openings of pieces; most are frequent words
 HALF_CHARACTER = "\ufffd"  # what the bytes of an incomplete character decode to
+CONTRACTIONS = ("'s", "'t", "'d", "'m", "'ll", "'re", "'ve")  # words of their own, whatever follows
 UNKNOWN_SIGNS = ("\ue000", "\U000f0000", "\U00013000", "\ua66e")  # hardly any vocabulary has them all
 
 
@@ -64,7 +65,8 @@ class StandaloneTokens:
                 self.opens[place] = self.spaced[place]
             else:
                 self.opens[place] = whole and not marked and not apostrophe and text == text.lstrip()
-            self.closes[place] = ends_anywhere and whole and text == text.rstrip() and not (apostrophe and text != "'")
+            half = apostrophe and text not in ("'", *CONTRACTIONS)  # "'l" is one token in "we'll" alone
+            self.closes[place] = ends_anywhere and whole and text == text.rstrip() and not half
 
     def is_unknown(self, sign: str) -> bool:
         ids = self.tokenizer.encode(sign, add_special_tokens=False).ids

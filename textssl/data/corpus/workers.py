@@ -18,6 +18,7 @@ from textssl.data.corpus.encoding import DocumentEncoder, Encoded
 from textssl.data.language.languages import AUTO, UNKNOWN
 from textssl.data.text.documents import DropReport, line_texts
 from textssl.data.text.formats import Lines, line_place
+from textssl.system.freed_memory import thresholds
 from textssl.system.subprocesses import Helper, Here, Pool, Workers, answer_requests
 from textssl.system.threads import usable_cores
 
@@ -27,9 +28,7 @@ IN_FLIGHT_CHARACTERS = 2**26
 ONE_CORE = {
     "TOKENIZERS_PARALLELISM": "false",
     **dict.fromkeys(("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    # glibc would give the arrays of a piece back to the kernel, and get the pages of the next one zeroed
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TRIM_THRESHOLD_": str(2**27),
+    **{name: str(value) for name, value in thresholds(2**27).items()},
 }
 
 

@@ -8,8 +8,7 @@ neighbours are merged) and never with that of documents, and nothing of the orde
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
@@ -112,21 +111,15 @@ class Plan:
 
     def many(self, indices: Sequence[int]) -> StepDocuments:
         """The samples at these places of the run's order, and their random numbers, as arrays; only documents."""
-        ids = []
-        groups: dict[int, tuple[Place, DocumentWindow, list[int], list[int]]] = {}
-        for number, index in enumerate(indices):
-            place = self.place(index)
-            window, within = self.epochs[place.corpus].find(place.epoch, place.index)
-            assert isinstance(window, DocumentWindow)
-            ids.append((place.index, place.epoch, place.corpus))
-            _, _, numbers, places = groups.setdefault(id(window), (place, window, [], []))
-            numbers.append(number)
-            places.append(within)
-        held = np.empty((5, len(ids)), np.int64)  # corpus, shard, first token, length, opening
-        for place, window, numbers, places in groups.values():
-            held[0, numbers] = place.corpus
-            held[1:, numbers] = window.where(np.array(places))
-        corpora, numbers, first, lengths, openings = held
+        corpora, nth = np.array([self.mixture.locate(index) for index in indices], np.int64).reshape(-1, 2).T
+        epochs, within = np.divmod(nth, np.array([len(epoch) for epoch in self.epochs])[corpora])
+        held = np.empty((4, len(corpora)), np.int64)  # shard, first token, length, opening
+        for corpus, epoch in np.unique(np.stack([corpora, epochs], axis=1), axis=0).tolist():
+            mine = np.flatnonzero((corpora == corpus) & (epochs == epoch))
+            for window, those, places in self.epochs[corpus].find_many(epoch, within[mine]):
+                assert isinstance(window, DocumentWindow)
+                held[:, mine[those]] = window.where(places)
+        numbers, first, lengths, openings = held
         names, shard = np.unique(np.stack([corpora, numbers], axis=1), axis=0, return_inverse=True)
         if len(self.sources) > REMEMBERED_SOURCES:
             self.sources.clear()
@@ -137,7 +130,7 @@ class Plan:
             first=first,
             lengths=lengths,
             openings=openings,
-            ids=np.array(ids, np.int64).reshape(-1, 3),
+            ids=np.stack([within, epochs, corpora], axis=1),
             seed=self.seed,
             known=self.sources,
             one=lambda number: (self.sample(indices[number]), self.rng(indices[number])),
@@ -177,17 +170,24 @@ class EpochPlan:
 
     def find(self, epoch: int, index: int) -> tuple[Window, int]:
         """The window that holds a sample, and its number there."""
-        _, ends = self._order(epoch)
-        number = bisect_right(ends, index)
-        return self._window(epoch, number), index - (ends[number - 1] if number else 0)
+        ((window, _, places),) = self.find_many(epoch, np.array([index]))
+        return window, int(places[0])
 
-    def _order(self, epoch: int) -> tuple[np.ndarray, list[int]]:
+    def find_many(self, epoch: int, indices: np.ndarray) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+        """Each window that holds some of these samples, which of them, and their numbers there."""
+        _, ends = self._order(epoch)
+        windows = np.searchsorted(ends, indices, side="right")
+        for number in np.unique(windows).tolist():
+            those = np.flatnonzero(windows == number)
+            yield self._window(epoch, number), those, indices[those] - (ends[number - 1] if number else 0)
+
+    def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The blocks in this epoch's order, and the samples up to the end of each window."""
         count = len(self.blocks)
         order = bijection(np.arange(count), count, self.seed, epoch, self.number)
         running = np.cumsum(self.counts[order])
         last = np.minimum(np.arange(self.window_blocks, count + self.window_blocks, self.window_blocks), count) - 1
-        return order, running[last].tolist()
+        return order, running[last]
 
     def _window(self, epoch: int, window: int) -> Window:
         order, _ = self._order(epoch)

@@ -13,7 +13,7 @@ from typing import Any
 from textssl.data.corpus.stages.encoded import shingle_ends
 from textssl.data.corpus.stages.job import mapped
 from textssl.system.files import put, settle, write_text, writing
-from textssl.system.lock import hold, lock_file
+from textssl.system.locks.lock import hold, lock_file
 
 SETTINGS = "settings.json"
 

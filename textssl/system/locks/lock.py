@@ -19,7 +19,7 @@ from pathlib import Path
 
 from textssl.errors import UserError
 from textssl.system.interrupts import undone
-from textssl.system.lock_holder import Holder, holder_of, is_alive, read_holder, this_process
+from textssl.system.locks.holder import Holder, holder_of, is_alive, read_holder, this_process
 
 NAME = ".textssl.lock"  # inside a folder; `.FILE.textssl.lock` beside a file or a folder that appears whole
 HEARTBEAT_SECONDS = 5.0

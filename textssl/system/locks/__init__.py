@@ -1,0 +1,1 @@
+"""Who may write a result: one job at a time."""

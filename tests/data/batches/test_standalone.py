@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from textssl import tokenizer as tokenizers
 from textssl.data.batches.standalone import StandaloneTokens
@@ -107,6 +107,19 @@ def test_pieces_that_end_within_a_contraction(backend):
         expected = bare.encode(text_of(alone, piece), add_special_tokens=False).ids
         if expected:  # nothing but space otherwise
             assert found.tolist() == expected or score(backend, found) == pytest.approx(score(backend, expected))
+
+
+def test_half_a_contraction_is_encoded_again():
+    """ "'l" is merged within "'ll", which is a word of its own; at the end of a text apostrophe and letter are two."""
+    alphabet = {letter: place for place, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    merged = {"'s": len(alphabet), "'l": len(alphabet) + 1}
+    backend = Tokenizer(models.BPE(vocab=alphabet | merged, merges=[("'", "s"), ("'", "l")]))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    half, whole = (np.array(backend.encode(text).ids, np.int64) for text in ("we'll", "it's"))
+    assert merged["'l"] == half[2] and merged["'s"] == whole[2]
+    found = StandaloneTokens(backend)([half[:3], whole])
+    assert [ids.tolist() for ids in found] == [backend.encode(text).ids for text in ("we'l", "it's")]
+    assert len(found[0]) == 4
 
 
 def test_unknown_characters_stay_unknown(backend):

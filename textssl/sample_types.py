@@ -11,6 +11,7 @@ import numpy as np
 
 IGNORE = -100  # label of a position that is not predicted, as in torch's cross entropy
 WORD_START, SENTENCE_START = 1, 2  # bits of a token's mark
+MIXERS = tuple(map(np.uint64, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)))  # of splitmix64
 LONGEST_WORD = 16  # tokens of what is treated as one word; words of letters hardly ever have as many
 
 Draws = Literal["rows", "documents", "sentences", "adjacent", "pairs", "labelled"]  # what a sample is
@@ -222,17 +223,17 @@ def content_keys(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """
     starts = lengths.cumsum() - lengths
     place = (np.arange(len(ids)) - np.repeat(starts, lengths)).astype(np.uint64)
-    running = np.concatenate([np.zeros(1, np.uint64), scrambled(scrambled(place) + ids.astype(np.uint64)).cumsum()])
+    of_tokens = mixed(mixed(place + MIXERS[0]) + ids.astype(np.uint64))
+    running = np.concatenate([np.zeros(1, np.uint64), of_tokens.cumsum()])
     sums = running[starts + lengths] - running[starts]  # modulo 2^64
-    return (scrambled(sums + lengths.astype(np.uint64)) >> np.uint64(1)).astype(np.int64)
+    return (mixed(sums + lengths.astype(np.uint64)) >> np.uint64(1)).astype(np.int64)
 
 
-def scrambled(numbers: np.ndarray) -> np.ndarray:
-    """uint64 -> uint64, one to one, each bit of the result about equally often 0 and 1: splitmix64 (Steele 2014)."""
-    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+def mixed(values: np.ndarray) -> np.ndarray:
+    """Every bit of a uint64 spread over all bits (the finaliser of splitmix64)."""
+    values = (values ^ (values >> np.uint64(30))) * MIXERS[0]
+    values = (values ^ (values >> np.uint64(27))) * MIXERS[1]
+    return values ^ (values >> np.uint64(31))
 
 
 def content_key(ids: np.ndarray) -> int:

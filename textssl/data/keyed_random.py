@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
+from textssl.sample_types import mixed
+
 WINDOW, SAMPLE, MIXTURE, PAIRS, LABELLED = 1, 2, 3, 4, 5  # what a stream is for; part of its key
 
 _MASK32, _MASK64 = (1 << 32) - 1, (1 << 64) - 1
@@ -92,9 +94,9 @@ def bijection(places: np.ndarray, count: int, seed: int, epoch: int, corpus: int
         right, left = x & low_mask, x >> low
         for number, key in enumerate(keys):
             if number % 2:
-                right = right ^ (_mix(left + key) & low_mask)
+                right = right ^ (mixed(left + key) & low_mask)
             else:
-                left = left ^ (_mix(right + key) & high_mask)
+                left = left ^ (mixed(right + key) & high_mask)
         return (left << low) | right
 
     result = permute(np.asarray(places, dtype=np.uint64))
@@ -103,10 +105,3 @@ def bijection(places: np.ndarray, count: int, seed: int, epoch: int, corpus: int
         result[outside] = permute(result[outside])
         outside = outside[result[outside] >= count]
     return result.astype(np.int64)
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

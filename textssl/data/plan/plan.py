@@ -8,6 +8,7 @@ neighbours are merged) and never with that of documents, and nothing of the orde
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -170,8 +171,9 @@ class EpochPlan:
 
     def find(self, epoch: int, index: int) -> tuple[Window, int]:
         """The window that holds a sample, and its number there."""
-        ((window, _, places),) = self.find_many(epoch, np.array([index]))
-        return window, int(places[0])
+        _, ends = self._order(epoch)
+        number = bisect_right(ends, index)
+        return self._window(epoch, number), index - int(ends[number - 1] if number else 0)
 
     def find_many(self, epoch: int, indices: np.ndarray) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
         """Each window that holds some of these samples, which of them, and their numbers there."""

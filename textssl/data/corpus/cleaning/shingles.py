@@ -14,15 +14,14 @@ import numpy as np
 
 from textssl.data.corpus.cleaning.words import (
     HASH_BITS,
-    MIXERS,
     Words,
     first_of_equal,
     hash_of_runs,
-    mixed,
     owned,
     owned_runs,
     words_of,
 )
+from textssl.sample_types import MIXERS, mixed
 
 SHINGLE_WORDS = 5
 SIGNATURE_VALUES = 128

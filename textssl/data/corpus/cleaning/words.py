@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from textssl.sample_types import MIXERS, mixed
+
 CHUNK_CHARACTERS = 2**18  # hashed at once, which takes some 60 bytes a character
 BETWEEN = "\0"  # separates two texts; no document contains it
 SPACE = re.compile(r"\s")
@@ -21,7 +23,6 @@ SPACE = re.compile(r"\s")
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 BEYOND = 2**16  # code points from here on: emoji, rare Chinese characters, ancient scripts
 OTHER, LETTER, ALONE = 0, 1, 2  # kinds of characters: between words, part of a word, a word by itself
-MIXERS = tuple(map(np.uint64, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)))  # of splitmix64
 HASH_BITS = 52  # of the hash of a run in a key; the other 12 bits number its text
 MOST_TEXTS = 2 ** (64 - HASH_BITS)
 BASE = 0x9E3779B97F4A7C15  # of the polynomial hashes; odd, so that it has an inverse modulo 2**64
@@ -110,13 +111,6 @@ def powers_of_base(count: int) -> tuple[np.ndarray, np.ndarray]:
     """The first `count` powers of BASE and of its inverse, modulo 2**64."""
     both = (np.full(count, base, dtype=np.uint64) for base in (BASE, pow(BASE, -1, 2**64)))
     return tuple(np.cumprod(np.concatenate([[np.uint64(1)], base[1:]]), dtype=np.uint64) for base in both)  # type: ignore[return-value]
-
-
-def mixed(values: np.ndarray) -> np.ndarray:
-    """Every bit of a uint64 spread over all bits (the finaliser of splitmix64)."""
-    values = (values ^ (values >> np.uint64(30))) * MIXERS[0]
-    values = (values ^ (values >> np.uint64(27))) * MIXERS[1]
-    return values ^ (values >> np.uint64(31))
 
 
 def runs_of_words(words: Words, count: int) -> tuple[np.ndarray, np.ndarray]:

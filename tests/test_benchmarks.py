@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.benchmark import all as benchmarks
-from scripts.benchmark.figures import in_turns, markdown, read, write
+from scripts.benchmark.figures import after_warmup, in_turns, markdown, read, write
 
 
 def test_a_ratio_is_the_median_of_the_ratios_of_rounds(tmp_path):
@@ -26,6 +26,13 @@ def test_a_ratio_is_the_median_of_the_ratios_of_rounds(tmp_path):
         "| training | Trainer | 10 tokens/s | 5 | 3.00 | 0.50 |",
         "| embedding | encode | 12,346 sentences/s | 1.5 | 8230.40 |  |",
     ]
+
+
+def test_a_speed_has_a_span_to_be_measured_over_however_few_lines_there_are():
+    logs = [{"step": step, "seconds": 1.5 * step} for step in range(5, 25, 5)]  # after 7.5, 15, 22.5 and 30 s
+    assert [line["step"] for line in after_warmup(logs, 8.0)] == [10, 20]
+    assert [line["step"] for line in after_warmup(logs, 23.0)] == [15, 20], "the last line alone follows"
+    assert [line["step"] for line in after_warmup(logs[:1], 8.0)] == [0, 5]
 
 
 @pytest.mark.parametrize("name", benchmarks.BENCHMARKS)
@@ -63,3 +70,7 @@ def test_what_is_there_is_not_measured_again_and_a_failure_is_told(tmp_path, mon
     found = json.loads((tmp_path / "out" / "benchmarks.json").read_text())
     assert [one["name"] for one in found["benchmarks"]] == ["good"] and found["machine"]["cores"] >= 1
     assert "| a | b | 2 c | 1 | 2.00 |  |" in (tmp_path / "out" / "benchmarks.md").read_text()
+    monkeypatch.setattr(benchmarks, "PACKAGES", ("torch",))  # as on a machine with other versions
+    with pytest.raises(SystemExit, match="1"):
+        benchmarks.main()
+    assert "good: done" in capsys.readouterr().out

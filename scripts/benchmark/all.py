@@ -5,9 +5,9 @@
     python scripts/benchmark/all.py --out DIR --only prepare-bpe,static
 
 DIR/benchmarks.json has the machine, the versions and all figures, DIR/benchmarks.md the table, DIR/parts what each
-benchmark gave and DIR/logs what it said. Started again, it does what is missing, and what another command made. Peers
-run as they come and at their best settings here; one that is not installed (model2vec) is left out. Ends with 1 where a
-benchmark failed.
+benchmark gave and DIR/logs what it said. Started again, it does what is missing, and what another command, machine or
+version made. Peers run as they come and at their best settings here; one that is not installed (model2vec) is left
+out. Ends with 1 where a benchmark failed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def run(name: str, out: Path, quick: bool) -> bool:
         given = [sys.executable, *command(name, quick)[1:], "--json", str(side)]
         done = subprocess.run(given, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
     if done.returncode == 0:
-        found = {"command": " ".join(command(name, quick)), "figures": [asdict(figure) for figure in read(side)]}
+        found = {"command": " ".join(command(name, quick)), "machine": machine()}
+        found["figures"] = [asdict(figure) for figure in read(side)]
         part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         side.unlink()
     outcome = "done" if done.returncode == 0 else f"failed with {done.returncode}, see {log}"
@@ -99,9 +100,10 @@ def machine() -> dict[str, Any]:
 
 
 def measured(name: str, out: Path) -> dict[str, Any]:
-    """The command and the figures of a benchmark; {} where it has not been run."""
+    """The command and the figures of a benchmark; {} where it has not been run here, with these versions."""
     part = out / "parts" / f"{name}.json"
-    return json.loads(part.read_text(encoding="utf-8")) if part.is_file() else {}
+    found = json.loads(part.read_text(encoding="utf-8")) if part.is_file() else {}
+    return found if found.get("machine") == machine() else {}
 
 
 def collect(out: Path) -> None:

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ def in_turns(
     return Figure(
         *(what, peer, unit, ours, theirs), statistics.median(ratios[0]), statistics.median(ratios[1]) if cpu else None
     )
+
+
+def after_warmup(logs: Sequence[dict[str, Any]], warmup: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The lines of a run's log that a speed is measured between: the first after `warmup` seconds, and the last.
+
+    On a slow machine few lines follow the warmup, or none: then the line before the last, or the start of the run.
+    """
+    before = [{"step": 0, "tokens": 0, "seconds": 0.0}, *logs[:-1]]
+    return next((line for line in before if line["seconds"] > warmup), before[-1]), logs[-1]
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

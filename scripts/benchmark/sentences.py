@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from scripts.benchmark.figures import add_json, in_turns, write
+from scripts.benchmark.figures import add_json, after_warmup, in_turns, write
 
 LENGTH, TEMPERATURE, VOCABULARY = 128, 0.05, 8192
 MINI_BATCH_TOKENS = 2048
@@ -116,9 +116,8 @@ def ours(folder: Path, seconds: float, warmup: float, batch: int) -> dict:
         pretrain(parse_config(values))
         lines = [json.loads(line) for line in Path(out, "metrics.jsonl").read_text().splitlines()]
     logs = [line for line in lines if "train/loss" in line]
-    before = [{"step": 0, "seconds": 0.0}, *logs[:-1]]  # on a slow machine few lines follow the warmup, or none
-    first = next((line for line in before if line["seconds"] > warmup), before[-1])
-    steps, spent = logs[-1]["step"] - first["step"], logs[-1]["seconds"] - first["seconds"]
+    first, last = after_warmup(logs, warmup)
+    steps, spent = last["step"] - first["step"], last["seconds"] - first["seconds"]
     return {
         "sentences_per_second": 2 * batch * steps / spent,
         "loss": logs[-1]["train/loss"],

@@ -94,6 +94,7 @@ def measure(
     job = Job(
         out=folder / "out",
         folder=folder / "work",
+        started_in=Path.cwd(),
         sources=tuple(sources),
         text_column="text",
         one_document_per="blank-line",

@@ -7,7 +7,12 @@ Both sides: the same architecture (modernbert-nano or llama-nano, vocabulary 8,1
 text (sample:news), threads; ours with train.precision=auto, the peer in float32, and where the processor multiplies
 matrices in bfloat16 also in that with eager attention, its best setting. The peer concatenates and cuts, as the
 examples do. Tokens are non-padding tokens through the backbone. Each measurement is a process of its own; the sides
-take turns. The peer's loss is the better of two: on its own kind of rows, and on ours.
+take turns.
+
+Time to a loss: the peer has the best of its settings, and trains for --minutes with a schedule over them (--peer-lr and
+--peer-batch: the best that we found). Its loss is the better of two: on its own kind of rows, and on ours. We are as in
+configs/OBJECTIVE.yaml, with a schedule over a quarter of that time, then over a half and over all of it, until a run
+ends with a loss as low.
 """
 
 from __future__ import annotations
@@ -24,14 +29,17 @@ import time
 from pathlib import Path
 
 import torch
+import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
 
-from scripts.benchmark.figures import Figure, add_json, in_turns, write
+from scripts.benchmark.figures import Figure, add_json, after_warmup, in_turns, write  # noqa: E402
 
 LENGTH, BATCH, MASK_RATE, VOCABULARY = 128, 32, 0.3, 8192
 PRESET = {"mlm": "modernbert-nano", "clm": "llama-nano"}
 WARMUP_SECONDS = 8.0
+SHARES = (0.25, 0.5, 1.0)  # of the peer's time, that we get to reach its loss
 SIDES = {"ours": "ours", "theirs": "Trainer", (BEST := "theirs-best"): "Trainer, bfloat16, eager"}
 
 
@@ -44,7 +52,8 @@ def make_inputs(folder: Path) -> None:
     prepare(input=["sample:news"], tokenizer=str(folder / "tokenizer"), out=folder / "corpus")
 
 
-def ours(folder: Path, objective: str, seconds: float, optimizer: str, evaluate_every: int | None) -> dict:
+def ours(folder: Path, objective: str, seconds: float, optimizer: str, *, to_loss: bool) -> dict:
+    """A run of `seconds` with the peer's batches. to_loss: as configs/OBJECTIVE.yaml says, and evaluated at the end."""
     from textssl.commands.pretrain import pretrain
     from textssl.config import parse_config
 
@@ -58,18 +67,21 @@ def ours(folder: Path, objective: str, seconds: float, optimizer: str, evaluate_
             "objective": {"name": objective, **options},
             "optimizer": {"name": optimizer, "lr": 3e-3 if optimizer == "muon" else 2e-3},
             "train": {"max_seconds": seconds, "batch_size": BATCH, "log_every": 5, "checkpoint_every": None},
-            "evaluation": {"every": evaluate_every, "max_rows": 256},
+            "evaluation": {"every": None, "max_rows": 256},
         }
+        if to_loss:
+            recipe = yaml.safe_load((ROOT / "configs" / f"{objective}.yaml").read_text(encoding="utf-8"))
+            values |= {"optimizer": recipe["optimizer"], "schedule": recipe["schedule"]}
+            values["train"]["batch_size"] = recipe["train"]["batch_size"]
         summary = pretrain(parse_config(values))
         lines = [json.loads(line) for line in Path(out, "metrics.jsonl").read_text().splitlines()]
     logs = [line for line in lines if "train/loss" in line]
-    first = next((line for line in logs if line["seconds"] > WARMUP_SECONDS), logs[0])
-    curve = [(line["seconds"], line["eval/loss"]) for line in lines if "eval/loss" in line]
-    speed = (logs[-1]["tokens"] - first["tokens"]) / (logs[-1]["seconds"] - first["seconds"])
-    return {"tokens_per_second": speed, "loss": summary.loss, "curve": curve, "tokens": summary.tokens}
+    first, last = after_warmup(logs, WARMUP_SECONDS)
+    speed = (last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"])
+    return {"tokens_per_second": speed, "loss": summary.loss, "tokens": summary.tokens}
 
 
-def theirs(folder: Path, objective: str, seconds: float, lr: float, *, best: bool) -> dict:
+def theirs(folder: Path, objective: str, seconds: float, lr: float, batch: int, *, best: bool) -> dict:
     """transformers.Trainer on concatenated and cut rows, to the end of its own linear schedule after `seconds`.
 
     best: in bfloat16 with eager attention.
@@ -118,7 +130,7 @@ def theirs(folder: Path, objective: str, seconds: float, lr: float, *, best: boo
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
         arguments = TrainingArguments(
-            output_dir=out, per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH, max_steps=10**6,
+            output_dir=out, per_device_train_batch_size=batch, per_device_eval_batch_size=BATCH, max_steps=10**6,
             learning_rate=lr, weight_decay=0.01, use_cpu=not torch.cuda.is_available(), report_to="none",
             save_strategy="no", logging_steps=50, seed=0, disable_tqdm=True, bf16=best,
         )  # fmt: skip
@@ -129,7 +141,7 @@ def theirs(folder: Path, objective: str, seconds: float, lr: float, *, best: boo
         trainer.train()
         torch.manual_seed(0)
         own = trainer.evaluate()["eval_loss"]
-    tokens = (clock.step - clock.warm_step) * BATCH * LENGTH
+    tokens = (clock.step - clock.warm_step) * batch * LENGTH
     speed = tokens / (clock.spent - clock.warm)
     return {
         "tokens_per_second": speed,
@@ -202,23 +214,21 @@ def flops_per_token(folder: Path, objective: str) -> float:
     return 6 * body + attention + 6 * predicted * output.numel()
 
 
-def measure(side: str, folder: Path, arguments: argparse.Namespace, seconds: float, evaluate: bool) -> dict:
+def measure(side: str, folder: Path, arguments: argparse.Namespace, seconds: float, *, to_loss: bool = False) -> dict:
     command = [sys.executable, __file__, "--side", side, "--folder", str(folder), "--objective", arguments.objective]
     command += ["--seconds", str(seconds), "--peer-lr", str(arguments.peer_lr), "--optimizer", arguments.optimizer]
-    done = subprocess.run(
-        [*command, *(["--evaluate"] if evaluate else [])], stdout=subprocess.PIPE, text=True, check=True
-    )
+    command += ["--peer-batch", str(arguments.peer_batch), *(["--to-loss"] if to_loss else [])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def one_side(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.folder)
     if arguments.side == "ours":
-        every = 25 if arguments.evaluate else None
-        found = ours(folder, arguments.objective, arguments.seconds, arguments.optimizer, every)
+        found = ours(folder, arguments.objective, arguments.seconds, arguments.optimizer, to_loss=arguments.to_loss)
     else:
-        best = arguments.side == BEST
-        found = theirs(folder, arguments.objective, arguments.seconds, arguments.peer_lr, best=best)
+        batch, best = arguments.peer_batch if arguments.to_loss else BATCH, arguments.side == BEST
+        found = theirs(folder, arguments.objective, arguments.seconds, arguments.peer_lr, batch, best=best)
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(found))
 
@@ -233,8 +243,7 @@ def peers() -> list[str]:
 def compare(arguments: argparse.Namespace, folder: Path) -> None:
     sides = [*peers(), "ours"]
     rounds = [
-        {side: measure(side, folder, arguments, arguments.seconds, False) for side in sides}
-        for _ in range(arguments.rounds)
+        {side: measure(side, folder, arguments, arguments.seconds) for side in sides} for _ in range(arguments.rounds)
     ]
     for number, one in enumerate(rounds, 1):
         print(f"round {number}: " + ", ".join(f"{SIDES[side]} {one[side]['tokens_per_second']:,.0f}" for side in sides))
@@ -263,17 +272,18 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
 
 def time_to_loss(arguments: argparse.Namespace, folder: Path) -> list[Figure]:
     budget = 60 * arguments.minutes
-    peer = measure(peers()[-1], folder, arguments, budget, False)
-    found = measure("ours", folder, arguments, arguments.share * budget, True)
-    reached = next((seconds for seconds, loss in found["curve"] if loss <= peer["loss"]), None)
+    peer = measure(peers()[-1], folder, arguments, budget, to_loss=True)
     print(f"held-out loss Trainer after {budget:.0f} s: {peer['loss']:.3f} (own rows {peer['loss_own_rows']:.3f})")
-    print(f"              ours after {arguments.share * budget:.0f} s: {found['loss']:.3f}; ", end="")
-    if reached is None:
-        print("not reached")
-        return []
-    print(f"reached it after {reached:.0f} s, ratio {reached / budget:.2f}")
+    reached = 0.0  # losses an hour, if never
+    for share in SHARES:
+        found = measure("ours", folder, arguments, share * budget, to_loss=True)
+        print(f"              ours after {share * budget:.0f} s: {found['loss']:.3f}", flush=True)
+        if found["loss"] <= peer["loss"]:
+            reached = 3600 / (share * budget)
+            break
+    print(f"as low in {share:.2f} of the time" if reached else "not as low in the same time")
     what = f"{arguments.objective}: as low a held-out loss as the peer's after {arguments.minutes:g} minutes"
-    return [in_turns(what, f"transformers.{SIDES[peers()[-1]]}", "losses an hour", [(3600 / reached, 3600 / budget)])]
+    return [in_turns(what, f"transformers.{SIDES[peers()[-1]]}", "losses an hour", [(reached, 3600 / budget)])]
 
 
 def main() -> None:
@@ -283,12 +293,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40.0, help="of each throughput measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=0.0, help="of the peer's run to its loss; 0: leave out")
-    parser.add_argument("--share", type=float, default=0.5, help="of those minutes that we get")
     parser.add_argument("--peer-lr", type=float, default=2e-3)
+    parser.add_argument("--peer-batch", type=int, default=BATCH, help="of its run to its loss")
     add_json(parser)
     parser.add_argument("--folder", help="where tokenizer and corpus are kept between runs")
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
-    parser.add_argument("--evaluate", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--to-loss", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         one_side(arguments)

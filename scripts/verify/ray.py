@@ -68,9 +68,13 @@ def finished(folder: Path, out: str, stage: str) -> int:
 
 
 def wait_for(folder: Path, out: str, stage: str, tasks: int, process: subprocess.Popen[Any]) -> int:
-    while (done := finished(folder, out, stage)) < tasks and process.poll() is None:
-        time.sleep(0.02)
-    return done
+    """How many tasks are done once `tasks` are, or once the stage has begun where there are none to wait for."""
+    while process.poll() is None:
+        done = finished(folder, out, stage)
+        if done >= tasks and (folder / f".{out}.stages" / stage).exists():
+            return done
+        time.sleep(0.005)
+    raise RuntimeError(f"the run ended before {tasks} tasks of `{stage}` were seen: give it more --documents")
 
 
 def rows_of(folder: Path, out: str) -> int:
@@ -140,7 +144,7 @@ def main(documents: int, stages: list[str]) -> int:
             print(f"  in {time.monotonic() - started:.0f} s", flush=True)
             for stage in stages:
                 process = start("killed")
-                done = wait_for(folder, "killed", stage, 3, process)
+                done = wait_for(folder, "killed", stage, 3 if stage in ("read", "encode") else 0, process)
                 cluster.remove_node(second, allow_graceful=False)
                 check("killed", process, f"a raylet killed after {done} tasks of `{stage}`")
                 second = cluster.add_node(num_cpus=1)
@@ -159,9 +163,10 @@ def main(documents: int, stages: list[str]) -> int:
             vectors = [folder / "whole.npy", folder / "whole.ids.jsonl"]
             subprocess.run(command(folder, "whole.npy", inputs[:6], "--workers", "2"), check=True, capture_output=True)
             process = start("killed.npy", inputs[:6])
-            while process.poll() is None and rows_of(folder, "killed.npy") < 2000:
+            while (rows := rows_of(folder, "killed.npy")) < 2000:
+                if process.poll() is not None:
+                    raise RuntimeError("the run ended before 2,000 texts were seen: give it more --documents")
                 time.sleep(0.02)
-            rows = rows_of(folder, "killed.npy")
             cluster.remove_node(second, allow_graceful=False)
             process.communicate()
             made = [folder / file.name.replace("whole", "killed") for file in vectors]
@@ -177,5 +182,5 @@ def main(documents: int, stages: list[str]) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=2000, help="of each input file")
-    parser.add_argument("--stages", nargs="+", default=["read", "encode"])
+    parser.add_argument("--stages", nargs="+", default=["read", "encode", "similar", "shard"])
     sys.exit(main(**vars(parser.parse_args())))

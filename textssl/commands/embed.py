@@ -123,7 +123,7 @@ def embed(
             chosen = Compute(compute, "--compute")
         tell(Terminal(stderr=True), str(chosen))
         settings["compute"] = choices["compute"] = chosen.format
-        given = {"model": str(folder), **choices}
+        given = {"model": str(folder.absolute()), **choices}
         if cluster is not None:
             nodes = embedding_nodes(cluster, given, device, threads or 1)
             stack.callback(nodes.close)

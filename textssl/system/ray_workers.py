@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, InvalidStateError
@@ -22,6 +21,7 @@ from typing import Any
 
 from textssl.errors import UserError, excerpt
 from textssl.system.interrupts import ENDING
+from textssl.system.subprocesses import reply_of
 
 ENGINES = ("local", "ray")  # the values of --engine
 MISSING = '--engine ray needs Ray, which is not installed: pip install "textssl[ray]"'
@@ -143,14 +143,16 @@ def answer(
     """In a process of a node: the kind of an answer, and its value."""
     try:
         if key not in _answers:
+            _answers.clear()  # what was prepared for others would stay in memory
             os.environ.update(environment)
             _answers[key] = import_module(module).prepare(first)
         prepared, function = _answers[key]
         return "answer", prepared if wanted == "prepared" else function(request)
     except UserError as error:
-        return "wrong input", str(error)
-    except Exception:
-        return "failed", traceback.format_exc()
+        return reply_of(error)
+    except Exception as error:
+        kind, words = reply_of(error)
+        return kind, f"on the node {socket.gethostname()}: {words}"
 
 
 def check_address(address: str) -> None:

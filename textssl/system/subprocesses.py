@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, Protocol, Self
 
-from textssl.errors import UserError
+from textssl.errors import UserError, words_of
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the package
 MOST_WORKERS = 1024  # processes of one command; more are a slip of the keyboard, and take all memory
@@ -227,15 +227,20 @@ def answer_requests(prepare: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) 
             else:
                 value = answer(request)
             reply = ("answer", value)
-        except UserError as error:
-            reply = ("wrong input", str(error))
-        except Exception:
-            reply = ("failed", traceback.format_exc())
+        except Exception as error:
+            reply = reply_of(error)
         try:
             pickle.dump(reply, replies, protocol=pickle.HIGHEST_PROTOCOL)
             replies.flush()
         except BrokenPipeError:
             return
+
+
+def reply_of(error: Exception) -> tuple[str, str]:
+    """A worker's answer where it has none: `wrong input` and a message for the user, or `failed` and the traceback."""
+    if isinstance(error, UserError) or (isinstance(error, OSError) and error.filename is not None):
+        return "wrong input", words_of(error)
+    return "failed", "".join(traceback.format_exception(error))
 
 
 def end_with(parent: int) -> None:

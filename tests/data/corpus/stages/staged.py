@@ -13,7 +13,7 @@ from tests.tiny import texts, tiny_tokenizer
 from textssl.data.corpus.cleaning.filters import Cleaning
 from textssl.data.corpus.pieces import with_main_language
 from textssl.data.corpus.prepare import Prepared, write_corpus
-from textssl.data.corpus.stages import encoded, job, tasks
+from textssl.data.corpus.stages import tasks
 from textssl.data.corpus.stages.job import Job
 from textssl.data.corpus.stages.pipeline import write_in_stages
 from textssl.data.corpus.workers import Encoders
@@ -64,6 +64,7 @@ def job_of(place: Path, inputs: list[str], cleaning: Cleaning, **changed: Any) -
     given: dict[str, Any] = {
         "out": place / "out",
         "folder": place / "work",
+        "started_in": Path.cwd(),
         "sources": tuple(expand_inputs(inputs)),
         "text_column": "text",
         "one_document_per": "blank-line",
@@ -80,8 +81,6 @@ def job_of(place: Path, inputs: list[str], cleaning: Cleaning, **changed: Any) -
 
 
 def in_stages(work: Job, workers: Any, held_out: float = 0.1) -> tuple[dict[str, bytes], Prepared]:
-    for cached in (job.mapped, encoded.shingle_ends):
-        cached.cache_clear()
     size = max(tiny_tokenizer().backend_tokenizer.get_vocab().values()) + 1
     facts: dict[str, Any] = {"tokenizer_hash": "h", "vocab_size": size, "provenance": {"x": 1}}
     folder, prepared = write_in_stages(work, workers, report=DropReport(), held_out=held_out, **facts)

@@ -1,6 +1,7 @@
 """Stages: the bytes of one pass, tasks that were done are not done again, and what the driver refuses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,47 @@ def test_tasks_that_were_done_are_not_done_again(tmp_path: Path):
     assert in_stages(broken, again) == expected and again.stages == ["hello"]
 
 
+def test_near_duplicates_of_several_tasks_go_on(tmp_path: Path, small):
+    inputs = write_files(tmp_path)
+    expected = in_stages(work := job_of(tmp_path, inputs, NEAR), HereAndNow(work))
+    results = sorted(work.place("similar", 0).parent.glob("*/result.json"))
+    assert sum(bool(json.loads(result.read_text())["examples"]) for result in results) > 1
+    for stage in ("dropped", "shard"):
+        shutil.rmtree(work.folder / stage)
+    shutil.rmtree(results[-1].parent)
+    shutil.rmtree(work.folder / "corpus")
+    assert in_stages(work, HereAndNow(work)) == expected
+
+
+def test_a_corpus_whose_shards_went_elsewhere_is_not_written(tmp_path: Path):
+    inputs = write_files(tmp_path)
+    work = job_of(tmp_path, inputs, NEAR)
+    in_stages(work, HereAndNow(work))
+    (work.folder / "corpus").rename(tmp_path / "in place")
+    with pytest.raises(FileNotFoundError, match=r"shard"):
+        in_stages(work, HereAndNow(work))
+
+
+def test_a_worker_of_an_earlier_run_reads_the_new_arrays(tmp_path: Path):
+    inputs = write_files(tmp_path)
+    work = job_of(tmp_path, inputs, NEAR)
+    in_stages(work, HereAndNow(work))
+    shutil.rmtree(work.folder)
+    other = job_of(tmp_path, inputs[:2], NEAR)
+    assert in_stages(other, HereAndNow(other)) == in_one_pass(tmp_path / "one", inputs[:2], NEAR)
+
+
+def test_relative_sources_are_found_from_elsewhere(tmp_path: Path, monkeypatch):
+    write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    inputs = [f"in{place}.jsonl" for place in range(4)]
+    work = job_of(tmp_path, inputs, NEAR)
+    expected = in_one_pass(tmp_path / "one", inputs, NEAR)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert in_stages(work, HereAndNow(work)) == expected
+
+
 def test_a_task_that_is_done_twice_at_once_gives_way(tmp_path: Path):
     work = job_of(tmp_path, write_files(tmp_path), NEAR)
     answer = HereAndNow(work).answer
@@ -121,12 +163,13 @@ def test_a_node_that_does_not_see_the_folder_is_named(tmp_path: Path, monkeypatc
     blind.answer = lambda request: {**answer(request), "left": "nothing"}
     with pytest.raises(UserError, match="is not on a file system"):
         in_stages(work, blind)
-    blind.answer = lambda request: {**answer(request), "textssl": "0.0.1"}
-    with pytest.raises(UserError, match=r"has other versions \(0\.0\.1, here"):
+    blind.answer = lambda request: {**answer(request), "versions": {**tasks.versions(work), "rensa": "0.0.1"}}
+    with pytest.raises(UserError, match=r"the node \S+ has rensa 0\.0\.1, here it is \d"):
         in_stages(work, blind)
 
 
-def test_a_source_that_changes_meanwhile_is_named(tmp_path: Path):
+@pytest.mark.parametrize("change", ["one more", "another"])
+def test_a_source_that_changes_meanwhile_is_named(tmp_path: Path, change):
     inputs = write_files(tmp_path)
     work = job_of(tmp_path, inputs, NEAR)
     workers = HereAndNow(work)
@@ -134,8 +177,9 @@ def test_a_source_that_changes_meanwhile_is_named(tmp_path: Path):
 
     def changing(request):
         if request[0] == "exact":
-            with open(inputs[1], "a") as file:
-                file.write('{"text": "one more"}\n')
+            file = Path(inputs[1])
+            lines = file.read_text().splitlines()
+            file.write_text("\n".join([*lines[: -1 if change == "another" else None], '{"text": "one more"}']))
         return answer(request)
 
     workers.answer = changing

@@ -44,7 +44,7 @@ def encode_part(job: Job, part: int, ranges: int, work: Callable[[list[str]], Wo
         writer = ReadyWriter(files, folder, np.dtype(job.dtype))
         for ready in ready_documents(worked, near.collect if near else None, report, lambda _: None):
             writer.add(ready)
-        seen.check(before["documents"], job.sources[part])
+        seen.check(before["documents"], before["digests"], job.sources[part])
         writer.close()
         bands = near.close() if near else 0
     return {
@@ -184,3 +184,9 @@ class Part:
 def shingle_ends(folder: Path) -> np.ndarray:
     """(documents,) where the shingles of each end."""
     return np.cumsum(mapped(folder / "counts.npy"))
+
+
+def forget_arrays() -> None:
+    """Let go of the arrays of finished tasks that this process keeps, by the names of their files."""
+    mapped.cache_clear()
+    shingle_ends.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,12 +24,14 @@ DIGESTS_AT_ONCE = 2**22  # that a task compares, as far as there are enough rang
 def read_part(job: Job, part: int, folder: Path) -> dict[str, Any]:
     """Stage `read`: the digests of the documents of a source, and what was dropped while reading."""
     report, documents = DropReport(), 0
+    whole = hashlib.sha256()
     digests: list[bytes] = []
     with ExitStack() as files:
         writer = BucketWriter(files, folder, "digests", DIGEST)
 
         def write_run() -> None:
             writer.add(np.array(digests, dtype=DIGEST), np.arange(documents - len(digests), documents))
+            whole.update(b"".join(digests))
             digests.clear()
 
         for document in part_documents(job, part, report):
@@ -38,7 +41,7 @@ def read_part(job: Job, part: int, folder: Path) -> dict[str, Any]:
                 write_run()
         write_run()
         writer.close()
-    return {"documents": documents, "report": as_plain(report)}
+    return {"documents": documents, "digests": whole.hexdigest(), "report": as_plain(report)}
 
 
 def part_documents(job: Job, part: int, report: DropReport) -> Iterator[Document]:
@@ -60,15 +63,19 @@ class KnownDuplicates:
     """Which documents of a part are new, in the place of SeenDigests. numbers: of those that are not, ascending."""
 
     def __init__(self, numbers: np.ndarray) -> None:
-        self.numbers, self.documents = set(numbers.tolist()), 0
+        self.numbers, self.documents, self.whole = numbers, 0, hashlib.sha256()
 
     def add(self, digests: Sequence[bytes]) -> list[bool]:
         """Whether each of the next documents is new."""
         first = self.documents
         self.documents += len(digests)
-        return [number not in self.numbers for number in range(first, self.documents)]
+        self.whole.update(b"".join(digests))
+        low, high = np.searchsorted(self.numbers, [first, self.documents])
+        new = np.ones(len(digests), dtype=bool)
+        new[self.numbers[low:high] - first] = False
+        return new.tolist()
 
-    def check(self, documents: int, source: str) -> None:
-        """UserError where the source has other documents than when its digests were taken."""
-        if self.documents != documents:
+    def check(self, documents: int, digests: str, source: str) -> None:
+        """UserError where the source has other documents than when its digests were taken. digests: their SHA-256."""
+        if (self.documents, self.whole.hexdigest()) != (documents, digests):
             raise UserError(f"{source} was changed while it was prepared: start again")

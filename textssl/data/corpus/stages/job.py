@@ -16,7 +16,7 @@ import numpy as np
 
 from textssl.data.corpus.cleaning.filters import Cleaning
 from textssl.data.text.documents import DropReport
-from textssl.system.files import writing
+from textssl.system.files import flush, settle, writing
 
 RESULT = "result.json"
 APPEARANCE_SECONDS = 10.0
@@ -26,11 +26,13 @@ APPEARANCE_SECONDS = 10.0
 class Job:
     """The work: its folder, which all nodes see, its sources, each a part of the corpus, and the options of prepare.
 
+    started_in: the folder that relative sources are relative to; the corpus names them as they were given.
     tokenizer: as JSON. fast: as in DocumentEncoder. main_language: of most documents at the beginning.
     """
 
     out: Path
     folder: Path
+    started_in: Path
     sources: tuple[str, ...]
     text_column: str
     one_document_per: str
@@ -52,8 +54,8 @@ class Job:
 def run_task(job: Job, stage: str, index: int, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """The result of a task, made unless it is there; its folder appears whole or not at all.
 
-    work: fills a new folder, and returns the result as plain values. Of two that do the same task at once (one was
-    taken for lost), one gives way.
+    work: fills a new folder, and returns the result, which goes through JSON. Of two that do the same task at once (one
+    was taken for lost), one gives way. Results are on the disk before they count as there.
     """
     place = job.place(stage, index)
     if (found := finished(place)) is not None:
@@ -62,16 +64,18 @@ def run_task(job: Job, stage: str, index: int, work: Callable[[Path], dict[str, 
     with writing(job.out, job.folder):
         try:
             aside.mkdir(parents=True)
-            result = work(aside)
-            (aside / RESULT).write_text(json.dumps(result), encoding="utf-8")
+            result = json.dumps(work(aside))
+            (aside / RESULT).write_text(result, encoding="utf-8")
+            settle(aside)
             try:
                 aside.rename(place)
             except OSError:
                 if finished(place) is None:
                     raise
+            flush(place.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return result
+    return json.loads(result)  # as whoever finds it later reads it
 
 
 def finished(place: Path) -> dict[str, Any] | None:

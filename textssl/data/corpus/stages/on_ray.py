@@ -62,6 +62,7 @@ def prepare_on_ray(
         job = Job(
             out=work.place,
             folder=work.folder,
+            started_in=Path.cwd(),
             sources=tuple(sources),
             text_column=text_column,
             one_document_per=one_document_per,

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from textssl import __version__
 from textssl.data.corpus.cleaning.filters import NEAR_DUPLICATE
 from textssl.data.corpus.corpus import HELD_OUT
 from textssl.data.corpus.prepare import Counts, Prepared
@@ -36,7 +35,7 @@ from textssl.data.corpus.stages.exact import DIGESTS_AT_ONCE, EXACT, READ
 from textssl.data.corpus.stages.job import Job, add_report, appears, finished
 from textssl.data.corpus.stages.layout import TRAIN, Kept, lay_out, threshold_of
 from textssl.data.corpus.stages.similar import BANDS_AT_ONCE, DROPPED, GROUPS, SHARED, SIMILAR
-from textssl.data.corpus.stages.tasks import HELLO, SHARD, TOKEN, encodes
+from textssl.data.corpus.stages.tasks import HELLO, SHARD, TOKEN, versions
 from textssl.data.corpus.writer import facts_of, write_manifest
 from textssl.data.text.drops import PLACES_KEPT, DropReport
 from textssl.errors import UserError
@@ -167,7 +166,7 @@ def check_nodes(job: Job, workers: Workers) -> None:
     """
     token = uuid.uuid4().hex
     (job.folder / TOKEN).write_text(token)
-    mine = {"textssl": __version__, "encodes": encodes(job)}
+    mine = versions(job)
     for future in workers.everywhere((HELLO, 0, {"token": token})):
         answer = future.result()
         host = answer["host"]
@@ -177,10 +176,8 @@ def check_nodes(job: Job, workers: Workers) -> None:
                 "folder that all nodes see"
             )
         for name, version in mine.items():
-            if answer[name] != version:
-                raise UserError(
-                    f"the node {host} has other versions ({answer[name]}, here {version}): install the same ones"
-                )
+            if (theirs := answer["versions"][name]) != version:
+                raise UserError(f"the node {host} has {name} {theirs}, here it is {version}: install the same versions")
 
 
 def near_duplicates(job: Job, workers: Workers, encoded: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -206,8 +203,11 @@ def add_near_duplicates(report: DropReport, similar: Iterable[dict[str, Any]]) -
 
 
 def move_shard(place: Path, folder: Path, number: int) -> None:
-    """Move the files of a shard from its task's folder into the corpus; some may have been moved before."""
+    """Move the files of a shard from its task's folder into the corpus; some may have been moved before.
+
+    Raises FileNotFoundError where a file is in neither.
+    """
     for kind in FILES:
-        file = shard_file(folder, kind, number)
-        if (made := shard_file(place, kind, number)).exists():
+        file, made = (shard_file(where, kind, number) for where in (folder, place))
+        if made.exists() or not file.exists():
             os.replace(made, file)

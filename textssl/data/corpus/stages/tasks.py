@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, nullcontext
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from textssl import __version__
-from textssl.data.corpus.stages.encoded import ENCODE, Part, encode_part
+from textssl.data.corpus.stages.encoded import ENCODE, Part, encode_part, forget_arrays
 from textssl.data.corpus.stages.exact import EXACT, READ, compare_digests, read_part
 from textssl.data.corpus.stages.job import Job, appears, run_task
 from textssl.data.corpus.stages.layout import Kept, Place, documents_between
@@ -30,7 +32,7 @@ from textssl.data.corpus.stages.similar import (
 from textssl.data.corpus.workers import worker
 from textssl.data.corpus.writer import ShardWriter
 from textssl.system.subprocesses import answer_requests
-from textssl.tokenizer.engines import engine_name, library_name
+from textssl.tokenizer.engines import engine_name
 
 HELLO, SHARD = "hello", "shard"
 TOKEN = "token"
@@ -39,6 +41,7 @@ TOKENS_AT_ONCE = 2**22  # of a shard that is written
 
 def prepare(job: Job) -> tuple[None, Callable[[tuple[str, int, dict[str, Any]]], dict[str, Any]]]:
     """The function that does a task: (stage, index, arguments) -> its result. Its results are files of job.folder."""
+    forget_arrays()  # of a job before, which may have had the same folder
 
     @cache
     def work() -> Callable[[list[str]], Any]:  # loaded for the stage that encodes alone
@@ -53,9 +56,17 @@ def prepare(job: Job) -> tuple[None, Callable[[tuple[str, int, dict[str, Any]]],
         stage, index, arguments = request
         if stage == HELLO:
             return greet(job, **arguments)
-        return run_task(job, stage, index, partial(fill, stage, arguments=arguments))
+        with inside(job.started_in):
+            return run_task(job, stage, index, partial(fill, stage, arguments=arguments))
 
     return None, answer
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Relative paths are relative to `folder` in this block, on a machine that has it."""
+    with chdir(folder) if folder.is_dir() else nullcontext():
+        yield
 
 
 def serve() -> None:
@@ -70,14 +81,14 @@ def greet(job: Job, token: str) -> dict[str, Any]:
     left = f"{TOKEN}-{uuid.uuid4().hex}"
     if seen:
         (job.folder / left).write_text(token)
-    versions = {"textssl": __version__, "encodes": encodes(job)}
-    return {"host": socket.gethostname(), "seen": seen, "left": left, **versions}
+    return {"host": socket.gethostname(), "seen": seen, "left": left, "versions": versions(job)}
 
 
-def encodes(job: Job) -> str:
-    """What encodes on this node, with its version."""
+def versions(job: Job) -> dict[str, str]:
+    """What the bytes of the corpus depend on here: packages, and the engine that encodes."""
     engine = engine_name(Tokenizer.from_str(job.tokenizer)) if job.fast else None
-    return engine or library_name()
+    packages = {name: version(name) for name in ("tokenizers", "sentencex", "rensa")}
+    return {"textssl": __version__, "engine": engine or "tokenizers", **packages}
 
 
 def write_shard(

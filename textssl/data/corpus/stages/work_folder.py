@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from textssl.data.corpus.stages.encoded import shingle_ends
-from textssl.data.corpus.stages.job import mapped
-from textssl.system.files import put, settle, write_text, writing
+from textssl.data.corpus.stages.encoded import forget_arrays
+from textssl.system.files import flush, put, settle, write_text, writing
 from textssl.system.locks.lock import hold, lock_file
 
 SETTINGS = "settings.json"
@@ -46,8 +45,10 @@ class WorkFolder:
         return found if isinstance(found, dict) else None
 
     def finish(self, corpus: Path) -> None:
-        """Move the finished corpus into place, and remove everything else."""
+        """Move the finished corpus into place, and remove all else. A run that finds some of that begins anew."""
         settle(corpus)
+        (self.folder / SETTINGS).unlink()
+        flush(self.folder)
         put(corpus, self.place)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -65,5 +66,4 @@ def work_folder(out: Path, settings: dict[str, Any]) -> Iterator[WorkFolder]:
         finally:
             if not any(file.is_dir() for file in folder.glob("*")):  # no task was done
                 shutil.rmtree(folder, ignore_errors=True)
-            mapped.cache_clear()  # the next corpus may have the same name
-            shingle_ends.cache_clear()
+            forget_arrays()  # the next corpus may have the same name

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from textssl.errors import UserError
 from textssl.inference.loading import (
@@ -27,6 +27,7 @@ from textssl.inference.loading import (
     modules_of,
     read_json,
 )
+from textssl.models.build import BROKEN_FOLDER, quiet
 
 HIDDEN = ("last_hidden_state", "token_embeddings")  # outputs that hold the hidden states
 STOCK = "sentence_transformers."  # modules of this package alone are loaded
@@ -106,14 +107,36 @@ def hidden_name(names: list[Any]) -> Any:
 
 
 class ExportedTransformer(nn.Module):
-    """An exported graph in the place of sentence-transformers' Transformer module: ids and mask -> token_embeddings."""
+    """An exported graph in the place of sentence-transformers' Transformer module: ids and mask -> token_embeddings.
 
-    def __init__(self, session: Session, tokenizer: PreTrainedTokenizerBase, max_seq_length: int | None) -> None:
+    file: of the graph. width: of the hidden states that the modules behind it were made for; None where they do not
+    say. Raises UserError where the graph does not run on a batch, or gives something else.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        file: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        max_seq_length: int | None,
+        width: int | None,
+    ) -> None:
         super().__init__()
-        self.session, self.tokenizer, self.max_seq_length = session, tokenizer, max_seq_length
+        self.session, self.file, self.tokenizer, self.max_seq_length = session, file, tokenizer, max_seq_length
+        self.width = width
 
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
-        hidden = self.session({name: features[name].numpy() for name in self.session.inputs})
+        arrays = {name: features[name].numpy() for name in self.session.inputs}
+        try:
+            hidden = self.session(arrays)
+        except MemoryError:
+            raise
+        except Exception as error:  # such as of a graph for one length alone; each runtime has its own kinds
+            raise UserError(f"{self.file} could not be run by {self.session.package}: {first_line(error)}") from error
+        width = hidden.shape[-1:] if self.width is None else (self.width,)
+        shape = (*features["input_ids"].shape, *width)
+        if hidden.shape != shape:
+            raise UserError(f"{self.file} gives numbers of shape {hidden.shape}, where hidden states have {shape}")
         return {**features, "token_embeddings": torch.from_numpy(hidden)}
 
 
@@ -140,16 +163,27 @@ def load_exported(folder: Path, file: Path, compute: str) -> Any:
     taken = {"input_ids", "attention_mask", *tokenizer.model_input_names}
     if unknown := session.inputs - taken:
         raise UserError(f"{file} takes {', '.join(sorted(unknown))}, which its tokenizer does not give")
-    first = ExportedTransformer(session, tokenizer, cut_at(place) or context_limit(config, tokenizer))
-    if not sentence:
-        return SentenceTransformer(modules=[first, Pooling(config.hidden_size, "mean")], device="cpu").eval()
-    said = settings_in(folder / "config_sentence_transformers.json")
-    return SentenceTransformer(
-        modules=[first, *later_modules(folder)],
-        device="cpu",
-        prompts=said.get("prompts"),
-        default_prompt_name=said.get("default_prompt_name"),
-    ).eval()
+    longest = cut_at(place) or context_limit(config, tokenizer)
+    if sentence:
+        said, rest = settings_in(folder / "config_sentence_transformers.json"), later_modules(folder)
+    else:
+        said, rest = {}, [Pooling(hidden_size(place, config), "mean")]
+    width = getattr(rest[0], "embedding_dimension", None) if rest and isinstance(rest[0], Pooling) else None
+    first = ExportedTransformer(session, file, tokenizer, longest, width)
+    prompts = {name: said[name] for name in ("prompts", "default_prompt_name") if name in said}
+    try:
+        with quiet():
+            return SentenceTransformer(modules=[first, *rest], device="cpu", **prompts).eval()
+    except BROKEN_FOLDER as error:
+        raise UserError(f"{folder} could not be loaded by sentence-transformers: {first_line(error)}") from error
+
+
+def hidden_size(place: Path, config: PretrainedConfig) -> int:
+    """The width of the hidden states by config.json. Raises UserError where it does not say."""
+    size = getattr(config, "hidden_size", None)
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"{place}/config.json does not say how wide the hidden states are: it needs a hidden_size")
+    return size
 
 
 def cut_at(place: Path) -> int | None:
@@ -167,7 +201,8 @@ def settings_in(file: Path) -> dict[str, Any]:
 
 
 def later_modules(folder: Path) -> list[nn.Module]:
-    """What follows the transformer. Raises UserError for a module that sentence-transformers does not have."""
+    """What follows the transformer. Raises UserError for a module that sentence-transformers does not have, or that is
+    damaged or missing."""
     from sentence_transformers.sentence_transformer import modules as stock
 
     found = []
@@ -175,5 +210,11 @@ def later_modules(folder: Path) -> list[nn.Module]:
         package, name = entry["type"].startswith(STOCK), entry["type"].rpartition(".")[2]
         if not package or name not in stock.__all__:
             raise UserError(f"{folder}/modules.json: {entry['type']} is no module of sentence-transformers")
-        found.append(getattr(stock, name).load(str(folder), subfolder=entry["path"], local_files_only=True))
+        try:
+            with quiet():
+                module = getattr(stock, name).load(str(folder), subfolder=entry["path"], local_files_only=True)
+        except BROKEN_FOLDER as error:
+            place = folder / entry["path"]
+            raise UserError(f"{place} could not be loaded as {name}: {first_line(error)}") from error
+        found.append(module)
     return found

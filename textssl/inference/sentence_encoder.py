@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from textssl.data.batches.id_readers import Rows
 from textssl.data.batches.token_reader import TokenReader
-from textssl.errors import UserError
+from textssl.errors import UserError, excerpt
 from textssl.inference.exported import ExportedTransformer
 from textssl.inference.features import DEFAULT_MAX_TOKENS, Encoder, Tokenized, padded
 from textssl.tokenizer.vocabulary import padding_id
@@ -33,6 +33,8 @@ def sentence_encoder(
     before each text; None: the model's default prompt, as in `SentenceTransformer.encode`. Raises UserError.
     """
     text = prompt_text(model, prompt)
+    if not isinstance(text, str):
+        raise UserError(f"config_sentence_transformers.json has a prompt that is no text: {excerpt(text)}")
     kind = SentenceEncoder
     if isinstance(model[0], StaticEmbedding):
         kind = StaticEncoder

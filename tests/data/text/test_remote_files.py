@@ -161,6 +161,55 @@ def test_folders_and_patterns_of_file_systems_that_list_them(tmp_path: Path):
     assert fingerprint(expand_inputs([root])) != before
 
 
+def test_a_pattern_takes_what_is_below_the_folders_that_it_matches(tmp_path: Path):
+    """As a pattern of the disk does: each file once, and each that is left out is counted."""
+    files = fsspec.filesystem("memory")
+    names = (
+        "b/2024.txt",
+        "b/2024-01/a.txt",
+        "b/2024-01/deep/er/b.txt",
+        "b/2024-01/c.dat",
+        "b/2023/d.txt",
+        "b/2024-02/.e.txt",
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+        files.pipe(f"/{tmp_path.name}/{name}", name.encode())
+    roots = (str(tmp_path), f"memory://{tmp_path.name}")
+    for pattern in ("b/2024*", "b/*", "b/**", "b/2024*/", "b/*/*", "b/2024-01/d*"):
+        local, remote = (documents([f"{root}/{pattern}"]) for root in roots)
+        assert sorted(text for text, _ in local) == sorted(text for text, _ in remote), pattern
+        assert remote
+    report = DropReport()
+    assert [text for text, _ in documents([f"{roots[1]}/b/2024*"], report)] == [names[1], names[2], names[0]]
+    assert report.as_dict() == {"file of unknown suffix": 1, "hidden file or folder": 1}
+
+
+def test_links_of_a_server_are_followed_and_pipes_refused(monkeypatch):
+    """As SFTP lists them: what a link leads to is told only to who asks for it alone."""
+    kinds = {"b/a.txt": "file", "b/l.txt": "link", "b/p.txt": "other"}
+
+    class Server:
+        def isdir(self, path: str) -> bool:
+            return True
+
+        def find(self, path: str, detail: bool) -> dict[str, dict[str, object]]:
+            return {name: {"type": kind, "size": 3} for name, kind in kinds.items()}
+
+        def info(self, path: str) -> dict[str, object]:
+            return {"type": "file", "size": 5}
+
+        def unstrip_protocol(self, path: str) -> str:
+            return f"sftp://{path}"
+
+    monkeypatch.setattr(remote_files, "_file_system", lambda url: (Server(), "b"))
+    with pytest.raises(UserError, match=r"sftp://b/p\.txt is not a regular file"):
+        expand_inputs(["sftp://b"])
+    del kinds["b/p.txt"]
+    assert expand_inputs(["sftp://b"]) == ["sftp://b/a.txt", "sftp://b/l.txt"]
+
+
 def test_a_large_remote_file_is_read_in_pieces(tmp_path: Path, server: str):
     (tmp_path / "a.txt").write_bytes(b"0123456789abcdef\n" * 2**18)
     read = [len(piece) for piece in pieces(f"{server}/a.txt")]

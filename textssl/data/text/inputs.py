@@ -116,7 +116,7 @@ def _expand(item: str, report: drops.DropReport) -> list[str]:
 
 
 def _expand_remote(url: str, report: drops.DropReport) -> list[str]:
-    """The files that a URL names: one, those below a folder, or those that a pattern matches."""
+    """The files that a URL names: one, those below a folder, or those of a pattern, with all below its folders."""
     files, single = remote_files(url)
     if single:
         file_format(url)
@@ -126,10 +126,12 @@ def _expand_remote(url: str, report: drops.DropReport) -> list[str]:
     sources: list[str] = []
     for file in files:
         reason = _unreadable(file)
-        if reason is None:
-            sources.append(file.url)
-        else:
+        if reason is not None:
             report.add(reason, file.url)
+        elif not file.regular:
+            raise UserError(f"{file.url} is not a regular file")
+        else:
+            sources.append(file.url)
     if not sources:
         raise UserError(f"{url} holds no file to read ({len(files)} others); textssl reads {_KNOWN}")
     return sources

@@ -32,11 +32,15 @@ WAIT_SECONDS = 1.0  # before the second one; doubled for each of the next
 
 
 class RemoteEntry(NamedTuple):
-    """A file: its URL, its path within the folder or pattern that was asked for, and its size, if that is known."""
+    """A file: its URL, its path within the folder or pattern that was asked for, and its size, if that is known.
+
+    regular: False for a device, a pipe and the like, and for a link to nothing.
+    """
 
     url: str
     path: str
     size: int | None
+    regular: bool = True
 
 
 def is_remote(source: str) -> bool:
@@ -50,24 +54,50 @@ def path_of(url: str) -> str:
 
 
 def remote_files(url: str) -> tuple[list[RemoteEntry], bool]:
-    """The files that a URL names, sorted by path, and whether it is the URL of a single file. Raises UserError."""
+    """The files that a URL names, sorted by path, and whether it is the URL of a single file. Raises UserError.
+
+    Those of a folder, or of a pattern that matches one, are all files below it.
+    """
     files, path = _file_system(url)
     web = _protocol(url) in _WEB
     with _reported(url):
         if not web and _MAGIC.search(path):
-            found = files.glob(path, detail=True)
+            found = _below_folders(files, _followed(files, files.glob(path, detail=True)))
         elif not web and files.isdir(path):
             found = files.find(path, detail=True)
         else:
             info = files.info(path)
             return [RemoteEntry(url, path, info.get("size"))], True
+        found = _followed(files, found)
     start = magic[0].rpartition("/")[0] if (magic := _MAGIC.split(path, 1))[1:] else path.rstrip("/")
     entries = [
-        RemoteEntry(files.unstrip_protocol(name), name.removeprefix(start).lstrip("/"), info.get("size"))
+        RemoteEntry(
+            *(files.unstrip_protocol(name), name.removeprefix(start).lstrip("/"), info.get("size")),
+            regular=info.get("type") != "other",
+        )
         for name, info in found.items()
-        if info.get("type") == "file"
     ]
     return sorted(entries, key=lambda entry: entry.path), False
+
+
+def _followed(files: Any, found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same entries of a file system with what its links lead to, which some servers tell only if asked for it."""
+    return {name: files.info(name) if info.get("type") == "link" else info for name, info in found.items()}
+
+
+def _below_folders(files: Any, matched: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The files among entries of a file system, and those below the folders among them."""
+    found: dict[str, dict[str, Any]] = {}
+    walked: list[str] = []  # below the last of them, all is there
+    for name, info in sorted(matched.items(), key=lambda item: item[0].split("/")):
+        if walked and name.startswith(walked[-1]):
+            continue
+        if info.get("type") == "directory":
+            walked.append(f"{name.rstrip('/')}/")
+            found |= files.find(name, detail=True)
+        else:
+            found[name] = info
+    return found
 
 
 def version_of(url: str) -> str:

@@ -98,7 +98,7 @@ def prepare(
         documents, encodes = choose_engine(documents, backend)
         log = Terminal(stderr=True)
         if encodes.note:
-            log.print(f"{encodes.note}, so the library is used")
+            log.print(encodes.note)
         provenance = {
             "inputs": [printable(path) for path in inputs],
             "tokenizer": printable(tokenizer),

@@ -8,19 +8,35 @@ import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from textssl import __version__
 from textssl.errors import UserError
 from textssl.system.files import write_text
 from textssl.tokenizer.engines import library_name
 
-REVISION = 1  # raise when the test changes: verdicts of older ones are forgotten
+REVISION = 2  # raise when the test changes: verdicts of older ones are forgotten
 
 
-def difference(
+class Fault(NamedTuple):
+    """Why an engine is not used. differs: it gives something else than the library, and always will; else an error
+    ended the comparison, which may go well another time. detail: where it differs, or the error."""
+
+    differs: bool
+    detail: str
+
+    def __str__(self) -> str:
+        if self.differs:
+            return f"differs from the tokenizers library ({self.detail}), so the library is used"
+        return f"could not be compared with the tokenizers library ({self.detail}), so the library is used this time"
+
+
+def fault(
     engine: str, tokenizer_hash: str, purpose: str, memory: Path | None, compare: Callable[[], str | None]
-) -> str | None:
-    """What an engine does differently, or None: as `compare` finds, or found before.
+) -> Fault | None:
+    """Why an engine cannot replace the library, or None: as `compare` finds, or found before.
+
+    compare: what the engine does differently, or None; where it ends in an error, nothing is remembered.
 
     engine: its name with its version. purpose: what is compared ("marks"). memory: a folder that keeps verdicts; if it
     cannot be read or written, the comparison is only repeated.
@@ -30,21 +46,29 @@ def difference(
     file = None if memory is None else memory / f"{name}.json"
     known = None if file is None else recall(file)
     if known is None:
-        known = {"engine": engine, "tokenizer_hash": tokenizer_hash, "difference": failure(compare)}
+        found = compared(compare)
+        if found is not None and not found.differs:
+            return found
+        known = {
+            "engine": engine,
+            "tokenizer_hash": tokenizer_hash,
+            "difference": None if found is None else found.detail,
+        }
         if file is not None:
             remember(file, known)
-    return known["difference"]
+    return None if known["difference"] is None else Fault(True, known["difference"])
 
 
-def failure(compare: Callable[[], str | None]) -> str | None:
-    """What `compare` finds, or the error with which the engine failed in it."""
+def compared(compare: Callable[[], str | None]) -> Fault | None:
+    """What `compare` finds, or the error that ended it: the engine's, or want of memory or disk."""
     try:
-        return compare()
+        found = compare()
     except BaseException as error:
         # a panic of a Rust extension is no Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        return f"{type(error).__name__}: {error}"
+        return Fault(False, ": ".join(filter(None, [type(error).__name__, str(error)])))
+    return None if found is None else Fault(True, found)
 
 
 def recall(file: Path) -> dict[str, str | None] | None:

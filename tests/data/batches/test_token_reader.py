@@ -188,3 +188,17 @@ def test_examples_are_the_same_by_an_engine(form, monkeypatch):
         expected = words(text, truncation=True, max_length=9, return_token_type_ids=True)
         assert ids.tolist() == other_ids.tolist() == (expected["input_ids"] or [words.pad_token_id])
         assert types.tolist() == other_types.tolist() == (expected["token_type_ids"] or [0])
+
+
+def test_an_engine_that_runs_out_of_memory_is_tried_again(monkeypatch, capsys):
+    """The library reads this time, and that is said; the next reader compares anew."""
+    words: Any = TRAINED["wordpiece"]
+    with monkeypatch.context() as patched:
+        patched.setattr(NanotokenEngine, "encode", lambda self, texts: (_ for _ in ()).throw(MemoryError()))
+        reader = TokenReader(words)
+        reader.read(TEXTS)
+        said = " ".join(capsys.readouterr().err.split())
+        assert reader.fast is None and "could not be compared with the tokenizers library (MemoryError)" in said
+    later = TokenReader(words)
+    later.read(TEXTS)
+    assert later.fast is not None

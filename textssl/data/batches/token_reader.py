@@ -15,7 +15,7 @@ from textssl.system.progress import say_once
 from textssl.tokenizer.engines import Engine, engine_name, library_name, load_engine
 from textssl.tokenizer.folder import tokenizer_hash
 from textssl.tokenizer.hard_strings import around_special, hard_strings
-from textssl.tokenizer.verdicts import difference, failure
+from textssl.tokenizer.verdicts import Fault, compared, fault
 
 WORTH_CHARACTERS = 2**20  # below this the library is used: it is done before an engine is ready
 OWN_CHARACTERS = 2**18  # of the texts read, on which an engine is tried
@@ -82,18 +82,18 @@ class TokenReader:
         self.characters = None
         name = None if self.library is None else engine_name(self.library.backend)
         if self.library is not None and name is not None and self.frame is not None:
-            self.fast, differs = proof(self.library, self.frame, name, texts)
+            self.fast, found = proof(self.library, self.frame, name, texts)
             if self.fast is not None:
                 self.engine = name
             else:
-                say_once(f"{name} differs from the tokenizers library ({differs}), so the library is used")
+                say_once(f"{name} {found}")
         say_once(f"tokenizing with {self.engine}")
 
 
 def proof(
     library: LibraryReader, frame: Frame, name: str, texts: Sequence[str]
-) -> tuple[EngineReader, None] | tuple[None, str]:
-    """A reader by the engine of that name that can replace `library`, or what the engine does differently.
+) -> tuple[EngineReader, None] | tuple[None, Fault]:
+    """A reader by the engine of that name that can replace `library`, or why there is none.
 
     Verdicts on ids are remembered; special tokens and truncation are tried every time, on a few texts.
     """
@@ -114,8 +114,8 @@ def proof(
         return first_difference(library, readers[0], ["", *own[:FRAMED_TEXTS]])
 
     purpose = "ids, special tokens split" if split else "ids"
-    found = difference(name, tokenizer_hash(backend), purpose, cache_folder() / "engines", compare_ids)
-    found = failure(compare_framed) if found is None else found
+    found = fault(name, tokenizer_hash(backend), purpose, cache_folder() / "engines", compare_ids)
+    found = compared(compare_framed) if found is None else found
     return (readers[0], None) if found is None else (None, found)
 
 

@@ -15,14 +15,14 @@ from textssl.data.samples.cache import cache_folder
 from textssl.tokenizer.engines import engine_name, library_name
 from textssl.tokenizer.folder import tokenizer_hash
 from textssl.tokenizer.hard_strings import hard_strings
-from textssl.tokenizer.verdicts import difference
+from textssl.tokenizer.verdicts import fault
 
 WORTH_CHARACTERS = 2**20  # the library has encoded shorter input before an engine has been tried
 OWN_CHARACTERS = 2**18  # of the input, on which an engine is tried
 
 
 class Choice(NamedTuple):
-    """fast: whether an engine encodes. name: what encodes, with its version. note: why an engine was rejected."""
+    """fast: whether an engine encodes. name: what encodes, with its version. note: why an engine is not used."""
 
     fast: bool
     name: str
@@ -33,7 +33,7 @@ def choose_engine(documents: Iterable[Stream], tokenizer: Tokenizer) -> tuple[It
     """The whole stream, and what is to encode it. Its first WORTH_CHARACTERS have to be documents.
 
     The first time that a tokenizer is met, the engine and the library encode hard strings and the first documents; at
-    a single difference in ids or marks the library is used, now and later.
+    a single difference in ids or marks the library is used, now and later; where an error ends the comparison, now.
     """
     stream = iter(documents)
     engine = engine_name(tokenizer)
@@ -48,9 +48,9 @@ def choose_engine(documents: Iterable[Stream], tokenizer: Tokenizer) -> tuple[It
         own = [text_of(document) for document in first_documents(iter(opening), OWN_CHARACTERS)]
         return first_difference(tokenizer, [*hard_strings(), *(text[:OWN_CHARACTERS] for text in own)])
 
-    found = difference(engine, tokenizer_hash(tokenizer), "marks", cache_folder() / "engines", compare)
+    found = fault(engine, tokenizer_hash(tokenizer), "marks", cache_folder() / "engines", compare)
     if found is not None:
-        return whole, Choice(False, library_name(), f"{engine} differs from the tokenizers library ({found})")
+        return whole, Choice(False, library_name(), f"{engine} {found}")
     return whole, Choice(True, engine)
 
 

@@ -23,6 +23,7 @@ from tests.tiny import texts, tiny_tokenizer
 from textssl.commands import embed as workflow
 from textssl.errors import UserError
 from textssl.inference.compute import Compute, worst_cosine
+from textssl.inference.features import TransformerEncoder
 from textssl.system import subprocesses
 
 DOCUMENTS = [text[:300] for text in texts()[:60]]
@@ -343,6 +344,34 @@ def test_the_format_of_the_model_is_chosen_said_and_written(model, text, tmp_pat
     vectors = [np.array(table["embedding"].to_pylist(), np.float32) for table in tables]
     assert np.array_equal(vectors[0], vectors[3]) and np.array_equal(vectors[1], vectors[2])
     assert not np.array_equal(vectors[0], vectors[1]) and worst_cosine(vectors[0], vectors[1]) > 0.999
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_emulated_bfloat16_is_warned_of(native, model, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(workflow, "native_bfloat16", lambda cuda: native)
+    textssl.embed(model, text, tmp_path / "v.npy", compute="bfloat16")
+    assert ("bfloat16 is emulated on this device, 50 to 100 times slower" in capsys.readouterr().err) != native
+    textssl.embed(model, text, tmp_path / "v.npy", compute="float32")
+    assert "emulated" not in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_compute_in_bfloat16_is_refused_or_left_in_float32(
+    model, text, tmp_path, monkeypatch, capsys
+):
+    forward = TransformerEncoder.forward
+
+    def unable(self, items):
+        if self.model.dtype == torch.bfloat16:
+            raise NotImplementedError("\"lu_factor\" not implemented for 'BFloat16'")
+        return forward(self, items)
+
+    monkeypatch.setattr(TransformerEncoder, "forward", unable)
+    monkeypatch.setattr(workflow, "fast_format", lambda: Compute("bfloat16", "native"))
+    assert textssl.embed(model, text, tmp_path / "v.npy").compute == "float32"
+    assert '(this model does not run in bfloat16: "lu_factor" not implemented' in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"does not run in bfloat16 .*lu_factor.*: leave --compute bfloat16 out"):
+        textssl.embed(model, text, tmp_path / "given.npy", compute="bfloat16")
+    assert not (tmp_path / "given.npy").exists()
 
 
 @pytest.mark.slow

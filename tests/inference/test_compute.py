@@ -12,7 +12,7 @@ from tests.evaluation.folders import save_model
 from tests.tiny import texts, tiny_tokenizer
 from textssl.errors import UserError
 from textssl.inference import compute
-from textssl.inference.compute import Compute, fast_format, proved_format, worst_cosine
+from textssl.inference.compute import Compute, check_runs, fast_format, proved_format, worst_cosine
 from textssl.inference.encoders import load_encoder
 from textssl.system import hardware
 
@@ -80,6 +80,43 @@ def test_a_sample_that_loses_its_direction_stays_in_float32(folders):
 
     chosen = proved_format(wanted, {**loaded, "bfloat16": Other()}.__getitem__, TEXTS)
     assert chosen.format == "float32" and "loses too much: worst cosine to float32 0.99" in chosen.why
+
+
+class Unable:
+    """An encoder that lacks an operation in bfloat16."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def embed(self, texts):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotImplementedError("\"addmm_sparse\" not implemented for 'BFloat16'"),
+        RuntimeError("expected scalar type Float but found BFloat16\nat line 1"),
+        TypeError("Got unsupported ScalarType BFloat16"),
+        UserError("m.xml could not be loaded by openvino"),
+    ],
+)
+def test_a_model_that_cannot_run_in_bfloat16_stays_in_float32(folders, error):
+    exact = load_encoder(folders["plain"])
+    models: dict[str, Any] = {"float32": exact, "bfloat16": Unable(error)}
+    chosen = proved_format(Compute("bfloat16", "native"), models.__getitem__, TEXTS)
+    said = str(error).splitlines()[0]
+    assert chosen == ("float32", f"this model does not run in bfloat16: {said}")
+    with pytest.raises(UserError, match=said if isinstance(error, UserError) else "leave --compute bfloat16 out"):
+        check_runs(models["bfloat16"], "bfloat16")
+    assert check_runs(exact, "float32") is exact
+
+
+def test_an_error_in_float32_is_not_hidden():
+    broken: Any = Unable(RuntimeError("mat1 and mat2"))
+    broken.narrows = True
+    with pytest.raises(RuntimeError, match="mat1"):
+        proved_format(Compute("bfloat16", "native"), lambda format: broken, TEXTS)
 
 
 def test_the_worst_cosine():

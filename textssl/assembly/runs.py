@@ -35,7 +35,7 @@ from textssl.sections import Config
 from textssl.sharding import count_shards
 from textssl.system.files import check_place, write_text
 from textssl.system.freed_memory import keep_freed_memory
-from textssl.system.hardware import native_bfloat16
+from textssl.system.hardware import EMULATED, native_bfloat16
 from textssl.system.launch_settings import asked_shard, unused_settings
 from textssl.system.locks.holder import holder_of
 from textssl.system.locks.lock import NAME as LOCK
@@ -225,7 +225,7 @@ def make_trainer(
         warnings = [*warnings, *take_threads(config, found[1], console)]
     precision = run_precision(config, cuda)
     if precision == "bfloat16" and not native_bfloat16(cuda):
-        warnings = [*warnings, "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"]
+        warnings = [*warnings, EMULATED]
     directed = any(part.sets_direction for part in objective.leaves)
     check_tokenizer(backbone, words)
     fit_attention(config, backbone, accelerator.device, precision, directed)

@@ -21,13 +21,14 @@ from textssl.data.corpus.pieces import first_documents
 from textssl.data.text.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.text.inputs import HUB, fingerprint
 from textssl.errors import UserError, printable, shortened
-from textssl.inference.compute import COMPUTES, SAMPLE_CHARACTERS, Compute, fast_format, proved_format
+from textssl.inference.compute import COMPUTES, SAMPLE_CHARACTERS, Compute, check_runs, fast_format, proved_format
 from textssl.inference.embedding_processes import Embedders, embedding_nodes, embedding_processes, node_device
 from textssl.inference.encoders import load_encoder
 from textssl.inference.features import Encoder, unit_rows
 from textssl.inference.loading import default_device, find_model, length_note, model_hash
 from textssl.inference.vector_file import PRECISIONS, SUFFIXES, VectorWriter, unfinished_settings, written_files
 from textssl.system.files import check_output
+from textssl.system.hardware import EMULATED, native_bfloat16
 from textssl.system.interrupts import Interrupted, resumable
 from textssl.system.progress import working
 from textssl.system.ray_workers import check_engine, cluster_words, ray_cluster
@@ -112,8 +113,8 @@ def embed(
         settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
         settings |= {"one_document_per": one_document_per, "device": device}
         settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
-        here = use(choose_threads(threads))
-        tell(Terminal(stderr=True), f"embedding with {here if cluster is None else cluster_words(cluster)}")
+        counted = use(choose_threads(threads))
+        tell(Terminal(stderr=True), f"embedding with {counted if cluster is None else cluster_words(cluster)}")
         load = cache(lambda format: load_encoder(folder, **{**choices, "compute": format}))
         if compute == "auto" and device != default_device().type:
             chosen = Compute("float32", "the nodes have other hardware than this machine, which could try bfloat16")
@@ -121,6 +122,9 @@ def embed(
             documents, chosen = choose_compute(documents, out, settings, load)
         else:
             chosen = Compute(compute, "--compute")
+            here = device == default_device().type
+            if compute == "bfloat16" and here and not native_bfloat16(device == "cuda"):
+                tell(Terminal(stderr=True), EMULATED, style="yellow")
         tell(Terminal(stderr=True), str(chosen))
         settings["compute"] = choices["compute"] = chosen.format
         given = {"model": str(folder.absolute()), **choices}
@@ -132,6 +136,8 @@ def embed(
             encoder = Embedders(stack.enter_context(embedding_processes(given, processes)))
         else:
             encoder = load(chosen.format)
+            if compute == "bfloat16":
+                check_runs(encoder, compute)
         load.cache_clear()  # of two formats that were compared, one goes
         if max_tokens is not None and encoder.max_tokens is None:
             raise UserError(

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from textssl.errors import UserError, shortened
 from textssl.inference.features import Encoder
-from textssl.inference.loading import default_device
+from textssl.inference.loading import default_device, first_line
 from textssl.system.hardware import bfloat16_feature, native_bfloat16
 
 COMPUTES = ("auto", "float32", "bfloat16")
 LEAST_COSINE = 0.9995  # of the two vectors of any text of the sample
+UNABLE = (UserError, RuntimeError, TypeError)  # what a model raises that lacks an operation in bfloat16
 SAMPLE_CHARACTERS = 2**16  # of the sample of texts that is computed in both formats
 
 
@@ -35,7 +37,7 @@ def fast_format() -> Compute:
 
 
 def proved_format(wanted: Compute, load: Callable[[str], Encoder], texts: Sequence[str]) -> Compute:
-    """bfloat16 if it is wanted and the vectors of all texts keep their direction in it, else float32.
+    """bfloat16 if it is wanted, the model can and the vectors of all texts keep their direction in it, else float32.
 
     load: a format -> the encoder in it.
     """
@@ -44,11 +46,29 @@ def proved_format(wanted: Compute, load: Callable[[str], Encoder], texts: Sequen
     exact = load("float32")
     if not exact.narrows:
         return Compute("float32", "this encoder has no other format")
-    worst = worst_cosine(exact.embed(texts), load("bfloat16").embed(texts))
+    expected = exact.embed(texts)
+    try:
+        narrow = load("bfloat16").embed(texts)
+    except UNABLE as error:
+        return Compute("float32", f"this model does not run in bfloat16: {shortened(first_line(error))}")
+    worst = worst_cosine(expected, narrow)
     seen = f"worst cosine to float32 {worst:.5f} in a sample of {len(texts):,}"
     if worst > LEAST_COSINE:
         return Compute("bfloat16", f"{wanted.why}; {seen}")
     return Compute("float32", f"bfloat16 loses too much: {seen}, which has to be above {LEAST_COSINE}")
+
+
+def check_runs(encoder: Encoder, format: str) -> Encoder:
+    """The encoder, if it can embed a text in the format that was asked for. Raises UserError."""
+    try:
+        encoder.embed(["text"])
+    except UserError:
+        raise
+    except UNABLE as error:
+        raise UserError(
+            f"this model does not run in {format} ({shortened(first_line(error))}): leave --compute {format} out"
+        ) from error
+    return encoder
 
 
 def worst_cosine(left: np.ndarray, right: np.ndarray) -> float:

@@ -88,6 +88,7 @@ def wait(future: Future[tuple[np.ndarray, Reading]], report: Callable[[int], Non
 
 def prepare(options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], Any]]:
     """(width, longest text in tokens) of the model, and the function that embeds a window of texts."""
+    from textssl.inference.compute import check_runs
     from textssl.inference.encoders import load_encoder  # what it prints must not mix with the answers
 
     options = {**options}
@@ -96,6 +97,8 @@ def prepare(options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], Any]]:
     if threads := options.pop("threads", None):  # in a process that may have imported torch before
         torch.set_num_threads(threads)
     encoder = load_encoder(**{**options, "device": torch.device(options["device"])})
+    if options.get("compute") == "bfloat16":
+        check_runs(encoder, "bfloat16")
     return (encoder.width, encoder.max_tokens), lambda window: next(encoder.embed_windows([window]))
 
 

@@ -11,6 +11,7 @@ import torch
 
 import textssl
 from textssl.commands import doctor
+from textssl.system import threads
 
 PYPROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
 
@@ -69,6 +70,38 @@ def test_bfloat16_is_offered_only_where_the_processor_has_it(monkeypatch, abilit
     assert ("train.precision=bfloat16" in found["why"]) == (native and precision == "float32")
     assert found["precision"] == precision  # what train.precision=auto takes
     assert found["attention"][0] == ("eager" if precision == "bfloat16" else "sdpa")
+
+
+def test_cores_and_threads_are_those_that_a_run_would_use(monkeypatch, capsys):
+    """Less than the affinity allows where the container has a limit, or others use the machine."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(threads, "allowed_cores", lambda: list(range(64)))
+    monkeypatch.setattr(threads, "cpu_limit", lambda: 6.5)
+    monkeypatch.setattr(threads, "loads", lambda: ([1.0] * 60 + [0.0] * 4, 0.0))
+    threads.free_threads.cache_clear()
+    try:
+        found = textssl.doctor()
+        assert found["cores"] == 6 and found["devices"][0]["threads"] == 4
+        assert found["devices"][0]["name"].endswith("4 compute threads (of 6 cores, others use 60.0)")
+        assert "6 cores, " in capsys.readouterr().out
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        assert doctor.cpu_device()["name"].endswith("3 compute threads (OMP_NUM_THREADS)")
+    finally:
+        threads.free_threads.cache_clear()
+
+
+def test_the_memory_of_a_container_is_its_limit(tmp_path):
+    whole = doctor.memory_bytes(tmp_path)
+    assert whole is not None
+    (tmp_path / "memory").mkdir()
+    for limit, found in (("4096", 4096), (str(2**63 - 4096), whole)):
+        (tmp_path / "memory" / "memory.limit_in_bytes").write_text(f"{limit}\n")
+        assert doctor.memory_bytes(tmp_path) == found
+    for limit, found in (("8192", 8192), ("max", whole)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        assert doctor.memory_bytes(tmp_path) == found
 
 
 def test_cache_folder_need_not_exist(tmp_path):

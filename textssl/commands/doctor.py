@@ -21,6 +21,7 @@ from textssl.errors import printable
 from textssl.models.varlen import COMPUTE_CAPABILITY, VARLEN
 from textssl.named_configs import repository
 from textssl.system.hardware import EAGER_BELOW, bfloat16_feature, bfloat16_matrices, native_bfloat16
+from textssl.system.threads import CGROUP, choose_threads, usable_cores
 from textssl.training.precision import choose_precision
 
 REQUIRED = (
@@ -65,7 +66,7 @@ def examine() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: installed(name) for name in REQUIRED},
         "extras": {extra: describe_extra(extra) for extra in EXTRAS},
-        "cores": available_cores(),
+        "cores": usable_cores(),
         "memory_bytes": memory_bytes(),
         "devices": devices,
         "default_device": "cuda" if len(devices) > 1 else "cpu",
@@ -93,24 +94,21 @@ def install(extra: str) -> str:
     return f"pip install -c constraints.txt -e '.[{extra}]'" if repository() else f"pip install 'textssl[{extra}]'"
 
 
-def available_cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def memory_bytes() -> int | None:
+def memory_bytes(root: Path = CGROUP) -> int | None:
     """Physical memory, or the container's limit where that is lower; None where the system does not say."""
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else "max"
+    limits = (root / "memory.max", root / "memory" / "memory.limit_in_bytes")  # of version 2 and 1
+    text = next((file.read_text().strip() for file in limits if file.is_file()), "max")
     return min(total, int(text)) if text.isdigit() else total
 
 
 def cpu_device() -> dict[str, Any]:
-    """The precision of a run, and whether bfloat16 is native: it is 50 to 100 times slower where it is not."""
+    """The threads and the precision of a run, and whether bfloat16 is native: it is 50 to 100 times slower where it is
+    not."""
+    threads = choose_threads()
     abilities = torch.cpu.get_capabilities()
     processor = abilities.get("cpu_name") or platform.processor() or platform.machine()
     feature = bfloat16_feature()
@@ -119,7 +117,8 @@ def cpu_device() -> dict[str, Any]:
     asked += eager if bfloat16_matrices() else ": try train.precision=bfloat16"
     return {
         "device": "cpu",
-        "name": f"{processor}, {torch.get_num_threads()} threads",
+        "name": f"{processor}, {threads}",
+        "threads": threads.count,
         "memory_bytes": memory_bytes(),
         "precision": choose_precision(cuda=False),
         "native_bfloat16": feature is not None,

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from tests.tiny import make_corpus, tiny_config
 from textssl import distributed
 from textssl.assembly import computing
-from textssl.assembly.computing import hardware_values
+from textssl.assembly.computing import hardware_values, take_threads
 from textssl.commands.pretrain import pretrain
-from textssl.config import Config
+from textssl.config import Config, load_config
 from textssl.errors import UserError
+from textssl.system import threads
 from textssl.training.checkpoint import newest_checkpoint, read_state
 
 MATRICES, PLAIN = {"avx2": True, "avx512_bf16": True}, {"avx2": True, "bf16": True}
@@ -44,6 +46,44 @@ def written(run: Path) -> list[tuple[str, str]]:
     state = read_state(newest)
     sources = yaml.safe_load((run / "config.yaml").read_text()), state["identity"]["config"]
     return [(source["train"]["precision"], source["model"]["attention"]) for source in sources]
+
+
+def test_the_number_of_threads_is_written(corpus, tmp_path, monkeypatch, capsys):
+    """It may follow from what others did at the start, so an equal run needs it; resuming by either name takes it."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "free_threads", lambda: threads.Threads(free, "of 64 cores"))
+    monkeypatch.setattr(computing, "usable_cores", lambda: 2)
+    run, before, free = tmp_path / "run", torch.get_num_threads(), 3
+    try:
+        pretrain(config(corpus, run))
+        assert "3 compute threads wait for each other on 2 cores" in " ".join(capsys.readouterr().err.split())
+        newest = newest_checkpoint(run / "checkpoints", lambda text: None)
+        assert newest is not None
+        written = yaml.safe_load((run / "config.yaml").read_text())
+        for source in (written, read_state(newest)["identity"]["config"]):
+            assert source["train"]["threads"] == 3
+        free = 1
+        for again in (config(corpus, run, steps=3), load_config(run / "config.yaml", ["train.max_steps=4"])):
+            pretrain(again)
+            said = capsys.readouterr().err
+            assert torch.get_num_threads() == 3 and "so far" not in said
+        pretrain(load_config(run / "config.yaml", ["train.max_steps=5", "train.threads=null", f"out={tmp_path / 'b'}"]))
+        assert torch.get_num_threads() == 1
+    finally:
+        threads.use(threads.Threads(before, "as before"))
+
+
+@pytest.mark.parametrize(("cores", "processes", "fits"), [(2, 1, None), (2, 2, 1), (1, 1, 1), (16, 8, None), (3, 2, 1)])
+def test_more_threads_than_cores_are_warned_of(cores, processes, fits, monkeypatch):
+    monkeypatch.setattr(computing, "usable_cores", lambda: cores)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    asked, before = Config(), torch.get_num_threads()
+    asked.train.threads = 2
+    try:
+        said = take_threads(asked, None, Console(quiet=True))
+        assert [f"train.threads={fits} fits" in warning for warning in said] == ([] if fits is None else [True])
+    finally:
+        threads.use(threads.Threads(before, "as before"))
 
 
 def test_flags_decide(monkeypatch):

@@ -16,7 +16,7 @@ from textssl.models.sentence import token_reader
 from textssl.models.static import is_static, is_static_folder
 from textssl.sections import Config, ModelConfig
 from textssl.system.hardware import EAGER_BELOW, MATRIX_BFLOAT16, bfloat16_matrices
-from textssl.system.threads import choose_threads, use
+from textssl.system.threads import choose_threads, processes_here, usable_cores, use
 from textssl.training.checkpoint import read_state
 from textssl.training.precision import choose_precision
 from textssl.training.tracking import announce
@@ -83,18 +83,35 @@ def with_attention(config: Config, backbone: nn.Module) -> Config:
 def take_threads(config: Config, newest: Path | None, console: Console) -> list[str]:
     """Set the number of compute threads and announce it on the first rank; a resumed run keeps the number it had.
 
-    With another number sums are taken in another order, so results differ in the last digits. Returns warnings.
+    With another number sums are taken in another order, so results differ in the last digits. Returns warnings: of
+    that, and of more threads than cores, as a run from another machine or of other processes may bring them.
     """
     before = None if newest is None else read_state(newest).get("threads")
     chosen = use(choose_threads(config.train.threads, before, name="train.threads"))
     if distributed.rank() == 0:
         announce(console, f"training with {chosen}")
+    warnings, cores, processes = [], usable_cores(), processes_here()
+    fitting = max(1, cores // processes)
+    if chosen.count > fitting:
+        each = f" of each of {processes} processes" if processes > 1 else ""
+        warnings.append(
+            f"{chosen.count} compute threads{each} wait for each other on {cores} core{'s' * (cores > 1)}, which may "
+            f"take several times as long: train.threads={fitting} fits"
+        )
     if before in (None, chosen.count):
-        return []
+        return warnings
     return [
+        *warnings,
         f"this run had {before} compute threads so far: with {chosen.count} its weights will differ from those of an "
-        f"unbroken run in the last digits; train.threads={before} keeps them"
+        f"unbroken run in the last digits; train.threads={before} keeps them",
     ]
+
+
+def with_threads(config: Config) -> Config:
+    """A frozen copy with the number of threads that was taken, which an equal run needs."""
+    whole = config.unfrozen()
+    whole.train.threads = torch.get_num_threads()
+    return whole.freeze()
 
 
 @contextmanager

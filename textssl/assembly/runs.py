@@ -20,7 +20,14 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed, tokenizer
-from textssl.assembly.computing import deterministic, for_hardware, run_precision, take_threads, with_attention
+from textssl.assembly.computing import (
+    deterministic,
+    for_hardware,
+    run_precision,
+    take_threads,
+    with_attention,
+    with_threads,
+)
 from textssl.assembly.datasets import planned
 from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention, spread, telling_of_memory
 from textssl.assembly.resolution import located
@@ -223,6 +230,7 @@ def make_trainer(
     cuda = accelerator.device.type == "cuda"
     if not cuda:
         warnings = [*warnings, *take_threads(config, found[1], console)]
+        config = with_threads(config)
     precision = run_precision(config, cuda)
     if precision == "bfloat16" and not native_bfloat16(cuda):
         warnings = [*warnings, EMULATED]
@@ -255,6 +263,7 @@ def make_trainer(
         own.train.max_steps = max(1, min(in_steps, own.train.max_steps or in_steps))
     run, newest, identity = found
     identity["config"]["model"]["attention"] = config.model.attention
+    identity["config"]["train"]["threads"] = config.train.threads
     return Trainer(
         *(objective, steps, own.freeze(), run, accelerator),
         resolved=located(config, run),

@@ -81,13 +81,17 @@ def free_threads() -> Threads:
     Several processes started together each get an equal share of the cores instead, idle or not.
     """
     allowed, most = allowed_cores(), usable_cores()
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
-    if processes > 1:
+    if (processes := processes_here()) > 1:
         return Threads(max(1, most // processes), f"{most} cores for {processes} processes")
     if most == 1:
         return Threads(1, "of 1 core")
     busy, own = loads()
     return Threads(*of_load(most, [busy[core] for core in allowed if core < len(busy)], own))
+
+
+def processes_here() -> int:
+    """How many processes a launcher has started together on this machine, this one included."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
 
 
 def loads() -> tuple[list[float], float]:

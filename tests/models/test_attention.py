@@ -11,6 +11,7 @@ from tests.models.small import CONFIGS, FOUR, MASKED, alone, make_rows, small_mo
 from textssl.batch import document_starts
 from textssl.models import attention
 from textssl.models.attention import isolate, layout, restore
+from textssl.training.precision import computing_in
 
 ISOLATING = ("sdpa", "eager", "varlen")
 PACKED = [[7, 12, 4], [23], [20], [1, 1, 21], []]  # with a full row, padding, documents of one token, a row of padding
@@ -86,6 +87,25 @@ def test_documents_do_not_see_each_other(name, implementation):
     first, second = change_in_second(small_model(name, implementation))
     assert first > 0.1
     assert second <= 1e-6
+
+
+@pytest.mark.parametrize("implementation", ISOLATING)
+@pytest.mark.parametrize("name", FOUR)
+def test_documents_do_not_see_each_other_in_bfloat16(name, implementation, monkeypatch):
+    """As training computes in it: what is masked has a weight of 0, so the bound is that of float32."""
+    model = small_model(name, implementation)
+    exact = hidden_states(model, make_rows(PACKED, LENGTH))
+    with computing_in("bfloat16", torch.device("cpu")):
+        first, second = change_in_second(model)
+        rounded = hidden_states(model, make_rows(PACKED, LENGTH))
+    assert torch.isfinite(rounded).all() and not torch.equal(rounded, exact)
+    assert first > 0.1
+    assert second <= 1e-6
+    if implementation != "varlen":  # which has no mask
+        stock = attention.document_mask
+        monkeypatch.setattr(attention, "document_mask", lambda documents, causal: stock(documents * 0, causal))
+        with computing_in("bfloat16", torch.device("cpu")):
+            assert change_in_second(model)[1] > 0.01
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])

@@ -261,7 +261,7 @@ def test_what_is_kept_out_is_counted_and_the_same_whatever_the_workers(folder, t
     assert shown["too short"][0] == f"{source}:1 (5 characters)"
     assert shown["matches --drop-matching"] == [f"{source}:2 ('Lorem')"]
     assert shown["no match of --keep-matching"][0].startswith(f"{source}:3 ('xxxxxx")
-    assert shown["repetition"][0].startswith(f"{source}:5 (1.93 of the characters in the commonest run of 2 words")
+    assert shown["repetition"][0].startswith(f"{source}:5 (1.00 of the characters in the commonest run of 2 words")
     assert shown["too long"][0] == f"{source}:{lines.index(longer) + 1} ({len(longer)} characters)"
     assert shown["duplicate"][0] == f"{source}:9"
     near_places = [one.split(": ")[0] for one in shown["near-duplicate"][:2]]

@@ -21,14 +21,18 @@ def plain_runs(text: str, length: int) -> tuple[int, int]:
     words = text.split()
     runs = Counter(tuple(words[start : start + length]) for start in range(len(words) - length + 1))
     most = max(runs.values(), default=0)
-    top = max((len("".join(run)) for run, count in runs.items() if count == most), default=0)
-    covered = {
-        place
-        for start in range(len(words) - length + 1)
-        if runs[tuple(words[start : start + length])] > 1
-        for place in range(start, start + length)
-    }
-    return (most * top if most > 1 else 0), sum(len(words[place]) for place in covered)
+
+    def covered(counted: set[tuple[str, ...]]) -> int:
+        places = {
+            place
+            for start in range(len(words) - length + 1)
+            if tuple(words[start : start + length]) in counted
+            for place in range(start, start + length)
+        }
+        return sum(len(words[place]) for place in places)
+
+    top = max((covered({run}) for run, count in runs.items() if count == most > 1), default=0)
+    return top, covered({run for run, count in runs.items() if count > 1})
 
 
 TABLE_A1 = {2: 0.2, 3: 0.18, 4: 0.16, 5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.1}
@@ -43,6 +47,13 @@ def test_runs_are_counted_as_in_a_plain_reading(documents):
         expected = [plain_runs(text, length) for text in documents]
         assert in_commonest(words, length, len(documents)).tolist() == [top for top, _ in expected]
         assert in_repeated(words, length, len(documents)).tolist() == [covered for _, covered in expected]
+
+
+def test_overlapping_runs_count_their_words_once():
+    """A share is at most 1: of `ha ha` in eight words there are seven, which cover eight."""
+    assert repetitions(["ha " * 8]) == ["1.00 of the characters in the commonest run of 2 words, at most 0.20"]
+    words = words_of(["ha ha ha ha one two", "one two one two ho"])
+    assert in_commonest(words, 2, 2).tolist() == [8, 12] and in_commonest(words, 3, 2).tolist() == [8, 0]
 
 
 def numbered(count: int) -> str:

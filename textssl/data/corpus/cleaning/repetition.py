@@ -58,15 +58,22 @@ def repeated_words(texts: Sequence[str]) -> list[str | None]:
 
 
 def in_commonest(words: Words, length: int, documents: int) -> np.ndarray:
-    """(documents,) characters in all occurrences of the commonest run (of ties the longest); 0 if none comes twice."""
+    """(documents,) characters in the words that the commonest run covers (of ties that which covers most); 0 if none
+    comes twice. A word in two overlapping occurrences (of "ha ha" in "ha ha ha") counts once."""
     starts, owners, firsts, counts = repeated_runs(words, length)
+    characters = np.zeros(documents, dtype=np.int64)
+    if not len(firsts):
+        return characters
+    starts, owners = starts[np.lexsort((starts, np.repeat(np.arange(len(firsts)), counts)))], owners[firsts]
+    stops = starts + length
+    within = np.ones(len(starts) - 1, dtype=bool)  # whether the next run is an equal one
+    within[firsts[1:] - 1] = False
+    stops[:-1] = np.where(within, np.minimum(stops[:-1], starts[1:]), stops[:-1])
     sums = np.concatenate([[0], np.cumsum(words.lengths)])
-    starts, owners = starts[firsts], owners[firsts]
-    sizes = sums[starts + length] - sums[starts]
+    sizes = np.add.reduceat(sums[stops] - sums[starts], firsts)
     order = np.lexsort((sizes, counts, owners))
     last = order[np.flatnonzero(np.diff(owners[order], append=-1))]  # of each document
-    characters = np.zeros(documents, dtype=np.int64)
-    characters[owners[last]] = counts[last] * sizes[last]
+    characters[owners[last]] = sizes[last]
     return characters
 
 

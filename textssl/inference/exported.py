@@ -215,6 +215,7 @@ def later_modules(folder: Path) -> list[nn.Module]:
                 module = getattr(stock, name).load(str(folder), subfolder=entry["path"], local_files_only=True)
         except BROKEN_FOLDER as error:
             place = folder / entry["path"]
-            raise UserError(f"{place} could not be loaded as {name}: {first_line(error)}") from error
+            why = first_line(error) if place.is_dir() else "there is no such folder"
+            raise UserError(f"{place} could not be loaded as {name}: {why}") from error
         found.append(module)
     return found

@@ -11,7 +11,8 @@ a round's own ratio, so that a busy machine troubles both alike; beside them sta
 other programs hardly change (with --threads 1 it says the same; with more, threads that wait for each other count).
 Vectors have to agree to 1e-5. Where the processor has bfloat16, MiniLM runs in that too, on both sides. On the static
 model model2vec runs too, where it is installed, one process as ours. Where OpenVINO is installed (extra `export`),
-MiniLM is exported to it, and our encoder of that folder is one more side, in both formats.
+MiniLM is exported to it, and our encoder of that folder is one more side, in both formats; and so is one whose
+feed-forward layers have 8-bit weights (scripts/benchmark/eight_bits.py), as far as every cosine stays above 0.999.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import shutil
 import statistics
 import sys
@@ -32,10 +34,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from scripts.benchmark.eight_bits import compress_weights
 from scripts.benchmark.figures import Figure, add_json, in_turns, write
 
 BATCH_SIZES = (1, 4, 8, 16, 64, 128, 512)
-NARROW, EXPORTED = "ours, bfloat16", "ours, OpenVINO"
+NARROW, EXPORTED, EIGHT_BITS = "ours, bfloat16", "ours, OpenVINO", "ours, OpenVINO, 8-bit weights"
+# The layers of MiniLM with 8-bit weights: those behind attention and behind the feed-forward layers' activation, and in
+# the lower half those before it. Queries, keys and values lose most and gain nothing.
+NARROWED = re.compile(r"\.output\.dense|layer\.[012]\.intermediate")
 PEER = "SentenceTransformer.encode, batches of {}"
 PROBE_TEXTS = 128  # for finding the peer's best batch size
 
@@ -72,8 +78,11 @@ def model_folder(name: str, folder: Path) -> Path:
     return folder / name
 
 
-def openvino_folder(source: Path, out: Path) -> Path:
-    """The folder of MiniLM with an OpenVINO graph in place of the weights, as sentence-transformers lays it out."""
+def openvino_folder(source: Path, out: Path, narrowed: re.Pattern[str] | None = None) -> Path:
+    """The folder of MiniLM with an OpenVINO graph in place of the weights, as sentence-transformers lays it out.
+
+    narrowed: names of layers whose weights are in 8 bits.
+    """
     import openvino  # pyright: ignore[reportMissingImports] (not a requirement)
     import torch
     from transformers import AutoModel
@@ -88,6 +97,8 @@ def openvino_folder(source: Path, out: Path) -> Path:
 
     ids = torch.randint(5, 50, (2, 7))
     graph = openvino.convert_model(Hidden(), example_input={"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    if narrowed is not None:
+        compress_weights(graph, narrowed)
     shutil.copytree(source, out, ignore=shutil.ignore_patterns("*.safetensors", "pytorch_model.bin"))
     (out / "openvino").mkdir()
     openvino.save_model(graph, out / "openvino" / "openvino_model.xml", compress_to_fp16=False)
@@ -158,11 +169,14 @@ def compare(
         sides[f"{PEER.format(size)}, bfloat16"] = lambda: encode(size, texts, half)
         own[NARROW] = narrow
     if name == "minilm" and find_spec("openvino"):
-        exported = scratch / "openvino"
-        if not exported.exists():
-            openvino_folder(folder, exported)
-        for word, compute in (("", "float32"), *([(", bfloat16", "bfloat16")] if NARROW in own else [])):
-            own[EXPORTED + word] = load_encoder(exported, max_tokens=limit, normalize=None, compute=compute)
+        added = [(EXPORTED, None, "float32")]
+        if NARROW in own:
+            added += [(f"{EXPORTED}, bfloat16", None, "bfloat16"), (EIGHT_BITS, NARROWED, "bfloat16")]
+        for side, narrowed, compute in added:
+            exported = scratch / ("openvino" if narrowed is None else "eight-bits")
+            if not exported.exists():
+                openvino_folder(folder, exported, narrowed)
+            own[side] = load_encoder(exported, max_tokens=limit, normalize=None, compute=compute)
     exact = ours.embed(texts)
     for side, encoder in own.items():
         sides[side] = partial(encoder.embed, texts)

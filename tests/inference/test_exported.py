@@ -1,6 +1,7 @@
 """Folders whose transformer was exported to ONNX or OpenVINO give the vectors of the folder they were exported from."""
 
 import json
+import re
 import shutil
 import sys
 import warnings
@@ -12,8 +13,9 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
+from scripts.benchmark.eight_bits import compress_weights, in_eight_bits
 from tests.evaluation.folders import save_model
 from tests.tiny import texts, tiny_tokenizer
 from textssl.errors import UserError
@@ -123,6 +125,31 @@ def test_openvino_is_asked_for_the_format(folders):
 
     assert load("float32").narrows
     assert proved_format(Compute("bfloat16", "native"), load, TEXTS).why.startswith("native; worst cosine")
+
+
+def test_float32_of_8_bit_weights_rounds_nothing_else(folders, tmp_path):
+    layers = re.compile(r"\.output\.dense|intermediate")
+    config = AutoConfig.from_pretrained(folders / "plain", hidden_size=128, intermediate_size=256)  # runs of 64
+    for name in ("source", "rounded"):
+        shutil.copytree(folders / "plain", tmp_path / name)
+    torch.manual_seed(0)
+    model = AutoModel.from_config(config)
+    model.save_pretrained(tmp_path / "source")
+    export(tmp_path / "source", tmp_path / "source")
+    file = tmp_path / "source" / "openvino" / "openvino_model.xml"
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear) and layers.search(name):
+            numbers, scales = in_eight_bits(layer.weight.detach().numpy())
+            layer.weight.data = torch.from_numpy((numbers * scales).reshape(layer.weight.shape))
+    model.save_pretrained(tmp_path / "rounded")
+    graph = openvino.Core().read_model(file.rename(file.with_suffix(".whole")), file.with_suffix(".bin"))
+    assert compress_weights(graph, layers) == 3 * config.num_hidden_layers
+    file.with_suffix(".bin").unlink()
+    openvino.save_model(graph, file, compress_to_fp16=False)
+    exact = load_encoder(tmp_path / "source").embed(TEXTS)
+    np.testing.assert_allclose(exact, load_encoder(tmp_path / "rounded").embed(TEXTS), atol=1e-6)
+    narrow = load_encoder(tmp_path / "source", compute="bfloat16").embed(TEXTS)
+    assert 1e-5 < np.abs(narrow - exact).max() < 0.05
 
 
 def test_an_onnx_graph_is_pooled_by_the_folder(onnx_folder):

@@ -38,6 +38,7 @@ from scripts.benchmark.figures import Figure, add_json, after_warmup, in_turns, 
 
 LENGTH, BATCH, MASK_RATE, VOCABULARY = 128, 32, 0.3, 8192
 PRESET = {"mlm": "modernbert-nano", "clm": "llama-nano"}
+PEER_LR = {"mlm": 1e-3, "clm": 2e-3}  # of 1e-3, 2e-3 and 4e-3, for the loss after four minutes
 WARMUP_SECONDS = 8.0
 SHARES = (0.25, 0.5, 1.0)  # of the peer's time, that we get to reach its loss
 SIDES = {"ours": "ours", "theirs": "Trainer", (BEST := "theirs-best"): "Trainer, bfloat16, eager"}
@@ -293,13 +294,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40.0, help="of each throughput measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=0.0, help="of the peer's run to its loss; 0: leave out")
-    parser.add_argument("--peer-lr", type=float, default=2e-3)
+    parser.add_argument("--peer-lr", type=float, help="by default the best that we found")
     parser.add_argument("--peer-batch", type=int, default=BATCH, help="of its run to its loss")
     add_json(parser)
     parser.add_argument("--folder", help="where tokenizer and corpus are kept between runs")
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--to-loss", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.peer_lr is None:
+        arguments.peer_lr = PEER_LR[arguments.objective]
     if arguments.side:
         one_side(arguments)
         return

@@ -31,6 +31,7 @@ VARIANTS = {  # name -> objective and options; views of simcse that dropout does
     "static": ("crops", "model={config: {model_type: static, hidden_size: 32, identity_size: 8}}"),
     "anew": ("deepcluster", "objective.head=anew", "objective.refresh_every=2"),
 }
+LARGER = {"byol": 16}  # samples of a step: batch normalisation over eight magnifies rounding beyond 1e-5
 SENTENCES = ("crops", "moco", *JOINT, *CLUSTERING, *PREDICTIVE, "tsdae", "pairs", "sum", *VARIANTS)
 OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.objectives.clustered:Clustered"}
 # AdamW's default eps of 1e-8 makes whole steps of gradients that are rounding alone: where the terms of an embedding's
@@ -49,6 +50,8 @@ def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: s
         return tiny_config(folder, {**OBJECTIVES, **OWN}[name], micro, *overrides, out=out)
     objective, *own = VARIANTS.get(name, (name,))
     assert objective in SENTENCE_MODELS
+    if name in LARGER:
+        overrides = (f"train.batch_size={LARGER[name]}", *overrides)
     dropout = [] if name == "skipgram" else ["model.dropout=0"]
     return sentence_config(folder, objective, *dropout, *own, micro, *overrides, out=out)
 

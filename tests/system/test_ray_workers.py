@@ -72,6 +72,8 @@ def test_a_cluster_answers_as_subprocesses_do(tmp_path: Path):
         with pytest.raises(RuntimeError, match=r"a task failed:\n(.|\n)*TypeError"):
             workers.submit(None).result()
         assert workers.submit(str(tmp_path / "seen")).result() == "here once", "its first process was killed"
+        with pytest.raises(UserError, match=r"on the node \S+: .*: Is a directory"):
+            workers.submit(str(tmp_path)).result()
         with pytest.raises(UserError, match="-1 is negative"):
             RayWorkers(ray, "a task", __name__, -1, {})
         workers.close()

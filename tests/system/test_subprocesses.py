@@ -22,6 +22,8 @@ def serve() -> None:
             print("a library says something")
             if request == "exit":
                 os._exit(3)
+            if request == "no file":
+                Path("nowhere").read_text()
             if request == "path":
                 return os.environ["PYTHONPATH"].split(os.pathsep)[0]
             return first + request, os.environ["GIVEN"]
@@ -60,6 +62,8 @@ def test_a_user_who_may_have_no_larger_pipes_has_small_ones(monkeypatch):
 
 
 def test_errors_come_back_as_what_they_were():
+    with pool(1) as helpers, pytest.raises(UserError, match="nowhere: No such file or directory"):
+        helpers.submit("no file").result()
     with pytest.raises(UserError, match="-1 is negative"):
         pool(1, -1)
     with pool(1) as helpers:

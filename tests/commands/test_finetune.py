@@ -298,6 +298,8 @@ def test_several_seeds_give_an_interval_and_the_best_by_validation(tmp_path):
     assert set(result.baselines) == {"tfidf", "scratch"} and len(result.baselines["scratch"]["mcc"]["scores"]) == 2
     values = [seed["best"]["value"] for seed in result.seeds]
     assert digest(tmp_path / "run") == digest(tmp_path / "run" / f"seed-{int(np.argmax(values))}")
+    whole, first = (load_config(tmp_path / "run" / name / "config.yaml") for name in ("", "seed-0"))
+    assert whole.train.precision == first.train.precision != "auto" and whole.model.attention == first.model.attention
 
 
 @pytest.mark.slow

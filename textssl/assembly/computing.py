@@ -48,6 +48,13 @@ def for_hardware(config: Config, device: torch.device, before: dict[str, Any] | 
     return whole.freeze()
 
 
+def computed_as(config: Config, other: Config) -> Config:
+    """A frozen copy with the values that a run of the same configuration had in the place of `auto`."""
+    whole = config.unfrozen()
+    whole.train.precision, whole.model.attention = other.train.precision, other.model.attention
+    return whole.freeze()
+
+
 def hardware_values(config: Config, cuda: bool) -> tuple[dict[tuple[str, str], str], str]:
     """The values that replace `auto` in a new run, by (section, key), and the reason."""
     pretrained = config.model.pretrained

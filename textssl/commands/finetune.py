@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from textssl import distributed
+from textssl.assembly.computing import computed_as
 from textssl.assembly.finetune_baselines import BaselinePredictions, make_baselines
 from textssl.assembly.resolution import located
 from textssl.assembly.runs import find_seeds, held_run, start_accelerator
@@ -231,7 +232,8 @@ def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -
         before = results[0] if results else None
         results.append(finetune_once(one, accelerator, console, quiet=True, before=before))
         if distributed.rank() == 0 and len(results) == 1:  # a configuration that a seed refuses is not written
-            write_text(run / "config.yaml", config.to_yaml())
+            first = load_config(Path(results[0].run) / "config.yaml")
+            write_text(run / "config.yaml", computed_as(config, first).to_yaml())
         if results[-1].stopped_by:
             stopped = replace(results[-1], run=str(run))
             if distributed.rank() == 0:

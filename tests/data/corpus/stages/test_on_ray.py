@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -76,6 +77,28 @@ def test_the_command_writes_the_same_corpus_and_goes_on(tmp_path: Path, workers,
     changed = on_cluster(held_out=0.2)
     assert "had other settings (options, files): starting anew" in " ".join(capsys.readouterr().err.split())
     assert workers[-1].stages.count("read") == 4 and changed.manifest["dropped"] == two.manifest["dropped"]
+
+
+def test_a_run_that_is_killed_while_it_cleans_up_begins_anew(tmp_path: Path, workers, monkeypatch):
+    inputs = write_files(tmp_path)
+    tokenizer.save(tiny_tokenizer(), tmp_path / "tokenizer")
+    given = (inputs, tmp_path / "tokenizer", tmp_path / "out")
+    remove = shutil.rmtree
+
+    def killed(folder, **options):
+        if Path(folder).name == ".out.stages" and (tmp_path / "out").exists():
+            raise KeyboardInterrupt
+        remove(folder, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(*given, engine="ray")
+    expected = files_of(tmp_path / "out")
+    assert (tmp_path / ".out.stages" / "shard").is_dir() and expected
+    prepare(*given, engine="ray", overwrite=True)
+    assert files_of(tmp_path / "out") == expected and workers[-1].stages.count("read") == 4
+    assert not (tmp_path / ".out.stages").exists()
 
 
 def test_nothing_is_left_where_nothing_was_done(tmp_path: Path, workers):

@@ -38,7 +38,7 @@ from scripts.benchmark.figures import Figure, add_json, after_warmup, in_turns, 
 
 LENGTH, BATCH, MASK_RATE, VOCABULARY = 128, 32, 0.3, 8192
 PRESET = {"mlm": "modernbert-nano", "clm": "llama-nano"}
-PEER_LR = {"mlm": 1e-3, "clm": 2e-3}  # of 1e-3, 2e-3 and 4e-3, for the loss after four minutes
+PEER_LR = {"mlm": 1e-3, "clm": 2e-3}  # of these and 4e-3 (mlm alone), for the loss after four minutes
 WARMUP_SECONDS = 8.0
 SHARES = (0.25, 0.5, 1.0)  # of the peer's time, that we get to reach its loss
 SIDES = {"ours": "ours", "theirs": "Trainer", (BEST := "theirs-best"): "Trainer, bfloat16, eager"}

@@ -43,7 +43,8 @@ NARROW, EXPORTED, EIGHT_BITS = "ours, bfloat16", "ours, OpenVINO", "ours, OpenVI
 # the lower half those before it. Queries, keys and values lose most and gain nothing.
 NARROWED = re.compile(r"\.output\.dense|layer\.[012]\.intermediate")
 PEER = "SentenceTransformer.encode, batches of {}"
-PROBE_TEXTS = 128  # for finding the peer's best batch size
+SAME_TEXTS = 128  # that all sides have to embed alike
+PROBE_TEXTS = {"sentences": 512, "documents": 128}  # of MiniLM, for finding the peer's best batch size
 
 
 def sentences(articles: list[str], count: int) -> list[str]:
@@ -146,11 +147,11 @@ def compare(
     def best_size(model: SentenceTransformer) -> int:
         return min(sizes, key=lambda size: min(seconds(lambda: encode(size, probe, model)) for _ in range(2)))
 
-    error = float(np.abs(encode(32, texts[:PROBE_TEXTS]) - ours.embed(texts[:PROBE_TEXTS])).max())
+    error = float(np.abs(encode(32, texts[:SAME_TEXTS]) - ours.embed(texts[:SAME_TEXTS])).max())
     if error > 1e-5:
         sys.exit(f"the vectors differ by {error:.1e}")
     sizes = BATCH_SIZES if name == "minilm" else (64, 128, 512, 1024, 4096)
-    probe = texts[:PROBE_TEXTS] if name == "minilm" else texts
+    probe = texts[: PROBE_TEXTS[kind]] if name == "minilm" else texts
     best = best_size(peer)
     own = {"ours": ours}  # our encoders
     sides: dict[str, Callable[[], object]] = {"ours": lambda: ours.embed(texts)}
@@ -159,7 +160,7 @@ def compare(
     if name == "static" and find_spec("model2vec"):
         other = model2vec_of(peer)
         sides["model2vec"] = lambda: other.encode(texts, max_length=None, use_multiprocessing=False)
-        apart = np.abs(ours.embed(texts[:PROBE_TEXTS]) - other.encode(texts[:PROBE_TEXTS], max_length=None)).max()
+        apart = np.abs(ours.embed(texts[:SAME_TEXTS]) - other.encode(texts[:SAME_TEXTS], max_length=None)).max()
         if apart > 1e-5:
             sys.exit(f"the vectors of model2vec differ by {apart:.1e}")
     if name == "minilm" and native_bfloat16(cuda=False):

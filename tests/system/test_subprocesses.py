@@ -23,7 +23,7 @@ def serve() -> None:
             if request == "exit":
                 os._exit(3)
             if request == "no file":
-                Path("nowhere").read_text()
+                return Path("nowhere").read_text()
             if request == "path":
                 return os.environ["PYTHONPATH"].split(os.pathsep)[0]
             return first + request, os.environ["GIVEN"]

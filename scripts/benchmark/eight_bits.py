@@ -16,9 +16,9 @@ import numpy as np
 GROUP = 64  # numbers of a row that share a scale
 
 
-def in_eight_bits(weight: np.ndarray, group: int = GROUP) -> tuple[np.ndarray, np.ndarray]:
+def in_eight_bits(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(rows, groups, group) int8 and (rows, groups, 1) float32: the product is weight (rows, columns), rounded."""
-    group = group if weight.shape[1] % group == 0 else weight.shape[1]
+    group = GROUP if weight.shape[1] % GROUP == 0 else weight.shape[1]
     grouped = weight.reshape(len(weight), -1, group).astype(np.float32)
     scales = np.maximum(np.abs(grouped).max(2, keepdims=True), np.float32(1e-12)) / 127
     return np.round(grouped / scales).astype(np.int8), scales

@@ -116,13 +116,13 @@ def embed(
         counted = use(choose_threads(threads))
         tell(Terminal(stderr=True), f"embedding with {counted if cluster is None else cluster_words(cluster)}")
         load = cache(lambda format: load_encoder(folder, **{**choices, "compute": format}))
-        if compute == "auto" and device != default_device().type:
+        here = device == default_device().type  # whether what computes is as this machine
+        if compute == "auto" and not here:
             chosen = Compute("float32", "the nodes have other hardware than this machine, which could try bfloat16")
         elif compute == "auto":
             documents, chosen = choose_compute(documents, out, settings, load)
         else:
             chosen = Compute(compute, "--compute")
-            here = device == default_device().type
             if compute == "bfloat16" and here and not native_bfloat16(device == "cuda"):
                 tell(Terminal(stderr=True), EMULATED, style="yellow")
         tell(Terminal(stderr=True), str(chosen))

@@ -189,7 +189,7 @@ class TrainConfig(Section):
     threads: int | None = Field(
         default=None,
         gt=0,
-        description="compute threads; null: OMP_NUM_THREADS, else as before a resume, else as many as are free; "
+        description="compute threads; null: OMP_NUM_THREADS, else as before a resume, else as many as cores; "
         "RUN/config.yaml has the number that was taken",
     )
     log_every: int = Field(default=10, gt=0, description="steps between lines of metrics.jsonl")

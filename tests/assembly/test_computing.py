@@ -49,11 +49,11 @@ def written(run: Path) -> list[tuple[str, str]]:
 
 
 def test_the_number_of_threads_is_written(corpus, tmp_path, monkeypatch, capsys):
-    """It may follow from what others did at the start, so an equal run needs it; resuming by either name takes it."""
+    """An equal run on another machine needs it; resuming by either name takes it."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(threads, "free_threads", lambda: threads.Threads(free, "of 64 cores"))
+    monkeypatch.setattr(threads, "threads_of_cores", lambda: threads.Threads(cores, "of 64 cores"))
     monkeypatch.setattr(computing, "usable_cores", lambda: 2)
-    run, before, free = tmp_path / "run", torch.get_num_threads(), 3
+    run, before, cores = tmp_path / "run", torch.get_num_threads(), 3
     try:
         pretrain(config(corpus, run))
         assert "3 compute threads wait for each other on 2 cores" in " ".join(capsys.readouterr().err.split())
@@ -62,7 +62,7 @@ def test_the_number_of_threads_is_written(corpus, tmp_path, monkeypatch, capsys)
         written = yaml.safe_load((run / "config.yaml").read_text())
         for source in (written, read_state(newest)["identity"]["config"]):
             assert source["train"]["threads"] == 3
-        free = 1
+        cores = 1
         for again in (config(corpus, run, steps=3), load_config(run / "config.yaml", ["train.max_steps=4"])):
             pretrain(again)
             said = capsys.readouterr().err

@@ -107,11 +107,11 @@ def test_every_rank_is_told_of_a_refusal(tmp_path):
 
 @pytest.mark.slow
 def test_a_resumed_run_keeps_its_number_of_threads(tmp_path, monkeypatch, capsys):
-    """Whatever is free now; who asks for another number is told what that changes."""
+    """On a machine with fewer cores too; who asks for another number is told what that changes."""
     make_corpus(tmp_path)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    free, before = [threads.Threads(2, "of 2 cores")], torch.get_num_threads()
-    monkeypatch.setattr(threads, "free_threads", lambda: free[0])
+    cores, before = [threads.Threads(2, "of 2 cores")], torch.get_num_threads()
+    monkeypatch.setattr(threads, "threads_of_cores", lambda: cores[0])
     schedule = "schedule={name: constant, warmup_steps: 1}"
 
     def run(steps: int, *given: str) -> tuple[int, str]:
@@ -121,7 +121,7 @@ def test_a_resumed_run_keeps_its_number_of_threads(tmp_path, monkeypatch, capsys
     try:
         count, said = run(2)
         assert count == 2 and "training with 2 compute threads (of 2 cores)" in said
-        free[0] = threads.Threads(1, "of 2 cores, others use 1.0")
+        cores[0] = threads.Threads(1, "of 1 core")
         count, said = run(3)
         assert count == 2 and "training with 2 compute threads (as in the start before)" in said
         count, said = run(4, "train.threads=1")

@@ -73,23 +73,23 @@ def test_bfloat16_is_offered_only_where_the_processor_has_it(monkeypatch, abilit
 
 
 def test_cores_and_threads_are_those_that_a_run_would_use(monkeypatch, capsys):
-    """Less than the affinity allows where the container has a limit, or others use the machine."""
+    """Less than the affinity allows where the container has a limit; what others use is said."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setattr(threads, "allowed_cores", lambda: list(range(64)))
     monkeypatch.setattr(threads, "cpu_limit", lambda: 6.5)
     monkeypatch.setattr(threads, "loads", lambda: ([1.0] * 60 + [0.0] * 4, 0.0))
-    threads.free_threads.cache_clear()
+    threads.threads_of_cores.cache_clear()
     try:
         found = textssl.doctor()
-        assert found["cores"] == 6 and found["devices"][0]["threads"] == 4
-        assert found["devices"][0]["name"].endswith("4 compute threads (of 6 cores, others use 60.0)")
+        assert found["cores"] == 6 and found["devices"][0]["threads"] == 6
+        assert found["devices"][0]["name"].endswith("6 compute threads (of 6 cores, others use 60.0: 4 may be faster)")
         assert "6 cores, " in capsys.readouterr().out
         monkeypatch.setenv("OMP_NUM_THREADS", "3")
         assert doctor.cpu_device()["name"].endswith("3 compute threads (OMP_NUM_THREADS)")
     finally:
-        threads.free_threads.cache_clear()
+        threads.threads_of_cores.cache_clear()
 
 
 def test_the_memory_of_a_container_is_its_limit(tmp_path):

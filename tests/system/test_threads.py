@@ -1,4 +1,4 @@
-"""The number of compute threads: what somebody says, what a container allows, what others leave free."""
+"""The number of compute threads: what somebody says, what a container allows, and what is said of others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from textssl.errors import UserError
 from textssl.system import threads
-from textssl.system.threads import Moment, Threads, choose_threads, cpu_limit, free_threads, of_load, use
+from textssl.system.threads import Moment, Threads, choose_threads, cpu_limit, of_load, threads_of_cores, use
 
 
 @pytest.fixture(autouse=True)
@@ -17,26 +17,26 @@ def fresh(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    free_threads.cache_clear()
+    threads_of_cores.cache_clear()
     yield
-    free_threads.cache_clear()
+    threads_of_cores.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("cores", "busy", "own", "count"),
+    ("cores", "busy", "own", "said"),
     [
-        (2, [0, 0], 0, 2),
-        (2, [0.9, 0.8], 0, 1),
-        (2, [1, 1], 0, 1),
-        (2, [0.3, 0.1], 0, 2),
-        (8, [1] * 3 + [0.05] * 5, 0, 5),
-        (8, [1] * 3 + [0.05] * 5, 1, 6),
-        (2, [0.9, 0.1], 1, 2),
-        (2, [], 0, 2),
+        (2, [0, 0], 0, ""),
+        (2, [0.9, 0.8], 0, ", others use 1.7: 1 may be faster"),
+        (2, [1, 1], 0, ", others use 2.0: 1 may be faster"),
+        (2, [0.3, 0.1], 0, ""),
+        (8, [1] * 3 + [0.05] * 5, 0, ", others use 3.2: 5 may be faster"),
+        (8, [1] * 3 + [0.05] * 5, 1, ", others use 2.2: 6 may be faster"),
+        (2, [0.9, 0.1], 1, ""),
+        (2, [], 0, ""),
     ],
 )
-def test_busy_cores_are_left_to_others(cores, busy, own, count):
-    assert of_load(cores, busy, own)[0] == count
+def test_busy_cores_are_said(cores, busy, own, said):
+    assert of_load(cores, busy, own) == said
 
 
 @pytest.mark.parametrize(("imported", "waits"), [(0.1, 0.15), (3, 0), (1000, 0.25)])  # seconds ago
@@ -72,7 +72,7 @@ def test_what_somebody_says_comes_first(monkeypatch):
     monkeypatch.setattr(threads, "loads", lambda: ([1.0] * 64, 0.0))
     monkeypatch.setattr(threads, "allowed_cores", lambda: [3, 5, 7])
     monkeypatch.setattr(threads, "cpu_limit", lambda: 8.0)
-    assert choose_threads().count == 1 and "others use 3.0" in choose_threads().why
+    assert choose_threads() == Threads(3, "of 3 cores, others use 3.0: 1 may be faster"), "the load decides nothing"
     assert choose_threads(before=2).count == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     assert choose_threads(before=2) == Threads(3, "OMP_NUM_THREADS")
@@ -88,7 +88,7 @@ def test_processes_share_the_cores_and_the_load_is_looked_at_once(monkeypatch):
     monkeypatch.setattr(threads, "allowed_cores", lambda: list(range(8)))
     monkeypatch.setattr(threads, "cpu_limit", lambda: 6.5)
     assert [choose_threads().count for _ in range(3)] == [6, 6, 6] and len(looks) == 1
-    free_threads.cache_clear()
+    threads_of_cores.cache_clear()
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert choose_threads().count == 1 and len(looks) == 1
 

@@ -79,7 +79,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first broken
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="Compute threads; default: OMP_NUM_THREADS, else as many as others leave free."
+        min=1, metavar="N", help="Compute threads; default: OMP_NUM_THREADS, else as many as there are cores."
     ),
 ]
 Engine = Annotated[EngineName, typer.Option(help="Who works: processes of this machine, or a Ray cluster.")]

@@ -84,9 +84,7 @@ def prepare(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make: token shards and a held-out split.")],
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Worker processes; default: one per free core. The output is the same for any number."
-        ),
+        typer.Option(min=1, help="Worker processes; default: one per core. The output is the same for any number."),
     ] = None,
     held_out: Annotated[float, typer.Option(help="Share of the documents that is set aside.")] = 0.01,
     language: Annotated[

@@ -85,7 +85,7 @@ def embed(
     length again. normalize: True or False; None: as the modules of the model say, which for a plain transformers
     folder is the mean over its tokens. max_tokens: where longer texts are cut, special tokens counted, which a static
     encoder cannot; None: where the model ends. prompt: name or text of a sentence-transformers prompt. workers:
-    processes, by default one for each GPU, else one; threads: that compute, by default as many as are free; the bytes
+    processes, by default one for each GPU, else one; threads: that compute, by default as many as cores; the bytes
     written do not depend on them. compute: float32 or bfloat16 in the model, auto for bfloat16 where the hardware has
     it and a sample of the texts keeps the direction of its vectors; the numbers written are of `precision`. engine:
     `ray` has the nodes of a cluster embed, with `threads` CPUs a process (1 by default) or a GPU each; address: of the

@@ -56,7 +56,7 @@ def evaluate(
     file, a folder, a prepared corpus, `sample:NAME`), for bits per byte. against: another model, measured on the same
     examples; every difference has an interval and a p. card: put the tables into the model's card (README.md) too.
     corpus: the text that the model was trained on, where no run folder says it: evaluation texts that stand there are
-    counted. threads: that compute; by default as many as are free. An interrupted evaluation goes on with the tasks
+    counted. threads: that compute; by default as many as cores. An interrupted evaluation goes on with the tasks
     that are left. Of several processes the first does all of it, and the others return an empty dictionary at once.
     Raises UserError.
     """

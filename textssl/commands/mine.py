@@ -75,7 +75,7 @@ def mine(
     sentence_transformers.util.mine_hard_negatives, which takes range_min, range_max, margin (as absolute_margin),
     relative_margin, max_score and min_score; never the pair's own texts, nor one of its document.
     tokenizer: the corpus's, where neither the model nor the place that prepare noted has it. max_pairs: a sample where
-    there are more. threads: that compute; by default as many as are free. Raises UserError.
+    there are more. threads: that compute; by default as many as cores. Raises UserError.
     """
     out, console, report = Path(out), Terminal(), DropReport()
     check_options(out, corpus, pairs, unit, num_negatives, range_min, range_max)

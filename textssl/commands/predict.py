@@ -53,7 +53,7 @@ def predict(
     model: what `textssl finetune` left, or any sequence classifier. input: as for `embed`; tables with text_a and
     text_b (and no text) hold pairs. A model of scores gives a score instead. Texts are cut where the model's folder
     says (model_max_length of its tokenizer); where it does not, a line says where. The file appears when it is
-    complete. threads: that compute; by default as many as are free. Raises UserError.
+    complete. threads: that compute; by default as many as cores. Raises UserError.
     """
     out, console, report = Path(out), Terminal(), DropReport()
     if out.suffix != SUFFIX or os.path.isdir(out):

@@ -29,7 +29,7 @@ from textssl.system.progress import Work, working
 from textssl.system.ray_workers import check_engine
 from textssl.system.subprocesses import MOST_WORKERS
 from textssl.system.terminal import Terminal
-from textssl.system.threads import free_threads
+from textssl.system.threads import usable_cores
 from textssl.tokenizer import load_backend, tokenizer_hash
 
 
@@ -58,7 +58,7 @@ def prepare(
 ) -> Corpus:
     """Tokenize documents into the folder `out`, print what became of them, and return the train split.
 
-    workers: processes that read and encode, by default one a free core; the bytes do not depend on it. held_out: share
+    workers: processes that read and encode, by default one a core; the bytes do not depend on it. held_out: share
     of the documents, by hash of their text. language: by whose rules sentences are cut, a code such as `de`, or `auto`:
     the language of each document is guessed. overwrite: replace a finished corpus in `out`. The other options say what
     is kept out of the corpus, as in Cleaning; keep_languages may be one string with commas. engine: `ray` has the nodes
@@ -68,7 +68,7 @@ def prepare(
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]
     check_engine(engine, address, workers)
-    workers = workers if workers is not None else free_threads().count
+    workers = workers if workers is not None else usable_cores()
     check_language(language)
     cleaning = Cleaning(
         min_characters=min_characters,

@@ -52,7 +52,7 @@ def train_tokenizer(
     The options are those of textssl.tokenizer.train_tokenizer and textssl.data.text.documents.read_documents. A
     tokenizer that is in `out` already is replaced; any other folder with files in it raises UserError. Words longer
     than textssl.tokenizer.LONGEST_WORD are cut for training; the report counts them. threads: that compute; by default
-    as many as are free. max_word_types: different words that it is trained on, which bounds the memory; the report
+    as many as cores. max_word_types: different words that it is trained on, which bounds the memory; the report
     counts what was left out.
     """
     inputs = [str(path) for path in ([input] if isinstance(input, str | Path) else input)]

@@ -1,7 +1,8 @@
-"""How many threads compute: as many as there are free cores, chosen once in a program, unless a number is given.
+"""How many threads compute: as many as the process may use cores, unless a number is given.
 
-On a machine that others use too, two threads of one matrix product wait for each other, and can take several times as
-long as one.
+Never by how busy the machine is, since the number decides the order of summation: equal starts get equal bytes. On a
+machine that others use too, though, two threads of one matrix product wait for each other, and can take several times
+as long as one: so the load is measured all the same, and said.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Threads:
 
 
 def choose_threads(given: int | None = None, before: int | None = None, *, name: str = "--threads") -> Threads:
-    """The number that was given, else OMP_NUM_THREADS, else that of an earlier start, else the free cores.
+    """The number that was given, else OMP_NUM_THREADS, else that of an earlier start, else the cores.
 
     given: by the option or key `name`. before: how many an earlier start of the same work had, as the number of
     threads decides the order of summation. Raises UserError for a number out of range.
@@ -52,7 +53,7 @@ def choose_threads(given: int | None = None, before: int | None = None, *, name:
         return Threads(int(wanted), VARIABLE)
     if before is not None:
         return Threads(before, "as in the start before")
-    return free_threads()
+    return threads_of_cores()
 
 
 class Moment(NamedTuple):
@@ -74,19 +75,20 @@ IMPORTED = Moment.now()
 
 
 @cache
-def free_threads() -> Threads:
-    """As many as there are cores that others leave idle, measured once: since this module was imported, unless that was
-    long ago, and for SAMPLE_SECONDS at least.
+def threads_of_cores() -> Threads:
+    """As many as there are cores that this process may use; several processes started together each get an equal share.
 
-    Several processes started together each get an equal share of the cores instead, idle or not.
+    `why` says if others keep these cores busy: since this module was imported, unless that was long ago, and for
+    SAMPLE_SECONDS at least.
     """
-    allowed, most = allowed_cores(), usable_cores()
+    allowed, cores = allowed_cores(), usable_cores()
     if (processes := processes_here()) > 1:
-        return Threads(max(1, most // processes), f"{most} cores for {processes} processes")
-    if most == 1:
+        return Threads(max(1, cores // processes), f"{cores} cores for {processes} processes")
+    if cores == 1:
         return Threads(1, "of 1 core")
     busy, own = loads()
-    return Threads(*of_load(most, [busy[core] for core in allowed if core < len(busy)], own))
+    others = of_load(cores, [busy[core] for core in allowed if core < len(busy)], own)
+    return Threads(cores, f"of {cores} cores{others}")
 
 
 def processes_here() -> int:
@@ -104,13 +106,15 @@ def loads() -> tuple[list[float], float]:
     return busy, (after.own - before.own) / seconds
 
 
-def of_load(cores: int, busy: Sequence[float], own: float = 0.0) -> tuple[int, str]:
-    """(threads, why). cores: the number that may be used. busy: the share of its time that each works; own: cores'
-    worth of it that is not by others."""
+def of_load(cores: int, busy: Sequence[float], own: float = 0.0) -> str:
+    """What to say of a load that leaves fewer cores free than may be used; nothing of a smaller one.
+
+    cores: the number that may be used. busy: the share of its time that each works; own: cores' worth of it that is not
+    by others.
+    """
     used = max(0.0, sum(busy) - own)
-    count = max(1, min(cores, round(len(busy) - used))) if busy else cores
-    words = f"of {cores} core{'s' * (cores > 1)}"
-    return count, f"{words}, others use {used:.1f}" if count < cores else words
+    fewer = max(1, round(len(busy) - used))
+    return f", others use {used:.1f}: {fewer} may be faster" if busy and fewer < cores else ""
 
 
 def allowed_cores() -> list[int]:

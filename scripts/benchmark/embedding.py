@@ -12,12 +12,14 @@ other programs hardly change (with --threads 1 it says the same; with more, thre
 Vectors have to agree to 1e-5. Where the processor has bfloat16, MiniLM runs in that too, on both sides. On the static
 model model2vec runs too, where it is installed, one process as ours. Where OpenVINO is installed (extra `export`),
 MiniLM is exported to it, and our encoder of that folder is one more side, in both formats; and so is one whose
-feed-forward layers have 8-bit weights (scripts/benchmark/eight_bits.py), as far as every cosine stays above 0.999.
+feed-forward layers have 8-bit weights (scripts/benchmark/eight_bits.py), as far as every cosine stays above 0.999. With
+--openvino-python the peer goes through OpenVINO too (scripts/benchmark/openvino_peer.py says what that needs).
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import itertools
 import json
 import os
@@ -31,11 +33,16 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from scripts.benchmark.eight_bits import compress_weights
 from scripts.benchmark.figures import Figure, add_json, in_turns, write
+from scripts.benchmark.openvino_peer import OpenVINOPeer
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BATCH_SIZES = (1, 4, 8, 16, 64, 128, 512)
 NARROW, EXPORTED, EIGHT_BITS = "ours, bfloat16", "ours, OpenVINO", "ours, OpenVINO, 8-bit weights"
@@ -118,11 +125,19 @@ def model2vec_of(peer):
     return model
 
 
-def seconds(function: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock, and of processor time."""
-    start, used = time.perf_counter(), time.process_time()
+def seconds(function: Callable[[], object], clock: Callable[[], float] = time.process_time) -> tuple[float, float]:
+    """Seconds by the clock, and of processor time. clock: that of the process that does the work."""
+    start, used = time.perf_counter(), clock()
     function()
-    return time.perf_counter() - start, time.process_time() - used
+    return time.perf_counter() - start, clock() - used
+
+
+def cosines(vectors: np.ndarray, exact: np.ndarray) -> str:
+    """How alike the rows are."""
+    from textssl.inference.features import unit_rows
+
+    found = (unit_rows(vectors) * unit_rows(exact)).sum(1)
+    return f"mean {found.mean():.5f}, least {found.min():.5f}"
 
 
 def compare(
@@ -144,15 +159,15 @@ def compare(
     def encode(size: int, some: list[str] = texts, model: SentenceTransformer = peer) -> np.ndarray:
         return np.asarray(model.encode(some, batch_size=size, show_progress_bar=False))
 
-    def best_size(model: SentenceTransformer) -> int:
-        return min(sizes, key=lambda size: min(seconds(lambda: encode(size, probe, model)) for _ in range(2)))
+    def best_size(encode: Callable[[int], object]) -> int:
+        return min(sizes, key=lambda size: min(seconds(lambda: encode(size)) for _ in range(2)))
 
     error = float(np.abs(encode(32, texts[:SAME_TEXTS]) - ours.embed(texts[:SAME_TEXTS])).max())
     if error > 1e-5:
         sys.exit(f"the vectors differ by {error:.1e}")
     sizes = BATCH_SIZES if name == "minilm" else (64, 128, 512, 1024, 4096)
     probe = texts[: PROBE_TEXTS[kind]] if name == "minilm" else texts
-    best = best_size(peer)
+    best = best_size(lambda size: encode(size, probe))
     own = {"ours": ours}  # our encoders
     sides: dict[str, Callable[[], object]] = {"ours": lambda: ours.embed(texts)}
     for size in dict.fromkeys((32, best)):
@@ -166,9 +181,9 @@ def compare(
     if name == "minilm" and native_bfloat16(cuda=False):
         half = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.bfloat16}).eval()
         half.max_seq_length = peer.max_seq_length
-        narrow, size = load_encoder(folder, max_tokens=limit, normalize=None, compute="bfloat16"), best_size(half)
-        sides[f"{PEER.format(size)}, bfloat16"] = lambda: encode(size, texts, half)
-        own[NARROW] = narrow
+        size = best_size(lambda size: encode(size, probe, half))
+        sides[f"{PEER.format(size)}, bfloat16"] = partial(encode, size, texts, half)
+        own[NARROW] = load_encoder(folder, max_tokens=limit, normalize=None, compute="bfloat16")
     if name == "minilm" and find_spec("openvino"):
         added = [(EXPORTED, None, "float32")]
         if NARROW in own:
@@ -179,27 +194,39 @@ def compare(
                 openvino_folder(folder, exported, narrowed)
             own[side] = load_encoder(exported, max_tokens=limit, normalize=None, compute=compute)
     exact = ours.embed(texts)
+    clocks: dict[str, Callable[[], float]] = {}
+    if name == "minilm" and arguments.openvino_python:
+        elsewhere = OpenVINOPeer(arguments.openvino_python, folder, texts, limit, arguments.threads)
+        atexit.register(elsewhere.close)
+        size = best_size(lambda size: elsewhere.encode(size, len(probe)))
+        side = f"{PEER.format(size)}, OpenVINO"
+        sides[side], clocks[side] = partial(elsewhere.encode, size), lambda: elsewhere.used
+        found = cosines(elsewhere.vectors(SAME_TEXTS), exact[:SAME_TEXTS])
+        print(f"cosine of {side} to float32: {found} ({elsewhere.versions})")
     for side, encoder in own.items():
         sides[side] = partial(encoder.embed, texts)
         if side != "ours":
-            found = encoder.embed(texts)
-            cosines = (found * exact).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
-            print(f"cosine of {side} to float32: mean {cosines.mean():.5f}, least {cosines.min():.5f}")
+            print(f"cosine of {side} to float32: {cosines(encoder.embed(texts), exact)}")
     taken: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
     for _ in range(arguments.rounds):
         for side, function in sides.items():
-            taken[side].append(seconds(function))
+            taken[side].append(seconds(function, clocks.get(side, time.process_time)))
     print(f"\n{name}, {len(texts):,} {kind}, largest difference {error:.0e}", flush=True)
+    return report(name, kind, len(texts), taken, list(own))
+
+
+def report(
+    name: str, kind: str, count: int, taken: dict[str, list[tuple[float, float]]], own: list[str]
+) -> list[Figure]:
+    """Each of our sides beside each of the peers'. taken: seconds by the clock and of processor time, of each round."""
     figures = []
     for mine in own:
-        speed = len(texts) / statistics.median(clock for clock, _ in taken[mine])
+        speed = count / statistics.median(clock for clock, _ in taken[mine])
         print(f"  {mine:<24} {speed:10,.1f} {kind}/s", flush=True)
         for side in taken:
             if side not in own:
                 pairs = list(zip(taken[mine], taken[side], strict=True))
-                clock, processor = (
-                    [(len(texts) / one[by], len(texts) / other[by]) for one, other in pairs] for by in (0, 1)
-                )
+                clock, processor = ([(count / one[by], count / other[by]) for one, other in pairs] for by in (0, 1))
                 what = f"embedding {kind}, {name}{mine.removeprefix('ours')}"
                 figures.append(in_turns(what, side, f"{kind}/s", clock, processor))
                 print(f"    {figures[-1].ratio:6.2f} times {side}'s {figures[-1].theirs:,.1f} ", end="")
@@ -215,6 +242,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-tokens", type=int, default=256, help="of the transformer, both sides")
     parser.add_argument("--share", type=float, default=1.0, help="of the texts, for a quick look")
+    parser.add_argument("--openvino-python", type=Path, help="a Python with sentence-transformers and optimum-intel")
     add_json(parser)
     arguments = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": str(arguments.threads), "RAYON_NUM_THREADS": str(arguments.threads)}

@@ -154,6 +154,17 @@ def test_a_confident_model_keeps_its_small_gradient():
     torch.testing.assert_close(hidden.grad.double(), expected, rtol=1e-2, atol=0)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_label_whose_probability_vanishes_has_an_exact_loss(autocast):
+    """exp(-200) is 0 in float32."""
+    hidden, weight = torch.eye(2, 4), torch.zeros(3, 4)
+    weight[1, 0], weight[2, 1] = -200.0, 300.0
+    labels = torch.tensor([1, 0])
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = linear_cross_entropy(hidden, weight, None, labels)
+    assert found.item() == pytest.approx(200 + np.log(2) + 300, rel=1e-6)
+
+
 def test_chunks_are_equal_and_bounded():
     assert chunk_tokens(1200, 8192) == 400
     assert chunk_tokens(4096, 8192) == 512

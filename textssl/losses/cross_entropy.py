@@ -145,13 +145,18 @@ def _add_chunk(
 def _softmax_errors(
     logits: Tensor, scores: Tensor, labels: Tensor, shares: Tensor | None, *, errors: bool
 ) -> tuple[Tensor, Tensor]:
-    """(the loss of a chunk, its gradient with respect to the logits in place of `scores`), by torch's operations."""
-    torch.log_softmax(logits, 1, dtype=scores.dtype, out=scores)
+    """(the loss of a chunk, its gradient with respect to the logits in place of `scores`), by torch's operations.
+
+    One exponential for each logit: the logarithm of the sum is that which the most probable token's logit and
+    probability imply, and is exact however improbable the label is.
+    """
+    scores.copy_(logits)
     place = torch.arange(len(labels), device=labels.device)
-    picked = scores[place, labels]
-    loss = -(picked if shares is None else picked * shares).sum()
+    highest, picked = scores.amax(1), scores[place, labels]
+    torch.softmax(scores, 1, out=scores)
+    losses = highest - picked - scores.amax(1).log()
+    loss = (losses if shares is None else losses * shares).sum()
     if errors:
-        scores.exp_()
         scores[place, labels] -= 1
         if shares is not None:
             scores *= shares.unsqueeze(1)

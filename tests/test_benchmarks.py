@@ -12,6 +12,7 @@ import pytest
 
 from scripts.benchmark import all as benchmarks
 from scripts.benchmark.figures import after_warmup, in_turns, markdown, read, write
+from scripts.benchmark.openvino_peer import OpenVINOPeer
 
 
 def test_a_ratio_is_the_median_of_the_ratios_of_rounds(tmp_path):
@@ -46,6 +47,30 @@ def test_every_benchmark_takes_the_options_that_it_is_given(name, monkeypatch, c
     assert {option for option in command if option.startswith("--")} | {"--json"} <= known
 
 
+def test_a_peer_in_another_python_embeds_what_it_is_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "openvino.py").write_text("__version__ = '2'\n")
+    (tmp_path / "sentence_transformers.py").write_text(
+        "import numpy as np\n"
+        "__version__ = '1'\n"
+        "class SentenceTransformer:\n"
+        "    def __init__(self, folder, backend, device, model_kwargs):\n"
+        "        assert (folder, backend, device) == ('model', 'openvino', 'cpu')\n"
+        "        assert model_kwargs == {'ov_config': {'INFERENCE_NUM_THREADS': 3}}\n"
+        "    def encode(self, texts, batch_size, show_progress_bar):\n"
+        "        print('a line of a library')\n"
+        "        return np.array([[len(text), self.max_seq_length, batch_size] for text in texts])\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    peer = OpenVINOPeer(Path(sys.executable), Path("model"), ["a", "bb", "ccc"], 7, threads=3)
+    try:
+        assert peer.versions == "sentence-transformers 1, OpenVINO 2"
+        peer.encode(16)
+        assert peer.used > 0
+        assert peer.vectors(2).tolist() == [[1, 7, 32], [2, 7, 32]]
+    finally:
+        peer.close()
+
+
 def test_what_is_there_is_not_measured_again_and_a_failure_is_told(tmp_path, monkeypatch, capsys):
     script = tmp_path / "one.py"
     script.write_text(
@@ -56,7 +81,7 @@ def test_what_is_there_is_not_measured_again_and_a_failure_is_told(tmp_path, mon
     )
     monkeypatch.setattr(benchmarks, "BENCHMARKS", {"good": (script, "fine", ""), "bad": (script, "bad", "")})
 
-    def command(name: str, quick: bool) -> list[str]:
+    def command(name: str, quick: bool, _: Path | None) -> list[str]:
         return ["python", str(script), benchmarks.BENCHMARKS[name][1], *["--rounds", "1"] * quick]
 
     monkeypatch.setattr(benchmarks, "command", command)

@@ -4,6 +4,8 @@
     python scripts/benchmark/all.py --out DIR --quick    nine minutes on two idle cores, with wider errors
     python scripts/benchmark/all.py --out DIR --only prepare-bpe,static
 
+With --openvino-python the peer of MiniLM goes through OpenVINO too (scripts/benchmark/openvino_peer.py).
+
 DIR/benchmarks.json has the machine, the versions and all figures, DIR/benchmarks.md the table, DIR/parts what each
 benchmark gave and DIR/logs what it said. Started again, it does what is missing, and what another command, machine or
 version made. Peers run as they come and at their best settings here; one that is not installed (model2vec) is left
@@ -42,6 +44,11 @@ BENCHMARKS = {  # name -> script, its arguments, which README's rows have too, a
     "pairs-static": ("sentences.py", "--model static-small --seconds 15 --rounds 2", "--rounds 1"),
     "static": ("embedding.py", "--model static --rounds 3 --share 0.25", ""),
     "minilm": ("embedding.py", "--model minilm --texts sentences --rounds 3 --share 0.4", "--rounds 1 --share 0.1"),
+    "minilm-documents": (
+        "embedding.py",
+        "--model minilm --texts documents --rounds 3 --share 0.4",
+        "--rounds 1 --share 0.1",
+    ),
     "prepare-wordpiece": ("prepare.py", "--wordpiece --input sample:aws-docs --megabytes 100", "--repeats 1"),
     "prepare-bpe": ("prepare.py", "--input sample:aws-docs --megabytes 100", "--repeats 1"),
 }
@@ -57,23 +64,26 @@ PACKAGES = (
 )
 
 
-def command(name: str, quick: bool) -> list[str]:
-    """What runs a benchmark; a later value of an option holds."""
+def command(name: str, quick: bool, peer: Path | None = None) -> list[str]:
+    """What runs a benchmark; a later value of an option holds. peer: a Python for OpenVINOPeer."""
     script, arguments, fewer = BENCHMARKS[name]
-    return ["python", f"scripts/benchmark/{script}", *arguments.split(), *(fewer.split() if quick else [])]
+    options = [*arguments.split(), *(fewer.split() if quick else [])]
+    if peer is not None and "minilm" in options:
+        options += ["--openvino-python", str(peer)]
+    return ["python", f"scripts/benchmark/{script}", *options]
 
 
-def run(name: str, out: Path, quick: bool) -> bool:
-    """One benchmark, its figures into DIR/parts; whether it ended well."""
+def run(name: str, words: list[str], out: Path) -> bool:
+    """One benchmark, its figures into DIR/parts; whether it ended well. words: its command."""
     part, log = out / "parts" / f"{name}.json", out / "logs" / f"{name}.txt"
     started = time.monotonic()
-    print(f"{name}: {' '.join(command(name, quick))}", flush=True)
+    print(f"{name}: {' '.join(words)}", flush=True)
     with log.open("w", encoding="utf-8") as file:
         side = part.with_suffix(".tmp")
-        given = [sys.executable, *command(name, quick)[1:], "--json", str(side)]
+        given = [sys.executable, *words[1:], "--json", str(side)]
         done = subprocess.run(given, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
     if done.returncode == 0:
-        found = {"command": " ".join(command(name, quick)), "machine": machine()}
+        found = {"command": " ".join(words), "machine": machine()}
         found["figures"] = [asdict(figure) for figure in read(side)]
         part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         side.unlink()
@@ -122,6 +132,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="for the figures, the table and the logs")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and no time to the peer's loss")
     parser.add_argument("--only", help=f"names with commas between: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--openvino-python", type=Path, help="of a Python with sentence-transformers and optimum-intel")
     arguments = parser.parse_args()
     names = arguments.only.split(",") if arguments.only else list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
@@ -130,8 +141,9 @@ def main() -> None:
         (arguments.out / folder).mkdir(parents=True, exist_ok=True)
     failed = []
     for name in names:
-        done = measured(name, arguments.out).get("command") == " ".join(command(name, arguments.quick))
-        if not done and not run(name, arguments.out, arguments.quick):
+        words = command(name, arguments.quick, arguments.openvino_python)
+        done = measured(name, arguments.out).get("command") == " ".join(words)
+        if not done and not run(name, words, arguments.out):
             failed.append(name)
     collect(arguments.out)
     sys.exit(1 if failed else 0)

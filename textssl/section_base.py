@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
@@ -36,6 +38,14 @@ class Section(BaseModel):
             object.__setattr__(section, "__pydantic_private__", {"_frozen": False})
             sections += [value for value in vars(section).values() if isinstance(value, Section)]
         return copied
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """A frozen copy with other values, by dotted keys."""
+        copied = self.unfrozen()
+        for key, value in values.items():
+            *sections, name = key.split(".")
+            setattr(reduce(getattr, sections, copied), name, value)
+        return copied.freeze()
 
     @field_validator("*", mode="before")
     @classmethod

@@ -87,7 +87,7 @@ def test_more_threads_than_cores_are_warned_of(cores, processes, fits, monkeypat
 
 
 def test_flags_decide(monkeypatch):
-    precision, attention = ("train", "precision"), ("model", "attention")
+    precision, attention = "train.precision", "model.attention"
     own, asked, static, long = Config(), Config(), Config(), Config()
     asked.train.precision, static.model.preset = "float32", "static-nano"
     processor(monkeypatch, PLAIN)
@@ -137,7 +137,7 @@ def test_the_first_rank_decides(corpus, tmp_path, monkeypatch):
         """What the first rank sent, whose processor has bfloat16, where it was asked about hardware."""
         answer = real(ask)
         wanted = isinstance(answer, tuple) and isinstance(answer[0], dict)
-        return ({("train", "precision"): "bfloat16", ("model", "attention"): "eager"}, "there") if wanted else answer
+        return ({"train.precision": "bfloat16", "model.attention": "eager"}, "there") if wanted else answer
 
     monkeypatch.setattr(computing.distributed, "from_first_rank", other_rank)
     pretrain(config(corpus, tmp_path / "run"))

@@ -32,42 +32,40 @@ def for_hardware(config: Config, device: torch.device, before: dict[str, Any] | 
     before: the configuration in the checkpoint to resume from. A key that is `auto` there, as older versions wrote it,
     stays `auto`.
     """
-    whole = config.unfrozen()
-    sections = (("train", "precision"), ("model", "attention"))
-    keys = [(section, key) for section, key in sections if getattr(getattr(whole, section), key) == "auto"]
+    now = computing_values(config)
     if before is not None:
-        taken, why = {(section, key): before[section].get(key, "auto") for section, key in keys}, "as this run began"
+        taken, why = {key: before[key.split(".")[0]].get(key.split(".")[1], "auto") for key in now}, "as this run began"
     else:
-        taken, why = distributed.from_first_rank(lambda: hardware_values(whole, device.type == "cuda"))
-    taken = {place: value for place, value in taken.items() if place in keys and value != "auto"}
-    for (section, key), value in taken.items():
-        setattr(getattr(whole, section), key, value)
+        taken, why = distributed.from_first_rank(lambda: hardware_values(config, device.type == "cuda"))
+    taken = {key: value for key, value in taken.items() if now[key] == "auto" != value}
     if taken and distributed.rank() == 0:
-        values = ", ".join(f"{section}.{key}={value}" for (section, key), value in taken.items())
-        announce(console, f"auto is {values} ({why})")
-    return whole.freeze()
+        announce(console, f"auto is {', '.join(f'{key}={value}' for key, value in taken.items())} ({why})")
+    return config.with_values(taken)
 
 
 def computed_as(config: Config, other: Config) -> Config:
     """A frozen copy with the values that a run of the same configuration had in the place of `auto`."""
-    whole = config.unfrozen()
-    whole.train.precision, whole.model.attention = other.train.precision, other.model.attention
-    return whole.freeze()
+    return config.with_values(computing_values(other))
 
 
-def hardware_values(config: Config, cuda: bool) -> tuple[dict[tuple[str, str], str], str]:
-    """The values that replace `auto` in a new run, by (section, key), and the reason."""
+def computing_values(config: Config) -> dict[str, str]:
+    """What may be `auto` until the hardware is known, by dotted keys."""
+    return {"train.precision": config.train.precision, "model.attention": config.model.attention}
+
+
+def hardware_values(config: Config, cuda: bool) -> tuple[dict[str, str], str]:
+    """The values that replace `auto` in a new run, by dotted keys, and the reason."""
     pretrained = config.model.pretrained
     if not cuda and (is_static(config.model) or (pretrained is not None and is_static_folder(Path(pretrained)))):
-        return {("train", "precision"): "float32"}, "a static encoder multiplies no matrices"
+        return {"train.precision": "float32"}, "a static encoder multiplies no matrices"
     precision = choose_precision(cuda)
-    values = {("train", "precision"): precision}
+    values = {"train.precision": precision}
     if cuda:
         return values, f"{'' if precision == 'bfloat16' else 'no '}native bfloat16 on this GPU"
     computed = precision if config.train.precision == "auto" else config.train.precision
     feature = bfloat16_matrices()
     if feature and computed == "bfloat16" and config.data.sequence_length < EAGER_BELOW:
-        values["model", "attention"] = "eager"
+        values["model.attention"] = "eager"
     return values, f"{feature or 'no ' + ' or '.join(MATRIX_BFLOAT16)} on this processor"
 
 
@@ -79,12 +77,10 @@ def run_precision(config: Config, cuda: bool) -> str:
 
 def with_attention(config: Config, backbone: nn.Module) -> Config:
     """A frozen copy with the attention that the model was built with; it stays `auto` where the model has none."""
-    whole = config.unfrozen()
     own = getattr(getattr(token_reader(backbone), "model", None), "config", None)
     name = getattr(own, "_attn_implementation", None)
-    if whole.model.attention == "auto" and name in ATTENTIONS:
-        setattr(whole.model, "attention", name)  # noqa: B010 (one of the literals, which is checked)
-    return whole.freeze()
+    known = config.model.attention == "auto" and name in ATTENTIONS
+    return config.with_values({"model.attention": name} if known else {})
 
 
 def take_threads(config: Config, newest: Path | None, console: Console) -> list[str]:
@@ -116,9 +112,7 @@ def take_threads(config: Config, newest: Path | None, console: Console) -> list[
 
 def with_threads(config: Config) -> Config:
     """A frozen copy with the number of threads that was taken, which an equal run needs."""
-    whole = config.unfrozen()
-    whole.train.threads = torch.get_num_threads()
-    return whole.freeze()
+    return config.with_values({"train.threads": torch.get_num_threads()})
 
 
 @contextmanager

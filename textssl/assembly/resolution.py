@@ -46,9 +46,7 @@ def take_launch(config: Config) -> None:
 
 def located(config: Config, run: Path) -> Config:
     """A frozen copy that resumes the run in this very folder."""
-    whole = config.unfrozen()
-    whole.out, whole.train.resume = str(run), "auto"
-    return whole.freeze()
+    return config.with_values({"out": str(run), "train.resume": "auto"})
 
 
 def for_labels(config: Config, splits: Splits) -> Config:

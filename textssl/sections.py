@@ -76,10 +76,10 @@ class ModelConfig(Section):
         description="pretrain, a new transformer: token vectors begin with latent semantic analysis of the corpora, "
         "which finds in seconds what takes hundreds of steps, or with random numbers",
     )
-    attention: Literal["auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "varlen"] = Field(
+    attention: Literal["auto", "sdpa", "eager", "dense", "flex_attention", "flash_attention_2", "varlen"] = Field(
         default="auto",
         description="auto: sdpa; on GPUs in bfloat16, for packed rows, varlen (torch's flash kernels); "
-        "on CPUs, in bfloat16, eager below 512 tokens",
+        "on CPUs, in bfloat16, dense (eager, with scores in bfloat16) below 1,024 tokens",
     )
     dropout: float | None = Field(default=None, ge=0, lt=1, description="in every layer; null: the configuration's own")
     reinitialise: bool = Field(default=False, description="with pretrained: its architecture with random weights")

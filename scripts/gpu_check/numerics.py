@@ -15,8 +15,8 @@ from scripts.gpu_check.runs import settings, trainer_by_hand
 from textssl.batch import Rows
 from textssl.distributed import Accelerator
 from textssl.losses.cross_entropy import linear_cross_entropy
-from textssl.models import varlen
-from textssl.models.attention import isolate, restore
+from textssl.models.attention import varlen
+from textssl.models.attention.isolation import isolate, restore
 from textssl.objectives.base import Encoded
 from textssl.training.optimizer import orthogonalize
 from textssl.training.step import StepGradient

@@ -19,7 +19,7 @@ from textssl.system import threads
 from textssl.training.checkpoint import newest_checkpoint, read_state
 
 MATRICES, PLAIN = {"avx2": True, "avx512_bf16": True}, {"avx2": True, "bf16": True}
-CHOICES = {"matrices": (MATRICES, ("bfloat16", "eager")), "plain": (PLAIN, ("float32", "sdpa"))}
+CHOICES = {"matrices": (MATRICES, ("bfloat16", "dense")), "plain": (PLAIN, ("float32", "sdpa"))}
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +92,11 @@ def test_flags_decide(monkeypatch):
     asked.train.precision, static.model.preset = "float32", "static-nano"
     processor(monkeypatch, PLAIN)
     assert hardware_values(own, cuda=False) == ({precision: "float32"}, "no amx_bf16 or avx512_bf16 on this processor")
-    both = {precision: "bfloat16", attention: "eager"}
+    both = {precision: "bfloat16", attention: "dense"}
     for flags, named in ((MATRICES, "avx512_bf16"), ({**MATRICES, "amx_bf16": True}, "amx_bf16")):
         processor(monkeypatch, flags)
         assert hardware_values(own, cuda=False) == (both, f"{named} on this processor")
-    long.data.sequence_length = 512
+    long.data.sequence_length = 1024
     assert hardware_values(long, cuda=False)[0] == {precision: "bfloat16"}  # sdpa is faster there
     assert attention not in hardware_values(asked, cuda=False)[0]
     assert hardware_values(static, cuda=False)[0] == {precision: "float32"}

@@ -16,7 +16,7 @@ from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention
 from textssl.config import parse_config
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
-from textssl.models import varlen
+from textssl.models.attention import varlen
 from textssl.models.heads import LanguageModel
 from textssl.models.sentence import SentenceModel
 

@@ -69,7 +69,7 @@ def test_bfloat16_is_offered_only_where_the_processor_has_it(monkeypatch, abilit
     assert found["native_bfloat16"] == native
     assert ("train.precision=bfloat16" in found["why"]) == (native and precision == "float32")
     assert found["precision"] == precision  # what train.precision=auto takes
-    assert found["attention"][0] == ("eager" if precision == "bfloat16" else "sdpa")
+    assert found["attention"][0] == ("dense" if precision == "bfloat16" else "sdpa")
 
 
 def test_cores_and_threads_are_those_that_a_run_would_use(monkeypatch, capsys):

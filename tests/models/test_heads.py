@@ -14,7 +14,8 @@ from tests.forked import run
 from tests.models.small import CONFIGS, FOUR, MASKED, make_rows, small_model, word_tokenizer
 from textssl.batch import empty_like
 from textssl.errors import UserError
-from textssl.models import heads, layers, varlen
+from textssl.models import heads, layers
+from textssl.models.attention import varlen
 from textssl.models.heads import TRANSFORMS, LanguageModel
 from textssl.sample_types import IGNORE
 

@@ -106,7 +106,7 @@ def test_a_tokenizer_that_pads_on_the_left_gives_the_vectors_that_were_trained(n
     np.testing.assert_allclose(vectors, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("attention", ["varlen", "eager"])
+@pytest.mark.parametrize("attention", ["varlen", "eager", "dense"])
 def test_how_attention_was_computed_is_not_exported(attention, tmp_path):
     model = build(spec_of("bert", attention=attention))
     check_export(model, tmp_path / "model")

@@ -12,10 +12,11 @@ from rich.console import Console
 from torch import nn
 
 from textssl import distributed
+from textssl.models.attention.dense import DENSE
 from textssl.models.sentence import token_reader
 from textssl.models.static import is_static, is_static_folder
 from textssl.sections import Config, ModelConfig
-from textssl.system.hardware import EAGER_BELOW, MATRIX_BFLOAT16, bfloat16_matrices
+from textssl.system.hardware import DENSE_BELOW, MATRIX_BFLOAT16, bfloat16_matrices
 from textssl.system.threads import choose_threads, processes_here, usable_cores, use
 from textssl.training.checkpoint import read_state
 from textssl.training.precision import choose_precision
@@ -26,7 +27,7 @@ ATTENTIONS = set(get_args(ModelConfig.model_fields["attention"].annotation)) - {
 
 def for_hardware(config: Config, device: torch.device, before: dict[str, Any] | None, console: Console) -> Config:
     """A frozen copy in which `auto` for precision and attention is replaced by what the run began with, or by what is
-    fast on the hardware of the first rank: bfloat16 on GPUs and CPUs that multiply matrices in it, there with eager
+    fast on the hardware of the first rank: bfloat16 on GPUs and CPUs that multiply matrices in it, there with dense
     attention for short sequences, else float32. Attention that depends on the model stays `auto` until it is built.
 
     before: the configuration in the checkpoint to resume from. A key that is `auto` there, as older versions wrote it,
@@ -64,8 +65,8 @@ def hardware_values(config: Config, cuda: bool) -> tuple[dict[str, str], str]:
         return values, f"{'' if precision == 'bfloat16' else 'no '}native bfloat16 on this GPU"
     computed = precision if config.train.precision == "auto" else config.train.precision
     feature = bfloat16_matrices()
-    if feature and computed == "bfloat16" and config.data.sequence_length < EAGER_BELOW:
-        values["model.attention"] = "eager"
+    if feature and computed == "bfloat16" and config.data.sequence_length < DENSE_BELOW:
+        values["model.attention"] = DENSE
     return values, f"{feature or 'no ' + ' or '.join(MATRIX_BFLOAT16)} on this processor"
 
 

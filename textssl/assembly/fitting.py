@@ -15,12 +15,12 @@ from transformers import PreTrainedTokenizerFast
 from textssl import distributed
 from textssl.distributed import Accelerator
 from textssl.errors import UserError
-from textssl.models import varlen
-from textssl.models.attention import MASKING, dense_mask_bytes
+from textssl.models.attention import varlen
+from textssl.models.attention.isolation import MASKED, MASKING, dense_mask_bytes
+from textssl.models.attention.varlen import VARLEN
 from textssl.models.heads import LanguageModel
 from textssl.models.layers import transformer_layers
 from textssl.models.sentence import token_reader
-from textssl.models.varlen import VARLEN
 from textssl.objectives.base import FORWARDS, Objective
 from textssl.sections import Config
 from textssl.sharding import count_shards, shard_module
@@ -48,7 +48,7 @@ def fit_attention(
             "model.attention is varlen, which is for pretraining (a classifier reads padded texts) of the families "
             f"{', '.join(sorted(MASKING))}: leave it out"
         )
-    if sets_direction and chosen not in ("auto", "sdpa", "eager", "flex_attention"):
+    if sets_direction and chosen not in ("auto", *MASKED):
         raise UserError(
             f"model.attention is {chosen}, which has no masks, and objective.name={config.objective['name']} reads "
             "rows in two directions by a mask: leave it out"

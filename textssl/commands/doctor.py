@@ -18,9 +18,10 @@ from rich.table import Table
 from textssl import __version__
 from textssl.data.samples.cache import cache_folder
 from textssl.errors import printable
-from textssl.models.varlen import COMPUTE_CAPABILITY, VARLEN
+from textssl.models.attention.dense import DENSE
+from textssl.models.attention.varlen import COMPUTE_CAPABILITY, VARLEN
 from textssl.named_configs import repository
-from textssl.system.hardware import EAGER_BELOW, bfloat16_feature, bfloat16_matrices, native_bfloat16
+from textssl.system.hardware import DENSE_BELOW, bfloat16_feature, bfloat16_matrices, native_bfloat16
 from textssl.system.threads import CGROUP, choose_threads, usable_cores
 from textssl.training.precision import choose_precision
 
@@ -113,8 +114,8 @@ def cpu_device() -> dict[str, Any]:
     processor = abilities.get("cpu_name") or platform.processor() or platform.machine()
     feature = bfloat16_feature()
     asked = f"native bfloat16 here ({feature})"
-    eager = f", with eager attention below {EAGER_BELOW} tokens"
-    asked += eager if bfloat16_matrices() else ": try train.precision=bfloat16"
+    dense = f", with dense attention below {DENSE_BELOW} tokens"
+    asked += dense if bfloat16_matrices() else ": try train.precision=bfloat16"
     return {
         "device": "cpu",
         "name": f"{processor}, {threads}",
@@ -123,7 +124,7 @@ def cpu_device() -> dict[str, Any]:
         "precision": choose_precision(cuda=False),
         "native_bfloat16": feature is not None,
         "why": asked if feature else "no native bfloat16 on this processor",
-        "attention": ["eager", "sdpa"] if bfloat16_matrices() else ["sdpa", "eager"],
+        "attention": [DENSE, "sdpa", "eager"] if bfloat16_matrices() else ["sdpa", "eager"],
         "attention_note": "documents isolated by a block mask",
     }
 

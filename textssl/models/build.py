@@ -25,7 +25,10 @@ from transformers.utils import logging as transformers_logging
 
 from textssl.distributed import without_settings
 from textssl.errors import UserError
-from textssl.models import varlen
+from textssl.models.attention import dense, varlen
+from textssl.models.attention.dense import DENSE
+from textssl.models.attention.isolation import MASKING
+from textssl.models.attention.varlen import VARLEN
 from textssl.models.configuration import (
     LEARNED_POSITIONS,
     Predicts,
@@ -38,7 +41,6 @@ from textssl.models.configuration import (
     set_dropout,
     write_pretext,
 )
-from textssl.models.varlen import VARLEN
 
 if TYPE_CHECKING:
     from textssl.sections import ModelConfig
@@ -125,7 +127,14 @@ def quiet() -> Iterator[None]:
 
 
 def with_attention(attention: str, build: Callable[[str], PreTrainedModel]) -> PreTrainedModel:
-    """build(name of the attention implementation); "auto": sdpa, or eager for families without it. Raises UserError."""
+    """build(name of the attention implementation); "auto": sdpa, or eager for families without it; "dense": eager for
+    those whose masks we do not make. Raises UserError."""
+    if attention == DENSE:
+        model = with_attention("eager", build)
+        if model.config.model_type in MASKING:
+            dense.register()
+            model.set_attn_implementation(DENSE)
+        return model
     if attention == VARLEN:
         varlen.register()
     try:

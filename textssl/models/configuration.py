@@ -18,7 +18,7 @@ from transformers import (
 
 from textssl.errors import UserError, excerpt
 from textssl.explanations import nearest
-from textssl.models.attention import MASKING
+from textssl.models.attention.isolation import MASKING
 from textssl.models.presets import PRESETS, STATIC_PRESETS
 
 OFFSET = (  # families whose positions start behind the padding id, beside those of MASKING

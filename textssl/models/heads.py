@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from textssl.batch import Rows
 from textssl.losses.cross_entropy import linear_cross_entropy
-from textssl.models.attention import isolate, own_direction, restore
+from textssl.models.attention.isolation import isolate, own_direction, restore
 from textssl.models.build import checkpoint_activations, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.layers import compile_layers

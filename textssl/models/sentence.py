@@ -17,7 +17,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.losses.unit import unit
-from textssl.models.attention import layout
+from textssl.models.attention.isolation import layout
 from textssl.models.build import BROKEN_FOLDER, build_model, quiet
 from textssl.models.configuration import Predicts, position_capacity, write_pretext
 from textssl.models.heads import LanguageModel

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from textssl.batch import Texts
 from textssl.errors import UserError
 from textssl.losses.unit import unit
-from textssl.models.varlen import attention_dropout
+from textssl.models.attention.varlen import attention_dropout
 from textssl.objectives.base import Deals, Encoded, Facts, Objective, Watched
 from textssl.sample_types import ManyDocuments, PairFacts, Views
 from textssl.views.kinds import PairsView, View, as_view

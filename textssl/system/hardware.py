@@ -9,7 +9,7 @@ from torch import Tensor
 MATRIX_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # training was measured to be faster with them
 NATIVE_BFLOAT16 = (*MATRIX_BFLOAT16, "bf16", "sve_bf16")
 EMULATED = "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"
-EAGER_BELOW = 512  # tokens in a row; in bfloat16 on CPUs eager attention is faster than sdpa for shorter ones
+DENSE_BELOW = 1024  # tokens in a row; in bfloat16 on CPUs dense attention is faster than sdpa for shorter ones
 
 
 def bfloat16_feature() -> str | None:

@@ -12,7 +12,7 @@ from transformers import AutoModelForTokenClassification, ElectraForPreTraining
 
 from textssl.batch import Rows
 from textssl.errors import UserError
-from textssl.models.attention import restore
+from textssl.models.attention.isolation import restore
 from textssl.models.heads import LanguageModel, one_token
 
 LABELS = ("original", "replaced")

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from textssl.batch import Rows
 from textssl.errors import UserError
 from textssl.losses.cross_entropy import linear_cross_entropy
+from textssl.models.attention.dense import DENSE
 from textssl.models.build import build_model, checkpoint_activations, folder_config, quiet
 from textssl.models.configuration import position_capacity
 from textssl.models.heads import one_token
@@ -113,7 +114,7 @@ def build_seq2seq(
     spec: ModelConfig, tokenizer: PreTrainedTokenizerBase, *, sequence_length: int, seed: int
 ) -> Seq2SeqModel:
     """An encoder-decoder whose vocabulary is the tokenizer's and the sentinels. As `build_model`; raises UserError."""
-    if spec.attention not in ("auto", "sdpa", "eager"):
+    if spec.attention not in ("auto", "sdpa", "eager", DENSE):
         raise UserError(
             f"model.attention is {spec.attention}, and an encoder-decoder takes sdpa or eager: leave it out"
         )

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textssl.batch import Rows
-from textssl.models.attention import additive
+from textssl.models.attention.isolation import additive
 
 
 def seen(queries: Tensor, keys: Tensor, *, causal: bool = False) -> Tensor:

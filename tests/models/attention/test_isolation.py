@@ -9,11 +9,11 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tests.models.small import CONFIGS, FOUR, MASKED, alone, make_rows, small_model
 from textssl.batch import document_starts
-from textssl.models import attention
-from textssl.models.attention import isolate, layout, restore
+from textssl.models.attention import isolation
+from textssl.models.attention.isolation import isolate, layout, restore
 from textssl.training.precision import computing_in
 
-ISOLATING = ("sdpa", "eager", "varlen")
+ISOLATING = ("sdpa", "eager", "dense", "varlen")
 PACKED = [[7, 12, 4], [23], [20], [1, 1, 21], []]  # with a full row, padding, documents of one token, a row of padding
 LENGTH = 23
 
@@ -102,18 +102,18 @@ def test_documents_do_not_see_each_other_in_bfloat16(name, implementation, monke
     assert first > 0.1
     assert second <= 1e-6
     if implementation != "varlen":  # which has no mask
-        stock = attention.document_mask
-        monkeypatch.setattr(attention, "document_mask", lambda documents, causal: stock(documents * 0, causal))
+        stock = isolation.document_mask
+        monkeypatch.setattr(isolation, "document_mask", lambda documents, causal: stock(documents * 0, causal))
         with computing_in("bfloat16", torch.device("cpu")):
             assert change_in_second(model)[1] > 0.01
 
 
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("implementation", ["sdpa", "eager", "dense"])
 @pytest.mark.parametrize("name", FOUR)
 def test_without_the_mask_documents_leak(name, implementation, monkeypatch):
     """The two tests above can fail: with all documents numbered alike, the second does change."""
-    stock = attention.document_mask
-    monkeypatch.setattr(attention, "document_mask", lambda documents, causal: stock(documents * 0, causal))
+    stock = isolation.document_mask
+    monkeypatch.setattr(isolation, "document_mask", lambda documents, causal: stock(documents * 0, causal))
     assert change_in_second(small_model(name, implementation))[1] > 0.01
 
 
@@ -139,7 +139,7 @@ def test_window_has_the_stock_width(name, length):
     torch.testing.assert_close(packed, alone(model, other.ids[0, length:]), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("implementation", ["sdpa", "eager", "dense"])
 @pytest.mark.parametrize("name", ["modernbert", "llama"])
 @pytest.mark.parametrize("sizes", [[8], [3, 5]])
 def test_direction_can_be_set(name, implementation, sizes):
@@ -198,7 +198,7 @@ def test_separate_layout_equals_packed(name, monkeypatch):
     """Families without an entry see each document as a row of its own."""
     model, batch = small_model(name), make_rows([[], [7, 12, 4], [], [1, 21], [23]], LENGTH)
     expected = hidden_states(model, batch)
-    monkeypatch.delitem(attention.MASKING, name)
+    monkeypatch.delitem(isolation.MASKING, name)
     assert layout(model) == "separate"
     assert isolate(model, batch)["input_ids"].shape == (6, LENGTH)
     real = batch.documents > 0
@@ -209,7 +209,7 @@ def test_separate_layout_equals_packed(name, monkeypatch):
 
 def test_separate_layout_of_padding_alone_still_reaches_every_weight(monkeypatch):
     model, batch = small_model("llama"), make_rows([[], []], LENGTH)
-    monkeypatch.delitem(attention.MASKING, "llama")
+    monkeypatch.delitem(isolation.MASKING, "llama")
     output = model.base_model(**isolate(model, batch)).last_hidden_state
     restored = restore(model, output, batch)
     assert restored.shape[:2] == (2, LENGTH) and not restored.any() and restored.requires_grad
@@ -217,11 +217,11 @@ def test_separate_layout_of_padding_alone_still_reaches_every_weight(monkeypatch
 
 def test_separate_layout_refuses_another_direction(monkeypatch):
     model = small_model("llama")
-    monkeypatch.delitem(attention.MASKING, "llama")
+    monkeypatch.delitem(isolation.MASKING, "llama")
     with pytest.raises(ValueError, match="direction"):
         isolate(model, make_rows([[4]], 4), causal=True)
 
 
 def test_every_family_of_the_table_is_tested():
-    assert set(attention.MASKING) == set(CONFIGS)
-    assert all(attention.MASKING[name].causal != (name in MASKED) for name in CONFIGS)
+    assert set(isolation.MASKING) == set(CONFIGS)
+    assert all(isolation.MASKING[name].causal != (name in MASKED) for name in CONFIGS)

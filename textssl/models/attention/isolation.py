@@ -4,7 +4,7 @@ A token sees the tokens of its own document alone, at the positions they have th
 gives the outputs that it gives alone. How a backbone is told so depends on its family and on the attention
 implementation; there are three layouts:
 
-packed    rows stay rows; a mask isolates, (rows, 1, length, length) under sdpa and eager, of blocks under
+packed    rows stay rows; a mask isolates, (rows, 1, length, length) under sdpa, eager and dense, of blocks under
           flex_attention. Families in MASKING.
 flat      all rows form one sequence with cumulative document lengths. flash_attention and varlen, families in MASKING.
 separate  every document is a row of its own under an ordinary padding mask. All others: slower, never wrong.
@@ -20,7 +20,8 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers import PreTrainedModel
 
 from textssl.batch import Rows
-from textssl.models.varlen import VARLEN
+from textssl.models.attention.dense import DENSE
+from textssl.models.attention.varlen import VARLEN
 
 
 class Masking(NamedTuple):
@@ -41,6 +42,8 @@ ENCODER, ROBERTA = Masking(), Masking(offset=True)
 DECODER, WINDOWED = Masking(causal=True), Masking(causal=True, window="all")
 LAYERED = Masking(causal=True, window="layers")
 
+MASKED = ("sdpa", "eager", DENSE, "flex_attention")  # implementations that take masks
+
 MASKING = {
     **dict.fromkeys(("albert", "bert", "distilbert", "electra"), ENCODER),
     **dict.fromkeys(("camembert", "roberta", "xlm-roberta"), ROBERTA),
@@ -56,7 +59,7 @@ def layout(model: PreTrainedModel) -> Literal["packed", "flat", "separate"]:
     implementation = model.config._attn_implementation or "eager"
     if model.config.model_type not in MASKING:
         return "separate"
-    if implementation in ("sdpa", "eager", "flex_attention"):
+    if implementation in MASKED:
         return "packed"
     return "flat" if implementation == VARLEN or implementation.startswith("flash_attention") else "separate"
 
@@ -113,8 +116,8 @@ def positions(config, batch: Rows) -> Tensor:
 def packed_mask(model: PreTrainedModel, batch: Rows, causal: bool) -> Any:
     """What the family takes as attention_mask: one mask, or one for each kind of layer; None where none is needed.
 
-    Masks are boolean under sdpa, True where a query may look, additive (0 or the lowest number) under eager, and
-    BlockMasks under flex attention. None needs rows of one whole document each; a causal model then relies on
+    Masks are boolean under sdpa, True where a query may look, additive (0 or the lowest number) under eager and dense,
+    and BlockMasks under flex attention. None needs rows of one whole document each; a causal model then relies on
     is_causal, the fastest kernels.
     """
     config, masking = model.config, MASKING[model.config.model_type]
@@ -131,7 +134,7 @@ def packed_mask(model: PreTrainedModel, batch: Rows, causal: bool) -> Any:
 
 
 def dense_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | None) -> Tensor | None:
-    """The mask of sdpa and eager attention, (rows or 1, 1, length, length); window: None for all of the document."""
+    """The mask of sdpa, eager and dense attention, (rows or 1, 1, length, length); window: None for the document."""
     config = model.config
     sdpa = config._attn_implementation == "sdpa"
     whole = batch.facts.whole and causal == own_direction(config) and (sdpa or not causal)
@@ -146,7 +149,14 @@ def dense_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | 
     if window is not None:
         counts_itself = causal or MASKING[config.model_type].causal
         seen = seen & window_mask(batch.ids.shape[1], window, causal, counts_itself, batch.ids.device)
-    return seen if sdpa else additive(seen, model.dtype)
+    return seen if sdpa else additive(seen, mask_type(model))
+
+
+def mask_type(model: PreTrainedModel) -> torch.dtype:
+    """Of an additive mask: that of the products, which dense attention keeps its scores in, or of the weights."""
+    kind = model.device.type
+    narrow = model.config._attn_implementation == DENSE and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if narrow and model.dtype == torch.float32 else model.dtype
 
 
 def dense_mask_bytes(model: PreTrainedModel, rows: int, length: int) -> int:
@@ -199,7 +209,7 @@ def window_mask(length: int, window: int, causal: bool, counts_itself: bool, dev
 
 
 def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """The mask that eager attention adds to its scores."""
+    """The mask that eager and dense attention add to their scores."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
 
 

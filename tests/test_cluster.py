@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -53,10 +56,43 @@ def test_help_and_what_is_missing(script):
 
 
 @pytest.mark.parametrize(
-    ("template", "grace"), [("slurm.sbatch", r"TERM@(\d+)"), ("kubernetes.yaml", r"PeriodSeconds: (\d+)")]
+    ("template", "grace"), [("slurm.sbatch", r"USR1@(\d+)"), ("kubernetes.yaml", r"PeriodSeconds: (\d+)")]
 )
 def test_torchrun_gives_the_ranks_most_of_the_time_that_the_scheduler_gives_it(template, grace):
     text = (CLUSTER / template).read_text(encoding="utf-8")
     (option,) = re.findall(r"--shutdown-timeout[ =]\d+", text)
     given = get_args_parser().parse_args([*re.split("[ =]", option), "script"]).shutdown_timeout
     assert 200 < given < int(re.search(grace, text)[1])  # type: ignore[index]
+
+
+SCHEDULER = {  # as those of SLURM: what matters here of each
+    "scontrol": 'if [[ "$1" == show ]]; then echo host-1; else echo "$*" >>said; fi',
+    # a step is of the controller's, not of srun's process, which answers SIGTERM by killing all at once
+    "srun": """
+        [[ "$1 $2" == "--cpus-per-task 64" ]] || exit 1
+        setsid bash -c 'trap "echo saved >>said; exit 75" TERM; touch begun; while :; do sleep 0.02; done' &
+        echo $! >task
+        trap 'kill -KILL $(cat task); echo killed >>said' TERM
+        wait""",
+    "scancel": '[[ "$*" == "--signal=TERM 7.0" ]] && kill -TERM "$(cat task)"',
+}
+
+
+def test_before_its_time_is_over_a_job_of_slurm_saves_and_is_queued_again(tmp_path):
+    for name, body in SCHEDULER.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    script = (CLUSTER / "slurm.sbatch").read_text(encoding="utf-8")
+    number = re.search(r"--signal=B:(\w+)@", script)
+    assert number
+    job = tmp_path / "job"
+    job.write_text(re.sub(r'source .*activate"', "", script), encoding="utf-8")
+    variables = {"SLURM_JOB_ID": "7", "SLURM_NNODES": "2", "SLURM_GPUS_ON_NODE": "8", "SLURM_CPUS_PER_TASK": "64"}
+    path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_NODELIST": "host-[1-2]"}
+    batch = subprocess.Popen(["bash", str(job)], cwd=tmp_path, env={**os.environ, **variables, **path})
+    end = time.monotonic() + 20
+    while not (tmp_path / "begun").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    batch.send_signal(getattr(signal, f"SIG{number[1]}"))
+    batch.wait(20)
+    assert (tmp_path / "said").read_text().splitlines() == ["saved", "requeue 7"]

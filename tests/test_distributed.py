@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import socket
+from contextlib import suppress
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 from tests.forked import Forked
 from tests.tiny import make_corpus, tiny_config
-from textssl import distributed
+from textssl import distributed, failing_ranks
 from textssl.assembly.runs import start_accelerator
 from textssl.commands.pretrain import pretrain
 from textssl.config import parse_config
 from textssl.distributed import join_processes
 from textssl.errors import UserError
+from textssl.failing_ranks import ending_together
 
 
 def test_the_environment_does_not_change_what_is_trained(tmp_path, monkeypatch):
@@ -80,3 +85,76 @@ def test_processes_that_do_not_find_each_other_say_so():
     process = Forked(["-c", ALONE], env={**os.environ, **launch, "RANK": "0", "LOCAL_RANK": "0"})
     said, errors = process.communicate(timeout=60)
     assert said.startswith("the processes of the launch did not find each other in 1 seconds"), errors
+
+
+def test_two_processes_of_one_gpu_are_refused_and_all_are_awaited(monkeypatch):
+    """NCCL says the one in a traceback, and waits for absent ones in its first message."""
+    store = HashStore()
+    monkeypatch.setattr(dist.distributed_c10d, "_get_default_store", lambda: store)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    def meet(place: int, gpu: str, world: int = 2, device: str = "cuda") -> None:
+        monkeypatch.setattr(distributed, "rank", lambda: place)
+        monkeypatch.setattr(distributed, "world_size", lambda: world)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=gpu))
+        with distributed.telling_of_absent(0.01):
+            distributed.meet(torch.device(device), timedelta(seconds=0.01))
+
+    with pytest.raises(UserError, match=r"did not find each other in 0\.01 seconds"):
+        meet(0, "a")
+    with pytest.raises(UserError, match=r"^rank 1 on \S+ has the same GPU as rank 0 on \S+: .* of a host, 2 here$"):
+        meet(1, "a")
+    meet(1, "b")
+    meet(0, "a")  # another run of the same program
+    store = HashStore()
+    meet(0, "a", 1, "cpu")
+
+
+@pytest.mark.parametrize("other", ["cuda", "cpu"])
+def test_processes_on_devices_of_different_kinds_are_refused(other, monkeypatch):
+    """As where one host finds no GPU: its gloo and the others' NCCL would wait for each other."""
+    store = HashStore()
+    monkeypatch.setattr(distributed, "rendezvous", lambda url, timeout: iter([(store, 0, 2)]))
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert distributed.agree_on_device("cuda", timedelta(seconds=1)) is store
+    monkeypatch.setenv("RANK", "1")
+    if other == "cuda":
+        assert distributed.agree_on_device(other, timedelta(seconds=1)) is store
+        return
+    with pytest.raises(UserError, match=r"^rank 1 on \S+ computes on cpu, and rank 0 on \S+ on cuda: see"):
+        distributed.agree_on_device(other, timedelta(seconds=1))
+    monkeypatch.delenv("MASTER_ADDR")  # started without torchrun: check_world says so
+    assert distributed.agree_on_device(other, timedelta(seconds=1)) is None
+
+
+@pytest.mark.parametrize(("device", "given"), [("cpu", None), ("cuda", [3])])
+def test_a_barrier_names_the_gpu_of_its_rank(device, given, monkeypatch):
+    seen = []
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(dist.distributed_c10d, "_get_object_coll_device", lambda: device)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(dist, "barrier", lambda device_ids=None: seen.append(device_ids))
+    distributed.barrier()
+    assert seen == [given]
+
+
+@pytest.mark.parametrize(
+    ("device", "fails", "ending"), [("cuda", True, "abort"), ("cuda", False, "destroy"), ("cpu", True, "destroy")]
+)
+def test_a_rank_that_failed_does_not_wait_for_the_others_to_leave(device, fails, ending, monkeypatch):
+    """NCCL's connections are closed by all ranks of a host together, and those wait for the one that failed."""
+    seen = []
+    monkeypatch.setattr(distributed, "_failures", [])
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(failing_ranks, "store_of_launch", HashStore)
+    monkeypatch.setattr(failing_ranks, "LOOK_SECONDS", 0.01)
+    with suppress(ValueError), ending_together("run"):
+        if fails:
+            raise ValueError("a bug, or an error of a GPU")
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: seen.append("destroy"))
+    monkeypatch.setattr(dist.distributed_c10d, "_abort_process_group", lambda: seen.append("abort"))
+    monkeypatch.setattr(dist.distributed_c10d, "_get_object_coll_device", lambda: device)
+    distributed.leave_group()
+    assert seen == [ending]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator, Sequence
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,9 +19,13 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from textssl.errors import UserError
 from textssl.system.launch_settings import PREFIXES
+
+LAUNCH = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # variables of torchrun, by which processes meet
+_failures: list[bool] = []
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,10 @@ def join_processes(device: Literal["cpu", "cuda"], timeout_seconds: float) -> Ac
     timeout_seconds: how long a rank waits for the others, in the first run of a program and in all after it. Raises
     UserError where processes of the launch did not find each other, or met on another device.
     """
-    with without_settings():
-        try:
-            state: Any = PartialState(cpu=device == "cpu", timeout=timedelta(seconds=timeout_seconds))
-        except dist.DistError as error:
-            raise UserError(
-                f"the processes of the launch did not find each other in {timeout_seconds:g} seconds "
-                f"(train.timeout_seconds): {str(error).splitlines()[0]}; see what those said that are missing"
-            ) from error
+    timeout = timedelta(seconds=timeout_seconds)
+    with without_settings(), telling_of_absent(timeout_seconds):
+        _store = agree_on_device(device, timeout)  # kept until the processes have another one
+        state: Any = PartialState(cpu=device == "cpu", timeout=timeout)
     check_world(state.num_processes)
     if state.num_processes == 1:
         return Accelerator(torch.device(device))  # the state is of the program: its device is that of the first run
@@ -54,7 +55,58 @@ def join_processes(device: Literal["cpu", "cuda"], timeout_seconds: float) -> Ac
             f"processes on {state.device.type}, which holds until they end: start this run in a program of its own"
         )
     leave_at_exit()
+    if world_size() > 1:
+        with telling_of_absent(timeout_seconds):
+            meet(state.device, timeout)
     return Accelerator(state.device, state.num_processes)
+
+
+@contextmanager
+def telling_of_absent(timeout_seconds: float) -> Iterator[None]:
+    """Turn the error of a store in which other processes were awaited in vain into a UserError."""
+    try:
+        yield
+    except dist.DistError as error:
+        raise UserError(
+            f"the processes of the launch did not find each other in {timeout_seconds:g} seconds "
+            f"(train.timeout_seconds): {str(error).splitlines()[0]}; see what those said that are missing"
+        ) from error
+
+
+def agree_on_device(device: str, timeout: timedelta) -> Any:
+    """Raise UserError where other processes of the launch compute on another kind of device, as they do where one host
+    finds no GPU: they would wait for each other in vain. Returns the store of the launch; None without one, or later.
+    """
+    if launched_world() == 1 or dist.is_initialized() or not os.environ.keys() >= LAUNCH:
+        return None
+    store: Any = next(rendezvous("env://", timeout=timeout))[0]
+    own = f"rank {launched_rank()} on {platform.node()}"
+    kind, _, other = store.compare_set("textssl/device", "", f"{device} {own}").decode().partition(" ")
+    if kind != device:
+        raise UserError(
+            f"{own} computes on {device}, and {other} on {kind}: see `textssl doctor` on the host that finds no GPU, "
+            "or say train.device=cpu"
+        )
+    return store
+
+
+def meet(device: torch.device, timeout: timedelta) -> None:
+    """Wait until all processes are here, as gloo does where a group is made; NCCL does it in its first message, where
+    nothing interrupts it. Raises UserError where another process has the same GPU.
+    """
+    store: Any = dist.distributed_c10d._get_default_store()
+    if device.type == "cuda":
+        own = f"rank {rank()} on {platform.node()}"
+        gpu = torch.cuda.get_device_properties(device).uuid
+        other = store.compare_set(f"textssl/gpu/{gpu}", "", own).decode()
+        if other != own:
+            raise UserError(
+                f"{own} has the same GPU as {other}: start one process for each GPU of a host, "
+                f"{torch.cuda.device_count()} here"
+            )
+    if store.add("textssl/met", 1) == world_size():
+        store.set("textssl/all met", "1")
+    store.wait(["textssl/all met"], timeout)
 
 
 @contextmanager
@@ -99,12 +151,33 @@ def check_world(processes: int) -> None:
 def leave_at_exit() -> None:
     """Close the process group when the program ends; a second run in the same program still finds it."""
     if world_size() > 1:
-        atexit.register(lambda: dist.destroy_process_group() if dist.is_initialized() else None)
+        atexit.register(leave_group)
+
+
+def leave_group() -> None:
+    """Close the process group. After `note_failure` NCCL's connections are cut: to close them it waits for the other
+    ranks of the host, which wait for this one, and torchrun for its end."""
+    if not dist.is_initialized():
+        return
+    if _failures and on_gpu():
+        dist.distributed_c10d._abort_process_group()
+    else:
+        dist.destroy_process_group()
+
+
+def note_failure() -> None:
+    """An error is ending this process, which the others may not know of."""
+    _failures.append(True)
+
+
+def on_gpu() -> bool:
+    """Whether messages to other ranks go from GPU to GPU, and none from the host."""
+    return dist.distributed_c10d._get_object_coll_device() == "cuda"
 
 
 def barrier() -> None:
     if world_size() > 1:
-        dist.barrier()
+        dist.barrier(device_ids=[torch.cuda.current_device()] if on_gpu() else None)  # else torch says that it guesses
 
 
 def sum_over_ranks(values: Sequence[float], device: torch.device | str = "cpu") -> list[float]:
@@ -190,12 +263,17 @@ def agree(make: Callable[[], Any]) -> Any:
 
 
 def broadcast_module(module: torch.nn.Module, device: torch.device) -> None:
-    """Rank 0's parameters and buffers on every rank: machines round differently, and replicas must start alike.
+    """Rank 0's parameters and buffers on every rank: machines round differently, and replicas must start alike."""
+    broadcast_tensors([*module.parameters(), *module.buffers()], device)
+
+
+def broadcast_tensors(tensors: Iterable[Tensor], device: torch.device) -> None:
+    """Rank 0's values in these tensors of every rank, in place.
 
     They stay where they are, and pass through the device one by one: NCCL sends nothing from the host.
     """
     if world_size() > 1:
-        for tensor in [*module.parameters(), *module.buffers()]:
+        for tensor in tensors:
             sent = tensor.data.to(device)
             dist.broadcast(sent, src=0)
             tensor.data.copy_(sent)

@@ -18,7 +18,7 @@ from uuid import uuid4
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from textssl.distributed import launched_rank, launched_world, rank, world_size
+from textssl.distributed import launched_rank, launched_world, note_failure, rank, world_size
 from textssl.errors import UserError, printable, words_of
 from textssl.system.interrupts import end_process, say
 
@@ -59,6 +59,7 @@ def ending_together(run: str, timeout_seconds: float | None = None, patience: fl
         if signs is not None:
             signs.ended_well = True
     except Exception as error:
+        note_failure()
         if isinstance(error, RuntimeError) or isinstance(error.__cause__, dist.DistError):  # of a call to other ranks
             if ending.is_set() or within(LOOK_SECONDS, lambda: connect().check([key])):  # one of which has failed
                 listening.join()  # which is about to end the process

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from tests.tiny import MODELS, SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
 from textssl.assembly.pretraining import assemble
@@ -297,12 +298,15 @@ def test_figures_of_an_objectives_own_are_in_the_log(folder):
 
 
 @pytest.mark.parametrize("head", ["matched", "anew"])
-def test_a_head_that_a_refresh_draws_again_has_no_past(folder, head):
+def test_a_head_that_a_refresh_draws_again_has_no_past(folder, head, monkeypatch):
+    told: list[Tensor] = []  # of what the first rank found, which each found for itself with its own rounding
+    monkeypatch.setattr("textssl.training.trainer.broadcast_tensors", lambda tensors, device: told.extend(tensors))
     config = sentence_config(folder, "deepcluster", f"objective.head={head}", out=f"head-{head}")
     objective, config.objective = resolve_objective(config.objective)
     trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
     trainer.signals, trainer.seconds_before, trainer.clock_started = StopSignals(), 0.0, 0.0
     trainer.refresh()
+    assert all(any(buffer is one for one in told) for buffer in (objective.clusters, objective.centroids))
     for step in range(4):
         trainer.train_step(trainer.dataset[step], trainer.totals(trainer.dataset[step]))
     trainer.refresh()

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from textssl.batch import Batch
 from textssl.data.batches.loader import Steps, load_steps
-from textssl.distributed import Accelerator, from_first_rank, rank, world_size
+from textssl.distributed import Accelerator, broadcast_tensors, from_first_rank, rank, world_size
 from textssl.errors import UserError
 from textssl.objectives.base import Embed, Encoded, Objective
 from textssl.sections import Config
@@ -181,6 +181,7 @@ class Trainer:
                 assert self.embed_corpus is not None, f"{type(part).__name__}.refresh needs documents to embed"
                 before = versions(self.parameters)
                 part.refresh(self.embed_corpus)
+                broadcast_tensors(part.buffers(), self.device)  # each rank made its own, and hosts round differently
                 found = zip(self.parameters, before, versions(self.parameters), strict=True)
                 forget(self.optimizers, [one for one, earlier, now in found if now != earlier])
 

@@ -110,24 +110,6 @@ def test_two_processes_of_one_gpu_are_refused_and_all_are_awaited(monkeypatch):
     meet(0, "a", 1, "cpu")
 
 
-@pytest.mark.parametrize("other", ["cuda", "cpu"])
-def test_processes_on_devices_of_different_kinds_are_refused(other, monkeypatch):
-    """As where one host finds no GPU: its gloo and the others' NCCL would wait for each other."""
-    store = HashStore()
-    monkeypatch.setattr(distributed, "rendezvous", lambda url, timeout: iter([(store, 0, 2)]))
-    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "RANK": "0"}.items():
-        monkeypatch.setenv(name, value)
-    assert distributed.agree_on_device("cuda", timedelta(seconds=1)) is store
-    monkeypatch.setenv("RANK", "1")
-    if other == "cuda":
-        assert distributed.agree_on_device(other, timedelta(seconds=1)) is store
-        return
-    with pytest.raises(UserError, match=r"^rank 1 on \S+ computes on cpu, and rank 0 on \S+ on cuda: see"):
-        distributed.agree_on_device(other, timedelta(seconds=1))
-    monkeypatch.delenv("MASTER_ADDR")  # started without torchrun: check_world says so
-    assert distributed.agree_on_device(other, timedelta(seconds=1)) is None
-
-
 @pytest.mark.parametrize(("device", "given"), [("cpu", None), ("cuda", [3])])
 def test_a_barrier_names_the_gpu_of_its_rank(device, given, monkeypatch):
     seen = []

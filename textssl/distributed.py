@@ -19,12 +19,11 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor
-from torch.distributed.rendezvous import rendezvous
 
 from textssl.errors import UserError
 from textssl.system.launch_settings import PREFIXES
+from textssl.system.launch_store import launch_arguments
 
-LAUNCH = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # variables of torchrun, by which processes meet
 _failures: list[bool] = []
 
 
@@ -44,8 +43,8 @@ def join_processes(device: Literal["cpu", "cuda"], timeout_seconds: float) -> Ac
     """
     timeout = timedelta(seconds=timeout_seconds)
     with without_settings(), telling_of_absent(timeout_seconds):
-        _store = agree_on_device(device, timeout)  # kept until the processes have another one
-        state: Any = PartialState(cpu=device == "cpu", timeout=timeout)
+        arguments = {} if dist.is_initialized() else launch_arguments(device, timeout)
+        state: Any = PartialState(cpu=device == "cpu", timeout=timeout, **arguments)
     check_world(state.num_processes)
     if state.num_processes == 1:
         return Accelerator(torch.device(device))  # the state is of the program: its device is that of the first run
@@ -71,23 +70,6 @@ def telling_of_absent(timeout_seconds: float) -> Iterator[None]:
             f"the processes of the launch did not find each other in {timeout_seconds:g} seconds "
             f"(train.timeout_seconds): {str(error).splitlines()[0]}; see what those said that are missing"
         ) from error
-
-
-def agree_on_device(device: str, timeout: timedelta) -> Any:
-    """Raise UserError where other processes of the launch compute on another kind of device, as they do where one host
-    finds no GPU: they would wait for each other in vain. Returns the store of the launch; None without one, or later.
-    """
-    if launched_world() == 1 or dist.is_initialized() or not os.environ.keys() >= LAUNCH:
-        return None
-    store: Any = next(rendezvous("env://", timeout=timeout))[0]
-    own = f"rank {launched_rank()} on {platform.node()}"
-    kind, _, other = store.compare_set("textssl/device", "", f"{device} {own}").decode().partition(" ")
-    if kind != device:
-        raise UserError(
-            f"{own} computes on {device}, and {other} on {kind}: see `textssl doctor` on the host that finds no GPU, "
-            "or say train.device=cpu"
-        )
-    return store
 
 
 def meet(device: torch.device, timeout: timedelta) -> None:

@@ -65,7 +65,7 @@ LIGHT_FILES = (
         f"system/{name}.py"
         for name in ("files", "interrupts", "locks/lock", "locks/holder", "progress", "standard_streams", "exchange")
     ),
-    *("yaml_reader.py", "evaluation/suite_file.py", "__init__.py", "commands/__init__.py"),
+    *("yaml_reader.py", "evaluation/suite_file.py", "__init__.py", "system/call_arguments.py", "commands/__init__.py"),
 )
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from textssl.errors import UserError
+from textssl.system.call_arguments import checked
 
 if TYPE_CHECKING:
     from textssl.commands.compare import compare
@@ -87,7 +88,7 @@ def __getattr__(name: str) -> Any:
     if name not in COMMANDS:
         raise AttributeError(f"module 'textssl' has no attribute {name!r}")
     module, function = COMMANDS[name]
-    return getattr(import_module(f"textssl.commands.{module}"), function)
+    return checked(getattr(import_module(f"textssl.commands.{module}"), function), name)
 
 
 def __dir__() -> list[str]:

@@ -59,7 +59,7 @@ def test_bad_labels_stop_before_anything_is_written(labels, message, seeds, tmp_
     [
         ("data.test={topics}", "no text is left to train on"),
         ("data.test={same}; data.validation={same}", "data.validation=.*: all its texts are in the test file too"),
-        ("data.test={new}", "the test texts have the label 'new', which no training text has"),
+        ("data.test={new}", "data.test=.*new.jsonl: 5 of 10 texts have the label 'new', which no training"),
         ("data.validation_share=0.001", "too few texts to split off a validation part: give data.validation"),
         ("evaluation.suite=quick", r"evaluation\.suite does nothing with `textssl finetune`"),
         ("data.pairs=somewhere", r"data\.pairs does nothing with `textssl finetune`"),

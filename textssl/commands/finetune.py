@@ -149,8 +149,8 @@ def finetune_once(
 def untested_line(splits: Splits) -> str | None:
     """What the figures of the test say nothing of."""
     names = splits.untested
-    labels = f"label{'s' * (len(names) > 1)} {listed(names)}"
-    return f"No test text has the {labels}: figures say nothing of how well they are told." if names else None
+    labels, them = f"label{'s' * (len(names) > 1)} {listed(names)}", "them" if len(names) > 1 else "it"
+    return f"No test text has the {labels}: the figures say nothing about {them}." if names else None
 
 
 def look_and_tell(config: Config, splits: Splits, console: Console) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def test_scores_that_are_none(tmp_path):
     scores = [1.5, "high", None, float("nan"), float("inf"), True, 1e16, 1e300, 2]
     found = read_labeled(jsonl(tmp_path / "a.jsonl", *(pair | {"score": score} for score in scores)))
     assert found.scores == [1.5, 2.0]
-    assert found.report.as_dict() == {drops.MISSING_LABEL: 2, drops.NOT_A_NUMBER: 5}
+    assert found.report.as_dict() == {drops.MISSING_SCORE: 2, drops.NOT_A_NUMBER: 5}
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,14 @@ def test_few_labels_are_drawn_by_the_seed_and_the_test_part_stays(tmp_path):
     assert len({splits.fingerprint for splits in draws}) == 4
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(10, (7, 1, 2)), (30, (22, 2, 6)), (1_000, (720, 80, 200))])
+def test_few_scores_are_split_by_the_shares(count, sizes, tmp_path):
+    splits = read(tmp_path, scored([float(place) for place in range(count)]))
+    assert tuple(map(len, splits.parts.values())) == sizes
+    scores = splits.test.scores
+    assert count < 30 or (min(scores) < count / 4 and max(scores) > count * 3 / 4)  # of every part of the range
+
+
 def test_every_text_is_drawn_equally_often():
     labeled = Labeled("set", [str(place) for place in range(20)], ["a"] * 10 + ["b"] * 10)
     drawn = Counter(text for seed in range(1_000) for text in few_labels(labeled, 2, seed).texts)
@@ -237,7 +245,7 @@ def test_the_fingerprint_follows_texts_labels_and_parts(tmp_path):
         (
             classed({"a": 20, "b": 20}),
             {"test": classed({"a": 1, "x": 1, "y": 1}, start=99)},
-            r"the test texts have the label 'x' \(and 1 more classes\), which no training text has",
+            r"data\.test=.*test\.jsonl: 2 of 3 texts have the label 'x' \(and 1 more\), which no training text has",
         ),
         (
             classed({"a": 20, "b": 20}),
@@ -275,7 +283,7 @@ def test_parts_are_disjoint_and_cover_everything(numbers, scores, share):
     for found in (rest, part):
         assert [told[text] for text in found.texts] == (found.scores if scores else found.labels)
     taken = set(part.texts)
-    for places in strata(labeled, [text_hash(labeled.key(place)) for place in range(len(labeled))]):
+    for places in strata(labeled, [text_hash(labeled.key(place)) for place in range(len(labeled))], share):
         count = sum(texts[place] in taken for place in places)
         wanted = min(share * len(places), len(places) - 1)
         assert count < len(places) and abs(count - wanted) <= 0.5 + 1e-9

@@ -192,7 +192,7 @@ def _label(record: Record, kinds: dict[str, str], drop: drops.Drop) -> str | Non
 def _score(record: Record, drop: drops.Drop) -> float | None:
     value: Any = record.fields.get("score")
     if value is None or value == "" or _is_nan(value):
-        drop(drops.MISSING_LABEL, record.place, "score")
+        drop(drops.MISSING_SCORE, record.place, "")
         return None
     number = number_of(value)
     if not abs(number) <= LARGEST_SCORE:

@@ -83,9 +83,10 @@ def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
     """The parts that a configuration names; those that it does not name are split off the training file.
 
     Test and validation texts are never trained on. A part that is split off holds a share of every class (scores: of
-    every tenth of them), chosen by the hash of the text, so that it is the same whatever the seed or the order of the
-    file. Pairs that share a text stay in one part, so that shares are approximate. data.shots keeps this many texts of
-    each class to train on, drawn with `seed`; no validation part is then split off, as with data.validation_share=0.
+    every tenth of them, or of fewer ranges where texts are few), chosen by the hash of the text, so that it is the same
+    whatever the seed or the order of the file. Pairs that share a text stay in one part, which makes shares approximate.
+    data.shots keeps this many texts of each class to train on, drawn with `seed`; no validation part is then split off,
+    as with data.validation_share=0.
     Raises UserError where a file cannot be used or a part would be empty.
     """
     if data.train is None:
@@ -127,7 +128,7 @@ def check_parts(splits: Splits, data: DataConfig) -> None:
         if not len(part):
             if name in splits.given:
                 raise UserError(f"data.{name}={getattr(data, name)}: all its texts are in the test file too")
-            raise UserError(f"data.train={data.train}: {why_empty(name, splits)}{_dropped(splits.report)}")
+            raise UserError(f"data.train={data.train}: {why_empty(name, splits, data)}{_dropped(splits.report)}")
     train = splits.train
     if train.scores is None and len(set(train.labels)) < 2:
         raise UserError(
@@ -137,17 +138,22 @@ def check_parts(splits: Splits, data: DataConfig) -> None:
     for name, part in splits.parts.items():
         unknown = sorted(set(part.labels) - set(train.labels))
         if unknown:
-            more = f" (and {len(unknown) - 1} more classes)" if len(unknown) > 1 else ""
-            raise UserError(f"the {name} texts have the label {excerpt(unknown[0])}{more}, which no training text has")
+            more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+            count = sum(label in unknown for label in part.labels)
+            where = f"data.{name}={getattr(data, name)}" if name in splits.given else f"the {name} part"
+            raise UserError(
+                f"{where}: {count:,} of {len(part):,} texts have the label {excerpt(unknown[0])}{more}, which no "
+                "training text has: leave them out, or give such texts to train on"
+            )
 
 
-def why_empty(name: str, splits: Splits) -> str:
+def why_empty(name: str, splits: Splits, data: DataConfig) -> str:
     """Why no text is left for a part that is not a file of its own, and what would help."""
     if name == "train":
         return "no text is left to train on, all are in the test or the validation file too"
     few, train = f"too few texts to split off a {name} part", splits.train
-    if max(map(len, strata(train, hashes_of(train)))) < 2:
-        group = "class" if train.scores is None else "tenth of the scores"
+    if max(map(len, strata(train, hashes_of(train), getattr(data, f"{name}_share")))) < 2:
+        group = "class" if train.scores is None else "range of scores"
         return f"{few}: no {group} has two of the {len(train):,} different ones; give data.{name}, or more texts"
     if train.text_b is not None and (groups := connected(list(zip(train.texts, train.text_b, strict=True)))):
         largest = max(map(len, groups))
@@ -194,7 +200,7 @@ def split_off(labeled: Labeled, share: float) -> tuple[Labeled, Labeled]:
     Pairs that share a text go to the same side, so that their share is approximate.
     """
     hashes = hashes_of(labeled)
-    layers = strata(labeled, hashes)
+    layers = strata(labeled, hashes, share)
     wanted = [min(int(share * len(places) + 0.5), len(places) - 1) for places in layers]
     chosen: set[int] = set()
     if labeled.text_b is not None:
@@ -211,12 +217,16 @@ def hashes_of(labeled: Labeled) -> list[int]:
     return [text_hash(labeled.key(place)) for place in range(len(labeled))]
 
 
-def strata(labeled: Labeled, hashes: list[int]) -> list[list[int]]:
-    """Indices of the records by class, or by SCORE_BINS quantiles of the scores, where hashes break ties."""
+def strata(labeled: Labeled, hashes: list[int], share: float) -> list[list[int]]:
+    """Indices of the records by class, or by quantiles of the scores, where hashes break ties.
+
+    There are SCORE_BINS quantiles, but no more than leave one record or more of each to a `share`.
+    """
     if labeled.scores is None:
         return list(by_class(labeled.labels).values())
+    bins = min(SCORE_BINS, max(1, int(share * len(labeled))))
     order = np.lexsort((np.array(hashes, np.uint64), np.array(labeled.scores)))
-    return [part.tolist() for part in np.array_split(order, SCORE_BINS) if len(part)]
+    return [part.tolist() for part in np.array_split(order, bins) if len(part)]
 
 
 def by_class(labels: Sequence[str]) -> dict[str, list[int]]:

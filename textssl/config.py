@@ -144,17 +144,19 @@ def parse_config(values: dict, source: str = "the configuration", overrides: Seq
         raise UserError(explain(error, Config, source, overrides=overrides)) from None
 
 
-def validate_options(target: Callable, options: dict[str, Any], prefix: str) -> dict[str, Any]:
+def validate_options(
+    target: Callable, options: dict[str, Any], prefix: str, source: str = "the configuration"
+) -> dict[str, Any]:
     """Check options against the keyword arguments of a constructor; returns them with the defaults filled in.
 
-    target: a class or function whose annotated arguments are the valid keys. prefix: dotted name for messages. Raises
-    UserError.
+    target: a class or function whose annotated arguments are the valid keys. prefix: dotted name for messages. source:
+    where the options stand. Raises UserError.
     """
     model = options_model(target)
     try:
         return model.model_validate(completed(model, options)).model_dump()
     except ValidationError as error:
-        raise UserError(explain(error, model, "the configuration", prefix)) from None
+        raise UserError(explain(error, model, source, prefix)) from None
 
 
 def completed(model: type[BaseModel], options: dict[str, Any]) -> dict[str, Any]:

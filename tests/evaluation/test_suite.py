@@ -117,8 +117,9 @@ def test_tasks_that_a_model_cannot_do_are_left_out_with_the_reason():
 )
 def test_mistakes_in_a_suite_file(content: str, message: str, tmp_path):
     (tmp_path / "s.yaml").write_text(content)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         load_suite(tmp_path / "s.yaml")
+    assert str(tmp_path / "s.yaml") in str(caught.value) and "the configuration" not in str(caught.value)
 
 
 def test_unknown_suites():

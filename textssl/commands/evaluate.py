@@ -260,7 +260,7 @@ def held_out_figure(folder: Path, scorer: Scorer | None, held_out: str | Path) -
     per byte for a causal model, an upper bound for a diffusion model, pseudo bits for other masked models. Raises
     UserError for a model without such a head, and where there is no text."""
     if scorer is None:
-        raise UserError(f"{folder} has no language model head to score held-out text with: leave held_out out")
+        raise UserError(f"{folder} has no language model head to score held-out text with: leave --held-out out")
     report = DropReport()
     texts = held_out_texts(scorer, held_out, report)
     if not texts:

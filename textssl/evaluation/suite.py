@@ -176,7 +176,7 @@ def load_suite(suite: str | Path) -> Suite:
 
 def _read(file: Path) -> Suite:
     """The suite that a YAML file describes. Raises UserError."""
-    return _from_values(file, **validate_options(_options, read_suite_file(file), str(file)))
+    return _from_values(file, **validate_options(_options, read_suite_file(file), "", str(file)))
 
 
 def _options(
@@ -225,13 +225,16 @@ def _task(file: Path, place: int, values: dict[str, Any], shared: dict[str, Any]
     kind = options.pop("kind", Classification.kind)
     taken = inspect.signature(KINDS[kind]).parameters
     shared = {key: value for key, value in shared.items() if key in taken}
-    options = validate_options(KINDS[kind], {**shared, **options}, f"tasks.{place}")
+    options = validate_options(KINDS[kind], {**shared, **options}, f"tasks.{place}", str(file))
     for key, value in options.items():
         check_number(f"{file}: tasks.{place}.{key}", key, value)
     for key in ("path", "test"):
         if options.get(key) is not None:
             options[key] = _seen_from(file.parent, options[key])
-    return KINDS[kind](**options)
+    try:
+        return KINDS[kind](**options)
+    except UserError as error:
+        raise UserError(f"{file}: tasks.{place}: {error}") from None
 
 
 def _seen_from(folder: Path, path: str) -> str:

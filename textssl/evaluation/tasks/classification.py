@@ -75,7 +75,7 @@ class Classification:
         """How many examples stand behind the figures."""
         split = self.split
         counts = np.bincount(split.train_labels)
-        wanted = max(self.shots, default=0)
+        wanted = max((shots for shots in self.shots if shots < counts.max()), default=0)  # as figures have them
         return {
             "kind": self.kind,
             "source": self.path,

@@ -84,7 +84,7 @@ def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
 
     Test and validation texts are never trained on. A part that is split off holds a share of every class (scores: of
     every tenth of them, or of fewer ranges where texts are few), chosen by the hash of the text, so that it is the same
-    whatever the seed or the order of the file. Pairs that share a text stay in one part, which makes shares approximate.
+    whatever the seed or the order of the file. Pairs that share a text stay in one part, and shares are approximate.
     data.shots keeps this many texts of each class to train on, drawn with `seed`; no validation part is then split off,
     as with data.validation_share=0.
     Raises UserError where a file cannot be used or a part would be empty.

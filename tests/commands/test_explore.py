@@ -55,6 +55,7 @@ def test_scores_of_analogies_and_factors_are_in_the_files_and_tables(model, line
     said = capsys.readouterr().out
     analogies, factors = found["analogies"], found["factors"]
     assert analogies["questions"] == analogies["words"] == 8 and analogies["sections"].keys() == {"own"}
+    assert "English word analogies" in said and "of an English grammar" in " ".join(said.split())
     assert re.search(rf"without the words of the question │ {analogies['without_query_words']:.3f}", said)
     assert said.count("│   own ") == 1
     assert factors["sentences"] == 80 and factors["rotated"].keys() <= factors.keys()
@@ -105,6 +106,7 @@ def test_the_page_holds_its_data_and_no_address(found):
     page = (found[1] / "explore.html").read_text(encoding="utf-8")
     assert "/*DATA*/" not in page and page.count("</script>") == 1 and "\\u003c/script>" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert page.count('{dir: "auto"}') == 3 and 'make("bdi"' in page  # Arabic too
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def tables(found: dict[str, Any]) -> Iterator[Table]:
         yield listed(one["question"], ("cosine", "word"), one["nearest"])
     if found["analogies"]:
         of = found["analogies"]
-        answered = Table(title=f"{of['questions']:,} word analogies among {of['words']:,} words")
+        answered = Table(title=f"{of['questions']:,} English word analogies among {of['words']:,} words")
         answered.add_column("")
         answered.add_column("right", justify="right")
         answered.add_row("without the words of the question", f"{of['without_query_words']:.3f}")
@@ -45,7 +45,7 @@ def tables(found: dict[str, Any]) -> Iterator[Table]:
         yield answered
     if found["factors"]:
         of = found["factors"]
-        title = f"Factors of {of['sentences']:,} sentences of a grammar, by the model's dimensions"
+        title = f"Factors of {of['sentences']:,} sentences of an English grammar, by the model's dimensions"
         scores = Table(title=title, caption="rotated: the same vectors in random axes, whose dimensions mean nothing")
         for heading in ("", "this model", "rotated"):
             scores.add_column(heading, justify="right" if heading else "left")

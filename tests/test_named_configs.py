@@ -50,7 +50,7 @@ def test_a_name_is_looked_up_where_no_such_file_exists(tmp_path, monkeypatch):
     ("given", "message"),
     [
         ("crop", "the configuration 'crop' does not exist, .* did you mean crops? There are: barlow, byol, "),
-        ("zzz", "the configuration 'zzz' does not exist, .*textssl; There are: barlow, "),
+        ("zzz", "the configuration 'zzz' does not exist, .*textssl; there are: barlow, "),
         ("crops.yaml", "the configuration crops.yaml does not exist; .* is named crops, without folder and suffix"),
         ("configs/crops.yaml", "the configuration configs/crops.yaml does not exist; .* is named crops, without"),
         ("mine.yaml", "the configuration mine.yaml does not exist; `textssl configs list` shows"),

@@ -63,4 +63,4 @@ def find_config(given: str | Path) -> Path:
 def suggestion(name: str, names: list[str]) -> str:
     """The tail of a message: the nearest name, if one is near, and all names."""
     near = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.6)
-    return f"{f'; did you mean {near[0]}?' if near else ';'} There are: {', '.join(names)}"
+    return f"{f'; did you mean {near[0]}? There' if near else '; there'} are: {', '.join(names)}"

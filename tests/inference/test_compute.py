@@ -51,6 +51,11 @@ def test_a_static_encoder_is_in_float32_alone(folders):
     assert chosen == ("float32", "this encoder has no other format")
 
 
+def test_nothing_is_proved_on_no_text():
+    chosen = proved_format(Compute("bfloat16", "native"), lambda format: pytest.fail("computed"), [])
+    assert chosen == ("float32", "there is no text to try another format on")
+
+
 def test_the_processor_says_what_it_is_fast_in(monkeypatch):
     monkeypatch.setattr(compute, "default_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": False})

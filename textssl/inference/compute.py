@@ -43,6 +43,8 @@ def proved_format(wanted: Compute, load: Callable[[str], Encoder], texts: Sequen
     """
     if wanted.format == "float32":
         return wanted
+    if not texts:
+        return Compute("float32", "there is no text to try another format on")
     exact = load("float32")
     if not exact.narrows:
         return Compute("float32", "this encoder has no other format")

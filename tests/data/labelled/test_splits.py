@@ -91,7 +91,7 @@ def test_given_parts_never_train_and_are_never_in_each_other(tmp_path):
     assert not parts["validation"] & parts["test"] and splits.given == ("validation", "test")
     assert [len(part) for part in splits.parts.values()] == [40, 10, 10]
     assert splits.report.as_dict() == {IN_TEST: 10 + 2, IN_VALIDATION: 10}
-    assert "train (text 0)" in splits.report.places[IN_TEST]
+    assert f"{tmp_path / 'train.jsonl'} (text 0)" in splits.report.places[IN_TEST]
 
 
 def test_a_given_validation_part_is_not_in_a_test_part_that_is_split_off(tmp_path):
@@ -178,7 +178,7 @@ def test_pairs_that_all_hang_together_stop(tmp_path):
 
 def test_equal_texts_with_two_labels_are_named_where_too_few_are_left(tmp_path):
     records = [{"text": f"text {place // 20}", "label": "ab"[(place + place // 20) % 2]} for place in range(40)]
-    message = "no class has two of the 2 different ones.*dropped: text with two labels: 20, first train"
+    message = "no class has two of the 2 different ones.*dropped: text with two labels: 20, first .*train\\.jsonl \\("
     with pytest.raises(UserError, match=message) as error:
         read(tmp_path, records)
     assert "larger" not in str(error.value), "which would not help"

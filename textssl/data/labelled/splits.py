@@ -99,13 +99,13 @@ def read_splits(data: DataConfig, seed: int, target: Target = "auto") -> Splits:
         if path is not None:
             others[name] = read_labeled(path, report=report, target=target, varied=False)
             check_alike(train, others[name], f"data.{name}={path}")
-    train = without_repeats(train, report)
+    train = without_repeats(train, report, data.train)
     validation, test = others.get("validation"), others.get("test")
     if test is not None:
-        train = without(train, test, report, IN_TEST)
-        validation = None if validation is None else without(validation, test, report, IN_TEST)
+        train = without(train, test, report, IN_TEST, data.train)
+        validation = None if validation is None else without(validation, test, report, IN_TEST, str(data.validation))
     if validation is not None:  # before a test part is split off, which must not hold them either
-        train = without(train, validation, report, IN_VALIDATION)
+        train = without(train, validation, report, IN_VALIDATION, data.train)
     if test is None:
         train, test = split_off(train, data.test_share)
     if validation is None and data.shots is None and data.validation_share:
@@ -169,8 +169,8 @@ def _dropped(report: DropReport) -> str:
     return f"; dropped: {report.summary()}" if report.total else ""
 
 
-def without_repeats(labeled: Labeled, report: DropReport) -> Labeled:
-    """Each text once, whatever its white space, with the first of its labels or scores; others count in `report`."""
+def without_repeats(labeled: Labeled, report: DropReport, file: str) -> Labeled:
+    """Each text once, whatever its white space, with the first of its labels or scores; `report` has the others."""
     seen: dict[str, int] = {}
     for place in range(len(labeled)):
         first = seen.setdefault(labeled.words(place), place)
@@ -178,17 +178,17 @@ def without_repeats(labeled: Labeled, report: DropReport) -> Labeled:
             same = labeled.scores[first] == labeled.scores[place] if labeled.scores else (
                 labeled.labels[first] == labeled.labels[place]
             )  # fmt: skip
-            report.add(DUPLICATE if same else CONFLICTING, labeled.name, labeled.texts[place][:40])
+            report.add(DUPLICATE if same else CONFLICTING, file, labeled.texts[place][:40])
     return labeled.take(list(seen.values()))
 
 
-def without(labeled: Labeled, other: Labeled, report: DropReport, reason: str) -> Labeled:
-    """The records whose text, whatever its white space, is not in `other`; the rest count in `report` as `reason`."""
+def without(labeled: Labeled, other: Labeled, report: DropReport, reason: str, file: str) -> Labeled:
+    """The records of `file` whose text, whatever its white space, is not in `other`; `report` has the rest."""
     taken = {other.words(place) for place in range(len(other))}
     kept = []
     for place in range(len(labeled)):
         if labeled.words(place) in taken:
-            report.add(reason, labeled.name, labeled.texts[place][:40])
+            report.add(reason, file, labeled.texts[place][:40])
         else:
             kept.append(place)
     return labeled.take(kept)

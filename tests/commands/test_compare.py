@@ -173,5 +173,5 @@ def test_wrong_arguments_are_said_before_anything_is_made(tmp_path):
         "the tokenizer folder t does not exist": {},
     }.items():
         with pytest.raises(UserError, match=wrong):
-            textssl.compare(["mlm", *given], **{"budget": "10s", "out": tmp_path / "out", **options})
+            textssl.compare([Path("mlm"), *given], **{"budget": "10s", "out": tmp_path / "out", **options})
     assert not (tmp_path / "out").exists()

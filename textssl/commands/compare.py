@@ -40,7 +40,7 @@ class Compared:
 
 
 def compare(
-    configs: Sequence[str],
+    configs: Sequence[str | Path],
     budget: str,
     out: str | Path = "comparison",
     overrides: Sequence[str] = (),
@@ -64,14 +64,15 @@ def compare(
     folder: each takes what nobody has. A run that fails is a row that says why. Raises UserError.
     """
     out, console = Path(out), Terminal(stderr=True)
-    everything = [*overrides, *(config for config in configs if "=" in config)]
+    given = [str(config) for config in configs]
+    everything = [*overrides, *(config for config in given if "=" in config)]
     own = any(override.partition("=")[0].strip() in MODEL_KEYS for override in everything)
     models = list(dict.fromkeys(model)) or [OWN if own else SIZE]
     if own and models != [OWN]:
         raise UserError("give --model or an override of the model section, not both")
     if seeds < 1:
         raise UserError(f"--seeds is {seeds}, it must be at least 1")
-    named = [config for config in configs if "=" not in config]
+    named = [config for config in given if "=" not in config]
     entries, left_out = make_entries(named, out, Budget.parse(budget), seeds, models, everything)
     tasks = compared_suite(load_suite(suite))
     contents = read_inputs(entries[0].config, str(suite))

@@ -119,6 +119,7 @@ def test_function_has_the_arguments_of_the_command(words: str, name: str):
     function = getattr(textssl, name)
     parameters = inspect.signature(function).parameters
     for option in command(words).params:
+        assert getattr(option, "help", None), f"{option.name} of {words} has no help"
         assert option.name in parameters, f"textssl.{name} does not take {option.name}"
         given = parameters[option.name].default
         assert option.required == (given is inspect.Parameter.empty), f"{option.name}: required in one place only"

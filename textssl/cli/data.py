@@ -156,7 +156,7 @@ def mine(
         int, typer.Option(min=2, help="Use a random sample of this many pairs, to limit memory.")
     ] = 20_000,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts; default: the model's limit.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Another draws other pairs.")] = 0,
     threads: Threads = None,
 ) -> None:
     """Find hard negatives: texts from other documents that a model finds similar.

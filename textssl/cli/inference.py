@@ -130,7 +130,7 @@ def generate(
     repetition_penalty: Annotated[float, typer.Option(help="Above 1: repeat less.")] = 1.1,
     num_return_sequences: Annotated[int, typer.Option(min=1, help="How many continuations.")] = 1,
     greedy: Annotated[bool, typer.Option("--greedy", help="Always take the likeliest token.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Another gives another text.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Of a diffusion model: passes that unmask the text.")] = 32,
 ) -> None:
     """Continue a text with a causal or a diffusion model, or fill its gaps ([MASK]) with an encoder-decoder.
@@ -195,7 +195,7 @@ def explore(
     scores: Annotated[bool, typer.Option(help="Also word analogies and disentanglement (English).")] = True,
     text_column: TextColumn = "text",
     one_document_per: OneDocumentPer = DocumentUnit.blank_line,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the texts drawn, and the groups.")] = 0,
 ) -> None:
     """Look at what a model makes of texts: neighbours, groups, word analogies, and a map on an HTML page.
 

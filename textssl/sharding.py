@@ -135,6 +135,7 @@ def finish_gradients(module: nn.Module) -> None:
     named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
     scalars = [parameter for _, parameter in named if parameter.ndim == 0]
     flags = torch.tensor([float(name in reached) for name, _ in named], dtype=torch.float64)
+    unreached = [place for place, (name, _) in enumerate(named) if name not in reached]
     parts = [torch.zeros((), dtype=torch.float64) if p.grad is None else p.grad.double() for p in scalars]
     device = named[0][1].device
     message = torch.cat([flags.to(device), *(part.to(device).view(1) for part in parts)])
@@ -142,9 +143,11 @@ def finish_gradients(module: nn.Module) -> None:
     reached.clear()
     for parameter, total in zip(scalars, message[len(named) :].unbind(), strict=True):
         parameter.grad = total.to(parameter.dtype)
-    for (_, parameter), count in zip(named, message[: len(named)].tolist(), strict=True):
-        if not count:
-            parameter.grad = None
+    if unreached:  # on this rank: else it waits for no answer
+        counts = message[: len(named)].tolist()
+        for place in unreached:
+            if not counts[place]:
+                named[place][1].grad = None
 
 
 @torch.no_grad()

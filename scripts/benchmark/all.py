@@ -1,7 +1,7 @@
 """Every benchmark beside a peer, one after another: one JSON file and one table, each figure a ratio measured in turns.
 
-    python scripts/benchmark/all.py --out DIR
-    python scripts/benchmark/all.py --out DIR --quick    nine minutes on two idle cores, with wider errors
+    python scripts/benchmark/all.py --out DIR            35 minutes on two idle cores
+    python scripts/benchmark/all.py --out DIR --quick    ten minutes or so, with wider errors
     python scripts/benchmark/all.py --out DIR --only prepare-bpe,static
 
 With --openvino-python the peer of MiniLM goes through OpenVINO too (scripts/benchmark/openvino_peer.py).
@@ -42,7 +42,7 @@ BENCHMARKS = {  # name -> script, its arguments, which README's rows have too, a
         "--rounds 1",
     ),
     "pairs-static": ("sentences.py", "--model static-small --seconds 15 --rounds 2", "--rounds 1"),
-    "static": ("embedding.py", "--model static --rounds 3 --share 0.25", ""),
+    "static": ("embedding.py", "--model static --rounds 5", "--rounds 3 --share 0.25"),
     "minilm": ("embedding.py", "--model minilm --texts sentences --rounds 3 --share 0.4", "--rounds 1 --share 0.1"),
     "minilm-documents": (
         "embedding.py",

@@ -129,7 +129,8 @@ def test_function_has_the_arguments_of_the_command(words: str, name: str):
 
 
 def test_every_function_of_the_package_exists():
-    assert set(textssl.__all__) <= set(dir(textssl))
+    assert dir(textssl) == sorted(textssl.__all__)
+    assert all(hasattr(textssl, name) for name in textssl.__all__)
     with pytest.raises(AttributeError, match="no_such"):
         _ = textssl.no_such  # type: ignore[attr-defined]
 

@@ -121,7 +121,7 @@ def test_the_page_in_a_browser(found, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"between": ["one"]}, "--between was given 1 texts"),
+        ({"between": ["one"]}, "--between needs two texts, and got 1"),
         ({"analogy": ["king man"]}, "--analogy is 'king man': give three words"),
         ({"num_clusters": 1}, "--num-clusters is 1, it must be from 2"),
     ],

@@ -61,7 +61,7 @@ def explore(
     folder, out = find_model(model), Path(out)
     check_output(out / JSON)
     if len(between) not in (0, 2):
-        raise UserError(f"--between was given {len(between)} texts, it needs two: --between TEXT --between TEXT")
+        raise UserError(f"--between needs two texts, and got {len(between)}: --between TEXT --between TEXT")
     questions = [read_question(question) for question in analogy]
     texts = read_texts(input, max_texts, text_column, one_document_per, seed)
     if num_clusters < 2 or num_clusters > len(texts):
@@ -113,7 +113,7 @@ def read_texts(input: Sequence[str | Path] | str | Path, most: int, column: str,
         texts = list(dict.fromkeys(document.text for document in documents))
     dropped = f" (dropped: {report.summary()})" if report.total else ""
     if len(texts) < 2:
-        raise UserError(f"there are {len(texts)} texts in {', '.join(map(str, inputs))}{dropped}; give at least two")
+        raise UserError(f"at least two texts are needed: {', '.join(map(str, inputs))} has {len(texts)}{dropped}")
     if report.total:
         Terminal(stderr=True).print(f"{report.total:,} records dropped: {report.summary()}")
     if len(texts) > most:

@@ -21,8 +21,8 @@ from accelerate import PartialState
 from torch import Tensor
 
 from textssl.errors import UserError
-from textssl.system.launch_settings import PREFIXES
-from textssl.system.launch_store import launch_arguments
+from textssl.system.launch.settings import PREFIXES
+from textssl.system.launch.store import launch_arguments
 
 _failures: list[bool] = []
 

@@ -13,7 +13,7 @@ from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
 from textssl.sections import Config
 from textssl.sharding import count_shards
-from textssl.system.launch_settings import asked_shard
+from textssl.system.launch.settings import asked_shard
 
 BEST = {"classification": "eval/macro_f1", "regression": "eval/spearman"}  # what the checkpoint is chosen by
 

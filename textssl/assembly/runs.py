@@ -43,7 +43,7 @@ from textssl.sharding import count_shards
 from textssl.system.files import check_place, write_text
 from textssl.system.freed_memory import keep_freed_memory
 from textssl.system.hardware import EMULATED, native_bfloat16
-from textssl.system.launch_settings import asked_shard, unused_settings
+from textssl.system.launch.settings import asked_shard, unused_settings
 from textssl.system.locks.holder import holder_of
 from textssl.system.locks.lock import NAME as LOCK
 from textssl.system.locks.lock import check_free, hold

@@ -15,7 +15,7 @@ from torch._C._distributed_c10d import HashStore
 from torch.distributed import DistStoreError
 
 from textssl.errors import UserError
-from textssl.system.launch_store import ASKING, answer_all, ask, launch_arguments
+from textssl.system.launch.store import ASKING, answer_all, ask, launch_arguments
 
 SHORT = timedelta(seconds=5)
 

@@ -5,7 +5,7 @@ import pytest
 from textssl.assembly import resolution
 from textssl.config import parse_config
 from textssl.errors import UserError
-from textssl.system.launch_settings import asked_shard, unused_settings
+from textssl.system.launch.settings import asked_shard, unused_settings
 
 FSDP2 = {
     "ACCELERATE_USE_FSDP": "true",

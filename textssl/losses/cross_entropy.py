@@ -40,13 +40,13 @@ def linear_cross_entropy(
     peak memory above the start (scripts/benchmark/heads.py --tokens 4096, and --tokens 1200):
 
                                           1,200 x 8,192             4,096 x 8,192
-        F.cross_entropy(F.linear())          167 ms, 119 MB            559 ms, 391 MB
-        F.linear_cross_entropy, options()    176 ms, 102 MB            526 ms, 109 MB
-        the same, batch_chunk_size=512       118 ms, 117 MB            388 ms, 115 MB
-        this function                        114 ms,  32 MB            382 ms,  39 MB
-        the three matrix products alone      104 ms                    355 ms
+        F.cross_entropy(F.linear())          136 ms, 119 MB            458 ms, 391 MB
+        F.linear_cross_entropy, options()    132 ms, 103 MB            377 ms, 109 MB
+        the same, batch_chunk_size=512        99 ms, 118 MB            325 ms, 115 MB
+        this function                         95 ms,  32 MB            308 ms,  42 MB
+        the three matrix products alone       92 ms                    316 ms
 
-    torch's chunked function is as fast with the right chunk, but gives the sum in bfloat16 for bfloat16 input and
+    torch's chunked function is nearly as fast with the right chunk, but gives the sum in bfloat16 for bfloat16 input and
     allows one backward.
     """
     kind, product = hidden.device.type, hidden.dtype  # product: the type of the matrix products

@@ -46,8 +46,8 @@ def linear_cross_entropy(
         this function                         95 ms,  32 MB            308 ms,  42 MB
         the three matrix products alone       92 ms                    316 ms
 
-    torch's chunked function is nearly as fast with the right chunk, but gives the sum in bfloat16 for bfloat16 input and
-    allows one backward.
+    torch's chunked function is nearly as fast with the right chunk, but gives the sum in bfloat16 for bfloat16 input
+    and allows one backward.
     """
     kind, product = hidden.device.type, hidden.dtype  # product: the type of the matrix products
     if torch.is_autocast_enabled(kind) and product != torch.float64:

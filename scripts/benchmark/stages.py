@@ -107,6 +107,7 @@ def measure(
         cleaning=Cleaning(near_duplicates=near),
         block_tokens=2**20,
         shard_tokens=2**24,
+        versions={},
     )
     workers = Timed(job)
     layouts: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import Future
 from contextlib import nullcontext
 from pathlib import Path
@@ -92,6 +93,14 @@ def test_gpus_of_the_nodes_are_used_where_there_are_any(nodes, monkeypatch):
     embedding_processes.embedding_nodes(ray, {"model": "m"}, "cuda", threads=4)
     assert nodes[0].given == {"cpus": 4, "gpus": 1} and nodes[0].first["device"] == "cuda"
     assert ray_workers.cluster_words(ray) == "2 Ray nodes with 8 CPUs and 2 GPUs"
+
+
+def test_a_node_with_other_versions_is_named(nodes):
+    given = {"model": "none", "device": "cpu", "speaks": True}
+    for name, number in embedding_processes.versions().items():
+        wanted, said = {"versions": {name: f"{number}.1"}}, re.escape(f"has {name} {number}, where the command runs it")
+        with pytest.raises(UserError, match=said):
+            embedding_processes.prepare({**given, **wanted})
 
 
 def test_the_engine_is_checked_before_anything_is_read(tmp_path: Path):

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from textssl import __version__
 from textssl.inference.features import Reading
 from textssl.system import progress
-from textssl.system.ray_workers import RayWorkers
+from textssl.system.ray_workers import RayWorkers, check_versions, installed
 from textssl.system.subprocesses import Helper, Pool, Workers, answer_requests
 
 WAITING = 2  # windows per process: one being computed, one ready
 PATIENCE_SECONDS = 0.2  # between two checks whether the caller wants to stop
+PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers")  # on which vectors depend
 
 
 def embedding_processes(options: dict[str, Any], num_workers: int) -> Pool:
@@ -45,12 +47,17 @@ def embedding_nodes(ray: Any, options: dict[str, Any], device: str, threads: int
     """The nodes of a Ray cluster, for Embedders. ray: as ray_cluster gives it. options: arguments of `load_encoder`.
 
     device: of node_device; each process has a GPU there, or `threads` CPUs. Raises UserError where a node does not see
-    the model's folder, or cannot load it.
+    the model's folder, or cannot load it, or has other versions than this machine.
     """
-    first = {**options, "device": device, "speaks": False, "threads": threads}
+    first = {**options, "device": device, "speaks": False, "threads": threads, "versions": versions()}
     settings = thread_settings(str(threads))
     gpus = int(device == "cuda")
     return RayWorkers(ray, "an embedding task", __name__, first, settings, cpus=threads, gpus=gpus)
+
+
+def versions() -> dict[str, str]:
+    """Of what the vectors of this process depend on."""
+    return {"textssl": __version__, **installed(*PACKAGES)}
 
 
 class Embedders:
@@ -92,6 +99,7 @@ def prepare(options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], Any]]:
     from textssl.inference.encoders import load_encoder  # what it prints must not mix with the answers
 
     options = {**options}
+    check_versions(options.pop("versions", {}), versions())
     if not options.pop("speaks"):  # one process speaks for all
         progress.silence()
     if threads := options.pop("threads", None):  # in a process that may have imported torch before

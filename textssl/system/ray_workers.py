@@ -16,6 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -127,6 +128,24 @@ def cluster_words(ray: Any) -> str:
     counts = [(int(ray.cluster_resources().get(name, 0)), name) for name in ("CPU", "GPU")]
     held = " and ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count)
     return f"{nodes} Ray node{'s' * (nodes != 1)} with {held}"
+
+
+def check_versions(wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
+    """UserError where this process has other versions than the machine that asked; the message names this one.
+
+    To be called where a process prepares itself, so that a node which comes late is asked too. By name both.
+    """
+    for name, number in wanted.items():
+        if (own := found.get(name, "missing")) != number:
+            raise UserError(
+                f"the node {socket.gethostname()} has {name} {own}, where the command runs it is {number}: install the "
+                "same versions"
+            )
+
+
+def installed(*packages: str) -> dict[str, str]:
+    """The versions of packages, by name."""
+    return {name: version(name) for name in packages}
 
 
 def lost(what: str, error: BaseException) -> Exception:

@@ -76,6 +76,7 @@ def job_of(place: Path, inputs: list[str], cleaning: Cleaning, **changed: Any) -
         "fast": False,
         "cleaning": cleaning,
         **OPTIONS,
+        "versions": {},
     }
     return Job(**{**given, **changed})
 

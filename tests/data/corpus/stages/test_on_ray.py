@@ -12,7 +12,7 @@ from tests.data.corpus.stages.staged import HereAndNow, files_of, write_files
 from tests.tiny import tiny_tokenizer
 from textssl import tokenizer
 from textssl.commands.prepare import prepare
-from textssl.data.corpus.stages import on_ray
+from textssl.data.corpus.stages import on_ray, tasks
 from textssl.errors import UserError
 from textssl.system import ray_workers
 
@@ -99,6 +99,19 @@ def test_a_run_that_is_killed_while_it_cleans_up_begins_anew(tmp_path: Path, wor
     prepare(*given, engine="ray", overwrite=True)
     assert files_of(tmp_path / "out") == expected and workers[-1].stages.count("read") == 4
     assert not (tmp_path / ".out.stages").exists()
+
+
+def test_what_other_versions_left_is_given_up(tmp_path: Path, workers, monkeypatch, capsys):
+    inputs = write_files(tmp_path)
+    tokenizer.save(tiny_tokenizer(), tmp_path / "tokenizer")
+    LIMITS.append(5)
+    with monkeypatch.context() as patched:
+        patched.setattr(tasks, "installed", lambda *packages: dict.fromkeys(packages, "0.0.1"))
+        with pytest.raises(RuntimeError, match="pulled the plug"):
+            prepare(inputs, tmp_path / "tokenizer", tmp_path / "out", engine="ray")
+    prepare(inputs, tmp_path / "tokenizer", tmp_path / "out", engine="ray")
+    assert "had other settings (versions): starting anew" in " ".join(capsys.readouterr().err.split())
+    assert workers[-1].stages.count("read") == 4
 
 
 def test_nothing_is_left_where_nothing_was_done(tmp_path: Path, workers):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,9 +164,17 @@ def test_a_node_that_does_not_see_the_folder_is_named(tmp_path: Path, monkeypatc
     blind.answer = lambda request: {**answer(request), "left": "nothing"}
     with pytest.raises(UserError, match="is not on a file system"):
         in_stages(work, blind)
-    blind.answer = lambda request: {**answer(request), "versions": {**tasks.versions(work), "rensa": "0.0.1"}}
-    with pytest.raises(UserError, match=r"the node \S+ has rensa 0\.0\.1, here it is \d"):
-        in_stages(work, blind)
+
+
+def test_a_node_with_other_versions_is_named_whenever_it_comes(tmp_path: Path):
+    work = job_of(tmp_path, write_files(tmp_path), NEAR)
+    needed = tasks.versions(work.tokenizer, fast=False)
+    assert set(needed) == {"textssl", "engine", "tokenizers", "sentencex", "rensa"}
+    tasks.prepare(replace(work, versions=needed))
+    for name in needed:
+        job = replace(work, versions={**needed, name: "0.0.1"})
+        with pytest.raises(UserError, match=rf"the node \S+ has {name} .+, where the command runs it is 0\.0\.1"):
+            tasks.prepare(job)
 
 
 @pytest.mark.parametrize("change", ["one more", "another"])

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,7 @@ class Job:
 
     started_in: the folder that relative sources are relative to; the corpus names them as they were given.
     tokenizer: as JSON. fast: as in DocumentEncoder. main_language: of most documents at the beginning.
+    versions: of what the bytes depend on, which every node must have.
     """
 
     out: Path
@@ -45,6 +46,7 @@ class Job:
     cleaning: Cleaning
     block_tokens: int
     shard_tokens: int
+    versions: Mapping[str, str]
 
     def place(self, stage: str, index: int) -> Path:
         """The folder of the result of a task."""

@@ -13,6 +13,7 @@ from textssl.data.corpus.pieces import with_main_language
 from textssl.data.corpus.prepare import Prepared, check_not_empty
 from textssl.data.corpus.stages.job import Job
 from textssl.data.corpus.stages.pipeline import write_in_stages
+from textssl.data.corpus.stages.tasks import versions
 from textssl.data.corpus.stages.work_folder import WorkFolder, work_folder
 from textssl.data.corpus.workers import ONE_CORE
 from textssl.data.corpus.writer import token_dtype
@@ -56,7 +57,8 @@ def prepare_on_ray(
     main_language = with_main_language(opening)[1] if language == AUTO else language
     vocab_size = max(tokenizer.get_vocab().values()) + 1
     settings = {**provenance, "files": fingerprint(sources), "tokenizer_hash": tokenizer_hash}
-    settings |= {"block_tokens": block_tokens, "main_language": main_language}
+    needed = versions(tokenizer.to_str(), fast=fast)
+    settings |= {"block_tokens": block_tokens, "main_language": main_language, "versions": needed}
     with work_folder(out, settings) as work, resumable(), ray_cluster(address, num_cpus) as ray:
         announce(work, provenance["engine"], ray, len(sources))
         job = Job(
@@ -75,6 +77,7 @@ def prepare_on_ray(
             cleaning=cleaning,
             block_tokens=block_tokens,
             shard_tokens=shard_tokens,
+            versions=needed,
         )
         workers = RayWorkers(ray, "a task of `prepare`", TASKS, job, ONE_CORE)
         try:

@@ -35,7 +35,7 @@ from textssl.data.corpus.stages.exact import DIGESTS_AT_ONCE, EXACT, READ
 from textssl.data.corpus.stages.job import Job, add_report, appears, finished
 from textssl.data.corpus.stages.layout import TRAIN, Kept, lay_out, threshold_of
 from textssl.data.corpus.stages.similar import BANDS_AT_ONCE, DROPPED, GROUPS, SHARED, SIMILAR
-from textssl.data.corpus.stages.tasks import HELLO, SHARD, TOKEN, versions
+from textssl.data.corpus.stages.tasks import HELLO, SHARD, TOKEN
 from textssl.data.corpus.writer import facts_of, write_manifest
 from textssl.data.text.drops import PLACES_KEPT, DropReport
 from textssl.errors import UserError
@@ -160,13 +160,12 @@ def bounds_of(buckets: tuple[int, int]) -> dict[str, Any]:
 
 
 def check_nodes(job: Job, workers: Workers) -> None:
-    """UserError where a node does not see the job's folder, or the driver not what it writes there, or versions differ.
+    """UserError where a node does not see the job's folder, or the driver not what it writes there.
 
     The nodes of now are asked; one that comes later is not.
     """
     token = uuid.uuid4().hex
     (job.folder / TOKEN).write_text(token)
-    mine = versions(job)
     for future in workers.everywhere((HELLO, 0, {"token": token})):
         answer = future.result()
         host = answer["host"]
@@ -175,9 +174,6 @@ def check_nodes(job: Job, workers: Workers) -> None:
                 f"--out {job.out} is not on a file system that the node {host} shares with this machine: choose a "
                 "folder that all nodes see"
             )
-        for name, version in mine.items():
-            if (theirs := answer["versions"][name]) != version:
-                raise UserError(f"the node {host} has {name} {theirs}, here it is {version}: install the same versions")
 
 
 def near_duplicates(job: Job, workers: Workers, encoded: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, nullcontext
 from functools import cache, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from textssl.data.corpus.stages.similar import (
 )
 from textssl.data.corpus.workers import worker
 from textssl.data.corpus.writer import ShardWriter
+from textssl.system.ray_workers import check_versions, installed
 from textssl.system.subprocesses import answer_requests
 from textssl.tokenizer.engines import engine_name
 
@@ -40,7 +40,11 @@ TOKENS_AT_ONCE = 2**22  # of a shard that is written
 
 
 def prepare(job: Job) -> tuple[None, Callable[[tuple[str, int, dict[str, Any]]], dict[str, Any]]]:
-    """The function that does a task: (stage, index, arguments) -> its result. Its results are files of job.folder."""
+    """The function that does a task: (stage, index, arguments) -> its result. Its results are files of job.folder.
+
+    Raises UserError where other versions are installed here than where the job comes from.
+    """
+    check_versions(job.versions, versions(job.tokenizer, fast=job.fast))
     forget_arrays()  # of a job before, which may have had the same folder
 
     @cache
@@ -75,20 +79,23 @@ def serve() -> None:
 
 
 def greet(job: Job, token: str) -> dict[str, Any]:
-    """Whether this node sees what the driver wrote into the folder, the file that it leaves there, and its versions."""
+    """Whether this node sees what the driver wrote into the folder, and the file that it leaves there."""
     file = job.folder / TOKEN
     seen = appears(file) and file.read_text() == token
     left = f"{TOKEN}-{uuid.uuid4().hex}"
     if seen:
         (job.folder / left).write_text(token)
-    return {"host": socket.gethostname(), "seen": seen, "left": left, "versions": versions(job)}
+    return {"host": socket.gethostname(), "seen": seen, "left": left}
 
 
-def versions(job: Job) -> dict[str, str]:
-    """What the bytes of the corpus depend on here: packages, and the engine that encodes."""
-    engine = engine_name(Tokenizer.from_str(job.tokenizer)) if job.fast else None
-    packages = {name: version(name) for name in ("tokenizers", "sentencex", "rensa")}
-    return {"textssl": __version__, "engine": engine or "tokenizers", **packages}
+def versions(tokenizer: str, *, fast: bool) -> dict[str, str]:
+    """What the bytes of the corpus depend on here: packages, and the engine that encodes. tokenizer: as JSON."""
+    engine = engine_name(Tokenizer.from_str(tokenizer)) if fast else None
+    return {
+        "textssl": __version__,
+        "engine": engine or "tokenizers",
+        **installed("tokenizers", "sentencex", "rensa"),
+    }
 
 
 def write_shard(

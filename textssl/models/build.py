@@ -41,6 +41,7 @@ from textssl.models.configuration import (
     set_dropout,
     write_pretext,
 )
+from textssl.system.hardware import EAGER_BELOW
 
 if TYPE_CHECKING:
     from textssl.sections import ModelConfig
@@ -93,7 +94,7 @@ def build_model(
         fit_positions(config, sequence_length, "max_position_embeddings" in given)
         set_dropout(config, spec.dropout)
         adapt(config)
-        return with_attention(spec.attention, lambda name: from_config(factory, config, name))
+        return with_attention(spec.attention, sequence_length, lambda name: from_config(factory, config, name))
 
 
 def from_config(factory: Any, config: Any, attention: str) -> PreTrainedModel:
@@ -126,11 +127,11 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def with_attention(attention: str, build: Callable[[str], PreTrainedModel]) -> PreTrainedModel:
-    """build(name of the attention implementation); "auto": sdpa, or eager for families without it; "dense": eager for
-    those whose masks we do not make. Raises UserError."""
+def with_attention(attention: str, sequence_length: int, build: Callable[[str], PreTrainedModel]) -> PreTrainedModel:
+    """build(name of the attention implementation); "auto": sdpa, or eager for families without it; "dense": for those
+    whose masks we do not make eager where rows are short, else as "auto". Raises UserError."""
     if attention == DENSE:
-        model = with_attention("eager", build)
+        model = with_attention("eager" if sequence_length < EAGER_BELOW else "auto", sequence_length, build)
         if model.config.model_type in MASKING:
             dense.register()
             model.set_attn_implementation(DENSE)
@@ -221,7 +222,7 @@ def load_pretrained(
 
     try:
         with quiet(), without_settings():  # by those of FSDP, transformers loads nothing on ranks after a host's first
-            model = with_attention(spec.attention, load)
+            model = with_attention(spec.attention, sequence_length, load)
     except UserError:
         raise
     except BROKEN_FOLDER as error:

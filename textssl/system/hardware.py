@@ -10,6 +10,7 @@ MATRIX_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # training was measured to be fas
 NATIVE_BFLOAT16 = (*MATRIX_BFLOAT16, "bf16", "sve_bf16")
 EMULATED = "bfloat16 is emulated on this device, 50 to 100 times slower: use float32"
 DENSE_BELOW = 1024  # tokens in a row; in bfloat16 on CPUs dense attention is faster than sdpa for shorter ones
+EAGER_BELOW = 512  # the same of transformers' own eager attention
 
 
 def bfloat16_feature() -> str | None:

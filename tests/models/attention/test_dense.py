@@ -117,8 +117,20 @@ def test_padded_texts_are_as_under_eager_attention(name):
         torch.testing.assert_close(*states, atol=1e-4, rtol=1e-4)
 
 
-def test_families_with_attention_of_their_own_take_eager():
-    config = {"model_type": "mpnet", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+@pytest.mark.parametrize(
+    ("name", "length", "attention"),
+    [
+        ("mpnet", 32, "eager"),
+        ("mpnet", 512, "eager"),
+        ("opt", 511, "eager"),
+        ("opt", 512, "sdpa"),
+        ("bert", 512, "dense"),
+    ],
+)
+def test_families_whose_masks_are_their_own_take_eager_for_short_rows(name, length, attention):
+    """For longer ones sdpa, which is faster then, where they have it."""
+    config = {"model_type": name, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config |= {"word_embed_proj_dim": 16, "ffn_dim": 16} if name == "opt" else {}
     spec = ModelConfig.model_validate({"config": config, "attention": DENSE})
-    model = build_model(spec, word_tokenizer(), causal=False, sequence_length=32, seed=0)
-    assert model.config._attn_implementation == "eager"
+    model = build_model(spec, word_tokenizer(), causal=name == "opt", sequence_length=length, seed=0)
+    assert model.config._attn_implementation == attention

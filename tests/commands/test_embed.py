@@ -23,6 +23,7 @@ from tests.tiny import texts, tiny_tokenizer
 from textssl.commands import embed as workflow
 from textssl.errors import UserError
 from textssl.inference.compute import Compute, worst_cosine
+from textssl.inference.embedding_processes import versions
 from textssl.inference.features import TransformerEncoder
 from textssl.system import subprocesses
 
@@ -162,7 +163,7 @@ def test_an_interrupted_job_goes_on_to_the_same_bytes(name, precision, model, te
     assert not (tmp_path / f".{name}.partial").exists()
 
 
-@pytest.mark.parametrize("change", ["precision", "input", "model"])
+@pytest.mark.parametrize("change", ["precision", "input", "model", "versions"])
 def test_other_settings_start_anew(change, model, text, tmp_path, monkeypatch, capsys):
     undo = interrupt(monkeypatch, 1)
     with pytest.raises(Interrupted):
@@ -170,6 +171,8 @@ def test_other_settings_start_anew(change, model, text, tmp_path, monkeypatch, c
     undo()
     if change == "input":
         os.utime(text, (1, 1))
+    if change == "versions":  # as of a runtime that was upgraded meanwhile
+        monkeypatch.setattr(workflow, "versions", lambda: {**versions(), "openvino": "0.0.1"})
     other = save_model(tmp_path / "other", "llama") if change == "model" else model
     result = textssl.embed(other, text, tmp_path / "v.npy", precision="float16" if change == "precision" else "float32")
     assert (result.resumed, result.texts) == (0, 60)

@@ -103,6 +103,12 @@ def test_a_node_with_other_versions_is_named(nodes):
             embedding_processes.prepare({**given, **wanted})
 
 
+def test_packages_that_are_not_installed_have_no_version(monkeypatch):
+    assert {"textssl", "torch", "transformers"} <= set(embedding_processes.versions())
+    monkeypatch.setattr(embedding_processes, "PACKAGES", ("torch", "no-such-package"))
+    assert list(embedding_processes.versions()) == ["textssl", "torch"]
+
+
 def test_the_engine_is_checked_before_anything_is_read(tmp_path: Path):
     with pytest.raises(UserError, match="--address is of a Ray cluster"):
         textssl.embed(tmp_path / "none", tmp_path / "none.txt", tmp_path / "v.npy", address="auto")

@@ -16,13 +16,18 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from textssl import __version__
 from textssl.data.corpus.pieces import first_documents
 from textssl.data.text.documents import Document, DropReport, expand_inputs, read_documents
 from textssl.data.text.inputs import HUB, fingerprint
 from textssl.errors import UserError, printable, shortened
 from textssl.inference.compute import COMPUTES, SAMPLE_CHARACTERS, Compute, check_runs, fast_format, proved_format
-from textssl.inference.embedding_processes import Embedders, embedding_nodes, embedding_processes, node_device
+from textssl.inference.embedding_processes import (
+    Embedders,
+    embedding_nodes,
+    embedding_processes,
+    node_device,
+    versions,
+)
 from textssl.inference.encoders import load_encoder
 from textssl.inference.features import Encoder, unit_rows
 from textssl.inference.loading import default_device, find_model, length_note, model_hash
@@ -112,7 +117,7 @@ def embed(
         settings = {"model": model_hash(folder), "input": fingerprint(sources), "precision": precision}
         settings |= {"truncate_dim": truncate_dim, **choices, "text_column": text_column}
         settings |= {"one_document_per": one_document_per, "device": device}
-        settings |= {"versions": f"textssl {__version__}, torch {torch.__version__}"}
+        settings |= {"versions": ", ".join(map(" ".join, versions().items()))}
         counted = use(choose_threads(threads))
         tell(Terminal(stderr=True), f"embedding with {counted if cluster is None else cluster_words(cluster)}")
         load = cache(lambda format: load_encoder(folder, **{**choices, "compute": format}))

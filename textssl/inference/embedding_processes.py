@@ -18,7 +18,7 @@ from textssl.system.subprocesses import Helper, Pool, Workers, answer_requests
 
 WAITING = 2  # windows per process: one being computed, one ready
 PATIENCE_SECONDS = 0.2  # between two checks whether the caller wants to stop
-PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers")  # on which vectors depend
+PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "openvino", "onnxruntime")
 
 
 def embedding_processes(options: dict[str, Any], num_workers: int) -> Pool:
@@ -56,7 +56,7 @@ def embedding_nodes(ray: Any, options: dict[str, Any], device: str, threads: int
 
 
 def versions() -> dict[str, str]:
-    """Of what the vectors of this process depend on."""
+    """Of what the vectors of this process depend on, by name."""
     return {"textssl": __version__, **installed(*PACKAGES)}
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -144,8 +144,12 @@ def check_versions(wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
 
 
 def installed(*packages: str) -> dict[str, str]:
-    """The versions of packages, by name."""
-    return {name: version(name) for name in packages}
+    """The versions of those packages that there are, by name."""
+    found: dict[str, str] = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def lost(what: str, error: BaseException) -> Exception:

@@ -13,6 +13,7 @@ import pytest
 from scripts.benchmark import all as benchmarks
 from scripts.benchmark.figures import after_warmup, in_turns, markdown, read, write
 from scripts.benchmark.openvino_peer import OpenVINOPeer
+from textssl.tokenizer.engines import PACKAGES
 
 
 def test_a_ratio_is_the_median_of_the_ratios_of_rounds(tmp_path):
@@ -99,3 +100,8 @@ def test_what_is_there_is_not_measured_again_and_a_failure_is_told(tmp_path, mon
     with pytest.raises(SystemExit, match="1"):
         benchmarks.main()
     assert "good: done" in capsys.readouterr().out
+
+
+def test_a_part_belongs_to_the_versions_of_both_sides_and_of_the_engines():
+    """Else a part would be taken for done after an upgrade of what it measured."""
+    assert {"torch", "tokenizers", "sentence-transformers", *PACKAGES.values()} <= set(benchmarks.machine()["versions"])

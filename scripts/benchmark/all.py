@@ -58,6 +58,8 @@ PACKAGES = (
     "sentence-transformers",
     "accelerate",
     "tokenizers",
+    "nanotoken",
+    "gigatoken",
     "model2vec",
     "openvino",
     "numpy",

@@ -25,6 +25,13 @@ def test_a_verdict_is_remembered_by_tokenizer_engine_and_purpose(tmp_path):
         assert fault(engine, tokenizer, purpose, tmp_path, lambda: "tried") == Fault(True, "tried")
 
 
+def test_each_kind_of_processor_is_tried(tmp_path, monkeypatch):
+    """Engines have machine code for each, and a home may be shared."""
+    assert fault("fast 1", "a", "marks", tmp_path, lambda: None) is None
+    monkeypatch.setattr("platform.machine", lambda: "another")
+    assert fault("fast 1", "a", "marks", tmp_path, lambda: "tried") == Fault(True, "tried")
+
+
 class PanicException(BaseException):
     """As those of Rust extensions: no Exception."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
@@ -41,7 +42,8 @@ def fault(
     engine: its name with its version. purpose: what is compared ("marks"). memory: a folder that keeps verdicts; if it
     cannot be read or written, the comparison is only repeated.
     """
-    parts = [REVISION, __version__, engine, library_name(), unicodedata.unidata_version, tokenizer_hash, purpose]
+    here = [__version__, library_name(), unicodedata.unidata_version, platform.machine()]  # a home may be of several
+    parts = [REVISION, *here, engine, tokenizer_hash, purpose]
     name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     file = None if memory is None else memory / f"{name}.json"
     known = None if file is None else recall(file)

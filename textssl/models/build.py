@@ -132,7 +132,7 @@ def with_attention(attention: str, sequence_length: int, build: Callable[[str], 
     whose masks we do not make eager where rows are short, else as "auto". Raises UserError."""
     if attention == DENSE:
         model = with_attention("eager" if sequence_length < EAGER_BELOW else "auto", sequence_length, build)
-        if model.config.model_type in MASKING:
+        if model.config.model_type in MASKING and not getattr(model.config, "reorder_and_upcast_attn", False):  # GPT-2
             dense.register()
             model.set_attn_implementation(DENSE)
         return model

@@ -40,7 +40,7 @@ def dense_attention(
     scores, (rows or 1, 1, tokens, tokens). The products are in autocast's type, or that of the query, and so are scores
     and probabilities; the softmax computes in float32. Returns (rows, tokens, heads, width).
     """
-    assert not options.get("softcap")
+    assert not options.get("softcap") and (attention_mask is None or attention_mask.is_floating_point())
     kind, product = query.device.type, query.dtype
     if torch.is_autocast_enabled(kind) and product != torch.float64:
         product = torch.get_autocast_dtype(kind)

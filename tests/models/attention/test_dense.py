@@ -134,3 +134,8 @@ def test_families_whose_masks_are_their_own_take_eager_for_short_rows(name, leng
     spec = ModelConfig.model_validate({"config": config, "attention": DENSE})
     model = build_model(spec, word_tokenizer(), causal=name == "opt", sequence_length=length, seed=0)
     assert model.config._attn_implementation == attention
+
+
+def test_attention_that_its_configuration_wants_in_float32_stays_so():
+    assert small_model("gpt2", DENSE).config._attn_implementation == DENSE
+    assert small_model("gpt2", DENSE, reorder_and_upcast_attn=True).config._attn_implementation == "eager"

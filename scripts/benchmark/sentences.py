@@ -8,8 +8,9 @@ Both sides: one model (the same folder), the same pairs of neighbouring sentence
 tokens, batches of 128 pairs (--batch), temperature 0.05, AdamW, threads. With --crops the pairs are spans of 16 to 64
 tokens of a document: ours draws them anew in every step, the peer has its own drawn beforehand, as texts. Ours with
 train.precision=auto; the peer as it comes, and for transformers also with CachedMultipleNegativesRankingLoss, whose
-mini-batches hold so many tokens instead of so many texts, and in bfloat16 where the processor multiplies matrices in
-it. Sentences are counted after a warmup; each measurement is a process of its own, and the sides take turns.
+mini-batches hold so many tokens instead of so many texts, and in bfloat16 with eager attention where the processor
+multiplies matrices in it; its batches without padding need FlashAttention 2, and so a GPU. Sentences are counted after
+a warmup; each measurement is a process of its own, and the sides take turns.
 """
 
 from __future__ import annotations
@@ -40,7 +41,11 @@ LENGTH, TEMPERATURE, VOCABULARY = 128, 0.05, 8192
 MINI_BATCH_TOKENS = 2048
 SPANS: dict[str, Any] = {"min_tokens": 16, "max_tokens": 64, "max_gap": 64}  # of configs/crops.yaml
 CROPS_A_DOCUMENT = 5
-PEERS = {"theirs": "as it comes", "cached": f"mini-batches of {MINI_BATCH_TOKENS:,} tokens", "bfloat16": "in bfloat16"}
+PEERS = {
+    "theirs": "as it comes",
+    "cached": f"mini-batches of {MINI_BATCH_TOKENS:,} tokens",
+    "bfloat16": "in bfloat16, eager",
+}
 
 
 def neighbours() -> Iterator[tuple[str, str]]:
@@ -148,7 +153,9 @@ def theirs(folder: Path, seconds: float, warmup: float, batch: int, side: str) -
     )
     from transformers import TrainerCallback
 
-    model = SentenceTransformer(str(folder / "model"), device="cpu" if not torch.cuda.is_available() else None)
+    device = "cpu" if not torch.cuda.is_available() else None
+    eager = {"attn_implementation": "eager"} if side == "bfloat16" else None
+    model = SentenceTransformer(str(folder / "model"), device=device, model_kwargs=eager)
     rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
     pairs = Dataset.from_dict({key: [row[key] for row in rows] for key in ("text_a", "text_b")})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 parse = functools.cache(ast.parse)  # nobody changes the tree
 SOURCES = sorted((ROOT / "textssl").rglob("*.py"))
 MAX_LINES = 300
+TOP_LEVEL = {
+    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "constraints-lowest.txt", "constraints.txt"),
+    *("configs", "docs", "notebooks", "pyproject.toml", "scripts", "tests", "textssl"),
+}
 
 FLOORS = [  # top to bottom; a file imports from the floors below its own, and from its own room
     {"__main__"},
@@ -201,6 +206,14 @@ def test_rooms_inside_a_package_have_floors_too(package: str, floors: list[set[s
         if here != there and level.get(there, 0) >= level.get(here, len(floors) + 1)
     ]
     assert not wrong
+
+
+def test_nothing_else_lies_beside_the_folders_of_the_repository():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a checkout of git")
+    found = {Path(file).parts[0] for file in listed.stdout.splitlines()}
+    assert {name for name in found if not name.startswith(".")} == TOP_LEVEL
 
 
 def test_no_folder_holds_more_than_can_be_looked_through():

@@ -35,7 +35,9 @@ def for_hardware(config: Config, device: torch.device, before: dict[str, Any] | 
     """
     now = computing_values(config)
     if before is not None:
-        taken, why = {key: before[key.split(".")[0]].get(key.split(".")[1], "auto") for key in now}, "as this run began"
+        places = {key: key.split(".") for key in now}
+        taken = {key: before[section].get(name, "auto") for key, (section, name) in places.items()}
+        why = "as this run began"
     else:
         taken, why = distributed.from_first_rank(lambda: hardware_values(config, device.type == "cuda"))
     taken = {key: value for key, value in taken.items() if now[key] == "auto" != value}

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from textssl.sample_types import IGNORE
+from textssl.system.hardware import product_type
 
 CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**26}  # logits of one chunk: 16 MB in float32, which caches hold, and 256 MB
 FUSED_BYTES = 2**29  # of the logits of one chunk where one kernel makes its errors in their place: 512 MB
@@ -49,9 +50,7 @@ def linear_cross_entropy(
     torch's chunked function is nearly as fast with the right chunk, but gives the sum in bfloat16 for bfloat16 input
     and allows one backward.
     """
-    kind, product = hidden.device.type, hidden.dtype  # product: the type of the matrix products
-    if torch.is_autocast_enabled(kind) and product != torch.float64:
-        product = torch.get_autocast_dtype(kind)
+    product = product_type(hidden.dtype, hidden.device.type)
     wanted = [torch.is_grad_enabled() and x is not None and x.requires_grad for x in (hidden, weight, bias)]
     return _LinearCrossEntropy.apply(hidden, weight, bias, labels, token_weights, chunk, product, wanted)  # type: ignore[no-any-return]
 

@@ -25,7 +25,6 @@ def checked(function: Callable, name: str) -> Callable:
     What means the same is converted: numbers of numpy, paths of other libraries, a generator for a list, and one text
     where several may stand.
     """
-    hints: dict[str, Any] = {}
 
     @wraps(function)
     def call(*given: Any, **named: Any) -> Any:
@@ -34,7 +33,7 @@ def checked(function: Callable, name: str) -> Callable:
             bound = signature(function).bind(*given, **named)
         if bound is None:
             return function(*given, **named)  # Python's own words for an argument that is missing or unknown
-        hints.update(hints or parameter_types(function))
+        hints = parameter_types(function)
         for key in bound.arguments.keys() & hints.keys():
             value = bound.arguments[key]
             try:
@@ -48,6 +47,7 @@ def checked(function: Callable, name: str) -> Callable:
     return call
 
 
+@cache
 def parameter_types(function: Callable) -> dict[str, Any]:
     """The types of a function's parameters, by name; that of what it returns may be known to type checkers alone."""
     written = {key: words for key, words in function.__annotations__.items() if key != "return"}

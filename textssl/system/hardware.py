@@ -13,6 +13,12 @@ DENSE_BELOW = 1024  # tokens in a row; in bfloat16 on CPUs dense attention is fa
 EAGER_BELOW = 512  # the same of transformers' own eager attention
 
 
+def product_type(kind: torch.dtype, device: str) -> torch.dtype:
+    """In which matrices of a type are multiplied: autocast's where it is on for this type of device; float64 stays."""
+    autocast = torch.is_autocast_enabled(device) and kind != torch.float64
+    return torch.get_autocast_dtype(device) if autocast else kind
+
+
 def bfloat16_feature() -> str | None:
     """The processor feature for bfloat16, or None; emulated bfloat16 is 50 to 100 times slower than float32."""
     return first_of(NATIVE_BFLOAT16)

@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from textssl.system.hardware import product_type
+
 DENSE = "dense"  # the name of the implementation, for model.attention
 
 
@@ -41,14 +43,11 @@ def dense_attention(
     and probabilities; the softmax computes in float32. Returns (rows, tokens, heads, width).
     """
     assert not options.get("softcap") and (attention_mask is None or attention_mask.is_floating_point())
-    kind, product = query.device.type, query.dtype
-    if torch.is_autocast_enabled(kind) and product != torch.float64:
-        product = torch.get_autocast_dtype(kind)
+    product = product_type(query.dtype, query.device.type)
     rows, heads, tokens, width = query.shape
-    if (groups := heads // key.shape[1]) > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    key, value = (for_every_head(heads, part) for part in (key, value))
     scale = width**-0.5 if scaling is None else scaling
-    with torch.autocast(kind, enabled=False):
+    with torch.autocast(query.device.type, enabled=False):
         query, key, value = (part.to(product).flatten(0, 1) for part in (query, key, value))
         if attention_mask is None:
             scores = torch.bmm(query, key.transpose(1, 2)) * scale
@@ -58,6 +57,12 @@ def dense_attention(
         shares = F.dropout(scores.softmax(-1), dropout, module.training)
         mixed = torch.bmm(shares, value)
     return mixed.view(rows, heads, tokens, width).transpose(1, 2).contiguous(), None
+
+
+def for_every_head(heads: int, part: Tensor) -> Tensor:
+    """(rows, heads, tokens, width) of keys or values that several heads of the query may share."""
+    groups = heads // part.shape[1]
+    return part.repeat_interleave(groups, 1) if groups > 1 else part
 
 
 def narrowed(mask: Tensor, kind: torch.dtype) -> Tensor:

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from textssl.batch import Rows
 from textssl.models.attention.dense import DENSE
 from textssl.models.attention.varlen import VARLEN
+from textssl.system.hardware import product_type
 
 
 class Masking(NamedTuple):
@@ -154,9 +155,8 @@ def dense_mask(model: PreTrainedModel, batch: Rows, causal: bool, window: int | 
 
 def mask_type(model: PreTrainedModel) -> torch.dtype:
     """Of an additive mask: that of the products, which dense attention keeps its scores in, or of the weights."""
-    kind = model.device.type
-    narrow = model.config._attn_implementation == DENSE and torch.is_autocast_enabled(kind)
-    return torch.get_autocast_dtype(kind) if narrow and model.dtype == torch.float32 else model.dtype
+    narrow = model.config._attn_implementation == DENSE
+    return product_type(model.dtype, model.device.type) if narrow else model.dtype
 
 
 def dense_mask_bytes(model: PreTrainedModel, rows: int, length: int) -> int:

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from textssl.models.attention.dense import for_every_head
+
 VARLEN = "varlen"  # the name of the implementation, for model.attention
 LARGEST_HEAD = 256  # widths of a head that flash attention has kernels for: multiples of 8 up to here
 COMPUTE_CAPABILITY = (8, 0)  # of the GPU, at least (Ampere)
@@ -50,9 +52,7 @@ def varlen_attention(
         raise RuntimeError("model.attention=varlen reads packed rows alone: use sdpa for padded texts")
     assert attention_mask is None and not dropout and not options.get("softcap")
     causal = module.is_causal if is_causal is None else is_causal
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    key, value = (for_every_head(query.shape[1], part) for part in (key, value))
     reach = -1 if sliding_window is None else sliding_window - 1
     window = (reach, 0 if causal else reach)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

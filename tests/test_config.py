@@ -1,6 +1,6 @@
 import math
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
@@ -8,7 +8,16 @@ from pydantic import Field
 
 from textssl.commands.generate import generate
 from textssl.commands.mine import mine
-from textssl.config import ENDS, Config, differing_keys, load_config, options_model, parse_config, validate_options
+from textssl.config import (
+    ENDS,
+    Config,
+    differing_keys,
+    load_config,
+    options_model,
+    parse_config,
+    shared_values,
+    validate_options,
+)
 from textssl.errors import UserError
 from textssl.objectives import find_objective, resolve_objective
 
@@ -283,3 +292,21 @@ def test_more_workers_than_any_machine_runs(tmp_path):
 def test_another_objective_or_view_takes_out_the_options_of_the_former(tmp_path, overrides, expected):
     text = "objective: {name: mlm, mask_rate: 0.4, view: {name: crops, max_tokens: 9}}"
     assert load(tmp_path, text, *overrides).objective == expected
+
+
+def test_processes_of_a_run_may_have_their_files_elsewhere_and_nothing_else():
+    def shared(**changes: Any) -> dict[str, Any]:
+        values = {"data": {"corpus": "/a"}, "tokenizer": "/a/words", "train": {}} | changes
+        return shared_values(parse_config(values).model_dump(mode="json"))
+
+    first = shared()
+    elsewhere = {"data": {"corpus": "/b"}, "tokenizer": "/b/words", "train": {"threads": 2, "workers": 1}}
+    assert shared(**elsewhere) == first
+    for key, other in {
+        "optimizer.lr": {"optimizer": {"lr": 0.5}},
+        "tokenizer": {"tokenizer": None},
+        "data.corpus": {"data": {"corpus": [{"path": "/a"}, {"path": "/b"}]}},
+        "evaluation.every": {"evaluation": {"every": 7}},
+    }.items():
+        own = shared(**other)
+        assert [name for name in first if first[name] != own[name]] == [key]

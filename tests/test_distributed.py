@@ -67,6 +67,19 @@ def test_joined_processes_cannot_change_their_device(monkeypatch):
         join_processes("cpu", 60)
 
 
+def test_cards_that_cannot_talk_directly_are_told_not_to_try(monkeypatch):
+    """Without that Accelerate refuses them, one process too, in a traceback."""
+    monkeypatch.setattr(distributed, "check_cuda_p2p_ib_support", lambda: False)
+    monkeypatch.setattr(distributed, "PartialState", lambda cpu, timeout: SimpleNamespace(num_processes=1))
+    monkeypatch.setenv("NCCL_IB_DISABLE", "0")
+    monkeypatch.setenv("NCCL_P2P_DISABLE", "")
+    monkeypatch.delenv("NCCL_P2P_DISABLE")
+    join_processes("cpu", 60)
+    assert "NCCL_P2P_DISABLE" not in os.environ
+    join_processes("cuda", 60)
+    assert (os.environ["NCCL_P2P_DISABLE"], os.environ["NCCL_IB_DISABLE"]) == ("1", "0")
+
+
 ALONE = """
 from textssl.distributed import join_processes
 from textssl.errors import UserError

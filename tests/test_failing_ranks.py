@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -13,7 +14,7 @@ import pytest
 from torch._C._distributed_c10d import HashStore
 
 from tests.forked import Forked, Ranks
-from tests.tiny import make_corpus, tiny_config
+from tests.tiny import make_corpus, texts, tiny_config, write_corpus
 from textssl import failing_ranks
 from textssl.errors import UserError
 from textssl.failing_ranks import LEFT, Signs, ending_together, hear, leave, tell
@@ -194,11 +195,11 @@ main(["pretrain", *(arguments if os.environ["RANK"] == wrong else [file])])
     ("wrong", "arguments", "words"),
     [
         (1, "{file} data.corpus={folder}/copy", "copy is not a prepared corpus"),
-        (0, '{file} model={{"pretrained":"{folder}/missing"}}', "missing is not a folder"),
+        (0, "{file} tokenizer={folder}/missing", "/missing"),
         (1, "{folder}/other.yaml", "other.yaml does not exist"),
         (0, "{file} train.batch=8", "unknown key train.batch;"),
     ],
-    ids=["corpus", "pretrained", "configuration", "key"],
+    ids=["corpus", "tokenizer", "configuration", "key"],
 )
 def test_wrong_input_of_one_rank_ends_all_with_its_words(tmp_path, wrong: int, arguments: str, words: str):
     """The last two before the ranks have met."""
@@ -211,4 +212,29 @@ def test_wrong_input_of_one_rank_ends_all_with_its_words(tmp_path, wrong: int, a
     _, errors = ranks.communicate(timeout=60)
     assert [rank.returncode for rank in ranks.ranks] == [2, 2], errors
     assert errors.count(words) == 2 and errors.count(f"(rank {wrong} on ") == 1 and "Traceback" not in errors
+    assert not list(Path(config.out).glob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("optimizer.lr=0.5", " and rank 0 differ in optimizer.lr: start the same command on every host"),
+        ("evaluation.every=3", " and rank 0 differ in evaluation.every: start the same"),
+        ("data.corpus={folder}/other", " and rank 0 differ in data: start the same"),
+        ("data.corpus={folder}/bare", "bare/held-out is not a prepared corpus"),
+    ],
+    ids=["rate", "evaluation", "text", "held-out"],
+)
+def test_a_rank_that_would_train_something_else_is_refused(tmp_path, argument: str, words: str):
+    make_corpus(tmp_path)
+    write_corpus(tmp_path / "other", texts()[:-20], "train")
+    shutil.copytree(tmp_path / "corpus", tmp_path / "bare", ignore=shutil.ignore_patterns("held-out"))
+    config = tiny_config(tmp_path, "mlm", "evaluation.every=2", "train.max_steps=3")
+    file = Path(config.out).with_suffix(".yaml")
+    file.write_text(config.to_yaml())
+    ranks = Ranks(["-c", ONE_IS_WRONG, str(file), "1", str(file), argument.format(folder=tmp_path)], 2)
+    _, errors = ranks.communicate(timeout=60)
+    assert [rank.returncode for rank in ranks.ranks] == [2, 2], errors
+    assert words in errors and "Traceback" not in errors
     assert not list(Path(config.out).glob("*"))

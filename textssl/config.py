@@ -26,6 +26,7 @@ ENDS = ("max_steps", "max_tokens", "max_seconds", "max_epochs")
 # Keys that a resumed run may have otherwise: what they lead to has fingerprints, as corpora have, or lies elsewhere.
 BY_CONTENT = ("data.pairs", "data.train", "data.validation", "data.test")
 BY_PLACE = ("model.pretrained", "data.held_out")
+OF_A_HOST = ("train.threads", "train.workers")  # keys that each host of a run may have otherwise
 
 
 def load_config(
@@ -230,6 +231,15 @@ def changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if before.get("tokenizer", now["tokenizer"]) != now["tokenizer"]:
         changed.append("tokenizer" if new["tokenizer"] else "tokenizer (that of model.pretrained)")
     return changed
+
+
+def shared_values(values: dict[str, Any]) -> dict[str, Any]:
+    """What a dumped configuration says, by dotted keys, that all processes of a run must share: hosts may have files at
+    other places, as what they hold is compared elsewhere."""
+    weights = [share["weight"] for share in values["data"]["corpus"]]
+    flat = flatten({**values, "data": {**values["data"], "corpus": weights}})
+    there = {key: flat[key] is not None for key in ("out", "tokenizer", *BY_CONTENT, *BY_PLACE)}
+    return {key: value for key, value in {**flat, **there}.items() if key not in OF_A_HOST}
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
+from accelerate.utils import check_cuda_p2p_ib_support
 from torch import Tensor
 
 from textssl.errors import UserError
@@ -43,6 +44,9 @@ def join_processes(device: Literal["cpu", "cuda"], timeout_seconds: float) -> Ac
     """
     timeout = timedelta(seconds=timeout_seconds)
     with without_settings(), telling_of_absent(timeout_seconds):
+        if device == "cuda" and not check_cuda_p2p_ib_support():  # RTX 40 with old drivers; its launcher does so too
+            for name in ("NCCL_P2P_DISABLE", "NCCL_IB_DISABLE"):
+                os.environ.setdefault(name, "1")
         arguments = {} if dist.is_initialized() else launch_arguments(device, timeout)
         state: Any = PartialState(cpu=device == "cpu", timeout=timeout, **arguments)
     check_world(state.num_processes)
@@ -242,6 +246,22 @@ def agree(make: Callable[[], Any]) -> Any:
         assert box[0] is not None
         raise box[0]
     return outcome
+
+
+def check_alike(own: dict[str, Any]) -> None:
+    """Raise UserError on every rank where something of one is not as on the first. own: by the name of its key.
+
+    With another rate a rank learns otherwise, with other text or steps it waits for messages that never come.
+    """
+    first = broadcast_object(own)
+    apart = [key for key in {**first, **own} if first.get(key) != own.get(key)]
+    words = f"rank {rank()} on {platform.node()} and rank 0 differ in {', '.join(apart)}: start the same command on"
+
+    def refuse() -> None:
+        if apart:
+            raise UserError(f"{words} every host, with files that hold the same")
+
+    agree(refuse)
 
 
 def broadcast_module(module: torch.nn.Module, device: torch.device) -> None:

@@ -29,7 +29,6 @@ def held_out_steps(
     corpus = held_out_corpus(config, data)
     if corpus is None:
         return None
-    distributed.from_first_rank(corpus.check)
     held_out = replace(data, corpora=[(corpus, 1.0)])
     try:
         steps = build_steps(config, objective, held_out, HELD_OUT_SEED, most=config.evaluation.max_rows)
@@ -49,12 +48,19 @@ def held_out_steps(
 def held_out_corpus(config: Config, data: Data) -> Corpus | None:
     first = data.corpora[0][0]
     path = Path(config.data.held_out) if config.data.held_out else first.held_out
-    if not config.data.held_out and not path.exists():
+    if not distributed.from_first_rank(lambda: checked(path) if config.data.held_out or path.exists() else False):
         return None
     corpus = Corpus.open(path)
+    distributed.check_alike({"data.held_out": corpus.fingerprint})
     if corpus.tokenizer_hash != first.tokenizer_hash:
         raise UserError(f"data.held_out {path} was prepared with another tokenizer than {first.path}")
     return corpus if corpus.documents else None
+
+
+def checked(path: Path) -> bool:
+    """True. Raises UserError where the files of a corpus are not those that prepare wrote."""
+    Corpus.open(path).check()
+    return True
 
 
 def held_out_batches(config: Config, objective: Objective, steps: Steps) -> dict[str, tuple[int, int]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textssl.config import shared_values
 from textssl.data.labelled.splits import Splits
 from textssl.data.samples.cache import without_sample
-from textssl.distributed import launched_world
+from textssl.distributed import check_alike, launched_world
 from textssl.errors import UserError
 from textssl.inference.loading import find_model
 from textssl.objectives import resolve_objective
@@ -42,6 +43,11 @@ def take_launch(config: Config) -> None:
             f"(of {world} processes): leave one of them out"
         )
     config.train.shard = asked
+
+
+def check_same(config: Config) -> None:
+    """Raise UserError on every rank where one has another configuration than the first one, Accelerate's too."""
+    check_alike({**shared_values(config.model_dump(mode="json")), "Accelerate's configuration": asked_shard()})
 
 
 def located(config: Config, run: Path) -> Config:

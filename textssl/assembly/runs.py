@@ -30,7 +30,7 @@ from textssl.assembly.computing import (
 )
 from textssl.assembly.datasets import planned
 from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention, spread, telling_of_memory
-from textssl.assembly.resolution import located
+from textssl.assembly.resolution import check_same, located
 from textssl.config import absolute_paths, changed_keys
 from textssl.data.batches.loader import Steps
 from textssl.distributed import Accelerator
@@ -83,12 +83,13 @@ def held_run(config: Config) -> Iterator[None]:
 
     The folder is made for that, and removed again if nothing was written into it. An error of one rank within the block
     ends every rank, as does one that is missing for train.timeout_seconds. Raises UserError where another process holds
-    it, where it is no run folder, or where a rank does not see it.
+    it, where it is no run folder, where a rank does not see it, or has another configuration than the first one.
     """
     with ExitStack() as stack, naming_absent(config.train.timeout_seconds):
         token = distributed.from_first_rank(lambda: take_run(Path(config.out), stack))
         with ending_together(token, config.train.timeout_seconds):
             distributed.agree(lambda: check_shared(Path(config.out), token))
+            check_same(config)
             yield
 
 
@@ -124,9 +125,10 @@ def choose_run(
 ) -> tuple[Config, Found]:
     """The configuration with what follows from the hardware, and the folder, checkpoint and identity of the run.
 
-    fingerprints: of the data, by name. Raises UserError naming the keys that differ from those of a run to be resumed;
-    tokenizer and data are compared by what they hold, however their paths are written.
+    fingerprints: of the data, by name. Raises UserError naming the keys that differ from a run to be resumed, or from
+    another rank; tokenizer and data are compared by what they hold, however their paths are written.
     """
+    distributed.check_alike({"tokenizer": tokenizer.framed_hash(words), "data": [*fingerprints.values()]})
     run, newest = distributed.from_first_rank(lambda: find_run(config, console))
     before = None if newest is None else read_state(newest)["identity"]
     config = for_hardware(config, device, before and before["config"], console)

@@ -16,6 +16,10 @@ class UserError(ValueError):
     """
 
 
+class OutOfMemory(UserError):
+    """This process has too little memory; others of the same run may go on, and wait for it."""
+
+
 def words_of(error: UserError | OSError) -> str:
     """What an error says to a person; one of the operating system names the file."""
     if isinstance(error, UserError) or error.strerror is None:

@@ -14,7 +14,7 @@ from textssl.assembly.tuning import Tuned, class_numbers, tune
 from textssl.data.labelled.labelled_set import Labeled
 from textssl.data.labelled.splits import Splits
 from textssl.distributed import Accelerator
-from textssl.errors import UserError
+from textssl.errors import OutOfMemory, UserError
 from textssl.evaluation import labelled_baselines
 from textssl.evaluation.terms import Texts
 from textssl.inference.encoders import load_encoder
@@ -66,6 +66,8 @@ def make_baselines(
                 with working(f"making the baseline {name}"):
                     answers = simple(name, config, splits, found.terms) if distributed.rank() == 0 else None
         except UserError as error:
+            if isinstance(error, OutOfMemory) and accelerator.num_processes > 1:
+                raise  # the other ranks train on, and would wait
             if distributed.rank() == 0:
                 announce(console, f"evaluation.baselines: {name} is left out: {error}", style="yellow")
             continue

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from textssl import distributed
 from textssl.distributed import Accelerator
-from textssl.errors import UserError
+from textssl.errors import OutOfMemory, UserError
 from textssl.models.attention import varlen
 from textssl.models.attention.isolation import MASKED, MASKING, dense_mask_bytes
 from textssl.models.attention.varlen import VARLEN
@@ -129,14 +129,14 @@ def spread(objective: Objective, config: Config, accelerator: Accelerator) -> No
 
 @contextmanager
 def telling_of_memory() -> Iterator[None]:
-    """Turn an out-of-memory error, on any device, into a UserError that says what helps."""
+    """Turn an out-of-memory error, on any device, into an OutOfMemory that says what helps."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         lines = str(error).strip().splitlines()
         if not isinstance(error, MemoryError) and OUT_OF_MEMORY.search(str(error)) is None:
             raise
-        raise UserError(
+        raise OutOfMemory(
             f"there is not enough memory ({lines[0] if lines else 'MemoryError'}): lower train.micro_batch_size (the "
             "result stays the same), data.sequence_length or what the objective keeps (queue_size), shard the model "
             "over several processes (train.shard), or choose a smaller one"

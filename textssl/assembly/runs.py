@@ -129,7 +129,8 @@ def choose_run(
     another rank; tokenizer and data are compared by what they hold, however their paths are written.
     """
     distributed.check_alike({"tokenizer": tokenizer.framed_hash(words), "data": [*fingerprints.values()]})
-    run, newest = distributed.from_first_rank(lambda: find_run(config, console))
+    run = distributed.from_first_rank(lambda: find_run(config))
+    newest = newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
     before = None if newest is None else read_state(newest)["identity"]
     config = for_hardware(config, device, before and before["config"], console)
     identity = {
@@ -148,21 +149,19 @@ def choose_run(
     return config, (run, newest, identity)
 
 
-def find_run(config: Config, console: Console) -> tuple[Path, Path | None]:
-    """The run folder and its newest complete checkpoint; what a killed writer left is removed. Raises UserError."""
+def find_run(config: Config) -> Path:
+    """The run folder, with what `train.resume` leaves in it; what a killed writer left is removed. Raises UserError."""
     run = Path(config.out)
     check_place(run, name="out")
     if has_seeds(run):
         raise UserError(f"out={run} holds runs of several seeds: choose another out, or the same train.num_seeds")
     check_folder(run)
     remove_unfinished(run / "checkpoints")
-    if not any((run / "checkpoints").glob("step-*")):
-        return run, None
-    if config.train.resume == "never":
-        raise UserError(NEVER.format(run))
-    if config.train.resume == "restart":
-        return fresh_folder(run), None
-    return run, newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
+    if any((run / "checkpoints").glob("step-*")) and config.train.resume != "auto":
+        if config.train.resume == "never":
+            raise UserError(NEVER.format(run))
+        return fresh_folder(run)
+    return run
 
 
 def find_seeds(config: Config) -> Path:

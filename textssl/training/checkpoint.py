@@ -1,7 +1,8 @@
 """Complete training states on disk: written aside, flushed, renamed; checked by sha256 when read; nothing pickled.
 
 Where parameters are sharded, each rank writes the rows that it holds into files of its own, all at the same time, and
-reads the rows that it needs, whoever wrote them: so any number of processes, sharded or not, resumes from any.
+reads the rows that it needs, whoever wrote them: so any number of processes, sharded or not, resumes from any. The
+manifest has the shapes of all tensors, from which follows in which file a row is, so that a rank opens what it needs.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from textssl.distributed import from_every_rank, from_first_rank, rank
+from textssl.distributed import broadcast_object, from_every_rank, from_first_rank, rank, world_size
 from textssl.errors import UserError
 from textssl.sharding import held_alone, local, own_rows, place_of, sharded_like
 from textssl.system.checksums import sha256_of
@@ -50,7 +52,9 @@ def save_checkpoint(
     try:
         from_first_rank(lambda: begin(side, final, state))
         sums = from_every_rank(lambda: write_parts(side, final, module, optimizers))
-        from_first_rank(lambda: complete(side, final, step, {name: one for part in sums for name, one in part.items()}))
+        every = {name: one for part in sums for name, one in part.items()}
+        about = {name: described(tensors) for name, tensors in state_tensors(module, optimizers).items()}
+        from_first_rank(lambda: complete(side, final, {"step": step, "sha256": every, "tensors": about}))
     finally:
         if rank() == 0:
             shutil.rmtree(side, ignore_errors=True)
@@ -78,7 +82,7 @@ def write_parts(side: Path, final: Path, module: nn.Module, optimizers: Sequence
         raise UserError(f"rank {rank()} does not see {side}, which rank 0 has made: put out on a disk that all share")
     sums = {}
     with writing(final, side):
-        for name, tensors in ((WEIGHTS, module_tensors(module)), (OPTIMIZER, optimizer_tensors(module, optimizers))):
+        for name, tensors in state_tensors(module, optimizers).items():
             owned = {key: local(tensor) for key, tensor in tensors.items() if part == 0 or not held_alone(tensor)}
             file = side / part_name(name, part, parts)
             save_file({key: rows.contiguous() for key, rows in owned.items()}, file)
@@ -87,13 +91,13 @@ def write_parts(side: Path, final: Path, module: nn.Module, optimizers: Sequence
     return sums
 
 
-def complete(side: Path, final: Path, step: int, sums: dict[str, str]) -> None:
-    """Write the manifest, and put the folder into its place."""
+def complete(side: Path, final: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest, and put the folder into its place. manifest: without the sum of the state."""
     old = final.with_name(f"{OLD}{final.name}")
     with writing(final, side):
-        sums = sums | {STATE: sha256_of(side / STATE)}
-        manifest = {"step": step, "parts": len(sums) // 2, "sha256": sums}
-        (side / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        manifest["parts"] = len(manifest["sha256"]) // 2
+        manifest["sha256"][STATE] = sha256_of(side / STATE)
+        (side / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
         settle(side)
         if final.exists():  # a broken one, or the same step saved before the clock ran out
             final.rename(old)
@@ -115,30 +119,39 @@ def step_folder(folder: Path, step: int) -> Path:
 def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message: None) -> Path | None:
     """The newest complete checkpoint, None where there is none; `warn` names a broken one, and the one before is used.
 
-    Raises UserError where there are checkpoints and all are broken.
+    Every rank calls this. Raises UserError where there are checkpoints and all are broken.
     """
-    found = sorted(folder.glob("step-*"), reverse=True)
+    found = from_first_rank(lambda: sorted(folder.glob("step-*"), reverse=True))
     for path in found:
         reason = broken(path)
         if reason is None:
             return path
-        warn(f"the checkpoint {path} is broken ({reason}); trying the one before")
+        if rank() == 0:
+            warn(f"the checkpoint {path} is broken ({reason}); trying the one before")
     if found:
         raise UserError(f"every checkpoint in {folder} is broken: start over with train.resume=restart")
     return None
 
 
 def broken(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+    """What is wrong with a checkpoint, or None; every rank calls this, and reads its share of the files."""
+    return broadcast_object(next(filter(None, from_every_rank(lambda: damage(path))), None))
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with this rank's share of a checkpoint, or None."""
     try:
-        sums, parts = dict(read_manifest(path)["sha256"]), parts_of(path)
+        manifest = read_manifest(path)
+        sums, parts = dict(manifest["sha256"]), int(manifest["parts"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"no readable {MANIFEST}"
+    if "tensors" not in manifest:
+        return "an earlier version of textssl wrote it"
     missing = {STATE, *(part_name(name, part, parts) for name in (WEIGHTS, OPTIMIZER) for part in range(parts))}
     missing -= sums.keys()
     if missing:
         return f"{MANIFEST} does not name {', '.join(sorted(missing))}"
-    for name, expected in sums.items():
+    for name, expected in list(sums.items())[rank() :: world_size()]:
         if not (path / name).is_file():
             return f"{name} is missing"
         if sha256_of(path / name) != expected:
@@ -148,11 +161,6 @@ def broken(path: Path) -> str | None:
 
 def read_manifest(path: Path) -> dict[str, Any]:
     return json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-
-
-def parts_of(path: Path) -> int:
-    """How many ranks wrote a checkpoint; those of older versions had one."""
-    return int(read_manifest(path).get("parts", 1))
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -204,37 +212,38 @@ def restore_weights(path: Path, module: nn.Module) -> None:
 
 
 class Saved:
-    """The tensors of a file of a checkpoint, which may lie in parts: each file has the next rows of a tensor.
+    """The tensors of a file of a checkpoint, which may lie in parts: of a sharded one each has the next rows, as
+    torch.chunk deals them, and the first part has all others. Files are opened where rows of them are asked for.
 
     shapes: whole, by name.
     """
 
     def __init__(self, folder: Path, name: str):
-        parts = parts_of(folder)
-        self.files = [safe_open(folder / part_name(name, part, parts), "pt") for part in range(parts)]
-        self.pieces: dict[str, list[tuple[Any, int]]] = {}  # files that have rows of it, and how many
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        for file in self.files:
-            for key in file.keys():  # noqa: SIM118 (no dictionary)
-                shape = file.get_slice(key).get_shape()
-                self.pieces.setdefault(key, []).append((file, shape[0] if shape else 1))
-                total = sum(count for _, count in self.pieces[key])
-                self.shapes[key] = (total, *shape[1:]) if shape else ()
+        manifest = read_manifest(folder)
+        self.folder, self.name, self.parts = folder, name, manifest["parts"]
+        about = manifest["tensors"][name]
+        self.shapes: dict[str, tuple[int, ...]] = {key: tuple(one["shape"]) for key, one in about.items()}
+        self.sharded = {key for key, one in about.items() if one["sharded"]}
+        self.opened: dict[int, Any] = {}
+
+    def file(self, part: int) -> Any:
+        if part not in self.opened:
+            self.opened[part] = safe_open(self.folder / part_name(self.name, part, self.parts), "pt")
+        return self.opened[part]
 
     def read(self, key: str, rows: slice) -> Tensor:
         """Rows of a tensor, from the files that have them; a tensor without dimensions is read whole."""
         if not self.shapes[key]:
-            return self.pieces[key][0][0].get_tensor(key)
+            return self.file(0).get_tensor(key)
         begin, end, _ = rows.indices(self.shapes[key][0])
-        wanted, before = [], 0
-        for file, count in self.pieces[key]:
-            first, last = max(begin - before, 0), min(end - before, count)
-            if first < last:
-                wanted.append(file.get_slice(key)[first:last])
-            before += count
-        if not wanted:
-            return self.pieces[key][0][0].get_slice(key)[:0]
-        return wanted[0] if len(wanted) == 1 else torch.cat(wanted)
+        a_part = max(-(-self.shapes[key][0] // self.parts) if key in self.sharded else end, 1)
+        pieces = [
+            self.file(part).get_slice(key)[max(begin - part * a_part, 0) : min(end - part * a_part, a_part)]
+            for part in range(begin // a_part, -(-end // a_part))
+        ]
+        if not pieces:
+            return self.file(0).get_slice(key)[:0]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
 def parameter_names(module: nn.Module) -> dict[Tensor, str]:
@@ -247,6 +256,16 @@ def module_tensors(module: nn.Module) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {name: p.detach() for name, p in module.named_parameters()}
     tensors |= {name: buffer for name, buffer in module.named_buffers() if name in persistent}
     return tensors
+
+
+def state_tensors(module: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, dict[str, Tensor]]:
+    """What a checkpoint holds, by file."""
+    return {WEIGHTS: module_tensors(module), OPTIMIZER: optimizer_tensors(module, optimizers)}
+
+
+def described(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """The shape of each, whole, and whether its rows lie in the parts of all ranks."""
+    return {key: {"shape": [*one.shape], "sharded": isinstance(one, DTensor)} for key, one in tensors.items()}
 
 
 def optimizer_tensors(module: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import nn
 
-from textssl.distributed import from_first_rank
 from textssl.errors import UserError
 from textssl.evaluation.figures.figure import METRICS
 from textssl.training import checkpoint
@@ -126,12 +125,7 @@ def lower_is_better(figure: str) -> bool:
 def restore_best(best: Best, folder: Path, module: nn.Module) -> str:
     """Load the best checkpoint's weights, on every rank; returns a line that says so. Raises UserError."""
     path = checkpoint.step_folder(folder, int(best.step or 0))
-
-    def check() -> None:
-        reason = checkpoint.broken(path)
-        if reason is not None:
-            raise UserError(f"the best checkpoint {path} is broken ({reason}): start over with train.resume=restart")
-
-    from_first_rank(check)
+    if (reason := checkpoint.broken(path)) is not None:
+        raise UserError(f"the best checkpoint {path} is broken ({reason}): start over with train.resume=restart")
     checkpoint.restore_weights(path, module)
     return f"taking the weights of step {best.step}, the best by {best.figure} {best.figures[str(best.figure)]:.4f}"

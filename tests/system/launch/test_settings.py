@@ -1,6 +1,9 @@
 """What a configuration of `accelerate launch` becomes, with its environment as Accelerate writes it."""
 
 import pytest
+import yaml
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 
 from textssl.assembly import resolution
 from textssl.config import parse_config
@@ -44,6 +47,58 @@ def mesh(copies: int, shards: int, **others: str) -> dict[str, str]:
 )
 def test_settings_become_a_sharding(environment, shard):
     assert asked_shard(environment) == shard
+
+
+def launched(file, **settings) -> dict[str, str]:
+    """The environment that `accelerate launch --config_file` makes of a file, of 8 processes on 2 hosts."""
+    machines = {"num_machines": 2, "num_processes": 8, "machine_rank": 0, "main_process_ip": "one"}
+    common = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "FSDP", "mixed_precision": "bf16"}
+    file.write_text(yaml.safe_dump({**common, **machines, "main_process_port": 29500, **settings}))
+    given = launch_command_parser().parse_args(["--config_file", str(file), "script.py"])
+    read, _, _ = _validate_launch_command(given)
+    return {**prepare_multi_gpu_env(read), "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
+
+
+@pytest.mark.parametrize(
+    "settings, shard",
+    [
+        ({"distributed_type": "MULTI_GPU"}, None),
+        ({"fsdp_config": {"fsdp_version": 2}}, "all"),
+        ({"fsdp_config": {"fsdp_version": 2, "fsdp_reshard_after_forward": True}}, "all"),
+        ({"fsdp_config": {"fsdp_version": 2, "fsdp_sharding_strategy": "HYBRID_SHARD"}}, 4),
+        (
+            {
+                "fsdp_config": {"fsdp_version": 2},
+                "parallelism_config": {
+                    "parallelism_config_dp_replicate_size": 4,
+                    "parallelism_config_dp_shard_size": 2,
+                    "parallelism_config_tp_size": 1,
+                    "parallelism_config_cp_size": 1,
+                },
+            },
+            2,
+        ),
+    ],
+)
+def test_a_configuration_file_becomes_a_sharding_through_accelerates_own_launcher(tmp_path, settings, shard):
+    environment = launched(tmp_path / "accelerate.yaml", **settings)
+    assert asked_shard(environment) == shard
+    (line,) = unused_settings(environment)
+    assert line.startswith("ACCELERATE_MIXED_PRECISION=bf16")
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({}, "fsdp_version: 1 "),
+        ({"fsdp_version": 2, "fsdp_reshard_after_forward": False}, "fsdp_reshard_after_forward: false"),
+        ({"fsdp_version": 2, "fsdp_offload_params": True}, "fsdp_offload_params: true"),
+        ({"fsdp_version": 2, "fsdp_activation_checkpointing": True}, "train.gradient_checkpointing=true"),
+    ],
+)
+def test_a_configuration_file_that_asks_for_more_is_refused(tmp_path, settings, words):
+    with pytest.raises(UserError, match=words):
+        asked_shard(launched(tmp_path / "accelerate.yaml", fsdp_config=settings))
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ sys.path.insert(0, str(ROOT))
 from safetensors.torch import load_file  # noqa: E402
 
 from tests.forked import Ranks  # noqa: E402
-from tests.tiny import make_corpus  # noqa: E402
-from tests.training.worlds import ALL, label  # noqa: E402
+from tests.training.worlds import ALL, label, make_data  # noqa: E402
 
 KINDS = {  # (processes, micro-batch, parts of a parameter); eight samples a step (byol: 16)
     (1, 8, 1): "one process",
@@ -95,7 +94,7 @@ def launch(folder: Path, objective: str, kind: tuple[int, int, int]) -> bool:
 
 
 def main(folder: Path, objectives: list[str]) -> int:
-    make_corpus(folder)
+    make_data(folder)
     names = ("objective", "processes", "kind", "gradient", "weights", "losses", "exported", "files")
     print("{:16}{:>10}  {:16}{:>10}{:>10}{:>10}{:>10}  {}".format(*names), flush=True)
     held = 0

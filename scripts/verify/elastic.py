@@ -19,9 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.tiny import make_corpus  # noqa: E402
 from tests.training.elastic import FIRST, KEPT, SECOND, STEPS, UNBROKEN, compare, travel  # noqa: E402
-from tests.training.worlds import ALL  # noqa: E402
+from tests.training.worlds import ALL, make_data  # noqa: E402
 
 MOST = 1e-9
 JOURNEYS = {"first": FIRST, "second": SECOND}
@@ -56,7 +55,7 @@ def line(folder: Path, objective: str, journey: str) -> dict:
 
 
 def main(folder: Path, objectives: list[str]) -> int:
-    make_corpus(folder)
+    make_data(folder)
     for suffix, legs in {"unbroken": UNBROKEN, **JOURNEYS}.items():
         began = time.monotonic()
         travel(folder, suffix, legs, objectives)

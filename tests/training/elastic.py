@@ -25,9 +25,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.forked import Ranks
-from tests.training.worlds import STEADY, config_of
+from tests.training.worlds import STEADY, config_of, learn
 from textssl import distributed
-from textssl.commands.pretrain import pretrain
 from textssl.data.batches.loader import JoinedSteps, StepDataset
 from textssl.objectives.base import Objective
 from textssl.sample_types import Views
@@ -153,9 +152,9 @@ def go_on(folder: Path, suffix: str, leg: Leg, names: Sequence[str]) -> None:
         options = (*OPTIONS, f"train.shard={leg.parts}")
         config = config_of(folder, name, leg.micro_batch, *options, out=f"run-{name}-{suffix}")
         with noted(leg.stop) as notes:
-            summary = pretrain(config)
-        assert (summary.stopped_by is not None) == (leg.stop > 0), (name, summary.stopped_by)
-        assert summary.steps == (leg.stop or STEPS), (name, summary.steps)
+            steps, stopped_by = learn(config)
+        assert (stopped_by is not None) == (leg.stop > 0), (name, stopped_by)
+        assert steps == (leg.stop or STEPS), (name, steps)
         place = Path(f"{config.out}.seen")
         place.mkdir(exist_ok=True)
         (place / f"{min(notes.seen)}-{distributed.rank()}.json").write_text(json.dumps(notes.seen))

@@ -3,25 +3,18 @@ at the same time, and one that left one out would be waited for, or answer with 
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from rich.console import Console
 
-from tests.tiny import make_corpus
-from tests.training.worlds import ALL, config_of
-from textssl.assembly.pretraining import assemble
-from textssl.assembly.runs import start_accelerator
+from tests.training.worlds import ALL, assembled, config_of, make_data
 from textssl.batch import empty_like
 from textssl.models.layers import transformer_layers
-from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("empty")
-    make_corpus(folder)
+    make_data(folder)
     return folder
 
 
@@ -42,10 +35,8 @@ def called(objective: Objective, batch) -> list[str]:
 @pytest.mark.slow_unless("tsdae")
 @pytest.mark.parametrize("name", ALL)
 def test_an_empty_micro_batch_goes_through_every_layer(folder, name):
-    config = config_of(folder, name, 8)
-    objective, config.objective = resolve_objective(config.objective)
-    trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(file=io.StringIO()))
+    trainer = assembled(config_of(folder, name, 8))
     for batch in trainer.dataset[0]:
-        expected = called(objective, batch)
-        assert called(objective, empty_like(batch)) == expected
+        expected = called(trainer.objective, batch)
+        assert called(trainer.objective, empty_like(batch)) == expected
         assert expected or name in ("static", "skipgram")

@@ -10,9 +10,8 @@ from safetensors.torch import load_file
 
 from tests.forked import Ranks
 from tests.once import made_once
-from tests.tiny import make_corpus
-from tests.training.worlds import ALL, label
-from textssl.objectives import OBJECTIVES
+from tests.training.worlds import ALL, label, make_data
+from textssl.objectives import OBJECTIVES, SUPERVISED
 
 ONE = (1, 8, 1)  # one process, the whole batch at once: what all others are held against
 FEW = (
@@ -55,7 +54,7 @@ def words(kind: tuple[int, int, int]) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What all launches left. Of two processes of pytest-xdist one begins with the first launch, one with the last."""
-    folder = made_once(tmp_path_factory, "worlds", make_corpus)
+    folder = made_once(tmp_path_factory, "worlds", make_data)
     numbered = list(enumerate(LAUNCHES))
     for number, launch in reversed(numbered) if os.environ.get("PYTEST_XDIST_WORKER") == "gw1" else numbered:
         made_once(tmp_path_factory, f"worlds-{number}", lambda _, launch=launch: run_world(folder, *launch))
@@ -74,7 +73,7 @@ def run_world(folder: Path, world: tuple[int, int], kinds: dict[int, int], objec
 
 
 def test_every_objective_is_proved():
-    assert set(OBJECTIVES) <= set(ALL)
+    assert {*OBJECTIVES, *SUPERVISED} <= set(ALL)
 
 
 @pytest.mark.slow

@@ -12,16 +12,23 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
-from tests.tiny import JOINT, SENTENCE_MODELS, sentence_config, tiny_config
+from tests.labelled import finetune_config, write_scores
+from tests.tiny import JOINT, SENTENCE_MODELS, make_corpus, sentence_config, tiny_config
 from textssl import distributed
 from textssl.assembly.pretraining import assemble
 from textssl.assembly.runs import start_accelerator
+from textssl.assembly.tokenizers import open_tokenizer
+from textssl.assembly.tuning import assemble_tuning
+from textssl.commands.finetune import finetune
 from textssl.commands.pretrain import pretrain
-from textssl.objectives import resolve_objective
+from textssl.data.labelled.splits import read_splits
+from textssl.objectives import SUPERVISED, resolve_objective
+from textssl.objectives.supervised import Supervised
 from textssl.sections import Config
 from textssl.sharding import count_shards, whole
 from textssl.training.signals import StopSignals
 from textssl.training.step import StepGradient, even_out
+from textssl.training.trainer import Trainer
 
 OBJECTIVES = {"mlm": "mlm", "clm": "clm", "two_crops": "tests.objectives.contrastive:TwoCrops"}
 OBJECTIVES |= {name: name for name in ("infilling", "replaced_token", "diffusion", "data2vec", "hybrid")}
@@ -38,12 +45,22 @@ OWN = {"rebuilt": "tests.objectives.clustered:Rebuilt", "clustered": "tests.obje
 # number cancel to 1e-7, float32 has it to a few per cent, and a curve of crops moves by up to 3e-5, on one process too.
 STEADY = "optimizer.eps=1e-2"
 SMOOTH = ("optimizer.name=adamw", STEADY)
-ALL = (*OBJECTIVES, *SENTENCES, *OWN)
+ALL = (*OBJECTIVES, *SENTENCES, *OWN, *SUPERVISED)
 STEPS = 3  # of a loop in float64, after the gradient of the first step, unless said
+
+
+def make_data(folder: Path) -> None:
+    """What the configurations of all objectives read."""
+    make_corpus(folder)
+    finetune_config(folder)  # with a pretrained model and labelled texts
+    write_scores(folder / "scores.jsonl", factor=7.0, offset=100.0)
 
 
 def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: str = "run") -> Config:
     micro = f"train.micro_batch_size={micro_batch}"
+    if name in SUPERVISED:
+        data = (f"data.train={folder}/scores.jsonl",) if name == "regression" else ()
+        return finetune_config(folder, f"objective.name={name}", "model.dropout=0", *data, micro, *overrides, out=out)
     if name not in ("static", "skipgram", "infilling", "data2vec"):
         overrides = ("model.config.num_hidden_layers=2", *overrides)  # more layers, no more ways to share them
     if name in OBJECTIVES or name in OWN:
@@ -56,10 +73,28 @@ def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: s
     return sentence_config(folder, objective, *dropout, *own, micro, *overrides, out=out)
 
 
+def assembled(config: Config) -> Trainer:
+    objective, config.objective = resolve_objective(config.objective)
+    accelerator, console = start_accelerator(config), Console(stderr=True)
+    if not isinstance(objective, Supervised):
+        return assemble(config, objective, accelerator, console)[0]
+    splits, (words, _) = read_splits(config.data, config.seed), open_tokenizer(config)
+    return assemble_tuning(config, objective, splits, words, accelerator, console)[0]
+
+
+def learn(config: Config) -> tuple[int, str | None]:
+    """A whole run; returns how many steps it made, and which signal stopped it."""
+    if config.objective["name"] in SUPERVISED:
+        tuned = finetune(config)
+        return tuned.summary["steps"], tuned.stopped_by
+    summary = pretrain(config)
+    return summary.steps, summary.stopped_by
+
+
 def gradients(config: Config, steps: int = STEPS) -> dict[str, torch.Tensor]:
     """The summed gradient of the first step; then what the first step makes of parameters and buffers, and `steps`."""
-    objective, config.objective = resolve_objective(config.objective)
-    trainer, _, _ = assemble(config, objective, start_accelerator(config), Console(stderr=True))
+    trainer = assembled(config)
+    objective = trainer.objective
     shards = count_shards(config.train.shard, distributed.world_size())
     for name, parameter in objective.named_parameters():
         assert distributed.world_size() == 1 or parameter.ndim == 0 or lies_in(parameter, shards), name
@@ -109,7 +144,7 @@ def main(
     parts = kinds[0][0]
     for name in runs:
         options = f"train.shard={parts}", f"train.max_steps={run_steps}", f"evaluation.every={run_steps // 2}", STEADY
-        pretrain(config_of(folder, name, micro_batch, *options, out=f"run-{name}-{label(world, micro_batch, parts)}"))
+        learn(config_of(folder, name, micro_batch, *options, out=f"run-{name}-{label(world, micro_batch, parts)}"))
 
 
 def steps_of(word: str, steps: int = STEPS) -> tuple[str, int]:

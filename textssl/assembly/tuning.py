@@ -33,7 +33,7 @@ from textssl.evaluation.figures.supervised import answer_values
 from textssl.evaluation.labelled_baselines import fit_logistic
 from textssl.inference.encoders import load_encoder
 from textssl.models.build import count_parameters
-from textssl.models.classifier import build_classifier
+from textssl.models.classifier import TextClassifier, build_classifier
 from textssl.models.linear_head import LinearHead, softmax
 from textssl.models.static import is_static, is_static_folder
 from textssl.objectives.base import Objective
@@ -99,6 +99,33 @@ def fine_tune(
     console: Console,
 ) -> Tuned:
     """All layers (but those that are frozen) and a new head learn the labels."""
+    trainer, backbone, examples = assemble_tuning(config, objective, splits, words, accelerator, console)
+    read = partial(read_part, trainer, objective)
+    if "validation" in examples:
+        every = config.evaluation.every or -(-len(splits.train) // config.train.batch_size)
+        trainer.evaluations.append(Evaluation(lambda: validate(read, examples["validation"]), every, "eval/loss"))
+    summary = conduct(trainer, describe(trainer, splits))
+    tuned = Tuned(summary, objective, trainer.resolved)
+    if summary.stopped_by is None:
+        with gathered(objective):
+            if distributed.rank() == 0:
+                backbone.export(trainer.run / "model", words)
+        if "test" in examples:
+            with backbone.as_exported():  # and outside of autocast, as users run it
+                tuned.answers, tuned.truth = read(examples["test"], encode=objective)
+    distributed.barrier()
+    return tuned
+
+
+def assemble_tuning(
+    config: Config,
+    objective: Supervised,
+    splits: Splits,
+    words: PreTrainedTokenizerFast,
+    accelerator: Accelerator,
+    console: Console,
+) -> tuple[Trainer, TextClassifier, dict[str, list[Any]]]:
+    """The trainer, the model, and the examples of each part; nothing is written."""
     pretrained = config.model.pretrained
     if is_static(config.model) or (pretrained is not None and is_static_folder(Path(pretrained))):
         raise UserError("a static encoder has no layers to fine-tune: choose objective.name=pairs, or a transformer")
@@ -117,30 +144,17 @@ def fine_tune(
     if config.train.compile:
         backbone.compile()
     encoded = {name: encode_examples(part, words, length, facts) for name, part in splits.parts.items()}
+    examples = {name: found for name, (found, _) in encoded.items()}
     trainer = make_trainer(
         *(config, objective, backbone),
-        lambda progress: example_steps(config, objective, encoded["train"][0], progress=progress),
+        lambda progress: example_steps(config, objective, examples["train"], progress=progress),
         *(words, accelerator, console),
         found=found,
         samples_an_epoch=lambda steps: len(splits.train),
         num_documents=len(splits.train),
         warnings=cuts(encoded, length),
     )
-    read = partial(read_part, trainer, objective, config)
-    if splits.validation is not None:
-        every = config.evaluation.every or -(-len(splits.train) // config.train.batch_size)
-        trainer.evaluations.append(Evaluation(lambda: validate(read, encoded["validation"][0]), every, "eval/loss"))
-    summary = conduct(trainer, describe(trainer, splits))
-    tuned = Tuned(summary, objective, trainer.resolved)
-    if summary.stopped_by is None:
-        with gathered(objective):
-            if distributed.rank() == 0:
-                backbone.export(trainer.run / "model", words)
-        if splits.test is not None:
-            with backbone.as_exported():  # and outside of autocast, as users run it
-                tuned.answers, tuned.truth = read(encoded["test"][0], encode=objective)
-    distributed.barrier()
-    return tuned
+    return trainer, backbone, examples
 
 
 def cuts(encoded: dict[str, tuple[list[Any], int]], length: int) -> list[str]:
@@ -171,10 +185,10 @@ def seen_whole(sample: Any, rng: np.random.Generator, progress: float) -> Any:
 
 
 def read_part(
-    trainer: Trainer, objective: Supervised, config: Config, examples: list[Any], encode: Encode | None = None
+    trainer: Trainer, objective: Supervised, examples: list[Any], encode: Encode | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(probabilities or scores, targets) of a part, the same on every rank. encode: None for the trainer's."""
-    steps = example_steps(config, objective, examples, num_samples=len(examples), batch_size=READ_AT_ONCE)
+    steps = example_steps(trainer.config, objective, examples, num_samples=len(examples), batch_size=READ_AT_ONCE)
     logits, targets = predictions(objective, encode or trainer.encode, steps, trainer.device)
     return objective.predictions(logits), targets.astype(int) if objective.label_facts.classes else targets
 

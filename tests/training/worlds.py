@@ -61,6 +61,8 @@ def config_of(folder: Path, name: str, micro_batch: int, *overrides: str, out: s
     if name in SUPERVISED:
         data = (f"data.train={folder}/scores.jsonl",) if name == "regression" else ()
         return finetune_config(folder, f"objective.name={name}", "model.dropout=0", *data, micro, *overrides, out=out)
+    if name == "infilling":  # the gradient of relu jumps at zero, where rounding decides on which side a number is
+        overrides = ("model.config.feed_forward_proj=gelu", *overrides)
     if name not in ("static", "skipgram", "infilling", "data2vec"):
         overrides = ("model.config.num_hidden_layers=2", *overrides)  # more layers, no more ways to share them
     if name in OBJECTIVES or name in OWN:

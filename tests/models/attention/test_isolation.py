@@ -53,6 +53,22 @@ def test_flex_attention_isolates(name):
     assert first > 0.1 and second <= 1e-6
 
 
+@pytest.mark.parametrize("name", ["modernbert", "llama"])
+def test_varlen_hands_gradients_on_without_copying_them_into_zeros(name, monkeypatch):
+    """What torch does for a selected element: its gradient is zeros of the whole, with a copy in its place."""
+    nodes = []
+
+    def attention(query: Tensor, key: Tensor, value: Tensor, *rest) -> Tensor:
+        nodes.extend(part.grad_fn for part in (query, key, value))
+        return query
+
+    monkeypatch.setattr("textssl.models.attention.varlen.piecewise", attention)
+    model, batch = small_model(name, "varlen"), make_rows(PACKED, LENGTH)
+    model.base_model(**isolate(model, batch))
+    assert [node.name() for node in nodes] == ["TransposeBackward0"] * len(nodes)
+    assert {node.next_functions[0][0].name() for node in nodes} == {"SqueezeBackward1"}
+
+
 def test_varlen_refuses_padded_texts():
     """It has no mask, so what is padded would be seen: an error, not other numbers."""
     model = small_model("bert", "varlen")

@@ -57,7 +57,7 @@ def varlen_attention(
     window = (reach, 0 if causal else reach)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     compute = kernel if query.is_cuda else piecewise
-    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (tokens, heads, width)
+    query, key, value = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))  # (tokens, heads, width)
     return compute(query, key, value, cu_seq_lens_q, max_length_q, scale, window).unsqueeze(0), None
 
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
 from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
 from transformers import AutoTokenizer
 
 from tests.forked import run
@@ -146,6 +149,33 @@ def test_compile_touches_the_backbone_alone(name):
     language_model.compile(backend="eager")
     torch.testing.assert_close(language_model(batch), expected, atol=1e-5, rtol=1e-5)
     assert list(language_model.state_dict()) == names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["modernbert", "llama"])
+def test_a_compiled_backbone_computes_rotary_positions_once(name):
+    """Not in every layer, nor in the backward again."""
+    language_model, batch, graphs = LanguageModel(small_model(name)), make_rows([[6, 4], [9]], 10), []
+
+    def states_and_gradients() -> list[Tensor]:
+        language_model.zero_grad()
+        states = language_model(batch)
+        states.square().mean().backward()
+        return [states, *(p.grad for p in language_model.backbone.parameters() if p.grad is not None)]
+
+    def note(graph, inputs):
+        graphs.append(Counter(str(node.target) for node in graph.graph.nodes))
+        return make_boxed_func(graph.forward)
+
+    expected = states_and_gradients()
+    backend = aot_autograd(fw_compiler=note, bw_compiler=note, partition_fn=min_cut_rematerialization_partition)
+    language_model.compile(backend=backend)
+    torch.testing.assert_close(states_and_gradients(), expected, atol=1e-5, rtol=1e-4)
+    forward, backward = graphs
+    kinds = 2 if name == "modernbert" else 1  # of layers, each with its own rotary base
+    for function in ("aten.cos.default", "aten.sin.default"):
+        assert (forward[function], backward[function]) == (kinds, 0)
+    assert forward["textssl.opaque.default"] == 2 * kinds
 
 
 @pytest.mark.slow

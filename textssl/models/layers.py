@@ -7,12 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.models.modernbert.modeling_modernbert import ModernBertMLP
 
 from textssl.distributed import world_size
 from textssl.errors import UserError
+from textssl.losses.cross_entropy import has_triton
 
 MOST_GRAPHS = 64  # of all layers: kinds of layers, training or not, with and without gradient, shapes fixed or not
 NARROWING = ("cuda",)  # devices on which autocast keeps norms in float32
+FUSING = ("cuda",)  # devices with kernels for gates
+ROTARY = "RotaryEmbedding"  # how transformers ends the names of classes that make rotary positions
 EMBEDDINGS = ("embed", "wte", "wpe", "tok_", "word_")  # how the names of embedding modules begin
 
 
@@ -69,11 +73,62 @@ def compile_layers(module: nn.Module, **options: Any) -> None:
     In one process as a whole. Of several each layer by itself: parameters are gathered between layers, where a graph
     would end anyway, in the middle of what it cannot look into. Layers of one kind share their graph.
     """
+    fuse_gates(module)
     if world_size() == 1:
+        compute_rotary_once(module)
         module.compile(**options)
         return
     for layer in transformer_layers(module) or [module]:
         layer.compile(recompile_limit=MOST_GRAPHS, **options)
+
+
+class FusedGate(ModernBertMLP):
+    """ModernBERT's feed-forward, whose gate and whose gate's gradient are a kernel each on GPUs (gate_kernel.py)."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        halves = self.Wi(hidden_states)
+        if halves.device.type in FUSING and halves.dtype != torch.float64:
+            gated = torch.ops.textssl.gated_gelu(halves)
+        else:
+            value, gate = halves.chunk(2, dim=-1)
+            gated = self.act(value) * gate
+        return self.Wo(self.drop(gated))
+
+
+def fuse_gates(module: nn.Module) -> None:
+    """Give every ModernBERT inside its kernels for gates, in place, where there is Triton and they are of gelu."""
+    if not has_triton():
+        return
+    from textssl.models import gate_kernel  # noqa: F401  makes the operation known to torch
+
+    for part in module.modules():
+        if type(part) is ModernBertMLP and part.config.hidden_activation == "gelu":
+            part.__class__ = FusedGate
+
+
+def compute_rotary_once(module: nn.Module) -> None:
+    """Let a compiled forward compute the cosines and sines of rotary positions once, in place.
+
+    torch.compile would compute them again for every number of every head where they are read, in each layer's forward
+    and backward, which takes a GPU longer than reading them: eight for each number of the queries.
+    """
+    for part in module.modules():
+        if type(part).__name__.endswith(ROTARY):
+            part.register_forward_hook(opaque_outputs)
+
+
+def opaque_outputs(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The outputs of a module, which the compiler must not compute where they are read."""
+    return tuple(opaque(output) for output in outputs) if torch.compiler.is_compiling() else outputs
+
+
+@torch.library.custom_op("textssl::opaque", mutates_args=())
+def opaque(values: Tensor) -> Tensor:
+    """A copy; torch.compile does not look into an operation of one's own, and keeps its result for the backward."""
+    return values.clone()
+
+
+opaque.register_fake(torch.empty_like)
 
 
 def narrow_residuals(module: nn.Module) -> None:

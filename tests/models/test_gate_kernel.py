@@ -31,6 +31,7 @@ def test_values_and_gradients_are_those_of_torch(shape, kind, tolerance):
     slopes = torch.randn(expected.shape, generator=generator).to(kind)
     expected.backward(slopes.double())
     found.backward(slopes.to(DEVICE))
+    assert given.grad is not None and exact.grad is not None
     assert found.dtype == given.grad.dtype == kind
     torch.testing.assert_close(found.detach().cpu().double(), expected.detach(), atol=tolerance, rtol=tolerance)
     torch.testing.assert_close(given.grad.cpu().double(), exact.grad, atol=tolerance, rtol=tolerance)

@@ -23,7 +23,7 @@ def gated_gelu(halves: Tensor) -> Tensor:
     """(..., 2 width) -> (..., width): gelu of the left half, times the right one; computed in float32."""
     halves = halves.contiguous()
     gated = halves.new_empty(*halves.shape[:-1], halves.shape[-1] // 2)
-    launch(_forward, gated, halves, gated)
+    launch(_gated_gelu_kernel, gated, halves, gated)
     return gated
 
 
@@ -32,7 +32,7 @@ def gated_gelu_backward(gradient: Tensor, halves: Tensor) -> Tensor:
     """The gradient with respect to the halves, from that with respect to the gated: (..., width) -> (..., 2 width)."""
     gradient, halves = gradient.contiguous(), halves.contiguous()
     gradients = torch.empty_like(halves)
-    launch(_backward, gradient, gradient, halves, gradients)
+    launch(_gated_gelu_backward_kernel, gradient, gradient, halves, gradients)
     return gradients
 
 
@@ -70,7 +70,7 @@ def _places(numbers, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _forward(halves, gated, numbers, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+def _gated_gelu_kernel(halves, gated, numbers, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     start, row, behind, left, inside = _places(numbers, WIDTH, BLOCK)
     value = tl.load(halves + row + left, mask=inside, other=0.0).to(tl.float32)
     gate = tl.load(halves + row + WIDTH + left, mask=inside, other=0.0).to(tl.float32)
@@ -79,7 +79,7 @@ def _forward(halves, gated, numbers, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _backward(gradient, halves, gradients, numbers, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+def _gated_gelu_backward_kernel(gradient, halves, gradients, numbers, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     start, row, behind, left, inside = _places(numbers, WIDTH, BLOCK)
     value = tl.load(halves + row + left, mask=inside, other=0.0).to(tl.float32)
     gate = tl.load(halves + row + WIDTH + left, mask=inside, other=0.0).to(tl.float32)

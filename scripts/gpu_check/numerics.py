@@ -14,7 +14,7 @@ from scripts.gpu_check.check import Check, relative
 from scripts.gpu_check.runs import settings, trainer_by_hand
 from textssl.batch import Rows
 from textssl.distributed import Accelerator
-from textssl.losses.cross_entropy import linear_cross_entropy
+from textssl.losses.cross_entropy import has_triton, linear_cross_entropy
 from textssl.models.attention import varlen
 from textssl.models.attention.isolation import isolate, restore
 from textssl.objectives.base import Encoded
@@ -69,6 +69,7 @@ def apart(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
 def all_losses(check: Check) -> None:
     """Losses, gradients and Muon's updates."""
     check.attempt("cross entropy", cross_entropy, check)
+    check.attempt("gates", gates, check)
     check.attempt("muon", muon, check)
     losses(check)
 
@@ -112,6 +113,16 @@ def cross_entropy(check: Check) -> None:
             pairs = zip(parts, exact, strict=True)
             worst = max(relative(part.grad, other.grad) for part, other in pairs)  # type: ignore[arg-type]
             check.at_most(f"its gradients, {vocabulary:,} tokens, {precision}", worst, bound)
+
+
+def gates(check: Check) -> None:
+    """The kernels of ModernBERT's gates against the formula in float64."""
+    if check.device.type != "cuda" or not has_triton():
+        check.write("gates", None, "their kernels are Triton's, for GPUs")
+        return
+    from textssl.models import gate_kernel
+
+    check.at_most("gates: values and gradients against float64", gate_kernel.distance(check.device), 1e-5)
 
 
 def muon(check: Check) -> None:

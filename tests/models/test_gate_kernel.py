@@ -14,7 +14,7 @@ if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
 
 from tests.models.small import make_rows, small_model
 from textssl.models import layers
-from textssl.models.gate_kernel import gated_gelu
+from textssl.models.gate_kernel import TOLERANCE, distance, failed_trial, gated_gelu
 from textssl.models.heads import LanguageModel
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -51,3 +51,12 @@ def test_a_backbone_with_fused_gates_has_the_states_and_gradients_of_one_without
     layers.fuse_gates(language_model)
     assert sum(type(part) is layers.FusedGate for part in language_model.modules()) == 3
     torch.testing.assert_close(states_and_gradients(), expected, atol=1e-6, rtol=1e-4)
+
+
+def test_a_trial_that_fails_leaves_the_stock_gates(monkeypatch):
+    assert distance(torch.device(DEVICE)) < TOLERANCE / 10 and failed_trial(DEVICE) is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("textssl.models.gate_kernel.failed_trial", lambda device: "numbers that are 0.1 apart")
+    language_model = LanguageModel(small_model("modernbert"))
+    layers.fuse_gates(language_model)
+    assert not any(isinstance(part, layers.FusedGate) for part in language_model.modules())

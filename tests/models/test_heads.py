@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
+from functorch.compile import (
+    make_boxed_func,  # pyright: ignore[reportPrivateImportUsage]
+    min_cut_rematerialization_partition,
+)
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 from transformers import AutoTokenizer

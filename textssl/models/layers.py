@@ -96,11 +96,14 @@ class FusedGate(ModernBertMLP):
 
 
 def fuse_gates(module: nn.Module) -> None:
-    """Give every ModernBERT inside its kernels for gates, in place, where there is Triton and they are of gelu."""
+    """Give every ModernBERT inside its kernels for gates, in place: where these are of gelu, there is Triton, and a
+    trial on this machine's GPU gives the right numbers."""
     if not has_triton():
         return
-    from textssl.models import gate_kernel  # noqa: F401  makes the operation known to torch
+    from textssl.models import gate_kernel
 
+    if torch.cuda.is_available() and gate_kernel.failed_trial("cuda"):
+        return
     for part in module.modules():
         if type(part) is ModernBertMLP and part.config.hidden_activation == "gelu":
             part.__class__ = FusedGate

@@ -119,6 +119,11 @@ def launched_rank() -> int:
     return int(os.environ.get("RANK", "0")) if launched_world() > 1 else rank()
 
 
+def first_of_host() -> bool:
+    """Whether torchrun started no process before this one on its host."""
+    return int(os.environ.get("LOCAL_RANK") or 0) == 0
+
+
 def launched_world() -> int:
     """How many processes torchrun started, whether or not they have found each other."""
     return int(os.environ.get("WORLD_SIZE") or world_size())

@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from tests.tiny import make_corpus, sentence_config, texts, tiny_config, write_corpus
-from textssl import tokenizer
-from textssl.assembly.datasets import Data, build_steps, planned
+from textssl import distributed, tokenizer
+from textssl.assembly.datasets import Data, build_steps, check_files, planned
 from textssl.assembly.held_out_text import held_out_steps
 from textssl.assembly.pretraining import assemble
 from textssl.assembly.runs import start_accelerator
 from textssl.commands.pretrain import pretrain
+from textssl.data.corpus.corpus import Corpus
 from textssl.errors import UserError
 from textssl.objectives import resolve_objective
 
@@ -235,3 +236,24 @@ def test_views_of_a_corpus_are_what_the_exported_encoder_reads(folder, name):
     for batch in batches[1]:
         differing += sum(tuple(ids.tolist()) not in shown for ids in batch.ids.split(batch.lengths.tolist()))
     assert texts > 8 and differing
+
+
+def test_a_host_with_a_copy_of_its_own_checks_it(folder, tmp_path, monkeypatch):
+    """As the second rank of two, of which the first one reads FOLDER/corpus."""
+    shutil.copytree(folder / "corpus", tmp_path / "copy")
+    shared, copied = Corpus.open(folder / "corpus"), Corpus.open(tmp_path / "copy")
+    assert shared.identity() == Corpus.open(folder / "corpus").identity() != copied.identity()
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "from_first_rank", lambda make: (0, shared.identity()))
+    monkeypatch.setattr(distributed, "agree", lambda make: make())
+    check_files(copied)
+    tokens = next(iter(copied.files))
+    tokens.write_bytes(tokens.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match="is not the file that prepare wrote"):
+        check_files(copied)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    check_files(copied)  # which another rank of its host does
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    tokens.unlink()
+    with pytest.raises(UserError, match="is not the file that prepare wrote"):
+        check_files(copied)

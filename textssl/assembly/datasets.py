@@ -127,17 +127,25 @@ def check_tokenizer(corpus: Corpus, words: PreTrainedTokenizerFast, source: str)
 
 
 def open_checked(path: str | Path, console: Console) -> Corpus:
-    """Open a corpus and check that its files are those that prepare wrote; the first rank reads them, and says so where
-    that takes long.
-
-    Raises UserError on every rank.
-    """
+    """Open a corpus and check its files, which the first rank says where it takes long. Raises UserError."""
     corpus, started = Corpus.open(path), time.monotonic()
-    read = distributed.from_first_rank(corpus.check)
+    read = check_files(corpus)
     seconds = time.monotonic() - started
     if seconds > SHOWN_SECONDS and distributed.rank() == 0:
         announce(console, f"checked the {read / 2**20:,.0f} MiB of {path} in {seconds:.0f} s, once until they change")
     return corpus
+
+
+def check_files(corpus: Corpus) -> int:
+    """Check that the files of a corpus are those that prepare wrote: on the first rank, and on one of each host that
+    has a copy of its own. Returns the bytes that the first rank read. Raises UserError on every rank.
+    """
+    own = corpus.identity()
+    read, first = distributed.from_first_rank(lambda: (corpus.check(), own))
+    if distributed.world_size() > 1:
+        copied = own != first and distributed.first_of_host()
+        distributed.agree(lambda: corpus.check() if copied else 0)
+    return read
 
 
 def given_pairs(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from textssl import distributed
-from textssl.assembly.datasets import Data, build_steps, planned, sample_kinds
+from textssl.assembly.datasets import Data, build_steps, check_files, planned, sample_kinds
 from textssl.data.batches.loader import JoinedSteps, Steps
 from textssl.data.corpus.corpus import Corpus
 from textssl.errors import UserError
@@ -48,19 +48,14 @@ def held_out_steps(
 def held_out_corpus(config: Config, data: Data) -> Corpus | None:
     first = data.corpora[0][0]
     path = Path(config.data.held_out) if config.data.held_out else first.held_out
-    if not distributed.from_first_rank(lambda: checked(path) if config.data.held_out or path.exists() else False):
+    if not config.data.held_out and not distributed.from_first_rank(path.exists):
         return None
     corpus = Corpus.open(path)
+    check_files(corpus)
     distributed.check_alike({"data.held_out": corpus.fingerprint})
     if corpus.tokenizer_hash != first.tokenizer_hash:
         raise UserError(f"data.held_out {path} was prepared with another tokenizer than {first.path}")
     return corpus if corpus.documents else None
-
-
-def checked(path: Path) -> bool:
-    """True. Raises UserError where the files of a corpus are not those that prepare wrote."""
-    Corpus.open(path).check()
-    return True
 
 
 def held_out_batches(config: Config, objective: Objective, steps: Steps) -> dict[str, tuple[int, int]]:

@@ -144,17 +144,16 @@ def assemble_tuning(
     if config.train.compile:
         backbone.compile()
     encoded = {name: encode_examples(part, words, length, facts) for name, part in splits.parts.items()}
-    examples = {name: found for name, (found, _) in encoded.items()}
     trainer = make_trainer(
         *(config, objective, backbone),
-        lambda progress: example_steps(config, objective, examples["train"], progress=progress),
+        lambda progress: example_steps(config, objective, encoded["train"][0], progress=progress),
         *(words, accelerator, console),
         found=found,
         samples_an_epoch=lambda steps: len(splits.train),
         num_documents=len(splits.train),
         warnings=cuts(encoded, length),
     )
-    return trainer, backbone, examples
+    return trainer, backbone, {name: examples for name, (examples, _) in encoded.items()}
 
 
 def cuts(encoded: dict[str, tuple[list[Any], int]], length: int) -> list[str]:

@@ -52,6 +52,12 @@ def stamp(path: Path) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns
 
 
+def identify(path: Path) -> tuple[int, ...]:
+    """A file's number on its disk beside its `stamp`, the same wherever it is reached; empty where there is none."""
+    found = stamp(path)
+    return (path.stat().st_ino, *found) if found else ()
+
+
 def recall(file: Path) -> dict[str, list]:
     try:
         known = json.loads(file.read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ from textssl.data.corpus.manifest import MANIFEST, Blocks, check_shards, read_bl
 from textssl.data.corpus.shards import Described, Shard, open_shard, shard_file
 from textssl.data.samples.cache import cache_folder
 from textssl.errors import UserError
-from textssl.system.checksums import verify
+from textssl.system.checksums import identify, verify
 
 HELD_OUT = "held-out"
 _OF_A_SPLIT = (MANIFEST, "tokens-*.npy", "marks-*.npy", "documents-*.npy")
@@ -104,18 +104,26 @@ class Corpus:
             for first, end in pairwise(shard.bounds(0, len(shard.documents)).tolist()):
                 yield index, first, end
 
+    @property
+    def files(self) -> dict[Path, str]:
+        """The sha256 of each file of its shards."""
+        return {
+            shard_file(self.path, kind, index): sha256
+            for index, shard in enumerate(self.manifest["shards"])
+            for kind, sha256 in shard["sha256"].items()
+        }
+
+    def identity(self) -> str:
+        """Of the files themselves: a copy of them, on another host say, has another one."""
+        return hashlib.sha256(repr([identify(file) for file in self.files]).encode()).hexdigest()
+
     def check(self) -> int:
         """Compare every shard with its sha256 and its tokens with the vocabulary; returns the bytes that were read.
 
         Files that passed are remembered in the cache folder by size and time of change, and not read again. Raises
         UserError naming the first file that is not what prepare wrote.
         """
-        expected = {
-            shard_file(self.path, kind, index): sha256
-            for index, shard in enumerate(self.manifest["shards"])
-            for kind, sha256 in shard["sha256"].items()
-        }
-        found = verify(expected, cache_folder() / "verified")
+        found = verify(self.files, cache_folder() / "verified")
         for file in found.damaged:
             raise UserError(f"{file} is not the file that prepare wrote: prepare the corpus again")
         if found.read:

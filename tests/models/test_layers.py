@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +13,16 @@ from torch import nn
 
 from tests.evaluation.folders import CONFIGS, model
 from textssl.errors import UserError
-from textssl.models.layers import freeze_layers, layer_depths, longest_list, narrow_residuals, transformer_layers
+from textssl.models.layers import (
+    FusedGate,
+    compute_rotary_once,
+    freeze_layers,
+    fuse_gates,
+    layer_depths,
+    longest_list,
+    narrow_residuals,
+    transformer_layers,
+)
 
 LAYERS = {  # path of the stack, and what lies below and above it, by a part of the name
     "bert": ("bert.encoder.layer", ["word_embeddings", "position_embeddings", "embeddings.LayerNorm"], ["cls.predict"]),
@@ -100,3 +112,37 @@ def test_layers_hand_on_the_type_of_autocast(family, monkeypatch):
         found = states()
     assert seen == [torch.bfloat16] * len(layers)
     assert 0 < float((found - exact).norm() / exact.norm()) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("family", "why", "fused"), [("modernbert", None, True), ("modernbert", "0.1 apart", False), ("bert", "", False)]
+)
+def test_a_trial_of_the_gates_that_fails_is_told_and_models_without_them_need_none(
+    monkeypatch, caplog, family, why, fused
+):
+    tried = []
+    kernels = SimpleNamespace(failed_trial=lambda device: tried.append(device) or why)
+    monkeypatch.setitem(sys.modules, "textssl.models.gate_kernel", kernels)
+    monkeypatch.delattr("textssl.models.gate_kernel", raising=False)
+    monkeypatch.setattr("textssl.models.layers.has_triton", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    module = copy.deepcopy(model(family))
+    fuse_gates(module)
+    assert any(isinstance(part, FusedGate) for part in module.modules()) == fused
+    assert tried == (["cuda"] if family == "modernbert" else [])
+    assert ("whose trial gave 0.1 apart" in caplog.text) == (why == "0.1 apart")
+
+
+def test_rotary_positions_that_are_no_pair_pass_through_a_compiled_forward():
+    """DeepSeek-V2 and Llama 4 have complex numbers in the place of cosines and sines."""
+
+    class ComplexRotaryEmbedding(nn.Module):
+        def forward(self, positions: torch.Tensor) -> torch.Tensor:
+            return torch.polar(torch.ones_like(positions), positions)
+
+    module = nn.Sequential(ComplexRotaryEmbedding())
+    expected = module(torch.arange(3.0))
+    compute_rotary_once(module)
+    module.compile(backend="eager")
+    found = module(torch.arange(3.0))
+    assert isinstance(found, torch.Tensor) and torch.equal(found, expected)

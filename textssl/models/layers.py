@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from transformers.models.modernbert.modeling_modernbert import ModernBertMLP
 from textssl.distributed import world_size
 from textssl.errors import UserError
 from textssl.losses.cross_entropy import has_triton
+
+log = logging.getLogger(__name__)
 
 MOST_GRAPHS = 64  # of all layers: kinds of layers, training or not, with and without gradient, shapes fixed or not
 NARROWING = ("cuda",)  # devices on which autocast keeps norms in float32
@@ -97,16 +100,19 @@ class FusedGate(ModernBertMLP):
 
 def fuse_gates(module: nn.Module) -> None:
     """Give every ModernBERT inside its kernels for gates, in place: where these are of gelu, there is Triton, and a
-    trial on this machine's GPU gives the right numbers."""
-    if not has_triton():
+    trial on this machine's GPU gives the right numbers; where it does not, a line says so."""
+    gates = [part for part in module.modules() if type(part) is ModernBertMLP]
+    gates = [part for part in gates if part.config.hidden_activation == "gelu"]
+    if not gates or not has_triton():
         return
     from textssl.models import gate_kernel
 
-    if torch.cuda.is_available() and gate_kernel.failed_trial("cuda"):
+    why = gate_kernel.failed_trial("cuda") if torch.cuda.is_available() else None
+    if why is not None:
+        log.warning("ModernBERT's gates are torch's own, slower than their kernels, whose trial gave %s", why)
         return
-    for part in module.modules():
-        if type(part) is ModernBertMLP and part.config.hidden_activation == "gelu":
-            part.__class__ = FusedGate
+    for part in gates:
+        part.__class__ = FusedGate
 
 
 def compute_rotary_once(module: nn.Module) -> None:
@@ -120,9 +126,11 @@ def compute_rotary_once(module: nn.Module) -> None:
             part.register_forward_hook(opaque_outputs)
 
 
-def opaque_outputs(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The outputs of a module, which the compiler must not compute where they are read."""
-    return tuple(opaque(output) for output in outputs) if torch.compiler.is_compiling() else outputs
+def opaque_outputs(module: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> Any:
+    """The cosines and sines that a module gives, which the compiler must not compute where they are read; what is no
+    pair, as DeepSeek-V2's and Llama 4's complex numbers, is handed on."""
+    pair = isinstance(outputs, tuple) and torch.compiler.is_compiling()
+    return tuple(opaque(output) for output in outputs) if pair else outputs
 
 
 @torch.library.custom_op("textssl::opaque", mutates_args=())

@@ -296,17 +296,17 @@ def test_another_objective_or_view_takes_out_the_options_of_the_former(tmp_path,
 
 def test_processes_of_a_run_may_have_their_files_elsewhere_and_nothing_else():
     def shared(**changes: Any) -> dict[str, Any]:
-        values = {"data": {"corpus": "/a"}, "tokenizer": "/a/words", "train": {}} | changes
+        values = {"data": {"corpus": "/a"}, "tokenizer": "/a/words", "evaluation": {"suite": "/a/suite.yaml"}} | changes
         return shared_values(parse_config(values).model_dump(mode="json"))
 
     first = shared()
-    elsewhere = {"data": {"corpus": "/b"}, "tokenizer": "/b/words", "train": {"threads": 2, "workers": 1}}
-    assert shared(**elsewhere) == first
+    elsewhere = {"data": {"corpus": "/b"}, "tokenizer": "/b/words", "evaluation": {"suite": "/b/suite.yaml"}}
+    assert shared(**elsewhere, train={"threads": 2, "workers": 1}, out="/b/run") == first
     for key, other in {
         "optimizer.lr": {"optimizer": {"lr": 0.5}},
         "tokenizer": {"tokenizer": None},
         "data.corpus": {"data": {"corpus": [{"path": "/a"}, {"path": "/b"}]}},
-        "evaluation.every": {"evaluation": {"every": 7}},
+        "evaluation.every": {"evaluation": {"every": 7, "suite": "/b/suite.yaml"}},
     }.items():
         own = shared(**other)
         assert [name for name in first if first[name] != own[name]] == [key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from torch._C._distributed_c10d import HashStore
 from tests.forked import Forked, Ranks
 from tests.tiny import make_corpus, texts, tiny_config, write_corpus
 from textssl import failing_ranks
+from textssl.commands.pretrain import pretrain
 from textssl.errors import UserError
 from textssl.failing_ranks import LEFT, Signs, ending_together, hear, leave, tell
 
@@ -238,3 +240,22 @@ def test_a_rank_that_would_train_something_else_is_refused(tmp_path, argument: s
     assert [rank.returncode for rank in ranks.ranks] == [2, 2], errors
     assert words in errors and "Traceback" not in errors
     assert not list(Path(config.out).glob("*"))
+
+
+@pytest.mark.slow
+def test_a_rank_that_would_start_from_another_model_is_refused(tmp_path):
+    make_corpus(tmp_path)
+    pretrain(tiny_config(tmp_path, "mlm", "train.max_steps=1", out="first"))
+    (tmp_path / "first" / "model").rename(tmp_path / "model")
+    for name in ("copy", "other"):
+        shutil.copytree(tmp_path / "model", tmp_path / name)
+    about = tmp_path / "other" / "config.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "mlp_dropout": 0.5}))  # which no shape tells of
+    config = tiny_config(tmp_path, "mlm", f"model.pretrained={tmp_path}/model", "train.max_steps=2")
+    file = Path(config.out).with_suffix(".yaml")
+    file.write_text(config.to_yaml())
+    for name, code in (("other", 2), ("copy", 0)):
+        ranks = Ranks(["-c", ONE_IS_WRONG, str(file), "1", str(file), f"model.pretrained={tmp_path}/{name}"], 2)
+        _, errors = ranks.communicate(timeout=60)
+        assert [rank.returncode for rank in ranks.ranks] == [code, code], errors
+        assert (" and rank 0 differ in model.pretrained: start the same" in errors) == (code == 2)

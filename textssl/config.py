@@ -234,11 +234,12 @@ def changed_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def shared_values(values: dict[str, Any]) -> dict[str, Any]:
-    """What a dumped configuration says, by dotted keys, that all processes of a run must share: hosts may have files at
-    other places, as what they hold is compared elsewhere."""
+    """What a dumped configuration says, by dotted keys, that all processes of a run must share. Hosts may have files at
+    other places: what they hold is compared where they are read (`choose_run`, `held_out_corpus`), and a suite is the
+    first rank's."""
     weights = [share["weight"] for share in values["data"]["corpus"]]
     flat = flatten({**values, "data": {**values["data"], "corpus": weights}})
-    there = {key: flat[key] is not None for key in ("out", "tokenizer", *BY_CONTENT, *BY_PLACE)}
+    there = {key: flat[key] is not None for key in ("out", "tokenizer", "evaluation.suite", *BY_CONTENT, *BY_PLACE)}
     return {key: value for key, value in {**flat, **there}.items() if key not in OF_A_HOST}
 
 

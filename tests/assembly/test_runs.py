@@ -15,7 +15,8 @@ from tests.labelled import finetune_config
 from tests.tiny import make_corpus, tiny_config
 from tests.training.kills import checkpoints, finish, start
 from textssl.assembly.computing import deterministic
-from textssl.assembly.runs import check_shared, held_run, start_accelerator, take_run
+from textssl.assembly.resolution import seen_here
+from textssl.assembly.runs import check_shared, find_run, held_run, start_accelerator, take_run
 from textssl.commands.finetune import finetune
 from textssl.commands.pretrain import pretrain
 from textssl.config import parse_config
@@ -143,3 +144,17 @@ def test_a_rank_that_does_not_see_the_first_ones_lock_says_so(tmp_path):
     (tmp_path / "elsewhere" / NAME).write_text(stale)  # of a run before, on a disk of this host's own
     with pytest.raises(UserError, match=words):
         check_shared(tmp_path / "elsewhere", token)
+
+
+def test_each_rank_has_the_run_where_it_sees_it(tmp_path, monkeypatch):
+    """The first rank may have the shared disk at another place."""
+    config = tiny_config(tmp_path, "mlm", "train.resume=restart")
+    (Path(config.out) / "checkpoints" / "step-00000001").mkdir(parents=True)
+    (Path(config.out) / "config.yaml").write_text(config.to_yaml())
+    assert seen_here(config, find_run) == Path(config.out) / "restart-1"
+    other = config.unfrozen()
+    other.out = str(tmp_path / "mounted elsewhere")
+    found = find_run(config).relative_to(config.out)
+    monkeypatch.setattr("textssl.assembly.resolution.from_first_rank", lambda make: found)
+    assert seen_here(other, find_run) == tmp_path / "mounted elsewhere" / "restart-1"
+    assert not Path(other.out).exists()

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from textssl.system.checksums import sha256_of
 from textssl.training import checkpoint
-from textssl.training.checkpoint import MANIFEST, OPTIMIZER, STATE, WEIGHTS, Saved, part_name
+from textssl.training.checkpoint import MANIFEST, OPTIMIZER, STATE, WEIGHTS, Saved, newest_checkpoint, part_name
 
 PARTS, ROWS = 4, torch.arange(14.0).view(7, 2)  # of which parts have 2, 2, 2 and 1
 WHOLE = torch.arange(6.0)
@@ -69,8 +69,22 @@ def test_each_file_is_verified_by_one_rank(parted, monkeypatch, damaged):
     assert [reason for reason in found if reason] == [f"{damaged} has another sha256 than its manifest says"]
 
 
-def test_a_checkpoint_of_an_earlier_version_is_named_so(parted):
+@pytest.mark.parametrize("missing", [["tensors"], ["tensors", "parts"]])
+def test_a_checkpoint_of_an_earlier_version_is_named_so(parted, missing):
     manifest = json.loads((parted / MANIFEST).read_text())
-    del manifest["tensors"]
+    for key in missing:
+        del manifest[key]
     (parted / MANIFEST).write_text(json.dumps(manifest))
     assert checkpoint.broken(parted) == "an earlier version of textssl wrote it"
+
+
+def test_a_rank_looks_for_checkpoints_where_it_sees_the_run(parted, monkeypatch):
+    """The first rank may have the shared disk at another place."""
+    folder = parted.parent / "checkpoints"
+    folder.mkdir()
+    parted.rename(folder / "step-00000001")
+    elsewhere = parted.parent / "elsewhere"
+    elsewhere.symlink_to(folder)
+    assert newest_checkpoint(elsewhere) == elsewhere / "step-00000001"
+    monkeypatch.setattr(checkpoint, "from_first_rank", lambda make: ["step-00000001"])
+    assert newest_checkpoint(elsewhere) == elsewhere / "step-00000001"

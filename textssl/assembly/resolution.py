@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from textssl.config import shared_values
 from textssl.data.labelled.splits import Splits
 from textssl.data.samples.cache import without_sample
-from textssl.distributed import check_alike, launched_world
+from textssl.distributed import check_alike, from_first_rank, launched_world
 from textssl.errors import UserError
 from textssl.inference.loading import find_model
 from textssl.objectives import resolve_objective
 from textssl.objectives.base import Objective
 from textssl.sections import Config
 from textssl.sharding import count_shards
+from textssl.system.checksums import sha256_of
 from textssl.system.launch.settings import asked_shard
 
 BEST = {"classification": "eval/macro_f1", "regression": "eval/spearman"}  # what the checkpoint is chosen by
+SETTINGS = ("config.json", "modules.json", "sentence_bert_config.json", "*/config.json")  # of a model, in its folder
 
 
 def resolve(config: Config) -> tuple[Config, Objective]:
@@ -48,6 +51,21 @@ def take_launch(config: Config) -> None:
 def check_same(config: Config) -> None:
     """Raise UserError on every rank where one has another configuration than the first one, Accelerate's too."""
     check_alike({**shared_values(config.model_dump(mode="json")), "Accelerate's configuration": asked_shard()})
+
+
+def model_settings(config: Config) -> dict[str, str]:
+    """The sha256 of each file that says what the model in model.pretrained is, by its place in that folder; its weights
+    are those that the first rank reads."""
+    if config.model.pretrained is None:
+        return {}
+    folder = Path(config.model.pretrained)
+    files = [file for one in SETTINGS for file in folder.glob(one) if file.is_file()]
+    return {str(file.relative_to(folder)): sha256_of(file) for file in files}
+
+
+def seen_here(config: Config, find: Callable[[Config], Path]) -> Path:
+    """The folder at or in `out` that the first rank finds, as this rank sees it: hosts may have the disk elsewhere."""
+    return Path(config.out, from_first_rank(lambda: find(config).relative_to(config.out)))
 
 
 def located(config: Config, run: Path) -> Config:

@@ -30,7 +30,7 @@ from textssl.assembly.computing import (
 )
 from textssl.assembly.datasets import planned
 from textssl.assembly.fitting import check_masks, check_tokenizer, fit_attention, spread, telling_of_memory
-from textssl.assembly.resolution import check_same, located
+from textssl.assembly.resolution import check_same, located, model_settings, seen_here
 from textssl.config import absolute_paths, changed_keys
 from textssl.data.batches.loader import Steps
 from textssl.distributed import Accelerator
@@ -128,8 +128,9 @@ def choose_run(
     fingerprints: of the data, by name. Raises UserError naming the keys that differ from a run to be resumed, or from
     another rank; tokenizer and data are compared by what they hold, however their paths are written.
     """
-    distributed.check_alike({"tokenizer": tokenizer.framed_hash(words), "data": [*fingerprints.values()]})
-    run = distributed.from_first_rank(lambda: find_run(config))
+    own = {"tokenizer": tokenizer.framed_hash(words), "data": [*fingerprints.values()]}
+    distributed.check_alike({**own, "model.pretrained": model_settings(config)})
+    run = seen_here(config, find_run)
     newest = newest_checkpoint(run / "checkpoints", partial(announce, console, style="yellow"))
     before = None if newest is None else read_state(newest)["identity"]
     config = for_hardware(config, device, before and before["config"], console)

@@ -14,7 +14,7 @@ from rich.console import Console
 from textssl import distributed
 from textssl.assembly.computing import computed_as
 from textssl.assembly.finetune_baselines import BaselinePredictions, make_baselines
-from textssl.assembly.resolution import located
+from textssl.assembly.resolution import located, seen_here
 from textssl.assembly.runs import find_seeds, held_run, start_accelerator
 from textssl.assembly.seen_texts import any_found, card_lines, labelled_overlap, overlap_lines
 from textssl.assembly.tuning import Tuned, tune
@@ -223,7 +223,7 @@ def show(result: Finetuned) -> None:
 
 def finetune_seeds(config: Config, accelerator: Accelerator, console: Console) -> Finetuned:
     """Several seeds, each in a folder of its own; the best by validation (without one: the first) becomes RUN/model."""
-    run = distributed.from_first_rank(lambda: find_seeds(config))
+    run = seen_here(config, find_seeds)
     config = located(config, run)
     results: list[Finetuned] = []
     for seed in range(config.seed, config.seed + config.train.num_seeds):

@@ -121,14 +121,14 @@ def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message
 
     Every rank calls this. Raises UserError where there are checkpoints and all are broken.
     """
-    found = from_first_rank(lambda: sorted(folder.glob("step-*"), reverse=True))
-    for path in found:
+    names = from_first_rank(lambda: sorted((path.name for path in folder.glob("step-*")), reverse=True))
+    for path in (folder / name for name in names):
         reason = broken(path)
         if reason is None:
             return path
         if rank() == 0:
             warn(f"the checkpoint {path} is broken ({reason}); trying the one before")
-    if found:
+    if names:
         raise UserError(f"every checkpoint in {folder} is broken: start over with train.resume=restart")
     return None
 
@@ -142,7 +142,7 @@ def damage(path: Path) -> str | None:
     """What is wrong with this rank's share of a checkpoint, or None."""
     try:
         manifest = read_manifest(path)
-        sums, parts = dict(manifest["sha256"]), int(manifest["parts"])
+        sums, parts = dict(manifest["sha256"]), int(manifest.get("parts", 1))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"no readable {MANIFEST}"
     if "tensors" not in manifest:

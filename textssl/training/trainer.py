@@ -192,9 +192,9 @@ class Trainer:
         for evaluation in evaluations:
             figures |= evaluation.run()
             evaluation.ran = True
+        figures["eval/seconds"] = time.perf_counter() - started
         figures = from_first_rank(lambda: figures)  # they decide when all save and stop, and hosts round differently
         self.clock_started += time.perf_counter() - started
-        figures["eval/seconds"] = time.perf_counter() - started
         return self.book.add_evaluation(figures, self.spent, seconds, self.done)
 
     def describe_step(self) -> str:

@@ -127,7 +127,7 @@ def check_tokenizer(corpus: Corpus, words: PreTrainedTokenizerFast, source: str)
 
 
 def open_checked(path: str | Path, console: Console) -> Corpus:
-    """Open a corpus and check its files, which the first rank says where it takes long. Raises UserError."""
+    """Open a corpus and check its files; where that takes long, the first rank says so. Raises UserError."""
     corpus, started = Corpus.open(path), time.monotonic()
     read = check_files(corpus)
     seconds = time.monotonic() - started

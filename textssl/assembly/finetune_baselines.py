@@ -67,7 +67,8 @@ def make_baselines(
                     answers = simple(name, config, splits, found.terms) if distributed.rank() == 0 else None
         except UserError as error:
             if isinstance(error, OutOfMemory) and accelerator.num_processes > 1:
-                raise  # the other ranks train on, and would wait
+                words = f"evaluation.baselines: {name} cannot be made: {error}, or leave {name} out"
+                raise OutOfMemory(words) from error  # the other ranks train on, and would wait
             if distributed.rank() == 0:
                 announce(console, f"evaluation.baselines: {name} is left out: {error}", style="yellow")
             continue

@@ -1,8 +1,8 @@
 """The gated linear unit of ModernBERT, gelu(left half) * right half, and its gradient, each in one Triton kernel.
 
 torch.compile writes both halves of the gradient in one kernel over all columns, which computes the gradients of both
-halves in each: twice the error functions and exponentials, more than a GPU makes while it reads and writes. Import it
-where Triton is, which comes with torch's builds for GPUs.
+halves in each: twice the error functions and exponentials, for which a GPU needs longer than for reading and writing.
+This module can be imported only where Triton is installed, which comes with torch's builds for GPUs.
 """
 
 from __future__ import annotations

@@ -8,7 +8,16 @@ from safetensors.torch import save_file
 
 from textssl.system.checksums import sha256_of
 from textssl.training import checkpoint
-from textssl.training.checkpoint import MANIFEST, OPTIMIZER, STATE, WEIGHTS, Saved, newest_checkpoint, part_name
+from textssl.training.checkpoint import (
+    MANIFEST,
+    OPTIMIZER,
+    STATE,
+    TENSORS,
+    WEIGHTS,
+    Saved,
+    newest_checkpoint,
+    part_name,
+)
 
 PARTS, ROWS = 4, torch.arange(14.0).view(7, 2)  # of which parts have 2, 2, 2 and 1
 WHOLE = torch.arange(6.0)
@@ -21,19 +30,15 @@ def parted(tmp_path):
         for part, rows in enumerate(ROWS.chunk(PARTS)):
             alone = {"whole": WHOLE, "number": torch.tensor(3.0)} if part == 0 else {}
             save_file({"rows": rows.contiguous(), **alone}, tmp_path / part_name(name, part, PARTS))
-    (tmp_path / STATE).write_text("{}")
     about = {
         "rows": {"shape": [7, 2], "sharded": True},
         "whole": {"shape": [6], "sharded": False},
         "number": {"shape": [], "sharded": False},
     }
-    manifest = {
-        "step": 1,
-        "parts": PARTS,
-        "sha256": {file.name: sha256_of(file) for file in sorted(tmp_path.iterdir())},
-        "tensors": {WEIGHTS: about, OPTIMIZER: about},
-    }
-    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    (tmp_path / STATE).write_text("{}")
+    (tmp_path / TENSORS).write_text(json.dumps({WEIGHTS: about, OPTIMIZER: about}))
+    sums = {file.name: sha256_of(file) for file in sorted(tmp_path.iterdir())}
+    (tmp_path / MANIFEST).write_text(json.dumps({"step": 1, "parts": PARTS, "sha256": sums}))
     return tmp_path
 
 
@@ -57,7 +62,7 @@ def test_a_rank_opens_the_files_of_its_rows_alone(parted):
     assert sorted(saved.opened) == [0, 2]
 
 
-@pytest.mark.parametrize("damaged", [*(part_name(WEIGHTS, part, PARTS) for part in range(PARTS)), STATE])
+@pytest.mark.parametrize("damaged", [*(part_name(WEIGHTS, part, PARTS) for part in range(PARTS)), STATE, TENSORS])
 def test_each_file_is_verified_by_one_rank(parted, monkeypatch, damaged):
     assert checkpoint.broken(parted) is None
     (parted / damaged).write_bytes(b"something else")
@@ -69,11 +74,13 @@ def test_each_file_is_verified_by_one_rank(parted, monkeypatch, damaged):
     assert [reason for reason in found if reason] == [f"{damaged} has another sha256 than its manifest says"]
 
 
-@pytest.mark.parametrize("missing", [["tensors"], ["tensors", "parts"]])
-def test_a_checkpoint_of_an_earlier_version_is_named_so(parted, missing):
+@pytest.mark.parametrize("parts", [True, False])
+def test_a_checkpoint_of_an_earlier_version_is_named_so(parted, parts):
+    """The first ones did not say in how many parts they are."""
     manifest = json.loads((parted / MANIFEST).read_text())
-    for key in missing:
-        del manifest[key]
+    del manifest["sha256"][TENSORS]
+    if not parts:
+        del manifest["parts"]
     (parted / MANIFEST).write_text(json.dumps(manifest))
     assert checkpoint.broken(parted) == "an earlier version of textssl wrote it"
 

@@ -49,8 +49,11 @@ def take_launch(config: Config) -> None:
 
 
 def check_same(config: Config) -> None:
-    """Raise UserError on every rank where one has another configuration than the first one, Accelerate's too."""
-    check_alike({**shared_values(config.model_dump(mode="json")), "Accelerate's configuration": asked_shard()})
+    """Raise UserError on every rank where one has another configuration than the first one; Accelerate's counts as the
+    train.shard that it asks for."""
+    asked = asked_shard()
+    shards = count_shards(config.train.shard if asked is None else asked, launched_world())
+    check_alike({**shared_values(config.model_dump(mode="json")), "train.shard": shards})
 
 
 def model_settings(config: Config) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 Where parameters are sharded, each rank writes the rows that it holds into files of its own, all at the same time, and
 reads the rows that it needs, whoever wrote them: so any number of processes, sharded or not, resumes from any. The
-manifest has the shapes of all tensors, from which follows in which file a row is, so that a rank opens what it needs.
+shapes of all tensors have a file too, from which follows where a row is, so that a rank opens what it needs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from textssl.system.checksums import sha256_of
 from textssl.system.files import flush, settle, writing
 
 MANIFEST = "manifest.json"
-STATE = "state.json"
+STATE, TENSORS = "state.json", "tensors.json"
 WEIGHTS, OPTIMIZER = "objective.safetensors", "optimizer.safetensors"
 SIDE = ".writing-"  # prefix of a folder that is not finished
 OLD = ".replaced-"  # prefix of one that another is about to replace
@@ -54,7 +54,7 @@ def save_checkpoint(
         sums = from_every_rank(lambda: write_parts(side, final, module, optimizers))
         every = {name: one for part in sums for name, one in part.items()}
         about = {name: described(tensors) for name, tensors in state_tensors(module, optimizers).items()}
-        from_first_rank(lambda: complete(side, final, {"step": step, "sha256": every, "tensors": about}))
+        from_first_rank(lambda: complete(side, final, step, every, about))
     finally:
         if rank() == 0:
             shutil.rmtree(side, ignore_errors=True)
@@ -91,13 +91,14 @@ def write_parts(side: Path, final: Path, module: nn.Module, optimizers: Sequence
     return sums
 
 
-def complete(side: Path, final: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest, and put the folder into its place. manifest: without the sum of the state."""
+def complete(side: Path, final: Path, step: int, sums: dict[str, str], about: dict[str, Any]) -> None:
+    """Write shapes and manifest, and put the folder into its place. sums: of the parts. about: the tensors, by file."""
     old = final.with_name(f"{OLD}{final.name}")
     with writing(final, side):
-        manifest["parts"] = len(manifest["sha256"]) // 2
-        manifest["sha256"][STATE] = sha256_of(side / STATE)
-        (side / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
+        (side / TENSORS).write_text(json.dumps(about) + "\n", encoding="utf-8")
+        others = {name: sha256_of(side / name) for name in (STATE, TENSORS)}
+        manifest = {"step": step, "parts": len(sums) // 2, "sha256": sums | others}
+        (side / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         settle(side)
         if final.exists():  # a broken one, or the same step saved before the clock ran out
             final.rename(old)
@@ -145,7 +146,7 @@ def damage(path: Path) -> str | None:
         sums, parts = dict(manifest["sha256"]), int(manifest.get("parts", 1))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"no readable {MANIFEST}"
-    if "tensors" not in manifest:
+    if TENSORS not in sums:
         return "an earlier version of textssl wrote it"
     missing = {STATE, *(part_name(name, part, parts) for name in (WEIGHTS, OPTIMIZER) for part in range(parts))}
     missing -= sums.keys()
@@ -219,9 +220,8 @@ class Saved:
     """
 
     def __init__(self, folder: Path, name: str):
-        manifest = read_manifest(folder)
-        self.folder, self.name, self.parts = folder, name, manifest["parts"]
-        about = manifest["tensors"][name]
+        self.folder, self.name, self.parts = folder, name, read_manifest(folder)["parts"]
+        about = json.loads((folder / TENSORS).read_text(encoding="utf-8"))[name]
         self.shapes: dict[str, tuple[int, ...]] = {key: tuple(one["shape"]) for key, one in about.items()}
         self.sharded = {key for key, one in about.items() if one["sharded"]}
         self.opened: dict[int, Any] = {}

@@ -159,3 +159,16 @@ def test_settings_that_do_nothing_are_told():
         assert line.startswith(f"ACCELERATE_{name}={value} ") and "train.device decides" in line
     nothing = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO", "ACCELERATE_USE_CPU": "False"}
     assert unused_settings(nothing) == []
+
+
+def test_ranks_are_compared_by_the_sharding_that_follows(monkeypatch):
+    """Accelerate's configuration on one host, and the key that says the same on another."""
+    compared: list[dict] = []
+    monkeypatch.setattr(resolution, "check_alike", compared.append)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    for environment, shard in (({}, "all"), ({}, 8), (FSDP2, 1), ({}, 1)):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            resolution.check_same(parse_config({"objective": {"name": "mlm"}, "train": {"shard": shard}}))
+    assert compared[0] == compared[1] == compared[2] != compared[3]

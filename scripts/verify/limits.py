@@ -9,7 +9,6 @@ memory, and no traceback; on four that shard it makes all its steps.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import resource
@@ -34,7 +33,7 @@ MODEL = {
 }
 STEPS = 3
 SHARE = 0.7  # of the bytes of the whole model's state: the limit, above what a process has at the start
-M_MMAP_THRESHOLD = -3  # of glibc: from this size on, freed memory goes back at once, and does not count any more
+GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}  # of glibc: freed memory of this size, in bytes, does not count
 CASES = ((1, "1", False), (4, "1", False), (4, "all", True))  # processes, train.shard, whether it has to train
 
 
@@ -49,7 +48,6 @@ def rank(limit: int, words: list[str]) -> None:
     from textssl.__main__ import main
     from textssl.commands.pretrain import pretrain  # noqa: F401 - imported, so that libraries do not count
 
-    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
     most = data_bytes() + limit
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     sys.argv = ["textssl", *words]
@@ -128,6 +126,6 @@ if __name__ == "__main__":
         rank(int(sys.argv[2]), sys.argv[3:])
     else:
         argparse.ArgumentParser(description=__doc__).parse_args()
-        os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ.update(GIVEN_BACK, OMP_NUM_THREADS="1")
         with tempfile.TemporaryDirectory() as name:
             sys.exit(main(Path(name)))

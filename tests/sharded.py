@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from tests.models.small import make_rows, small_model
-from textssl.assembly.fitting import reason_of_any
 from textssl.distributed import (
     agree,
     broadcast_module,
@@ -21,6 +20,7 @@ from textssl.distributed import (
     join_processes,
     most_over_ranks,
     rank,
+    reason_of_any,
     world_size,
 )
 from textssl.errors import UserError

@@ -219,16 +219,19 @@ def from_first_rank(make: Callable[[], Any]) -> Any:
 
 
 def from_every_rank(make: Callable[[], Any]) -> list[Any]:
-    """What `make` returns on each rank, in their order, for the first rank; the others get their own alone.
-
-    A UserError of one rank is raised on every rank.
-    """
+    """What `make` returns on each rank, in their order, for the first rank; the others get their own alone. A UserError
+    of one rank is raised on every rank."""
     outcomes: list[Any] = [agree(make)]
     if world_size() > 1:
         gathered = [None] * world_size() if rank() == 0 else None
         dist.gather_object(outcomes[0], gathered)
         outcomes = gathered or outcomes
     return outcomes
+
+
+def reason_of_any(find: Callable[[], str | None]) -> str | None:
+    """What `find` gives on the first of the ranks where it gives something, the same on every rank."""
+    return broadcast_object(next((reason for reason in from_every_rank(find) if reason is not None), None))
 
 
 def agree(make: Callable[[], Any]) -> Any:
@@ -254,19 +257,15 @@ def agree(make: Callable[[], Any]) -> Any:
 
 
 def check_alike(own: dict[str, Any]) -> None:
-    """Raise UserError on every rank where something of one is not as on the first. own: by the name of its key.
-
-    With another rate a rank learns otherwise, with other text or steps it waits for messages that never come.
-    """
+    """Raise UserError on every rank where something of one is not as on the first. own: by the name of its key."""
     first = broadcast_object(own)
-    apart = [key for key in {**first, **own} if first.get(key) != own.get(key)]
-    words = f"rank {rank()} on {platform.node()} and rank 0 differ in {', '.join(apart)}: start the same command on"
 
     def refuse() -> None:
-        if apart:
-            raise UserError(f"{words} every host, with files that hold the same")
+        if apart := [key for key in {**first, **own} if first.get(key) != own.get(key)]:
+            words = f"rank {rank()} on {platform.node()} and rank 0 differ in {', '.join(apart)}"
+            raise UserError(f"{words}: start the same command on every host, with files that hold the same")
 
-    agree(refuse)
+    agree(refuse)  # in the one message that it sends where all are alike
 
 
 def broadcast_module(module: torch.nn.Module, device: torch.device) -> None:

@@ -140,11 +140,10 @@ def check_files(corpus: Corpus) -> int:
     """Check that the files of a corpus are those that prepare wrote: on the first rank, and on one of each host that
     has a copy of its own. Returns the bytes that the first rank read. Raises UserError on every rank.
     """
-    own = corpus.identity()
-    read, first = distributed.from_first_rank(lambda: (corpus.check(), own))
-    if distributed.world_size() > 1:
-        copied = own != first and distributed.first_of_host()
-        distributed.agree(lambda: corpus.check() if copied else 0)
+    if distributed.world_size() == 1:
+        return corpus.check()
+    read, first = distributed.from_first_rank(lambda: (corpus.check(), corpus.identity()))
+    distributed.agree(lambda: corpus.check() if distributed.first_of_host() and corpus.identity() != first else 0)
     return read
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
@@ -66,7 +66,7 @@ def fit_attention(
         assert isinstance(reader, LanguageModel)
         why = "this objective reads rows in two directions by a mask"
         if not sets_direction:
-            why = reason_of_any(lambda: varlen.unsuited(reader.model.config, device, precision))
+            why = distributed.reason_of_any(lambda: varlen.unsuited(reader.model.config, device, precision))
         if why is None:
             varlen.register()
             reader.model.set_attn_implementation(VARLEN)
@@ -74,12 +74,6 @@ def fit_attention(
             raise UserError(f"model.attention is varlen, but {why}: leave it out")
         elif distributed.rank() == 0:
             log.warning("documents are isolated by a dense mask, slower than varlen attention: %s", why)
-
-
-def reason_of_any(find: Callable[[], str | None]) -> str | None:
-    """What `find` gives on the first of the ranks where it gives something, the same on every rank."""
-    reasons = distributed.from_every_rank(find)
-    return distributed.from_first_rank(lambda: next((reason for reason in reasons if reason is not None), None))
 
 
 def check_tokenizer(backbone: nn.Module, words: PreTrainedTokenizerFast) -> None:

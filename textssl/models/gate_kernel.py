@@ -45,7 +45,7 @@ def failed_trial(device: str) -> str | None:
     try:
         apart = distance(torch.device(device))
     except Exception as error:  # of a compiler that does not know the card, of a driver
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return None if apart <= TOLERANCE else f"numbers that are {apart:.1e} apart"
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from textssl.distributed import broadcast_object, from_every_rank, from_first_rank, rank, world_size
+from textssl.distributed import from_every_rank, from_first_rank, rank, reason_of_any, world_size
 from textssl.errors import UserError
 from textssl.sharding import held_alone, local, own_rows, place_of, sharded_like
 from textssl.system.checksums import sha256_of
@@ -136,7 +136,7 @@ def newest_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message
 
 def broken(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None; every rank calls this, and reads its share of the files."""
-    return broadcast_object(next(filter(None, from_every_rank(lambda: damage(path))), None))
+    return reason_of_any(lambda: damage(path))
 
 
 def damage(path: Path) -> str | None:
